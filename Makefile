@@ -1,0 +1,64 @@
+# Every command of the project. `make` prints this help.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTHON_PATHS := eco2 tests migrations
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what is missing: Debian packages (as root), .venv, hashed requirements
+	@scripts/bootstrap
+
+.PHONY: demo
+demo: setup ## Start the platform, scan the demo photo, print the guide
+	@$(BIN)/eco2 up
+	@$(BIN)/eco2 scan data/demo/coffee.jpg
+
+.PHONY: up
+up: setup ## Start the platform in the background
+	@$(BIN)/eco2 up
+
+.PHONY: down
+down: ## Stop it
+	@$(BIN)/eco2 down
+
+.PHONY: test
+test: setup ## Everything a contributor runs before a commit: lint, then all tests against real servers
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest -m "not slow"
+
+.PHONY: test-full
+test-full: test ## The same and the slow lane (fuzzing, faults)
+	@$(BIN)/pytest -m slow
+
+.PHONY: lint
+lint: ## Style, types, import walls, manifests, shell, Dockerfile
+	@$(BIN)/ruff check $(PYTHON_PATHS)
+	@$(BIN)/ruff format --check $(PYTHON_PATHS)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/compose-env .ci/run
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/yamllint --strict workloads compose.yaml data
+
+.PHONY: format
+format: ## Format the code
+	@$(BIN)/ruff check --fix $(PYTHON_PATHS)
+	@$(BIN)/ruff format $(PYTHON_PATHS)
+
+.PHONY: openapi
+openapi: ## Write docs/api/openapi.json from the code
+	@$(BIN)/python -m eco2.openapi docs/api/openapi.json
+
+.PHONY: lock
+lock: ## Pin every dependency with hashes (requirements/*.txt) from pyproject.toml
+	@scripts/lock
+
+.PHONY: clean
+clean: ## Stop the platform and forget its data, logs and credentials
+	@if [ -x $(BIN)/eco2 ]; then $(BIN)/eco2 down; fi
+	@if [ -L .eco2 ]; then rm -rf "$$(readlink .eco2)"; fi
+	@rm -rf .eco2

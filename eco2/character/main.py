@@ -1,0 +1,43 @@
+"""character-api: the catalogue and who owns which."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eco2 import knowledge
+from eco2.character.api import router
+from eco2.character.settings import ApiSettings
+from eco2.core import telemetry
+from eco2.core.app import create_app
+from eco2.core.db import open_engine, ping
+from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.settings import load
+from eco2.knowledge import Knowledge
+
+NAME = "character-api"
+
+
+@dataclass(frozen=True)
+class Resources:
+    engine: AsyncEngine
+    knowledge: Knowledge
+
+    def checks(self) -> Mapping[str, Check]:
+        return {"postgres": lambda: ping(self.engine)}
+
+
+def app(settings: ApiSettings) -> OpsApp:
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[Resources]:
+        async with open_engine(settings) as engine:
+            yield Resources(engine, knowledge.load(settings.data_dir))
+
+    return create_app(NAME, settings, resources, router)
+
+
+def run() -> None:
+    settings = load(ApiSettings)
+    telemetry.setup(NAME, settings)
+    serve(app(settings), settings)

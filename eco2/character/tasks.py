@@ -1,0 +1,42 @@
+"""character-worker: writes the grants of queue `reward.character` in batches."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from eco2 import knowledge
+from eco2.character import service
+from eco2.character.settings import WorkerSettings
+from eco2.contracts.queues import REWARD_QUEUE
+from eco2.core import telemetry
+from eco2.core.consumer import Message, consume_batches
+from eco2.core.db import open_engine, ping
+from eco2.core.ops import OpsApp, run_until_terminated, serve_async
+from eco2.core.queue import Heartbeat
+from eco2.core.settings import load
+
+NAME = "character-worker"
+log = logging.getLogger(__name__)
+
+
+async def work(settings: WorkerSettings) -> None:
+    """Consume until cancelled. A batch in work is written before its messages are acknowledged."""
+    catalogue, heartbeat = knowledge.load(settings.data_dir), Heartbeat()
+    async with open_engine(settings) as engine, asyncio.TaskGroup() as tasks:
+
+        async def handle(messages: Sequence[Message]) -> None:
+            async with engine.begin() as tx:
+                new = await service.grant(tx, catalogue, messages)
+            log.info("grants written", extra={"messages": len(messages), "new": new})
+
+        checks = {"postgres": lambda: ping(engine), "consumer": heartbeat.check_ready}
+        tasks.create_task(serve_async(OpsApp(NAME, checks, alive=heartbeat.check_alive), settings))
+        tasks.create_task(
+            consume_batches(settings.broker_url, REWARD_QUEUE, handle, heartbeat, size=settings.grant_batch_size)
+        )
+
+
+def run() -> None:
+    settings = load(WorkerSettings)
+    telemetry.setup(NAME, settings)
+    run_until_terminated(work(settings))

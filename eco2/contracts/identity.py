@@ -1,0 +1,33 @@
+"""Who is asking: cookies, headers and token claims that cross process boundaries."""
+
+from pydantic import BaseModel
+
+ACCESS_COOKIE = "s_access"
+REFRESH_COOKIE = "s_refresh"
+
+USER_ID_HEADER = "x-user-id"
+PROVIDER_HEADER = "x-auth-provider"
+ROLE_HEADER = "x-user-role"
+IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER)
+"""Set by ext-authz only; whatever a client sends under these names is removed at the edge."""
+
+VERIFIED_CLAIMS_HEADER = "x-jwt-payload"
+"""The name under which a mesh may pass on claims. Ours uses no header for them, and removes a client's own."""
+
+ACCESS_AUDIENCE = "api"
+REFRESH_AUDIENCE = "refresh"
+
+
+class Claims(BaseModel):
+    """Claims of an access or refresh token; times are epoch seconds."""
+
+    sub: str
+    jti: str
+    type: str
+    iss: str
+    aud: str
+    iat: int
+    nbf: int
+    exp: int
+    provider: str
+    role: str = "citizen"

@@ -1,0 +1,81 @@
+"""The broker topology as code knows it. The manifests in `workloads/rabbitmq/base/topology` create it, in the cluster
+and locally; a contract test holds the two together."""
+
+from dataclasses import dataclass
+
+VHOST = "eco2"
+
+SCAN_EXCHANGE = "scan.direct"
+REWARD_EXCHANGE = "reward.direct"
+DEAD_LETTER_EXCHANGE = "dlx"
+REVOCATION_EXCHANGE = "authz.fanout"
+CELERY_EXCHANGE = "celery"
+
+SCAN_VISION = "scan.vision"
+SCAN_RULE = "scan.rule"
+SCAN_ANSWER = "scan.answer"
+REWARD_QUEUE = "reward.character"
+CELERY_QUEUE = "celery"
+
+_HOUR = 3_600_000
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A durable quorum queue. Times are milliseconds."""
+
+    name: str
+    ttl: int | None
+    delivery_limit: int | None = None
+    dead_letter_key: str | None = None
+    """Routing key on `DEAD_LETTER_EXCHANGE`, which is also the name of the dead-letter queue."""
+
+    @property
+    def arguments(self) -> dict[str, str | int]:
+        """The `x-` arguments it is declared with, besides its type."""
+        named = {
+            "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE if self.dead_letter_key else None,
+            "x-dead-letter-routing-key": self.dead_letter_key,
+            "x-message-ttl": self.ttl,
+            "x-delivery-limit": self.delivery_limit,
+        }
+        return {key: value for key, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Binding:
+    exchange: str
+    queue: str
+    routing_key: str
+
+
+EXCHANGES = {
+    SCAN_EXCHANGE: "direct",
+    REWARD_EXCHANGE: "direct",
+    DEAD_LETTER_EXCHANGE: "direct",
+    REVOCATION_EXCHANGE: "fanout",
+    CELERY_EXCHANGE: "topic",
+}
+
+WORK_QUEUES = (
+    Queue(SCAN_VISION, _HOUR, 3, "dlq.scan.vision"),
+    Queue(SCAN_RULE, 300_000, 3, "dlq.scan.rule"),
+    Queue(SCAN_ANSWER, _HOUR, 3, "dlq.scan.answer"),
+    Queue(REWARD_QUEUE, 24 * _HOUR, 5, "dlq.reward"),
+    Queue(CELERY_QUEUE, None, 3, "dlq.celery"),
+)
+
+DEAD_LETTER_QUEUES = tuple(
+    Queue(queue.dead_letter_key, 7 * 24 * _HOUR) for queue in WORK_QUEUES if queue.dead_letter_key
+)
+
+QUEUES = {queue.name: queue for queue in (*WORK_QUEUES, *DEAD_LETTER_QUEUES)}
+
+BINDINGS = (
+    Binding(SCAN_EXCHANGE, SCAN_VISION, SCAN_VISION),
+    Binding(SCAN_EXCHANGE, SCAN_RULE, SCAN_RULE),
+    Binding(SCAN_EXCHANGE, SCAN_ANSWER, SCAN_ANSWER),
+    Binding(REWARD_EXCHANGE, REWARD_QUEUE, REWARD_QUEUE),
+    Binding(CELERY_EXCHANGE, CELERY_QUEUE, CELERY_QUEUE),
+    *(Binding(DEAD_LETTER_EXCHANGE, queue.name, queue.name) for queue in DEAD_LETTER_QUEUES),
+)

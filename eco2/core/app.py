@@ -1,0 +1,224 @@
+"""The HTTP app factory: one error shape, request ids, access log, metrics, traces, identity, ops pages.
+
+Every error body is `{"detail": str, "code": str}`; validation errors add `errors`.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated, Any, Protocol, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
+from opentelemetry.trace import SpanKind
+from prometheus_client import Histogram
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
+
+from eco2.contracts.identity import USER_ID_HEADER
+from eco2.core import telemetry
+from eco2.core.errors import AppError, Unauthorized
+from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send
+from eco2.core.settings import CorsSettings, Settings
+
+log = logging.getLogger("eco2.access")
+
+REQUEST_SECONDS = Histogram(
+    "eco2_http_request_seconds",
+    "Time to answer an HTTP request",
+    ["service", "method", "route", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+
+class Resources(Protocol):
+    """What a service keeps open: its clients, and how to tell that they answer."""
+
+    def checks(self) -> Mapping[str, Check]: ...
+
+
+R = TypeVar("R", bound=Resources)
+Open = Callable[[], AbstractAsyncContextManager[R]]
+
+
+class AppSettings(Settings, CorsSettings):
+    """What every HTTP service has."""
+
+
+class ErrorBody(BaseModel):
+    """Body of every error answer."""
+
+    detail: str
+    code: str
+
+
+class FieldError(BaseModel):
+    field: str
+    message: str
+
+
+class ValidationErrorBody(ErrorBody):
+    """Body of a 422 for a request that has the wrong form."""
+
+    errors: list[FieldError]
+
+
+def error_responses(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` of a route, with one example per error."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        example = {"value": {"detail": error().message, "code": error.code}}
+        row = found.setdefault(
+            error.status,
+            {"model": ErrorBody, "description": "", "content": {"application/json": {"examples": {}}}},
+        )
+        row["content"]["application/json"]["examples"][error.code] = example
+        row["description"] = ", ".join(row["content"]["application/json"]["examples"])
+    return found
+
+
+class MissingUser(Unauthorized):
+    """Sign in first."""
+
+    code = "MISSING_USER_ID"
+
+
+class BadUser(Unauthorized):
+    """The user id is not a UUID."""
+
+    code = "INVALID_USER_ID_FORMAT"
+
+
+def _user_id(x_user_id: Annotated[str | None, Header(include_in_schema=False)] = None) -> uuid.UUID:
+    if not x_user_id:
+        raise MissingUser
+    try:
+        return uuid.UUID(x_user_id)
+    except ValueError:
+        raise BadUser from None
+
+
+User = Annotated[uuid.UUID, Depends(_user_id)]
+"""The signed-in user, as ext-authz wrote it into the identity header."""
+
+signed_in = Depends(_user_id)
+"""For routes that need a user but not who it is."""
+
+
+def create_app(name: str, settings: AppSettings, open_resources: Open[R], *routers: APIRouter) -> OpsApp:
+    """The ASGI app of one HTTP service.
+
+    `open_resources` is entered at start and left after the last request; handlers find what it yields as
+    `request.app.state.resources`.
+    """
+
+    checks: dict[str, Check] = {}
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources() as resources:
+            app.state.resources = resources
+            checks.update(resources.checks())
+            yield
+
+    app = api_app(name, *routers, lifespan=lifespan)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_credentials=True,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Content-Type", "X-Frontend-Origin", "X-Idempotency-Key"],
+        )
+    checks["started"] = _started(app)
+    return OpsApp(name, checks, RequestEdge(name, app))
+
+
+def api_app(name: str, *routers: APIRouter, lifespan: Any = None) -> FastAPI:
+    """The routes of a service and their errors, without servers behind them: enough to write its OpenAPI."""
+    app = FastAPI(title=name, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+def _started(app: FastAPI) -> Check:
+    async def started() -> None:
+        if not hasattr(app.state, "resources"):
+            raise RuntimeError("still starting")
+
+    return started
+
+
+async def _app_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AppError)
+    return JSONResponse({"detail": error.message, "code": error.code}, error.status, headers=error.headers)
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+    body = {"detail": error.detail, "code": codes.get(error.status_code, "BAD_REQUEST")}
+    return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+    return JSONResponse({"detail": detail, "code": "VALIDATION_ERROR", "errors": errors}, 422)
+
+
+async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+    body = {"detail": "Something went wrong on our side; try again.", "code": "INTERNAL_ERROR"}
+    return JSONResponse(body, 500)
+
+
+class RequestEdge:
+    """Outermost ASGI layer: request id, trace, access log, metrics."""
+
+    def __init__(self, service: str, app: AsgiApp) -> None:
+        self.service = service
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        telemetry.request_id.set(headers.get("x-request-id") or uuid.uuid4().hex)
+        with telemetry.span(f"{scope['method']} {scope['path']}", headers, SpanKind.SERVER):
+            await self._handle(scope, receive, send, headers.get(USER_ID_HEADER, ""))
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, user: str) -> None:
+        status, start = 0, time.perf_counter()
+
+        async def watch(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", telemetry.request_id.get().encode("latin-1")),
+                ]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception:
+            log.exception("unhandled error", extra={"path": scope["path"]})  # answered by _unexpected
+        self._record(scope, status or 499, time.perf_counter() - start, user)
+
+    def _record(self, scope: Scope, status: int, seconds: float, user: str) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        REQUEST_SECONDS.labels(self.service, scope["method"], route, status).observe(seconds)
+        extra = {"method": scope["method"], "path": scope["path"], "status": status, "user": user}
+        log.info("request", extra={**extra, "ms": round(seconds * 1000, 1)})

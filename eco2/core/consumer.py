@@ -1,0 +1,155 @@
+"""Consumers of plain JSON messages: in batches, or as an observer of dead letters. Celery tasks are in core.queue."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
+from prometheus_client import Counter
+
+from eco2.core.queue import RETRY_PAUSES, Heartbeat
+
+log = logging.getLogger(__name__)
+
+CONSUMED = Counter("eco2_messages_consumed_total", "Messages handled by a batch consumer", ["queue", "outcome"])
+RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+Message = AbstractIncomingMessage
+Handle = Callable[[Sequence[Message]], Awaitable[None]]
+
+
+class PoisonMessage(ValueError):
+    """The message can never be handled; it goes to the dead letters at once."""
+
+
+async def _forever(url: str, heartbeat: Heartbeat, consume: Callable[[AbstractChannel], Awaitable[None]]) -> None:
+    """Run `consume` on a fresh channel, again and again: a lost connection is opened anew after a pause."""
+    failures = 0
+    while True:
+        try:
+            connection = await aio_pika.connect(url, timeout=5, heartbeat=10)
+            async with connection:
+                failures, heartbeat.connected = 0, True
+                heartbeat.beat()
+                await consume(await connection.channel())
+        except (AMQPError, OSError, TimeoutError) as error:
+            pause = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
+            failures += 1
+            log.warning("broker connection lost: %r; again in %s s", error, pause)
+            heartbeat.connected = False
+            await asyncio.sleep(pause)
+        finally:
+            heartbeat.connected = False
+
+
+async def consume_batches(
+    url: str,
+    queue: str,
+    handle: Handle,
+    heartbeat: Heartbeat,
+    size: int = 100,
+    wait: float = 0.05,
+) -> None:
+    """Hand messages of `queue` to `handle` in batches of up to `size`, at most `wait` seconds after the first.
+
+    Acknowledged when `handle` returns. When a batch fails its messages are handled one by one, so that one bad
+    message does not hold up the rest: PoisonMessage goes to the dead letters, anything else back to the queue after a
+    pause (the queue's delivery limit ends that).
+    """
+
+    async def consume(channel: AbstractChannel) -> None:
+        await channel.set_qos(prefetch_count=2 * size)
+        source = await channel.get_queue(queue, ensure=False)
+        inbox: asyncio.Queue[Message] = asyncio.Queue()
+        await source.consume(inbox.put)
+        while not channel.is_closed:
+            batch = await _collect(inbox, size, wait, heartbeat)
+            if batch:
+                await _handle_batch(queue, batch, handle)
+        raise ConnectionError("the channel was closed")
+
+    await _forever(url, heartbeat, consume)
+
+
+async def _collect(inbox: asyncio.Queue[Message], size: int, wait: float, heartbeat: Heartbeat) -> list[Message]:
+    """The next batch; empty after a second without a message, so that a closed channel is noticed."""
+    heartbeat.beat()
+    batch: list[Message] = []
+    try:
+        async with asyncio.timeout(1.0):
+            batch.append(await inbox.get())
+        async with asyncio.timeout(wait):
+            while len(batch) < size:
+                batch.append(await inbox.get())
+    except TimeoutError:
+        pass
+    return batch
+
+
+async def _handle_batch(queue: str, batch: Sequence[Message], handle: Handle) -> None:
+    try:
+        await handle(batch)
+    except Exception:
+        log.exception("batch of %d failed; handling its messages one by one", len(batch))
+        failed = [message for message in batch if not await _handle_one(queue, message, handle)]
+        await _requeue(queue, failed)
+    else:
+        await batch[-1].ack(multiple=True)
+        CONSUMED.labels(queue, "completed").inc(len(batch))
+
+
+async def _handle_one(queue: str, message: Message, handle: Handle) -> bool:
+    """False when the message has to be delivered again."""
+    try:
+        await handle([message])
+    except PoisonMessage as error:
+        log.error("poison message on %s: %s", queue, error)
+        await message.reject(requeue=False)
+        CONSUMED.labels(queue, "poison").inc()
+        return True
+    except Exception:
+        log.exception("message failed", extra={"queue": queue})
+        return False
+    await message.ack()
+    CONSUMED.labels(queue, "completed").inc()
+    return True
+
+
+async def _requeue(queue: str, failed: Sequence[Message]) -> None:
+    if not failed:
+        return
+    deliveries = max(int(str(message.headers.get("x-delivery-count") or 0)) for message in failed)
+    await asyncio.sleep(RETRY_PAUSES[min(deliveries, len(RETRY_PAUSES) - 1)])
+    for message in failed:
+        await message.reject(requeue=True)
+    CONSUMED.labels(queue, "requeued").inc(len(failed))
+
+
+async def watch_dead_letters(
+    url: str,
+    exchange: str,
+    routing_keys: Sequence[str],
+    on_dead: Callable[[Message], Awaitable[None]],
+    heartbeat: Heartbeat,
+) -> None:
+    """See a copy of every dead letter as it happens, leaving the dead-letter queues to the operator.
+
+    The copies arrive on an exclusive queue that lives as long as this connection, so what dies while no observer is
+    connected is not seen here.
+    """
+
+    async def consume(channel: AbstractChannel) -> None:
+        await channel.set_qos(prefetch_count=50)
+        watch = await channel.declare_queue(exclusive=True, auto_delete=True)
+        for key in routing_keys:
+            await watch.bind(exchange, key)
+        inbox: asyncio.Queue[Message] = asyncio.Queue()
+        await watch.consume(inbox.put)
+        while not channel.is_closed:
+            for message in await _collect(inbox, 1, 0, heartbeat):
+                await _handle_batch("dead-letters", [message], lambda batch: on_dead(batch[0]))
+        raise ConnectionError("the channel was closed")
+
+    await _forever(url, heartbeat, consume)

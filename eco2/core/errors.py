@@ -1,0 +1,57 @@
+"""The one error base of the platform. Every service declares its own errors on top, at the head of its service.py.
+
+An AppError that reaches the HTTP edge is answered as `{"detail": str, "code": str}` with its status
+(see `eco2.core.app`). A worker treats it as final for the job: trying again cannot help.
+"""
+
+from typing import ClassVar
+
+
+class AppError(Exception):
+    """Base of all expected errors. `message` is shown to the caller: say what to do."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(self, message: str = "", *, headers: dict[str, str] | None = None) -> None:
+        self.message = message or (self.__doc__ or self.code).strip()
+        self.headers = headers
+        super().__init__(self.message)
+
+
+class BadRequest(AppError):
+    """The request cannot be understood."""
+
+    status = 400
+    code = "BAD_REQUEST"
+
+
+class Unauthorized(AppError):
+    """Sign in first."""
+
+    status = 401
+    code = "UNAUTHORIZED"
+
+
+class NotFound(AppError):
+    """There is no such resource, or it is not yours."""
+
+    status = 404
+    code = "NOT_FOUND"
+
+
+class Conflict(AppError):
+    """The request conflicts with the state of the resource."""
+
+    status = 409
+    code = "CONFLICT"
+
+
+class Unavailable(AppError):
+    """A server we depend on is away; try again."""
+
+    status = 503
+    code = "UNAVAILABLE"
+
+    def __init__(self, message: str = "", *, retry_after: int = 2) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after)})

@@ -1,0 +1,104 @@
+"""Typed settings. Each process composes its `Settings` from the groups below; nothing else reads the environment.
+
+Every field is read from `ECO2_<FIELD>`. What has no safe default has none: a process that lacks it, or that is given a
+well-known default password, refuses to start and says which variable is wrong.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_KNOWN_PASSWORDS = ("guest:guest@", "admin:admin", "changeme", "change-me", ":password@", ":secret@")
+
+
+def _no_default_password(url: str) -> str:
+    if any(known in url for known in _KNOWN_PASSWORDS):
+        raise ValueError("carries a well-known default password; generate one")
+    return url
+
+
+ServerUrl = Annotated[str, AfterValidator(_no_default_password)]
+
+
+class SettingsGroup(BaseSettings):
+    """Base of every group: where its fields are read from."""
+
+    model_config = SettingsConfigDict(env_prefix="ECO2_", frozen=True, extra="ignore")
+
+
+class Settings(SettingsGroup):
+    """What every process has."""
+
+    environment: Literal["local", "dev", "staging", "prod"] = "local"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, lt=65536)
+    grpc_port: int = Field(default=50051, ge=0, lt=65536)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    otlp_endpoint: str | None = None
+    """Base URL of an OTLP/HTTP collector; without it spans only carry ids through logs, messages and events."""
+    shutdown_grace: timedelta = timedelta(seconds=20)
+    """How long work in flight may take after SIGTERM."""
+
+
+class DatabaseSettings(SettingsGroup):
+    database_url: ServerUrl
+    """`postgresql://user:password@host:port/name`"""
+    database_pool_size: int = Field(default=5, ge=1)
+
+
+class StreamsSettings(SettingsGroup):
+    redis_streams_url: ServerUrl
+    """Durable Redis (noeviction): `redis://…` or `redis+sentinel://host:port,host:port/master/db`."""
+
+
+class CacheSettings(SettingsGroup):
+    redis_cache_url: ServerUrl
+    """Evicting Redis, same forms."""
+
+
+class BrokerSettings(SettingsGroup):
+    broker_url: ServerUrl
+    """`amqp://user:password@host:port/eco2`"""
+
+
+class StorageSettings(SettingsGroup):
+    storage_endpoint: str
+    """Where the services reach the object store."""
+    storage_public_endpoint: str
+    """The host that clients upload to; presigned URLs are signed for it."""
+    storage_bucket: str = "eco2-images"
+    storage_access_key: str
+    storage_secret_key: str
+    storage_region: str = "ap-northeast-2"
+    cdn_base_url: str
+    """Public base URL of stored objects: `<cdn_base_url>/<key>`."""
+    upload_secret: str = Field(min_length=32)
+    """Key of the owner tag in object keys (`eco2.contracts.uploads`)."""
+
+
+class CorsSettings(SettingsGroup):
+    cors_origins: tuple[str, ...] = ()
+    """Origins of the web apps, exact."""
+
+
+class KnowledgeSettings(SettingsGroup):
+    data_dir: Path | None = None
+    """Folder of the knowledge base; default: the one that ships with the code."""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(cls: type[S], **overrides: Any) -> S:
+    """Settings from the environment. SystemExit names each variable that is missing or wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return cls(**overrides)
+    except ValidationError as error:
+        lines = [f"  ECO2_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
+        raise SystemExit("Cannot start, the settings are incomplete:\n" + "\n".join(lines)) from None

@@ -1,0 +1,89 @@
+"""Logs, traces and the context that ties them together.
+
+`setup` is called once by every process. Logs are JSON lines on stdout; each carries the request, job and
+trace it belongs to. Traces continue over HTTP headers, AMQP headers and events through W3C `traceparent` strings.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from opentelemetry import context, trace
+from opentelemetry.propagate import extract, inject
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span, SpanKind
+from pythonjsonlogger.json import JsonFormatter
+
+from eco2.core.settings import Settings
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+job_id: ContextVar[str] = ContextVar("job_id", default="")
+
+_tracer = trace.get_tracer("eco2")
+
+
+class _ContextFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id.get()
+        record.job_id = job_id.get()
+        span = trace.get_current_span().get_span_context()
+        record.trace_id = f"{span.trace_id:032x}" if span.is_valid else ""
+        return True
+
+
+class _Formatter(JsonFormatter):
+    """JSON lines without the context fields that are empty."""
+
+    def process_log_record(self, log_data: dict[str, object]) -> dict[str, object]:
+        return {key: value for key, value in log_data.items() if value not in ("", None)}
+
+
+def setup(name: str, settings: Settings) -> None:
+    """Configure logging and tracing for the process `name`."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(_ContextFilter())
+    if settings.log_format == "json":
+        fields = "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s %(job_id)s %(trace_id)s"
+        rename = {"asctime": "time", "levelname": "level", "name": "logger"}
+        handler.setFormatter(_Formatter(fields, rename_fields=rename, static_fields={"process": name}))
+    else:
+        handler.setFormatter(logging.Formatter("%(levelname)-7s %(name)s %(message)s"))
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    for chatty in ("aiormq", "aio_pika", "botocore", "httpx2", "celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    _setup_tracing(name, settings)
+
+
+def _setup_tracing(name: str, settings: Settings) -> None:
+    resource = Resource.create({"service.name": name, "deployment.environment": settings.environment})
+    provider = TracerProvider(resource=resource)
+    if settings.otlp_endpoint:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+
+
+@contextmanager
+def span(
+    name: str,
+    carrier: Mapping[str, str] | None = None,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, str | int | float] | None = None,
+) -> Iterator[Span]:
+    """A span that continues the trace of `carrier` (headers with `traceparent`), or the current one."""
+    parent = extract(carrier) if carrier else None
+    with _tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as current:
+        yield current
+
+
+def trace_headers() -> dict[str, str]:
+    """`{"traceparent": …}` of the current span; empty outside of one."""
+    headers: dict[str, str] = {}
+    inject(headers, context.get_current())
+    return headers

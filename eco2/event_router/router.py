@@ -1,0 +1,210 @@
+"""From the shard streams to the log, the state and the live channel of each job.
+
+An entry is acknowledged in the same atomic step that writes and publishes it, so a router that dies loses nothing and
+repeats nothing; several routers may forward events of one job in any order, because the log sorts by `seq`.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+from prometheus_client import Counter, Gauge
+from redis.exceptions import RedisError, ResponseError
+
+from eco2.contracts.events import JOB_TTL_SECONDS, channel, log_key, shard_keys, state_key
+from eco2.core.redis import connect
+from eco2.event_router.settings import Settings
+
+GROUP = "event-router"
+BLOCK_SECONDS = 1.0
+"""One wait for new entries; a stop is noticed after at most this time."""
+BACKOFF_SECONDS = (0.1, 2.0)
+STUCK_SECONDS = 15.0
+"""Without a finished round for so long the router is not ready."""
+
+FORWARDED = Counter("eco2_router_events_forwarded", "Events written to their log and published")
+BATCHES = Counter("eco2_router_batches", "Atomic steps that forwarded events")
+RECLAIMED = Counter("eco2_router_reclaimed", "Entries taken over from a router that held them too long")
+POISON = Counter("eco2_router_poison", "Entries that are no event; acknowledged and dropped")
+LAG = Gauge("eco2_router_lag", "Entries of the shard not yet acknowledged", ["shard"])
+
+log = logging.getLogger(__name__)
+
+# `state` is the frame with the highest seq of the log: the newest event whatever the order of arrival, and since no
+# event follows the terminal one, the terminal one once it is there.
+_FORWARD = """
+for i = 1, tonumber(ARGV[2]) do
+  local log, state, channel = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
+  local seq, frame = ARGV[1 + 2 * i], ARGV[2 + 2 * i]
+  redis.call('ZADD', log, seq, frame)
+  redis.call('EXPIRE', log, ARGV[1])
+  redis.call('SET', state, redis.call('ZREVRANGE', log, 0, 0)[1], 'EX', ARGV[1])
+  redis.call('PUBLISH', channel, frame)
+end
+for i = 3 + 2 * ARGV[2], #ARGV, 3 do
+  redis.call('XACK', ARGV[i], ARGV[i + 1], ARGV[i + 2])
+end
+"""
+
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stream entry; `fields` is None when the stream was trimmed past it."""
+
+    shard: str
+    stream_id: str
+    fields: dict[str, str] | None
+
+
+@dataclass(frozen=True)
+class Event:
+    job_id: str
+    seq: int
+    frame: bytes
+
+
+def parse(entry: Entry) -> Event:
+    """ValueError when the entry is not an event of the contract."""
+    if not entry.fields:
+        raise ValueError("trimmed before it was forwarded")
+    try:
+        job_id, frame = entry.fields["job_id"], orjson.loads(entry.fields["frame"])
+        seq, named = frame["seq"], (frame["job_id"], frame["stage"], frame["status"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"lacks {error}") from None
+    if not _JOB_ID.fullmatch(job_id) or frame["job_id"] != job_id:
+        raise ValueError("names no job, or two")
+    if type(seq) is not int or seq < 1 or not all(isinstance(name, str) for name in named):
+        raise ValueError("has a field of the wrong type")
+    return Event(job_id, seq, orjson.dumps(frame | {"stream_id": entry.stream_id}))
+
+
+def _events(entries: list[Entry]) -> Iterator[Event]:
+    for entry in entries:
+        try:
+            yield parse(entry)
+        except ValueError as error:
+            log.error("entry %s of %s is dropped: it %s", entry.stream_id, entry.shard, error)
+
+
+class Router:
+    """`run` and `watch` are the two loops of a router; `stop` ends both after the batch in hand."""
+
+    def __init__(self, settings: Settings) -> None:
+        # No retries: after an answer that got lost, what it delivered is read again as pending. Bytes that are no UTF-8
+        # have to arrive here to be told apart as poison.
+        self.redis = connect(settings.redis_streams_url, retries=0, encoding_errors="replace")
+        self.settings = settings
+        self.stopping = asyncio.Event()
+        self.last_round = 0.0
+        self._forward = self.redis.register_script(_FORWARD)
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    async def check(self) -> None:
+        """Raises when the router does not make rounds."""
+        age = time.monotonic() - self.last_round
+        if age > STUCK_SECONDS:
+            raise RuntimeError(f"no round finished for {age:.0f} s")
+
+    async def run(self) -> None:
+        """Forward entries: first those that this consumer had read and not acknowledged, then new ones."""
+        await self._supervise(self._forward_all)
+
+    async def watch(self) -> None:
+        """Take over what other routers left, and measure the lag."""
+        await self._supervise(self._watch)
+
+    async def _supervise(self, loop: Callable[[], Awaitable[None]]) -> None:
+        delay = BACKOFF_SECONDS[0]
+        while not self.stopping.is_set():
+            started = self.last_round
+            try:
+                await self._ensure_groups()
+                await loop()
+            except RedisError as error:
+                if self.last_round > started:
+                    delay = BACKOFF_SECONDS[0]
+                log.warning("redis: %s; again in %.1f s", error, delay)
+                await self._pause(delay)
+                delay = min(delay * 2, BACKOFF_SECONDS[1])
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _ensure_groups(self) -> None:
+        for shard in shard_keys():
+            try:
+                await self.redis.xgroup_create(shard, GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+
+    async def _forward_all(self) -> None:
+        while own := await self._read("0"):
+            await self.forward(own)
+        while not self.stopping.is_set():
+            await self.forward(await self._read(">"))
+            self.last_round = time.monotonic()
+
+    async def _read(self, position: str) -> list[Entry]:
+        answer = await self.redis.xreadgroup(
+            GROUP,
+            self.settings.consumer,
+            dict.fromkeys(shard_keys(), position),
+            count=self.settings.router_batch,
+            block=int(BLOCK_SECONDS * 1000),
+        )
+        shards = cast(list[tuple[str, list[tuple[str, dict[str, str] | None]]]], answer)
+        return [Entry(shard, stream_id, fields) for shard, rows in shards for stream_id, fields in rows]
+
+    async def forward(self, entries: list[Entry]) -> None:
+        """Write, publish and acknowledge in one atomic step. Repeating it for the same entries changes nothing."""
+        if not entries:
+            return
+        events = list(_events(entries))
+        keys = [key for e in events for key in (log_key(e.job_id), state_key(e.job_id), channel(e.job_id))]
+        args: list[str | bytes | int] = [JOB_TTL_SECONDS, len(events)]
+        args += [arg for e in events for arg in (e.seq, e.frame)]
+        args += [arg for e in entries for arg in (e.shard, GROUP, e.stream_id)]
+        await self._forward(keys=keys, args=args)
+        BATCHES.inc()
+        FORWARDED.inc(len(events))
+        POISON.inc(len(entries) - len(events))
+
+    async def _watch(self) -> None:
+        while not self.stopping.is_set():
+            for shard in shard_keys():
+                await self._reclaim(shard)
+                await self._measure(shard)
+            await self._pause(self.settings.router_reclaim_every.total_seconds())
+
+    async def _reclaim(self, shard: str) -> None:
+        idle = int(self.settings.router_reclaim_idle.total_seconds() * 1000)
+        position, batch = "0-0", self.settings.router_batch
+        while True:
+            position, rows, *_ = await self.redis.xautoclaim(
+                shard, GROUP, self.settings.consumer, idle, position, count=batch
+            )
+            await self.forward([Entry(shard, stream_id, fields) for stream_id, fields in rows])
+            RECLAIMED.inc(len(rows))
+            if position == "0-0":
+                return
+
+    async def _measure(self, shard: str) -> None:
+        for group in await self.redis.xinfo_groups(shard):
+            if group["name"] == GROUP:
+                # Redis cannot tell `lag` after entries were deleted; what is pending it always knows.
+                LAG.labels(shard).set(int(group["lag"] or 0) + int(group["pending"]))

@@ -1,0 +1,119 @@
+"""Routes of image-api."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from eco2.contracts.uploads import Channel
+from eco2.core import photos
+from eco2.core.app import BadUser, MissingUser, User, error_responses
+from eco2.core.storage import UPLOAD_TIME, StorageDown
+from eco2.image import service
+
+router = APIRouter(prefix="/api/v1/images", tags=["images"])
+
+_KEY = "scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg"
+
+
+class UploadRequest(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"filename": "bottle.jpg", "content_type": "image/jpeg"}]}
+    )
+
+    filename: Annotated[str, Field(min_length=1, max_length=255)]
+    content_type: Annotated[str, Field(min_length=1, max_length=255)] = "application/octet-stream"
+    uploader_id: UUID | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class UploadTicket(BaseModel):
+    key: Annotated[str, Field(examples=[_KEY])]
+    upload_url: Annotated[str, Field(description="PUT the file here, with its Content-Type and no credentials")]
+    cdn_url: Annotated[str, Field(description="Give this URL to /scan or /chat once the file is uploaded")]
+    expires_in: Annotated[int, Field(description="Seconds until upload_url ends", examples=[900])]
+    required_headers: Annotated[dict[str, str], Field(examples=[{"Content-Type": "image/jpeg"}])]
+
+
+class UploadCallback(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"key": _KEY, "etag": "9e107d9d372bb6826bd81d3542a4"}]})
+
+    key: Annotated[str, Field(min_length=3, max_length=512)]
+    etag: Annotated[str, Field(min_length=1, max_length=128)]
+    content_length: int | None = None
+    checksum: str | None = None
+
+
+class UploadedImage(BaseModel):
+    key: Annotated[str, Field(examples=[_KEY])]
+    channel: Channel
+    cdn_url: str
+    uploader_id: UUID
+    metadata: dict[str, Any]
+    etag: Annotated[str, Field(description="ETag of the object as it is stored now, metadata removed")]
+    content_type: Annotated[str, Field(examples=["image/jpeg"])]
+
+
+_PHOTO_ERRORS = (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBroken)
+
+
+@router.post(
+    "/{channel}",
+    response_model=UploadTicket,
+    summary="Ask for a URL to upload one photo to",
+    responses=error_responses(MissingUser, BadUser, photos.PhotoTypeRefused, service.UploaderMismatch),
+)
+async def start(channel: Channel, body: UploadRequest, user: User, request: Request) -> UploadTicket:
+    """The file goes straight to the object store: PUT it to `upload_url` within `expires_in` seconds."""
+    resources = request.app.state.resources
+    if body.uploader_id not in (None, user):
+        raise service.UploaderMismatch
+    async with resources.engine.begin() as tx:
+        ticket = await service.start(
+            tx,
+            resources.storage,
+            resources.upload_secret,
+            user,
+            channel,
+            body.filename,
+            body.content_type,
+            body.metadata,
+        )
+    return UploadTicket(
+        key=ticket.key,
+        upload_url=ticket.upload_url,
+        cdn_url=ticket.cdn_url,
+        expires_in=int(UPLOAD_TIME.total_seconds()),
+        required_headers={"Content-Type": service.content_type_of(body.content_type, body.filename)},
+    )
+
+
+@router.post(
+    "/{channel}/callback",
+    response_model=UploadedImage,
+    summary="Tell that the upload is complete",
+    responses=error_responses(
+        MissingUser,
+        BadUser,
+        service.UploadNotFound,
+        service.ChannelMismatch,
+        service.UploaderMismatch,
+        *_PHOTO_ERRORS,
+        StorageDown,
+    ),
+)
+async def complete(channel: Channel, body: UploadCallback, user: User, request: Request) -> UploadedImage:
+    """Checks that the object is there and is a photo within the limits, and removes its metadata (EXIF, GPS)."""
+    resources = request.app.state.resources
+    async with resources.engine.begin() as tx:
+        upload = await service.complete(tx, resources.storage, resources.upload_secret, user, channel, body.key)
+    return UploadedImage(
+        key=upload.key,
+        channel=channel,
+        cdn_url=resources.storage.public_url(upload.key),
+        uploader_id=upload.user_id,
+        metadata=upload.metadata,
+        etag=upload.etag or "",
+        content_type=upload.content_type,
+    )

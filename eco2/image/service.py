@@ -1,0 +1,116 @@
+"""Presigned uploads: a URL for one PUT, and the check of what was put there."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from eco2.contracts import uploads
+from eco2.contracts.uploads import Channel
+from eco2.core import photos
+from eco2.core.errors import BadRequest, NotFound
+from eco2.core.storage import ObjectTooLarge, Storage
+from eco2.image import store
+
+
+class UploadNotFound(NotFound):
+    """There is no such upload; ask for an upload URL first and PUT the file to it."""
+
+    code = "UPLOAD_NOT_FOUND"
+
+
+class ChannelMismatch(BadRequest):
+    """The key belongs to another channel."""
+
+    code = "CHANNEL_MISMATCH"
+
+
+class UploaderMismatch(NotFound):
+    """The upload belongs to another user."""
+
+    code = "UPLOADER_MISMATCH"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Where to PUT the file, and the URL it will be found at."""
+
+    key: str
+    upload_url: str
+    cdn_url: str
+
+
+def content_type_of(declared: str, filename: str) -> str:
+    """The accepted type that was declared, or that the file name tells when the client declared none."""
+    declared = declared.partition(";")[0].strip().lower()
+    if declared in ("", "application/octet-stream"):
+        suffix = PurePosixPath(filename).suffix.lower().removeprefix(".").replace("jpeg", "jpg")
+        declared = next((mime for mime, ext in photos.CONTENT_TYPES.items() if ext == suffix), declared)
+    if declared not in photos.CONTENT_TYPES:
+        accepted = ", ".join(photos.CONTENT_TYPES)
+        raise photos.PhotoTypeRefused(f"{declared or filename!r} is not a photo we can read; send one of {accepted}.")
+    return declared
+
+
+async def start(
+    tx: AsyncConnection,
+    storage: Storage,
+    secret: str,
+    user: UUID,
+    channel: Channel,
+    filename: str,
+    declared: str,
+    metadata: dict[str, Any],
+) -> Ticket:
+    """Note the upload and sign its URL."""
+    content_type = content_type_of(declared, filename)
+    key = uploads.new_key(secret, str(user), channel, photos.CONTENT_TYPES[content_type])
+    await store.add(tx, key, user, channel, filename, content_type, metadata)
+    return Ticket(key, await storage.upload_url(key), storage.public_url(key))
+
+
+async def complete(
+    tx: AsyncConnection, storage: Storage, secret: str, user: UUID, channel: Channel, key: str
+) -> store.Upload:
+    """Check the object: it is there, it is a photo within the limits; remove its metadata (EXIF, GPS).
+
+    What is no such photo is deleted and refused (the errors of `eco2.core.photos`).
+    """
+    upload = await _owned(tx, secret, user, channel, key)
+    info = await storage.head(key)
+    if info is None:
+        raise UploadNotFound("The file has not been uploaded yet; PUT it to upload_url first.")
+    content_type, data = await _checked(storage, key)
+    info = await storage.head(key) or info
+    await store.complete(tx, key, content_type, info.etag, len(data))
+    return store.Upload(key, user, channel, content_type, upload.metadata, info.etag)
+
+
+async def _owned(tx: AsyncConnection, secret: str, user: UUID, channel: Channel, key: str) -> store.Upload:
+    actual = uploads.key_channel(key)
+    upload = await store.find(tx, key) if actual else None
+    if upload is None:
+        raise UploadNotFound
+    if not uploads.owns(secret, str(user), key):
+        raise UploaderMismatch
+    if actual != channel:
+        raise ChannelMismatch
+    return upload
+
+
+async def _checked(storage: Storage, key: str) -> tuple[str, bytes]:
+    try:
+        data = await storage.get(key, photos.MAX_BYTES) or b""
+        content_type = photos.check(data).content_type
+        clean = photos.strip_metadata(data)
+    except ObjectTooLarge:
+        await storage.delete(key)
+        raise photos.PhotoTooLarge from None
+    except (photos.PhotoBroken, photos.PhotoTooLarge, photos.PhotoTypeRefused):
+        await storage.delete(key)
+        raise
+    if clean is not None:
+        await storage.put(key, clean, content_type)
+    return content_type, clean or data

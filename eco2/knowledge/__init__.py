@@ -1,0 +1,33 @@
+"""What Eco² knows about waste: items, streams, rules, situations, characters. Imports nothing of ours."""
+
+from eco2.knowledge.answer import categories, compose_answer, compose_unknown, disposal_rules, route
+from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.loading import KnowledgeError, default_directory, load
+from eco2.knowledge.models import (
+    Ambiguity,
+    Character,
+    Classification,
+    Item,
+    Rule,
+    Situation,
+    Stream,
+)
+
+__all__ = [
+    "Ambiguity",
+    "Character",
+    "Classification",
+    "Item",
+    "Knowledge",
+    "KnowledgeError",
+    "Rule",
+    "Situation",
+    "Stream",
+    "categories",
+    "compose_answer",
+    "compose_unknown",
+    "default_directory",
+    "disposal_rules",
+    "load",
+    "route",
+]

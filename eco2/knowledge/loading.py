@@ -1,0 +1,297 @@
+"""Reading data/ and refusing it, with every problem named, when it is not consistent."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.models import (
+    Cast,
+    Classification,
+    Item,
+    ItemRecord,
+    Rule,
+    Rulebook,
+    SituationBook,
+    Taxonomy,
+)
+from eco2.knowledge.text import normalize, phrase
+
+MAX_STEPS = 10  # a result has room for 단계1 … 단계10
+TAXONOMY, RULES, SITUATIONS, CHARACTERS = "taxonomy.yaml", "rules.yaml", "situations.yaml", "characters.yaml"
+FILES = (TAXONOMY, RULES, SITUATIONS, CHARACTERS)
+Book = TypeVar("Book", bound=BaseModel)
+
+
+class KnowledgeError(Exception):
+    """The data files are missing or wrong; `problems` holds one "file: key: what" per finding."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(["the knowledge base is not valid:", *self.problems]))
+
+
+def load(directory: Path | None = None) -> Knowledge:
+    """The checked knowledge base. Raises KnowledgeError listing all problems."""
+    source = directory or default_directory()
+    problems: list[str] = []
+    documents = {name: _read(source / name, problems) for name in FILES}
+    if problems:
+        raise KnowledgeError(problems)
+    return build(documents, _digest(source))
+
+
+def build(documents: Mapping[str, object], version: str) -> Knowledge:
+    """The knowledge base from the parsed files, by file name. Raises KnowledgeError listing all problems."""
+    problems: list[str] = []
+    taxonomy = _validate(documents, TAXONOMY, Taxonomy, problems)
+    rulebook = _validate(documents, RULES, Rulebook, problems)
+    situations = _validate(documents, SITUATIONS, SituationBook, problems)
+    cast = _validate(documents, CHARACTERS, Cast, problems)
+    if taxonomy and rulebook and situations and cast:
+        problems.extend(_check(taxonomy, rulebook, situations, cast))
+        if not problems:
+            return _assemble(taxonomy, rulebook, situations, cast, version)
+    raise KnowledgeError(problems)
+
+
+def default_directory() -> Path:
+    """data/ of the checkout; in an image it is copied into the working directory."""
+    candidates = [Path(__file__).resolve().parents[2] / "data", Path.cwd() / "data"]
+    for candidate in candidates:
+        if (candidate / TAXONOMY).is_file():
+            return candidate
+    raise KnowledgeError([f"{TAXONOMY}: file: not found in {' or '.join(map(str, candidates))}"])
+
+
+def _read(path: Path, problems: list[str]) -> object:
+    try:
+        return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+    except FileNotFoundError:
+        problems.append(f"{path.name}: file: missing in {path.parent}")
+    except yaml.YAMLError as error:
+        problems.append(f"{path.name}: file: not valid YAML: {' '.join(str(error).split())}")
+    return None
+
+
+def _validate(documents: Mapping[str, object], name: str, model: type[Book], problems: list[str]) -> Book | None:
+    try:
+        return model.model_validate(documents.get(name))
+    except ValidationError as error:
+        for finding in error.errors():
+            key = ".".join(map(str, finding["loc"])) or "file"
+            problems.append(f"{name}: {key}: {finding['msg']}")
+    return None
+
+
+def _digest(source: Path) -> str:
+    content = b"".join((source / name).read_bytes() for name in FILES)
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _assemble(taxonomy: Taxonomy, rulebook: Rulebook, situations: SituationBook, cast: Cast, version: str) -> Knowledge:
+    return Knowledge(
+        version=version,
+        taxonomy=taxonomy,
+        rulebook=rulebook,
+        situation_book=situations,
+        items={item.id: item for item in _place_items(taxonomy)},
+        streams={stream.id: stream for stream in taxonomy.streams},
+        rules={rule.stream: rule for rule in rulebook.rules},
+        situations={situation.id: situation for situation in situations.situations},
+        characters=cast.characters,
+        terms=_terms(taxonomy),
+        phrases={word: phrase(word) for s in situations.situations for word in s.keywords},
+    )
+
+
+def _place_items(taxonomy: Taxonomy) -> Iterator[Item]:
+    """The one place where an item gets its classes: those of its stream, unless it has its own."""
+    labels = {stream.id: stream.class_label for stream in taxonomy.streams}
+    for group in taxonomy.groups:
+        for record in group.items:
+            label = record.class_label or labels[record.stream]
+            assert label is not None  # _check_classes
+            classes = Classification(major_category=label.major, middle_category=label.middle, minor_category=record.ko)
+            yield Item(**record.model_dump(by_alias=True), group=group.id, classification=classes)
+
+
+def _records(taxonomy: Taxonomy) -> list[ItemRecord]:
+    return [record for group in taxonomy.groups for record in group.items]
+
+
+def _words(taxonomy: Taxonomy) -> dict[str, list[str]]:
+    """Normalized word -> the items that claim it as name, English name or alias."""
+    claims: dict[str, list[str]] = defaultdict(list)
+    for record in _records(taxonomy):
+        for word in (record.ko, record.en, *record.aliases):
+            claims[normalize(word)].append(record.id)
+    return claims
+
+
+def _terms(taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
+    """Word -> items. A declared ambiguity names all its candidates, unless the word is an item's own name."""
+    names = {normalize(record.ko) for record in _records(taxonomy)}
+    terms = {word: tuple(ids) for word, ids in _words(taxonomy).items()}
+    for entry in taxonomy.ambiguous:
+        if normalize(entry.term) not in names:
+            terms[normalize(entry.term)] = entry.candidates
+    return terms
+
+
+def _check(taxonomy: Taxonomy, rulebook: Rulebook, situations: SituationBook, cast: Cast) -> Iterator[str]:
+    yield from _check_unique(taxonomy, rulebook, situations, cast)
+    yield from _check_classes(taxonomy)
+    yield from _check_words(taxonomy)
+    yield from _check_rules(taxonomy, rulebook)
+    yield from _check_items(taxonomy, rulebook, situations)
+    yield from _check_situations(taxonomy, rulebook, situations)
+    yield from _check_characters(taxonomy, rulebook, cast)
+
+
+def _repeated(values: Iterable[object]) -> list[object]:
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _check_unique(taxonomy: Taxonomy, rulebook: Rulebook, situations: SituationBook, cast: Cast) -> Iterator[str]:
+    columns: list[tuple[str, str, Sequence[object]]] = [
+        (TAXONOMY, "majors", [major.name for major in taxonomy.majors]),
+        (TAXONOMY, "majors", [major.id for major in taxonomy.majors]),
+        (TAXONOMY, "streams", [stream.id for stream in taxonomy.streams]),
+        (TAXONOMY, "groups", [group.id for group in taxonomy.groups]),
+        (TAXONOMY, "items", [record.id for record in _records(taxonomy)]),
+        (TAXONOMY, "ambiguous", [normalize(entry.term) for entry in taxonomy.ambiguous]),
+        (RULES, "rules", [rule.stream for rule in rulebook.rules]),
+        (SITUATIONS, "situations", [situation.id for situation in situations.situations]),
+        (CHARACTERS, "characters", [character.code for character in cast.characters]),
+        (CHARACTERS, "characters", [character.name for character in cast.characters]),
+    ]
+    for file, key, values in columns:
+        yield from (f"{file}: {key}: {value} is there twice" for value in _repeated(values))
+
+
+def _unknown(file: str, key: str, what: str, used: Iterable[str | None], known: Iterable[str]) -> Iterator[str]:
+    missing = {name for name in used if name is not None} - set(known)
+    yield from (f"{file}: {key}: unknown {what} {name}" for name in sorted(missing))
+
+
+def _check_classes(taxonomy: Taxonomy) -> Iterator[str]:
+    by_stream = {stream.id: stream.class_label for stream in taxonomy.streams}
+    by_item = {r.id: r.class_label or by_stream.get(r.stream) for r in _records(taxonomy)}
+    majors = {major.name for major in taxonomy.majors}
+    yield from _unknown(TAXONOMY, "recyclable_major", "major class", [taxonomy.recyclable_major], majors)
+    yield from (f"{TAXONOMY}: {item}: resolves to no class" for item, label in by_item.items() if not label)
+    own = {record.id: record.class_label for record in _records(taxonomy)}
+    for key, label in [*by_stream.items(), *own.items()]:
+        if label is None:
+            continue
+        yield from _unknown(TAXONOMY, key, "major class", [label.major], majors)
+        if label.major == taxonomy.recyclable_major:
+            yield from _unknown(TAXONOMY, key, "middle class", [label.middle], taxonomy.recyclable_middles)
+
+
+def _check_words(taxonomy: Taxonomy) -> Iterator[str]:
+    declared = {normalize(entry.term): set(entry.candidates) for entry in taxonomy.ambiguous}
+    ids = [record.id for record in _records(taxonomy)]
+    for entry in taxonomy.ambiguous:
+        yield from _unknown(TAXONOMY, f"ambiguous.{entry.term}", "item", entry.candidates, ids)
+    for word, claims in _words(taxonomy).items():
+        if not word:
+            yield f"{TAXONOMY}: {claims[0]}: has an empty alias"
+        elif len(set(claims)) < len(claims):
+            yield f"{TAXONOMY}: {claims[0]}: has {word} twice"
+        elif len(claims) > 1 and not set(claims) <= declared.get(word, set()):
+            yield f"{TAXONOMY}: {', '.join(claims)}: share {word}, which ambiguous does not declare for them"
+
+
+def _check_rules(taxonomy: Taxonomy, rulebook: Rulebook) -> Iterator[str]:
+    streams = {stream.id for stream in taxonomy.streams}
+    ruled = {rule.stream for rule in rulebook.rules}
+    bases = [basis.id for basis in rulebook.legal_basis]
+    yield from (f"{TAXONOMY}: {stream}: has no rule" for stream in sorted(streams - ruled))
+    yield from (f"{RULES}: {stream}: is a rule for no stream" for stream in sorted(ruled - streams))
+    for rule in rulebook.rules:
+        codes = [step.code for step in rule.steps]
+        yield from (f"{RULES}: {rule.stream}: step {code} is there twice" for code in _repeated(codes))
+        yield from _unknown(RULES, rule.stream, "step label", codes, rulebook.step_labels)
+        yield from _unknown(RULES, rule.stream, "legal basis", rule.basis, bases)
+        yield from _unknown(RULES, rule.stream, "stream", [case.then for case in rule.exceptions], streams)
+        texts = [*(step.ko for step in rule.steps), *rule.do_ko]
+        yield from _check_forbidden(f"{RULES}: {rule.stream}", texts, [rule])
+
+
+def _check_items(taxonomy: Taxonomy, rulebook: Rulebook, situations: SituationBook) -> Iterator[str]:
+    rules = {rule.stream: rule for rule in rulebook.rules}
+    streams = {stream.id for stream in taxonomy.streams}
+    advice = {situation.id for situation in situations.situations}
+    for record in _records(taxonomy):
+        yield from _unknown(TAXONOMY, record.id, "stream", [record.stream, *record.alt_streams], streams)
+        rule = rules.get(record.stream)
+        if rule is None:
+            continue
+        codes = {step.code for step in rule.steps}
+        yield from _unknown(TAXONOMY, record.id, "step or situation", record.skip, codes | advice)
+        steps = len(record.steps_ko) + len(codes - set(record.skip))
+        if not 0 < steps <= MAX_STEPS:
+            yield f"{TAXONOMY}: {record.id}: has {steps} steps, not 1 to {MAX_STEPS}"
+        yield from _check_forbidden(
+            f"{TAXONOMY}: {record.id}", [*record.steps_ko, record.where_ko, record.note_ko], [rule]
+        )
+
+
+def _check_situations(taxonomy: Taxonomy, rulebook: Rulebook, book: SituationBook) -> Iterator[str]:
+    streams = {stream.id for stream in taxonomy.streams}
+    items = {record.id for record in _records(taxonomy)}
+    codes = {step.code for rule in rulebook.rules for step in rule.steps}
+    for name, scope in book.scopes.items():
+        yield from _unknown(SITUATIONS, f"scopes.{name}", "stream", scope.streams, streams)
+        yield from _unknown(SITUATIONS, f"scopes.{name}", "item", scope.items + scope.except_items, items)
+    for situation in book.situations:
+        key = situation.id
+        yield from _unknown(SITUATIONS, key, "target stream", [situation.target_stream], streams)
+        yield from _unknown(SITUATIONS, key, "scope", situation.applies_to, book.scopes)
+        yield from _unknown(SITUATIONS, key, "step", situation.covered_by, codes)
+        yield from _unknown(SITUATIONS, key, "kind in precedence", [situation.kind], book.precedence)
+        if situation.target_stream and situation.kind not in ("safety", "reroute"):
+            yield f"{SITUATIONS}: {key}: a situation of kind {situation.kind} cannot have a target stream"
+        if situation.kind == "reroute" and not situation.target_stream:
+            yield f"{SITUATIONS}: {key}: reroutes to no target stream"
+        if situation.target_stream and not situation.why_ko.endswith("니"):
+            yield f'{SITUATIONS}: {key}: why_ko must give the reason and end in "-니"'
+        aimed = {stream for name in situation.applies_to for stream in _streams_of(book, name)}
+        rules = [rule for rule in rulebook.rules if rule.stream in aimed]
+        yield from _check_forbidden(f"{SITUATIONS}: {key}", [situation.step_ko, situation.say_ko], rules)
+
+
+def _streams_of(book: SituationBook, scope: str) -> tuple[str, ...]:
+    return book.scopes[scope].streams if scope in book.scopes else ()
+
+
+def _check_characters(taxonomy: Taxonomy, rulebook: Rulebook, cast: Cast) -> Iterator[str]:
+    """Each middle class has its character; a line must be true for every stream it can be shown with."""
+    matches = [character.match for character in cast.characters]
+    yield from _unknown(CHARACTERS, "characters", "middle class", matches, taxonomy.recyclable_middles)
+    for middle in taxonomy.recyclable_middles:
+        if matches.count(middle) != 1:
+            yield f"{CHARACTERS}: {middle}: has {matches.count(middle)} characters, not 1"
+    if matches.count(None) != 1:
+        yield f"{CHARACTERS}: characters: {matches.count(None)} have no match, not 1"
+    middles = {s.id: s.class_label.middle for s in taxonomy.streams if s.class_label}
+    for character in cast.characters:
+        shown = middles if character.match is None else [s for s in middles if middles[s] == character.match]
+        rules = [rule for rule in rulebook.rules if rule.stream in shown]
+        yield from _check_forbidden(f"{CHARACTERS}: {character.code}", [character.dialog], rules)
+
+
+def _check_forbidden(key: str, texts: Iterable[str], rules: Iterable[Rule]) -> Iterator[str]:
+    forbidden = [(rule.stream, words, phrase(words)) for rule in rules for words in rule.forbid]
+    for text in texts:
+        plain = normalize(text)
+        for stream, words, pattern in forbidden:
+            if pattern.search(plain):
+                yield f'{key}: "{text}" tells people to do what {stream} forbids ({words})'

@@ -1,0 +1,266 @@
+"""Where a local stack lives, its generated credentials, and the environment that its processes get."""
+
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, SERVICES, Process, process
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+BUCKET = "eco2-images"
+DATABASE = "eco2"
+VHOST = "eco2"
+CORS_ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173", "http://localhost:3000")
+
+# Offsets to the port base that are not in the table of processes: side doors of the private servers.
+BROKER_MANAGEMENT, BROKER_PROMETHEUS, EPMD, BROKER_DISTRIBUTION = 5, 6, 7, 8
+STORE_MASTER, STORE_VOLUME, STORE_FILER = 11, 12, 13
+STORE_MASTER_GRPC, STORE_VOLUME_GRPC, STORE_FILER_GRPC, STORE_S3_GRPC = 14, 15, 16, 17
+GATEWAY_ADMIN = 21
+SPAN = 50
+"""How many ports from the base upwards belong to one stack."""
+
+
+class LocalError(Exception):
+    """One sentence for the person at the terminal: what is wrong and what to do."""
+
+
+class LocalSettings(BaseSettings):
+    """What a user may set. A server given by its URL is used instead of a private one."""
+
+    model_config = SettingsConfigDict(env_prefix="ECO2_", frozen=True, extra="ignore")
+
+    home: Path | None = None
+    port_base: int = Field(default=DEFAULT_PORT_BASE, ge=1024, le=32767 - SPAN)
+    gateway_port: int = Field(default=DEFAULT_GATEWAY_PORT, ge=1, le=65535)
+
+    database_url: str | None = None
+    redis_streams_url: str | None = None
+    redis_cache_url: str | None = None
+    broker_url: str | None = None
+    broker_management_url: str | None = None
+    """Management API of a given broker; default: port 15672 of its host."""
+    storage_endpoint: str | None = None
+    storage_public_endpoint: str | None = None
+    storage_access_key: str | None = None
+    storage_secret_key: str | None = None
+    cdn_base_url: str | None = None
+
+
+def local_settings() -> LocalSettings:
+    try:
+        return LocalSettings()
+    except ValidationError as error:
+        wrong = [f"ECO2_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        raise LocalError(f"Correct or unset {'; '.join(wrong)}.") from None
+
+
+def _token() -> str:
+    return secrets.token_hex(24)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Made once per stack, kept with its data."""
+
+    postgres_admin_password: str = field(default_factory=_token)
+    postgres_password: str = field(default_factory=_token)
+    redis_streams_password: str = field(default_factory=_token)
+    redis_cache_password: str = field(default_factory=_token)
+    broker_password: str = field(default_factory=_token)
+    erlang_cookie: str = field(default_factory=_token)
+    s3_access_key: str = field(default_factory=lambda: secrets.token_hex(10))
+    s3_secret_key: str = field(default_factory=_token)
+    upload_secret: str = field(default_factory=_token)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One local stack: its folder, ports and credentials, and the servers the user brings (`ECO2_*` → value)."""
+
+    home: Path
+    port_base: int
+    gateway_port: int
+    credentials: Credentials
+    given: Mapping[str, str]
+
+    def port(self, offset: int) -> int:
+        return self.port_base + offset
+
+    def port_of(self, name: str) -> int:
+        return self.gateway_port if name == "gateway" else self.port(process(name).port)
+
+    @property
+    def public_url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway_port}"
+
+    @property
+    def management_url(self) -> str:
+        return self.given.get("ECO2_BROKER_MANAGEMENT_URL") or f"http://127.0.0.1:{self.port(BROKER_MANAGEMENT)}"
+
+    def folder(self, *parts: str) -> Path:
+        return self.home.joinpath(*parts)
+
+
+def home(checkout: Path = CHECKOUT) -> Path:
+    """The folder of the stack; it is made by `prepare_home`."""
+    return (local_settings().home or checkout / ".eco2").absolute()
+
+
+def layout(folder: Path | None = None, *, port_base: int | None = None, gateway_port: int | None = None) -> Layout:
+    """The stack of this checkout, or an all-private one in `folder`; makes folder and credentials when missing."""
+    settings = local_settings()
+    where = prepare_home(folder or home())
+    plain = Layout(
+        home=where,
+        port_base=settings.port_base if port_base is None else port_base,
+        gateway_port=settings.gateway_port if gateway_port is None else gateway_port,
+        credentials=credentials(where / "credentials.json"),
+        given={},
+    )
+    if folder is not None:
+        return plain
+    return replace(plain, given=given_servers(settings, private_environment(plain)))
+
+
+def prepare_home(folder: Path) -> Path:
+    """Makes `folder`. Root runs servers as other users: where they cannot reach it, it becomes a link to /var/tmp."""
+    try:
+        return _make_home(folder)
+    except OSError as error:
+        raise LocalError(
+            f"{folder} cannot be used ({error.strerror}): set ECO2_HOME to a folder of your own."
+        ) from None
+
+
+def _make_home(folder: Path) -> Path:
+    if os.geteuid() != 0 or _others_can_enter(folder.parent):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+        return _owned(folder.resolve())
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    reachable = Path("/var/tmp") / f"eco2-{digest}"  # noqa: S108 (owner is checked below)
+    reachable.mkdir(exist_ok=True, mode=0o711)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.unlink(missing_ok=True)
+        folder.symlink_to(reachable)
+    return _owned(reachable)
+
+
+def _owned(folder: Path) -> Path:
+    status = folder.lstat()
+    if status.st_uid != os.geteuid() or not folder.is_dir() or folder.is_symlink():
+        raise LocalError(f"{folder} belongs to another user; remove it or set ECO2_HOME to a folder of your own.")
+    return folder
+
+
+def _others_can_enter(folder: Path) -> bool:
+    existing = [path for path in (folder, *folder.parents) if path.exists()]
+    return all(path.stat().st_mode & 0o001 for path in existing)
+
+
+def credentials(path: Path) -> Credentials:
+    if path.exists():
+        return Credentials(**json.loads(path.read_text()))
+    made = Credentials()
+    write_private(path, json.dumps(asdict(made), indent=2))
+    return made
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces the file in one step; nobody but the owner reads it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+def given_servers(settings: LocalSettings, private: Mapping[str, str]) -> dict[str, str]:
+    """Servers of the user's own. A value that `eco2 local env` exported is still the private server."""
+    named = ("database_url", "redis_streams_url", "redis_cache_url", "broker_url", "storage_endpoint")
+    given: dict[str, str] = {}
+    for name in named:
+        value = getattr(settings, name)
+        if value and value != private[f"ECO2_{name.upper()}"]:
+            given[f"ECO2_{name.upper()}"] = value
+    if "ECO2_BROKER_URL" in given:
+        default = f"http://{urlsplit(given['ECO2_BROKER_URL']).hostname}:15672"
+        given["ECO2_BROKER_MANAGEMENT_URL"] = settings.broker_management_url or default
+    if "ECO2_STORAGE_ENDPOINT" in given:
+        given |= _given_store(settings, given["ECO2_STORAGE_ENDPOINT"])
+    return given
+
+
+def _given_store(settings: LocalSettings, endpoint: str) -> dict[str, str]:
+    if not settings.storage_access_key or not settings.storage_secret_key:
+        raise LocalError(
+            "ECO2_STORAGE_ENDPOINT is set: set ECO2_STORAGE_ACCESS_KEY and ECO2_STORAGE_SECRET_KEY as well."
+        )
+    public = settings.storage_public_endpoint or endpoint
+    return {
+        "ECO2_STORAGE_PUBLIC_ENDPOINT": public,
+        "ECO2_STORAGE_ACCESS_KEY": settings.storage_access_key,
+        "ECO2_STORAGE_SECRET_KEY": settings.storage_secret_key,
+        "ECO2_CDN_BASE_URL": settings.cdn_base_url or f"{public}/{BUCKET}",
+    }
+
+
+def private_environment(at: Layout) -> dict[str, str]:
+    secret = at.credentials
+    return {
+        "ECO2_DATABASE_URL": f"postgresql://eco2:{secret.postgres_password}@127.0.0.1:{at.port_of('postgres')}/{DATABASE}",
+        "ECO2_REDIS_STREAMS_URL": (
+            f"redis://:{secret.redis_streams_password}@127.0.0.1:{at.port_of('redis-streams')}/0"
+        ),
+        "ECO2_REDIS_CACHE_URL": f"redis://:{secret.redis_cache_password}@127.0.0.1:{at.port_of('redis-cache')}/0",
+        "ECO2_BROKER_URL": f"amqp://eco2:{secret.broker_password}@127.0.0.1:{at.port_of('rabbitmq')}/{VHOST}",
+        "ECO2_STORAGE_ENDPOINT": f"http://127.0.0.1:{at.port_of('object-store')}",
+        "ECO2_STORAGE_PUBLIC_ENDPOINT": at.public_url,
+        "ECO2_STORAGE_ACCESS_KEY": secret.s3_access_key,
+        "ECO2_STORAGE_SECRET_KEY": secret.s3_secret_key,
+        "ECO2_CDN_BASE_URL": f"{at.public_url}/{BUCKET}",
+    }
+
+
+def environment(at: Layout) -> dict[str, str]:
+    """All `ECO2_*` variables that our processes share."""
+    return {
+        **private_environment(at),
+        **at.given,
+        "ECO2_ENVIRONMENT": "local",
+        "ECO2_HOME": str(at.home),
+        "ECO2_PORT_BASE": str(at.port_base),
+        "ECO2_GATEWAY_PORT": str(at.gateway_port),
+        "ECO2_STORAGE_BUCKET": BUCKET,
+        "ECO2_UPLOAD_SECRET": at.credentials.upload_secret,
+        "ECO2_SIGNING_KEYS_DIR": str(at.folder("keys")),
+        "ECO2_ISSUER": issuer(at),
+        "ECO2_MODEL_DIR": str(at.folder("models")),
+        "ECO2_CORS_ORIGINS": json.dumps(CORS_ORIGINS),
+    }
+
+
+def issuer(at: Layout) -> str:
+    return f"{at.public_url}/api/v1/auth"
+
+
+def process_environment(at: Layout, row: Process) -> dict[str, str]:
+    """What that process gets besides the shared variables."""
+    ports = {"ECO2_PORT": str(at.port(row.port))}
+    if row.grpc_port is not None:
+        ports["ECO2_GRPC_PORT"] = str(at.port(row.grpc_port))
+    return ports
+
+
+def route_ports(at: Layout) -> dict[str, int]:
+    """In-cluster service host → local port, as the routes need it; a gRPC service by its gRPC port."""
+    return {row.service: at.port(row.grpc_port or row.port) for row in SERVICES if row.service}

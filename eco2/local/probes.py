@@ -1,0 +1,85 @@
+"""Readiness probes. Each answers whether the server takes work now, within a second, and never raises for a server
+that is down."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+Probe = Callable[[], Awaitable[bool]]
+
+_DOWN = (OSError, TimeoutError, asyncio.IncompleteReadError)
+
+
+async def _ask(host: str, port: int, request: bytes, answer_to: bytes = b"\n", lines: int = 1) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(request)
+        return b"".join([await reader.readuntil(answer_to) for _ in range(lines)])
+    finally:
+        writer.close()
+
+
+def tcp(url: str) -> Probe:
+    """The port of `url` accepts connections."""
+    parts = urlsplit(url)
+
+    async def probe() -> bool:
+        try:
+            async with asyncio.timeout(1):
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        except _DOWN:
+            return False
+        writer.close()
+        return True
+
+    return probe
+
+
+def http(url: str, headers: tuple[str, ...] = ()) -> Probe:
+    """GET answers 200."""
+    parts = urlsplit(url)
+    lines = (f"GET {parts.path or '/'} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close", *headers, "", "")
+    request = "\r\n".join(lines).encode()
+
+    async def probe() -> bool:
+        try:
+            async with asyncio.timeout(1):
+                status = await _ask(parts.hostname or "", parts.port or 80, request)
+        except _DOWN:
+            return False
+        return status.split(b" ")[1:2] == [b"200"]
+
+    return probe
+
+
+def redis(url: str) -> Probe:
+    """PING answers PONG, so the data set is loaded."""
+    parts = urlsplit(url)
+    command = f"AUTH {parts.password}\r\nPING\r\n" if parts.password else "PING\r\n"
+
+    async def probe() -> bool:
+        try:
+            async with asyncio.timeout(1):
+                answer = await _ask(
+                    parts.hostname or "", parts.port or 6379, command.encode(), lines=command.count("\n")
+                )
+        except _DOWN:
+            return False
+        return answer.endswith(b"+PONG\r\n")
+
+    return probe
+
+
+def postgres(url: str) -> Probe:
+    """A session can be opened and answers a query."""
+    from psycopg import AsyncConnection, Error
+
+    async def probe() -> bool:
+        try:
+            async with asyncio.timeout(2), await AsyncConnection.connect(url, connect_timeout=2) as connection:
+                await connection.execute("SELECT 1")
+        except (Error, *_DOWN):
+            return False
+        return True
+
+    return probe

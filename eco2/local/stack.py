@@ -1,0 +1,137 @@
+"""The units of one local stack: private servers, or those the user brings, and our processes from the table."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from eco2.local import config, probes, servers, topology
+from eco2.local.config import Layout, LocalError
+from eco2.local.supervisor import Echo, Supervisor, Unit
+from eco2.processes import PROCESSES, SERVICES, Process
+
+_GIVEN_BY = {
+    "postgres": "ECO2_DATABASE_URL",
+    "redis-streams": "ECO2_REDIS_STREAMS_URL",
+    "redis-cache": "ECO2_REDIS_CACHE_URL",
+    "rabbitmq": "ECO2_BROKER_URL",
+    "object-store": "ECO2_STORAGE_ENDPOINT",
+}
+MIGRATION_SECONDS = 120
+
+
+def inherited(at: Layout) -> dict[str, str]:
+    """The user's environment (keys of paid services, log level, …) with ours on top."""
+    return {**os.environ, **config.environment(at)}
+
+
+def migrate(at: Layout) -> None:
+    command = (sys.executable, "-m", "eco2.cli", "migrate")
+    done = subprocess.run(
+        command, env=inherited(at), capture_output=True, text=True, timeout=MIGRATION_SECONDS, check=False
+    )
+    if done.returncode != 0:
+        raise LocalError(f"The database could not be migrated:\n{done.stdout}{done.stderr}".rstrip())
+
+
+def _setup_postgres(at: Layout, with_migrations: bool) -> None:
+    if "ECO2_DATABASE_URL" not in at.given:
+        servers.setup_database(at)
+    if with_migrations:
+        migrate(at)
+
+
+def _setup_broker(at: Layout) -> None:
+    broker = urlsplit(config.environment(at)["ECO2_BROKER_URL"])
+    topology.apply(at.management_url, broker.username or "", broker.password or "")
+
+
+def _setups(at: Layout, with_migrations: bool) -> dict[str, Callable[[], None]]:
+    return {
+        "postgres": partial(_setup_postgres, at, with_migrations),
+        "rabbitmq": partial(_setup_broker, at),
+        "object-store": partial(servers.setup_bucket, config.environment(at)),
+    }
+
+
+def _brought_by_user(at: Layout, row: Process, setup: Callable[[], None] | None) -> Unit:
+    url = at.given[_GIVEN_BY[row.name]]
+    port = urlsplit(url).port or 0
+    return Unit(row.name, row.kind, port, (), probes.tcp(url), setup=setup)
+
+
+def _server_units(at: Layout, row: Process, with_migrations: bool) -> list[Unit]:
+    setup = _setups(at, with_migrations).get(row.name)
+    if _GIVEN_BY.get(row.name) in at.given:
+        return [_brought_by_user(at, row, setup)]
+    private = servers.PRIVATE[row.name](at)
+    private = replace(private, needs=(*private.needs, *row.needs), setup=setup)
+    return [servers.epmd(at), private] if row.name == "rabbitmq" else [private]
+
+
+def _service_unit(at: Layout, row: Process) -> Unit:
+    return Unit(
+        row.name,
+        row.kind,
+        at.port(row.port),
+        (sys.executable, "-m", "eco2.cli", "run", row.name),
+        probes.http(f"http://127.0.0.1:{at.port(row.port)}/ready"),
+        needs=row.needs,
+        environment={**inherited(at), **config.process_environment(at, row)},
+        folder=config.CHECKOUT,
+        side_ports=() if row.grpc_port is None else (at.port(row.grpc_port),),
+    )
+
+
+def units(at: Layout, only: Collection[str] = (), *, with_migrations: bool = True) -> list[Unit]:
+    """All processes of the table, or those named in `only`."""
+    unknown = set(only) - {row.name for row in PROCESSES}
+    if unknown:
+        raise LocalError(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(p.name for p in PROCESSES)}.")
+    wanted = [row for row in PROCESSES if not only or row.name in only]
+    made: list[Unit] = []
+    for row in wanted:
+        if row in SERVICES:
+            made.append(_service_unit(at, row))
+        else:
+            made.extend(_server_units(at, row, with_migrations))
+    return made
+
+
+class Stack:
+    """`async with Stack(folder, only={"postgres"}) as environment:` a running stack that ends with the block."""
+
+    def __init__(
+        self,
+        home: Path | None = None,
+        *,
+        port_base: int | None = None,
+        gateway_port: int | None = None,
+        only: Collection[str] = (),
+        with_migrations: bool = True,
+        extra: Sequence[Unit] = (),
+        echo: Echo | None = None,
+    ) -> None:
+        self.layout = config.layout(home, port_base=port_base, gateway_port=gateway_port)
+        made = units(self.layout, only, with_migrations=with_migrations)
+        self.supervisor = Supervisor([*made, *extra], self.layout.home, echo)
+
+    async def __aenter__(self) -> dict[str, str]:
+        try:
+            await self.supervisor.start(self.layout.gateway_port)
+            await self.supervisor.wait_ready()
+        except BaseException:
+            await asyncio.shield(self.supervisor.stop())
+            raise
+        return config.environment(self.layout)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.supervisor.stop()

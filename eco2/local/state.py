@@ -1,0 +1,132 @@
+"""What the supervisor writes down, and how the processes of an earlier one are found again: by pid and start time."""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from eco2.local.config import LocalError, write_private
+from eco2.processes import Kind
+
+STOP_SECONDS = 25.0
+
+
+@dataclass
+class ProcessState:
+    name: str
+    kind: Kind
+    port: int
+    pid: int | None = None
+    started: int | None = None
+    """Start time in clock ticks since boot: with the pid it names one process for good."""
+    ready: bool = False
+    restarts: int = 0
+
+    def public(self) -> dict[str, object]:
+        return {key: value for key, value in asdict(self).items() if key != "started"}
+
+
+@dataclass
+class StackState:
+    pid: int
+    started: int | None
+    processes: list[ProcessState] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        return is_process(self.pid, self.started)
+
+
+def _path(home: Path) -> Path:
+    return home / "state.json"
+
+
+def save(home: Path, state: StackState) -> None:
+    write_private(_path(home), json.dumps(asdict(state)))
+
+
+def load(home: Path) -> StackState | None:
+    try:
+        raw = json.loads(_path(home).read_text())
+    except FileNotFoundError:
+        return None
+    return StackState(**{**raw, "processes": [ProcessState(**row) for row in raw["processes"]]})
+
+
+def forget(home: Path) -> None:
+    _path(home).unlink(missing_ok=True)
+
+
+def start_ticks(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat; None for a process that is gone or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    after_name = text.rpartition(")")[2].split()
+    return None if after_name[0] in "ZX" else int(after_name[19])
+
+
+def is_process(pid: int | None, started: int | None) -> bool:
+    return pid is not None and started is not None and start_ticks(pid) == started
+
+
+def end_orphans(state: StackState, seconds: float = STOP_SECONDS) -> int:
+    """Ends what a dead supervisor left behind, each with its process group. Returns how many there were."""
+    left = [row for row in state.processes if is_process(row.pid, row.started)]
+    for row in left:
+        _signal_group(row, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while any(is_process(row.pid, row.started) for row in left) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for row in left:
+        if is_process(row.pid, row.started):
+            _signal_group(row, signal.SIGKILL)
+    return len(left)
+
+
+def _signal_group(row: ProcessState, number: signal.Signals) -> None:
+    if row.pid is not None and os.getpgid(row.pid) == row.pid:
+        os.killpg(row.pid, number)
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free_ports(ports: Mapping[int, str], gateway_port: int) -> None:
+    """`ports`: number → what needs it."""
+    for port, name in ports.items():
+        if not port_is_free(port):
+            variable = "ECO2_GATEWAY_PORT" if port == gateway_port else "ECO2_PORT_BASE"
+            raise LocalError(
+                f"Port {port} ({name}) is in use by {holder(port)}; end that, or set {variable} to another port."
+            )
+
+
+def holder(port: int) -> str:
+    """Who listens there, as far as this user may know."""
+    for pid in _listeners(port):
+        process = psutil.Process(pid)
+        return f"{process.name()} (pid {pid}, user {process.username()})"
+    return "another user's process"
+
+
+def _listeners(port: int) -> Iterable[int]:
+    for connection in psutil.net_connections(kind="tcp"):
+        listens = connection.status == psutil.CONN_LISTEN and tuple(connection.laddr)[1:] == (port,)
+        if listens and connection.pid is not None:
+            yield connection.pid

@@ -1,0 +1,283 @@
+"""Starts processes in the order of their needs, restarts what crashes, stops everything in reverse order."""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eco2.local import logs, state
+from eco2.local.config import LocalError
+from eco2.local.probes import Probe
+from eco2.processes import Kind
+
+FIRST_DELAY, LONGEST_DELAY, STEADY_SECONDS = 0.2, 10.0, 30.0
+GIVE_UP_AFTER = 4
+"""Starts without ever becoming ready, after which waiting for the stack is pointless."""
+OUTPUT_SECONDS = 2.0
+"""How long the output of an ended process may still be read; a stray child could hold the pipe open."""
+STARTING_POLL, READY_POLL = 0.1, 2.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Echo = Callable[[str, str], None]
+"""Called with the name of a process and one line of its output."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One process to keep running. Without a command it is a server of the user's own, which is only watched."""
+
+    name: str
+    kind: Kind
+    port: int
+    command: tuple[str, ...]
+    ready: Probe
+    needs: tuple[str, ...] = ()
+    environment: Mapping[str, str] | None = None
+    """The whole environment of the process; None passes on the supervisor's."""
+    user: str | None = None
+    folder: Path | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = state.STOP_SECONDS
+    prepare: Callable[[], None] | None = None
+    """Before the first start, blocking."""
+    setup: Callable[[], None] | None = None
+    """Once, when it is ready for the first time and before what needs it starts; blocking."""
+    side_ports: tuple[int, ...] = ()
+
+
+@dataclass
+class _Slot:
+    unit: Unit
+    state: state.ProcessState
+    process: asyncio.subprocess.Process | None = None
+    usable: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ready once, and set up: what needs it may start."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+def _die_with(parent: int, number: signal.Signals) -> Callable[[], None]:
+    """Runs in the child: the kernel sends it `number` when the supervisor is gone, however that ended."""
+
+    def set_parent_death_signal() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(number))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return set_parent_death_signal
+
+
+class Supervisor:
+    def __init__(self, units: Sequence[Unit], home: Path, echo: Echo | None = None) -> None:
+        names = {unit.name for unit in units}
+        self._slots = {unit.name: _Slot(unit, state.ProcessState(unit.name, unit.kind, unit.port)) for unit in units}
+        self._needs = {unit.name: [need for need in unit.needs if need in names] for unit in units}
+        self._home = home
+        self._echo = echo
+        self._stopping = False
+        self._error: str | None = None
+        self._lock: int | None = None
+
+    async def start(self, gateway_port: int = 0) -> None:
+        """Returns at once; `wait_ready` waits. LocalError: another supervisor runs, or a port is taken."""
+        self._lock = _lock(self._home)
+        earlier = state.load(self._home)
+        if earlier:
+            await asyncio.to_thread(state.end_orphans, earlier)
+        state.require_free_ports(self._ports(), gateway_port)
+        self._save()
+        for slot in self._slots.values():
+            slot.task = asyncio.create_task(self._keep(slot), name=slot.unit.name)
+
+    def _ports(self) -> dict[int, str]:
+        started = [slot.unit for slot in self._slots.values() if slot.unit.command]
+        return {port: unit.name for unit in started for port in (unit.port, *unit.side_ports)}
+
+    async def wait_ready(self, seconds: float = 120) -> None:
+        """LocalError names the first process that failed, or those that are not ready in time."""
+        tasks = [slot.task for slot in self._slots.values() if slot.task]
+        ready = asyncio.gather(*(slot.usable.wait() for slot in self._slots.values()))
+        waited: list[asyncio.Future[Any]] = [ready, *tasks]
+        await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            return
+        ready.cancel()
+        self._raise_failure(tasks)
+        late = [name for name, slot in self._slots.items() if not slot.usable.is_set()]
+        raise LocalError(f"Not ready after {seconds:.0f} s: {', '.join(late)}; see `eco2 logs`.")
+
+    async def wait_failure(self) -> None:
+        """Returns never, or raises what made it pointless to go on."""
+        tasks = [slot.task for slot in self._slots.values() if slot.task]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._raise_failure(tasks)
+
+    def _raise_failure(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                self._error = str(error)
+                self._save()
+                raise error
+
+    async def stop(self) -> None:
+        """Ends what nothing needs first, then what that needed, and so on."""
+        if self._lock is None:
+            return
+        self._stopping = True
+        try:
+            await asyncio.gather(*(self._stop(slot) for slot in self._slots.values()))
+        finally:
+            self._save()
+            os.close(self._lock)
+            self._lock = None
+
+    async def _stop(self, slot: _Slot) -> None:
+        name = slot.unit.name
+        dependants = [self._slots[other] for other, needs in self._needs.items() if name in needs]
+        await asyncio.gather(*(other.ended.wait() for other in dependants))
+        if slot.process:
+            await _end(slot.process, slot.unit)
+        if slot.task:
+            slot.task.cancel()
+            await asyncio.gather(slot.task, return_exceptions=True)
+        slot.ended.set()
+
+    async def _keep(self, slot: _Slot) -> None:
+        await asyncio.gather(*(self._slots[need].usable.wait() for need in self._needs[slot.unit.name]))
+        if slot.unit.prepare:
+            await asyncio.to_thread(slot.unit.prepare)
+        if not slot.unit.command:
+            await self._watch(slot)
+        log = logs.LogFile(self._home / "logs" / f"{slot.unit.name}.log")
+        delay = FIRST_DELAY
+        try:
+            while not self._stopping:
+                began = time.monotonic()
+                await self._run_once(slot, log)
+                delay = FIRST_DELAY if time.monotonic() - began > STEADY_SECONDS else delay
+                await self._pause(slot, delay)
+                delay = min(delay * 2, LONGEST_DELAY)
+        finally:
+            log.close()
+
+    async def _pause(self, slot: _Slot, delay: float) -> None:
+        if self._stopping:
+            return
+        slot.state.restarts += 1
+        if slot.state.restarts >= GIVE_UP_AFTER and not slot.usable.is_set():
+            raise LocalError(self._last_words(slot))
+        self._save()
+        await asyncio.sleep(delay)
+
+    def _last_words(self, slot: _Slot) -> str:
+        path = self._home / "logs" / f"{slot.unit.name}.log"
+        code = slot.process.returncode if slot.process else None
+        tail = "\n".join(f"  {line}" for line in logs.last_lines(path, 8))
+        return f"{slot.unit.name} ended with code {code} {slot.state.restarts} times at its start:\n{tail}"
+
+    async def _run_once(self, slot: _Slot, log: logs.LogFile) -> None:
+        unit = slot.unit
+        process = slot.process = await asyncio.create_subprocess_exec(
+            *unit.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=unit.environment,
+            cwd=unit.folder,
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid(), unit.stop_signal),
+            user=unit.user,
+            group=unit.user,
+            extra_groups=None if unit.user is None else [unit.user],
+        )
+        slot.state.pid, slot.state.started = process.pid, state.start_ticks(process.pid)
+        self._save()
+        output = asyncio.create_task(self._pump(unit.name, process, log))
+        watch = asyncio.create_task(self._watch(slot))
+        ended = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait([watch, ended], return_when=asyncio.FIRST_COMPLETED)
+            if watch.done():
+                watch.result()
+        finally:
+            watch.cancel()
+            await _end(process, unit)
+            slot.state.pid, slot.state.started, slot.state.ready = None, None, False
+            self._save()
+            await asyncio.wait([watch, ended, output], timeout=OUTPUT_SECONDS)
+            output.cancel()
+
+    async def _watch(self, slot: _Slot) -> None:
+        """Follows readiness for as long as the process lives; never returns."""
+        while True:
+            ready = await slot.unit.ready()
+            if ready and not slot.usable.is_set():
+                if slot.unit.setup:
+                    await asyncio.to_thread(slot.unit.setup)
+                slot.usable.set()
+            if ready != slot.state.ready:
+                slot.state.ready = ready
+                self._save()
+            await asyncio.sleep(READY_POLL if ready else STARTING_POLL)
+
+    async def _pump(self, name: str, process: asyncio.subprocess.Process, log: logs.LogFile) -> None:
+        """Output to the log, whole lines to the terminal."""
+        if process.stdout is None:
+            return
+        rest = b""
+        while data := await process.stdout.read(65536):
+            log.write(data)
+            if self._echo:
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._echo(name, line.decode(errors="replace"))
+
+    def _save(self) -> None:
+        rows = [slot.state for slot in self._slots.values()]
+        pid = os.getpid()
+        state.save(self._home, state.StackState(pid, state.start_ticks(pid), rows, self._error))
+
+
+async def _end(process: asyncio.subprocess.Process, unit: Unit) -> None:
+    """The process gets its stop signal and some time; then its whole group is killed."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(unit.stop_signal)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), unit.stop_seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+def _lock(home: Path) -> int:
+    """Held until the supervisor ends, however it ends."""
+    handle = os.open(home / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise LocalError(f"A stack in {home} is already running; `eco2 down` ends it.") from None
+    return handle
+
+
+@contextlib.contextmanager
+def stop_requested() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM or Ctrl-C sets."""
+    requested = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, requested.set)
+    try:
+        yield requested
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,93 @@
+"""The table of processes: what runs, how it is started, where it listens, what it consumes.
+
+`eco2 run NAME`, the local supervisor, the edge configuration and the deployment tests all read this table;
+nothing else names a process twice.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["server", "api", "worker", "grpc", "stream"]
+
+DEFAULT_PORT_BASE = 10000
+DEFAULT_GATEWAY_PORT = 8080
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process. Ports are offsets to the local port base; inside the cluster the ports are 8000 and 50051.
+
+    `target` is `module:function`, a function without arguments that serves until SIGTERM (None for the servers,
+    which `eco2.local` knows how to start). `service` is the in-cluster host that routes name.
+    `needs` lists what has to be ready before this process is started.
+    """
+
+    name: str
+    kind: Kind
+    port: int
+    target: str | None = None
+    service: str | None = None
+    grpc_port: int | None = None
+    queues: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+SERVERS = (
+    Process("postgres", "server", 1, service="postgres.postgres"),
+    Process("redis-streams", "server", 2, service="redis-streams.redis"),
+    Process("redis-cache", "server", 3, service="redis-cache.redis"),
+    Process("rabbitmq", "server", 4, service="eco2-rabbitmq.rabbitmq"),
+    Process("object-store", "server", 10, service="object-store.storage"),
+)
+
+SERVICES = (
+    Process("auth-api", "api", 31, "eco2.auth.main:run", "auth-api.auth"),
+    Process(
+        "image-api",
+        "api",
+        32,
+        "eco2.image.main:run",
+        "image-api.image",
+        needs=("postgres", "object-store"),
+    ),
+    Process(
+        "scan-api",
+        "api",
+        33,
+        "eco2.scan.main:run",
+        "scan-api.scan",
+        needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
+    ),
+    Process("character-api", "api", 34, "eco2.character.main:run", "character-api.character", needs=("postgres",)),
+    Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
+    Process("ext-authz", "grpc", 37, "eco2.ext_authz.main:run", "ext-authz.auth", grpc_port=36),
+    Process(
+        "scan-worker",
+        "worker",
+        41,
+        "eco2.scan.tasks:run",
+        queues=("scan.vision", "scan.rule", "scan.answer"),
+        needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
+    ),
+    Process(
+        "character-worker",
+        "worker",
+        42,
+        "eco2.character.tasks:run",
+        queues=("reward.character",),
+        needs=("postgres", "rabbitmq"),
+    ),
+    Process("event-router", "stream", 43, "eco2.event_router.main:run", needs=("redis-streams",)),
+)
+
+GATEWAY = Process("gateway", "server", 20, needs=("auth-api", "ext-authz"))
+
+PROCESSES = (*SERVERS, *SERVICES, GATEWAY)
+
+
+def process(name: str) -> Process:
+    """The row of that name; KeyError lists the known names."""
+    for row in PROCESSES:
+        if row.name == name:
+            return row
+    raise KeyError(f"no process {name!r}; known: {', '.join(row.name for row in PROCESSES)}")

@@ -1,0 +1,243 @@
+"""Routes of scan-api."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from eco2 import knowledge
+from eco2.core import photos
+from eco2.core.app import BadUser, MissingUser, User, error_responses, signed_in
+from eco2.core.queue import BrokerDown
+from eco2.core.storage import StorageDown
+from eco2.scan import service
+from eco2.scan.pipeline import ImageGone
+
+router = APIRouter(prefix="/api/v1/scan", tags=["scan"])
+
+_JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
+RETRY_SECONDS = 2
+
+_CANDIDATES: list[Any] = [
+    {"middle_category": "무색페트병", "minor_category": "투명 페트병(생수·음료)", "confidence": 0.41},
+    {"middle_category": "유리병", "minor_category": "유리 음료병", "confidence": 0.22},
+]
+_RESULT: dict[str, Any] = {
+    "task_id": _JOB,
+    "status": "completed",
+    "message": None,
+    "error": None,
+    "pipeline_result": {
+        "classification_result": {
+            "classification": {"major_category": "미확인", "middle_category": "미확인", "minor_category": "미확인"},
+            "situation_tags": [],
+            "meta": {"user_input": ""},
+        },
+        "disposal_rules": None,
+        "final_answer": {
+            "disposal_steps": {"단계1": "물건 하나만 화면에 크게 담아 다시 찍어 주세요."},
+            "insufficiencies": ["무엇인지 확인하지 못했어요."],
+            "user_answer": "사진만으로는 알기 어려워요. 아래에서 골라 주세요.",
+        },
+        "stream": None,
+    },
+    "reward": None,
+    "needs_choice": True,
+    "candidates": _CANDIDATES,
+}
+"""An uncertain scan, the form that new clients have to handle."""
+
+
+class ScanRequest(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"image_url": "https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg"},
+                {
+                    "image_url": "https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg",
+                    "user_input": "라벨을 못 뗐어요",
+                    "model": "gpt-5.2",
+                },
+            ]
+        }
+    )
+
+    image_url: Annotated[str | None, Field(max_length=1000, description="cdn_url of your uploaded photo")] = None
+    user_input: Annotated[str | None, Field(max_length=1000, description="What you want to say or ask")] = None
+    model: Annotated[str | None, Field(max_length=100)] = None
+
+
+class ScanSubmitted(BaseModel):
+    job_id: Annotated[UUID, Field(examples=[_JOB])]
+    stream_url: Annotated[str, Field(examples=[f"/api/v1/scan/{_JOB}/events"])]
+    result_url: Annotated[str, Field(examples=[f"/api/v1/scan/{_JOB}/result"])]
+    status: Literal["queued"] = "queued"
+
+
+class Classification(BaseModel):
+    major_category: Annotated[str, Field(examples=["재활용폐기물"])]
+    middle_category: Annotated[str, Field(examples=["무색페트병"])]
+    minor_category: Annotated[str, Field(examples=["투명 페트병"])]
+
+
+class ClassificationResult(BaseModel):
+    classification: Classification
+    situation_tags: list[str]
+    meta: dict[str, Any]
+
+
+class FinalAnswer(BaseModel):
+    disposal_steps: Annotated[dict[str, str], Field(examples=[{"단계1": "내용물을 비우고 헹구세요."}])]
+    insufficiencies: Annotated[list[str], Field(description="What was not done yet; a reward needs it empty")]
+    user_answer: str
+
+
+class Stream(BaseModel):
+    id: Annotated[str, Field(examples=["clear_pet"])]
+    name: Annotated[str, Field(examples=["투명(무색) 페트병"])]
+    name_en: Annotated[str, Field(examples=["Clear PET bottles"])]
+    kind: Annotated[str, Field(examples=["recycle"])]
+
+
+class PipelineResult(BaseModel):
+    classification_result: ClassificationResult
+    disposal_rules: Annotated[dict[str, Any] | None, Field(description="The matched rule")]
+    final_answer: FinalAnswer
+    stream: Annotated[Stream | None, Field(description="Where it goes; null when the photo could not be told")]
+
+
+class Reward(BaseModel):
+    name: Annotated[str, Field(examples=["페티"])]
+    dialog: str
+    match_reason: Annotated[str, Field(examples=["무색페트병>투명 페트병"])]
+    type: str
+
+
+class Candidate(BaseModel):
+    middle_category: str
+    minor_category: str
+    confidence: Annotated[float, Field(ge=0, le=1)]
+
+
+class ScanResult(BaseModel):
+    """`reward` is always present: null means that none was earned."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_RESULT]})
+
+    task_id: UUID
+    status: Literal["completed", "failed"]
+    message: str | None
+    error: Annotated[str | None, Field(description="Why a failed scan failed")]
+    pipeline_result: PipelineResult | None
+    reward: Reward | None
+    needs_choice: Annotated[bool, Field(description="The photo could not be told: POST …/choice one of candidates")]
+    candidates: list[Candidate]
+
+
+class ScanProcessing(BaseModel):
+    status: Literal["processing"] = "processing"
+    message: str
+    current_stage: Annotated[str, Field(examples=["vision"])]
+    progress: Annotated[int, Field(ge=0, le=100)]
+
+
+class Choice(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"minor_category": "투명 페트병"}]})
+
+    minor_category: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Category(BaseModel):
+    id: int
+    name: Annotated[str, Field(examples=["재활용폐기물"])]
+    display_name: str
+    instructions: list[str]
+
+
+_USER_ERRORS = (MissingUser, BadUser)
+
+
+@router.post(
+    "",
+    response_model=ScanSubmitted,
+    summary="Submit a photo",
+    responses=error_responses(
+        *_USER_ERRORS,
+        service.ImageUrlRequired,
+        service.ImageUrlRefused,
+        service.ModelUnsupported,
+        ImageGone,
+        service.KeyReused,
+        photos.PhotoTooLarge,
+        service.ScanUnavailable,
+        StorageDown,
+    ),
+)
+async def submit(
+    body: ScanRequest,
+    user: User,
+    request: Request,
+    x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> ScanSubmitted:
+    """Answers at once; follow `stream_url`, or poll `result_url`. With the same idempotency key, the same job."""
+    resources = request.app.state.resources
+    model = service.checked_model(body.model, resources.models)
+    key = await service.own_image(resources, user, body.image_url)
+    async with resources.engine.begin() as tx:
+        job = await service.register(tx, user, x_idempotency_key, key, body.user_input, model)
+    if not job.enqueued:
+        await service.hand_over(resources, job)
+    base = f"/api/v1/scan/{job.id}"
+    return ScanSubmitted(job_id=job.id, stream_url=f"{base}/events", result_url=f"{base}/result")
+
+
+@router.get(
+    "/categories",
+    response_model=list[Category],
+    dependencies=[signed_in],
+    summary="The classes of waste",
+    responses=error_responses(*_USER_ERRORS),
+)
+async def categories(request: Request) -> list[Category]:
+    return [Category.model_validate(row) for row in knowledge.categories(request.app.state.resources.knowledge)]
+
+
+@router.get(
+    "/{job_id}/result",
+    response_model=ScanResult,
+    summary="The result of a scan",
+    responses={
+        202: {"model": ScanProcessing, "description": "Not finished; ask again after Retry-After seconds"},
+        **error_responses(*_USER_ERRORS, service.ResultNotFound),
+    },
+)
+async def result(job_id: UUID, user: User, request: Request) -> Any:
+    """A failed scan answers 200 with status `failed` and `error`. A scan of another user is 404."""
+    resources = request.app.state.resources
+    async with resources.engine.connect() as tx:
+        job = await service.find(tx, job_id, user)
+    if job.status in ("completed", "failed"):
+        return service.result_body(resources.knowledge, job)
+    stage, percent = service.progress(job)
+    processing = ScanProcessing(message="분석하고 있어요.", current_stage=stage, progress=percent)
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return Response(processing.model_dump_json(), 202, headers, media_type="application/json")
+
+
+@router.post(
+    "/{job_id}/choice",
+    response_model=ScanResult,
+    summary="Say what an uncertain photo shows",
+    responses=error_responses(
+        *_USER_ERRORS, service.ResultNotFound, service.ChoiceNotNeeded, service.ChoiceUnknown, BrokerDown
+    ),
+)
+async def choose(job_id: UUID, body: Choice, user: User, request: Request) -> dict[str, Any]:
+    """Completes a result that has `needs_choice`. Repeating the same choice is harmless."""
+    resources = request.app.state.resources
+    async with resources.engine.begin() as tx:
+        job = await service.find(tx, job_id, user)
+        job = await service.choose(resources, tx, job, body.minor_category)
+    await service.grant(resources, job)
+    return service.result_body(resources.knowledge, job)

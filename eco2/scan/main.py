@@ -1,0 +1,61 @@
+"""scan-api: submit a photo, read its result."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from eco2 import knowledge
+from eco2.core import redis, telemetry
+from eco2.core.app import create_app
+from eco2.core.bus import EventBus
+from eco2.core.db import open_engine, ping
+from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.queue import Publisher
+from eco2.core.settings import load
+from eco2.core.storage import Storage
+from eco2.scan.api import router
+from eco2.scan.service import Services
+from eco2.scan.settings import ApiSettings
+
+NAME = "scan-api"
+
+
+@dataclass(frozen=True)
+class Resources(Services):
+    models: tuple[str, ...]
+
+    def checks(self) -> Mapping[str, Check]:
+        return {
+            "postgres": lambda: ping(self.engine),
+            "redis-streams": self.bus.redis.ping,
+            "rabbitmq": self.publisher.ping,
+            "object-store": self.storage.ping,
+        }
+
+
+def app(settings: ApiSettings) -> OpsApp:
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[Resources]:
+        streams, publisher = redis.connect(settings.redis_streams_url), Publisher(settings.broker_url)
+        async with open_engine(settings) as engine:
+            try:
+                yield Resources(
+                    engine=engine,
+                    storage=Storage(settings),
+                    bus=EventBus(streams),
+                    publisher=publisher,
+                    knowledge=knowledge.load(settings.data_dir),
+                    upload_secret=settings.upload_secret,
+                    models=settings.models,
+                )
+            finally:
+                await publisher.close()
+                await streams.aclose()
+
+    return create_app(NAME, settings, resources, router)
+
+
+def run() -> None:
+    settings = load(ApiSettings)
+    telemetry.setup(NAME, settings)
+    serve(app(settings), settings)

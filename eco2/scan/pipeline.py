@@ -1,0 +1,149 @@
+"""The stages of a scan as plain functions: look at the photo, find the rule, write the answer, decide the reward.
+
+Each takes what the stage before stored and returns what its own stage stores, as JSON; none knows queues or tables.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from eco2 import knowledge as kb
+from eco2.core import photos
+from eco2.core.errors import NotFound
+from eco2.core.storage import ObjectTooLarge, Storage
+from eco2.knowledge import Item, Knowledge, Situation
+from eco2.scan.vision import EmbeddedVision, VisionResult
+
+Json = dict[str, Any]
+
+RECYCLABLE = "재활용폐기물"
+UNKNOWN = "미확인"
+"""Class of a photo that could not be told; no class of the taxonomy has this name."""
+
+
+class ImageGone(NotFound):
+    """The photo is not in the store; upload it to the URL of POST /images/scan first."""
+
+    code = "IMAGE_NOT_FOUND"
+
+
+async def look(vision: EmbeddedVision, executor: Executor, storage: Storage, key: str) -> Json:
+    """Classify the photo at `key`. What is no photo within the limits is deleted and refused (`eco2.core.photos`)."""
+    data = await fetch(executor, storage, key)
+    result = await asyncio.get_running_loop().run_in_executor(executor, vision.classify, data)
+    return result.to_json()
+
+
+async def fetch(executor: Executor, storage: Storage, key: str) -> bytes:
+    """The photo, checked, and relieved of its metadata in the store as well. Raises ImageGone, photos.Photo…"""
+    try:
+        data = await storage.get(key, photos.MAX_BYTES)
+        if data is None:
+            raise ImageGone
+        content_type, clean = await asyncio.get_running_loop().run_in_executor(executor, _inspect, data)
+    except ObjectTooLarge:
+        await storage.delete(key)
+        raise photos.PhotoTooLarge from None
+    except (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBroken):
+        await storage.delete(key)
+        raise
+    if clean is not None:
+        await storage.put(key, clean, content_type)
+    return clean or data
+
+
+def _inspect(data: bytes) -> tuple[str, bytes | None]:
+    return photos.check(data).content_type, photos.strip_metadata(data)
+
+
+def match(knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | None) -> Json:
+    """From what was seen and said to an item with its rule, or to the candidates that the user chooses from."""
+    seen = VisionResult.from_json(dict(vision))
+    item = knowledge.item(seen.item_id) if seen.item_id else None
+    named = knowledge.mentions(user_input) if user_input else []
+    if item is None and len(named) == 1:
+        item = named[0]
+    rule = rule_of(knowledge, item, user_input)
+    rule["candidates"] = [
+        _candidate(knowledge.item(candidate.item_id), candidate.confidence) for candidate in seen.candidates
+    ]
+    return rule
+
+
+def rule_of(knowledge: Knowledge, item: Item | None, user_input: str | None) -> Json:
+    """The stored form of stage `rule`; without an item, the user has to choose."""
+    situations = knowledge.situations_in(user_input) if user_input else []
+    stream_id = kb.route(knowledge, item, situations)[0] if item else None
+    return {
+        "item_id": item.id if item else None,
+        "stream_id": stream_id,
+        "needs_choice": item is None,
+        "situations": [situation.id for situation in situations],
+        "disposal_rules": kb.disposal_rules(knowledge, item) if item else None,
+        "candidates": [],
+        "chosen": None,
+    }
+
+
+def _candidate(item: Item, confidence: float) -> Json:
+    found = item.classification
+    return {
+        "middle_category": found.middle_category,
+        "minor_category": found.minor_category,
+        "confidence": confidence,
+    }
+
+
+def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None) -> Json:
+    """`{disposal_steps, insufficiencies, user_answer}` of the contract."""
+    if rule["item_id"] is None:
+        names = [candidate["minor_category"] for candidate in rule["candidates"]]
+        candidates = [item for item in map(knowledge.resolve, names) if item is not None]
+        return dict(kb.compose_unknown(knowledge, candidates))
+    item = knowledge.item(rule["item_id"])
+    return dict(kb.compose_answer(knowledge, item, _situations(knowledge, rule), user_input))
+
+
+def _situations(knowledge: Knowledge, rule: Mapping[str, Any]) -> Sequence[Situation]:
+    return [knowledge.situations[name] for name in rule["situations"]]
+
+
+def reward(knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str, Any]) -> Json | None:
+    """The character that the scan earns: a recyclable with a rule, and nothing left undone."""
+    if rule["item_id"] is None or any(text.strip() for text in answered["insufficiencies"]):
+        return None
+    found = knowledge.item(rule["item_id"]).classification
+    if found.major_category != RECYCLABLE:
+        return None
+    for character in knowledge.characters:
+        if character.match == found.middle_category:
+            return {
+                "code": character.code,
+                "name": character.name,
+                "dialog": character.dialog,
+                "match_reason": f"{found.middle_category}>{found.minor_category}",
+                "type": character.type,
+            }
+    return None
+
+
+def stream(knowledge: Knowledge, rule: Mapping[str, Any]) -> Json | None:
+    """Where the item goes, situations considered: an addition to the contract that older clients ignore."""
+    if rule["stream_id"] is None:
+        return None
+    found = knowledge.stream(rule["stream_id"])
+    return {"id": found.id, "name": found.ko, "name_en": found.en, "kind": found.kind}
+
+
+def classification(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None) -> Json:
+    """`classification_result` of the contract."""
+    classes = {"major_category": UNKNOWN, "middle_category": UNKNOWN, "minor_category": UNKNOWN}
+    if rule["item_id"] is not None:
+        found = knowledge.item(rule["item_id"]).classification
+        classes = {name: getattr(found, name) for name in classes}
+    return {
+        "classification": classes,
+        "situation_tags": [situation.ko for situation in _situations(knowledge, rule)],
+        "meta": {"user_input": user_input or ""},
+    }

@@ -1,0 +1,151 @@
+"""scan-worker: the stages vision, rule and answer on their queues, and the watch over their dead letters."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+from eco2 import knowledge
+from eco2.contracts.events import Stage
+from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_RULE, SCAN_VISION
+from eco2.core import redis
+from eco2.core.bus import EventBus
+from eco2.core.consumer import Message, PoisonMessage, watch_dead_letters
+from eco2.core.db import open_engine, ping
+from eco2.core.errors import AppError, Unavailable
+from eco2.core.ops import Check
+from eco2.core.queue import Handler, Heartbeat, Publisher, run_worker
+from eco2.core.settings import load
+from eco2.core.storage import Storage
+from eco2.scan import pipeline, service, store
+from eco2.scan.service import Services
+from eco2.scan.settings import WorkerSettings
+from eco2.scan.store import Job
+from eco2.scan.vision import EmbeddedVision, LabelTable, check_table
+
+NAME = "scan-worker"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resources(Services):
+    settings: WorkerSettings
+    vision: EmbeddedVision
+    executor: ThreadPoolExecutor
+    dead_letters: Heartbeat
+
+    def checks(self) -> Mapping[str, Check]:
+        return {
+            "postgres": lambda: ping(self.engine),
+            "redis-streams": self.bus.redis.ping,
+            "object-store": self.storage.ping,
+            "dead-letters": self.dead_letters.check_ready,
+        }
+
+
+async def vision(resources: Resources, job_id: str) -> None:
+    await _stage(resources, job_id, _vision)
+
+
+async def rule(resources: Resources, job_id: str) -> None:
+    await _stage(resources, job_id, service.match_rule)
+
+
+async def answer(resources: Resources, job_id: str) -> None:
+    await _stage(resources, job_id, service.write_answer)
+
+
+TASKS: dict[str, Handler[Resources]] = {SCAN_VISION: vision, SCAN_RULE: rule, SCAN_ANSWER: answer}
+"""Task name, which is also its queue and routing key → handler."""
+
+
+async def _vision(resources: Resources, job: Job) -> None:
+    if job.vision is None:
+        await resources.bus.emit(str(job.id), service.started(Stage.VISION))
+        seen = await pipeline.look(resources.vision, resources.executor, resources.storage, job.image_key)
+        async with resources.engine.begin() as tx:
+            await store.save_vision(tx, job.id, seen)
+    await service.after_vision(resources, job)
+
+
+async def _stage(resources: Resources, job_id: str, work: Callable[[Resources, Job], Awaitable[None]]) -> None:
+    """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised."""
+    async with resources.engine.connect() as tx:
+        job = await store.load(tx, UUID(job_id))
+    if job is None:
+        log.warning("message of a job that does not exist", extra={"job_id": job_id})
+    elif job.status in ("completed", "failed"):
+        await service.announce(resources, job)
+    else:
+        try:
+            async with asyncio.timeout(resources.settings.stage_timeout.total_seconds()):
+                await work(resources, job)
+        except Unavailable:
+            raise
+        except AppError as error:
+            await service.fail(resources, job.id, error.message)
+
+
+async def dead_letter(resources: Resources, message: Message) -> None:
+    """A stage's message died (delivery limit, or too old): its job fails visibly. The letter stays in its queue."""
+    try:
+        job_id = UUID(orjson.loads(message.body)[0][0])
+    except (ValueError, LookupError, TypeError) as error:
+        raise PoisonMessage(repr(error)) from error
+    await service.fail(resources, job_id, "The scan could not be processed; please try again later.")
+
+
+async def _watch(resources: Resources) -> None:
+    await watch_dead_letters(
+        resources.settings.broker_url,
+        DEAD_LETTER_EXCHANGE,
+        [str(QUEUES[name].dead_letter_key) for name in TASKS],
+        lambda message: dead_letter(resources, message),
+        resources.dead_letters,
+    )
+
+
+@asynccontextmanager
+async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
+    data_dir = settings.data_dir or knowledge.default_directory()
+    base = knowledge.load(data_dir)
+    table = LabelTable.load(data_dir / "vision" / "imagenet_items.csv")
+    if unknown := check_table(table, set(base.items)):
+        raise SystemExit(f"the label table names unknown items: {', '.join(unknown)}")
+    streams, publisher = redis.connect(settings.redis_streams_url), Publisher(settings.broker_url)
+    with ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision") as executor:
+        async with open_engine(settings) as engine:
+            try:
+                yield Resources(
+                    engine=engine,
+                    storage=Storage(settings),
+                    bus=EventBus(streams),
+                    publisher=publisher,
+                    knowledge=base,
+                    upload_secret=settings.upload_secret,
+                    settings=settings,
+                    vision=EmbeddedVision(settings.model_dir, table),
+                    executor=executor,
+                    dead_letters=Heartbeat(),
+                )
+            finally:
+                await publisher.close()
+                await streams.aclose()
+
+
+def run() -> None:
+    settings = load(WorkerSettings)
+    run_worker(
+        NAME,
+        settings,
+        lambda: open_resources(settings),
+        TASKS,
+        list(TASKS),
+        Resources.checks,
+        [_watch],
+    )

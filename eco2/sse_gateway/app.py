@@ -1,0 +1,173 @@
+"""The HTTP side of the gateway, as a plain ASGI app: a stream costs a few kilobytes, not a framework's stack."""
+
+import asyncio
+import re
+from urllib.parse import parse_qs
+
+from prometheus_client import Gauge
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from eco2.contracts.identity import USER_ID_HEADER
+from eco2.core.bus import EventBus, Head
+from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
+from eco2.core.ops import Receive, Scope, Send, send_json
+from eco2.sse_gateway.hub import Hub, Listener
+from eco2.sse_gateway.settings import Settings
+from eco2.sse_gateway.stream import Stream, timeout_frame
+
+SERVICES = ("scan", "chat")
+JOB_ID_LENGTH = (10, 100)
+LAST_WORDS_SECONDS = 1.0
+"""How long a client that does not read may hold up the end of its stream."""
+
+OPEN = Gauge("eco2_sse_open_streams", "Streams open now")
+
+_EVENTS_PATH = re.compile(r"/api/v1/([^/]+)/([^/]+)/events")
+_LEGACY_PATH = "/api/v1/stream"
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class InvalidJobId(BadRequest):
+    """A job id has at least 10 characters."""
+
+    code = "INVALID_JOB_ID"
+
+
+class UnsupportedService(BadRequest):
+    """Only scan and chat have event streams."""
+
+    code = "UNSUPPORTED_SERVICE"
+
+
+class JobNotFound(NotFound):
+    """There is no such job, or it is not yours."""
+
+    code = "JOB_NOT_FOUND"
+
+
+class MethodNotAllowed(AppError):
+    """Event streams are read with GET."""
+
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+
+
+class Gateway:
+    """The ASGI app. `hub.run()` has to run beside it."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self.bus = EventBus(redis)
+        self.hub = Hub(redis)
+        self.settings = settings
+        self.closing = False
+        self._open: set[asyncio.Timeout] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            await self._serve(scope, receive, send)
+        except AppError as error:
+            await send_json(send, error.status, {"detail": error.message, "code": error.code}, error.headers)
+
+    def close(self) -> None:
+        """End every stream now; the clients connect to another process and resume."""
+        self.closing = True
+        for timeout in self._open:
+            if not timeout.expired():
+                timeout.reschedule(asyncio.get_running_loop().time())
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        job_id, last = await self._admit(scope)
+        if last is None:
+            # Nothing will follow; 204 is how an EventSource is told to stop reconnecting.
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        async with self.hub.listen(job_id) as listener:
+            departure = asyncio.create_task(_departure(receive, listener))
+            OPEN.inc()
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                await self._stream(Stream(self.bus, self.hub, self.settings, job_id, last, listener), send)
+            finally:
+                OPEN.dec()
+                departure.cancel()
+
+    async def _admit(self, scope: Scope) -> tuple[str, int | None]:
+        """The job and the seq to resume after (None when the client has the terminal event); AppError otherwise."""
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        job_id = _job_id(scope, query)
+        head = await self._head(job_id, _header(scope, USER_ID_HEADER))
+        last = resume_point(_header(scope, "last-event-id") or query.get("last_event_id", [""])[0], head)
+        if self.closing:
+            raise Unavailable("This process is shutting down; connect again.", retry_after=1)
+        return job_id, None if head.terminal and last >= head.terminal else last
+
+    async def _head(self, job_id: str, user_id: str) -> Head:
+        if not user_id:
+            raise Unauthorized
+        try:
+            head = await self.bus.head(job_id)
+        except RedisError:
+            raise Unavailable("Job events are not available at the moment; try again.") from None
+        if head is None or head.owner != user_id:
+            raise JobNotFound
+        return head
+
+    async def _stream(self, stream: Stream, send: Send) -> None:
+        last_words = b""
+        seconds = self.settings.sse_max_duration.total_seconds()
+        timeout = asyncio.timeout(0 if self.closing else seconds)
+        self._open.add(timeout)
+        try:
+            async with timeout:
+                await stream.run(send)
+        except TimeoutError:
+            last_words = b"" if self.closing else timeout_frame(seconds)
+        finally:
+            self._open.discard(timeout)
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await send({"type": "http.response.body", "body": last_words})
+        except TimeoutError:
+            return
+
+
+async def _departure(receive: Receive, listener: Listener) -> None:
+    """Tell the listener when its client disconnects."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.leave()
+
+
+def _job_id(scope: Scope, query: dict[str, list[str]]) -> str:
+    """Of either route; AppError when the request is for neither."""
+    match = _EVENTS_PATH.fullmatch(scope["path"])
+    if not match and scope["path"] != _LEGACY_PATH:
+        raise NotFound("There is nothing at this path.")
+    if scope["method"] != "GET":
+        raise MethodNotAllowed(headers={"Allow": "GET"})
+    service, job_id = match.groups() if match else ("scan", query.get("job_id", [""])[0])
+    if service not in SERVICES:
+        raise UnsupportedService
+    if not JOB_ID_LENGTH[0] <= len(job_id) <= JOB_ID_LENGTH[1]:
+        raise InvalidJobId
+    return job_id
+
+
+def _header(scope: Scope, name: str) -> str:
+    wanted = name.encode()
+    return next((value.decode("latin-1").strip() for key, value in scope["headers"] if key == wanted), "")
+
+
+def resume_point(last_event_id: str, head: Head) -> int:
+    """The seq in a Last-Event-ID: its last number (`7`, `recovery:7`); 0, so everything, for one we never gave."""
+    numbers = re.findall(r"[0-9]+", last_event_id[-20:])
+    last = int(numbers[-1]) if numbers else 0
+    return last if last <= head.seq else 0

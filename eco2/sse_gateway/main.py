@@ -1,0 +1,48 @@
+"""Entry point of the sse-gateway: HTTP and the Pub/Sub connection until SIGTERM, which ends the streams at once."""
+
+import asyncio
+import signal
+
+import uvloop
+
+from eco2.core import telemetry
+from eco2.core.ops import OpsApp, serve_async
+from eco2.core.redis import connect
+from eco2.core.settings import load
+from eco2.sse_gateway.app import Gateway
+from eco2.sse_gateway.settings import Settings
+
+
+async def _main(settings: Settings) -> None:
+    # No retries: a stream that cannot read now tries again itself, a client that connects is told so.
+    redis = connect(
+        settings.redis_streams_url, retries=0, max_connections=settings.sse_redis_connections, socket_timeout=2.0
+    )
+    gateway = Gateway(redis, settings)
+    app = OpsApp("sse-gateway", {"redis": redis.ping, "pubsub": gateway.hub.check}, gateway)
+    tasks = [asyncio.create_task(gateway.hub.run()), asyncio.create_task(serve_async(app, settings))]
+    stopped = asyncio.create_task(_signal())
+    try:
+        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        gateway.close()
+    finally:
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.wait([task])
+        await redis.aclose()
+    for task in done - {stopped}:
+        task.result()
+
+
+async def _signal() -> None:
+    """Returns on SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def run() -> None:
+    settings = load(Settings)
+    telemetry.setup("sse-gateway", settings)
+    uvloop.run(_main(settings))

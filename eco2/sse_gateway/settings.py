@@ -1,0 +1,15 @@
+from datetime import timedelta
+
+from pydantic import Field
+
+from eco2.core import settings
+
+
+class Settings(settings.StreamsSettings, settings.Settings):
+    sse_max_duration: timedelta = timedelta(seconds=300)
+    """A connection that is open for so long gets the timeout frame and is closed."""
+    sse_keepalive: timedelta = timedelta(seconds=15)
+    """Silence after which a keepalive is sent."""
+    sse_check: timedelta = timedelta(seconds=5)
+    """Silence after which the log is read, in case the live copy of an event was lost."""
+    sse_redis_connections: int = Field(default=20, ge=2)

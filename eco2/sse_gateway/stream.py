@@ -1,0 +1,105 @@
+"""One client's stream: every event of its job once and in order, from where it left off to the terminal one."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import orjson
+from prometheus_client import Counter
+from redis.exceptions import RedisError
+
+from eco2.core.bus import EventBus
+from eco2.core.ops import Send
+from eco2.sse_gateway.hub import Frame, Hub, Listener
+from eco2.sse_gateway.settings import Settings
+
+CHUNK = 64
+"""Frames read from the log in one go: bounds what a slow client holds in memory."""
+GAP_SECONDS = (0.05, 1.0)
+"""First and longest pause before the log is asked again for an event that is missing between others."""
+
+SENT = Counter("eco2_sse_frames_sent", "Event frames sent to clients")
+REPLAYED = Counter("eco2_sse_frames_replayed", "Of these, frames that came from the log")
+HEALED = Counter("eco2_sse_gaps_healed", "Times that the log had events whose live copy did not arrive in order")
+
+
+class Stream:
+    """`last` is the seq of the newest event that the client has."""
+
+    __slots__ = ("behind", "bus", "followed", "gap_pause", "hub", "job_id", "last", "listener", "sent_at", "settings")
+
+    def __init__(self, bus: EventBus, hub: Hub, settings: Settings, job_id: str, last: int, listener: Listener) -> None:
+        self.bus, self.hub, self.settings = bus, hub, settings
+        self.job_id, self.last, self.listener = job_id, last, listener
+        self.behind = self.followed = False
+        self.gap_pause = 0.0
+        self.sent_at = asyncio.get_running_loop().time()
+
+    async def run(self, send: Send) -> None:
+        """Send until the terminal event was sent or the client has left."""
+        while not self.listener.gone:
+            frames = self.listener.take(self.last) or await self._from_log()
+            if frames:
+                await self._send(send, b"".join(frame.data for frame in frames))
+                self.last, self.gap_pause = frames[-1].seq, 0.0
+                SENT.inc(len(frames))
+                if frames[-1].terminal:
+                    return
+            if len(frames) < CHUNK:
+                await self.listener.wait(await self._keepalive(send))
+
+    async def _send(self, send: Send, body: bytes) -> None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        self.sent_at = asyncio.get_running_loop().time()
+
+    async def _keepalive(self, send: Send) -> float:
+        """Break a long silence; seconds until the next look at the log or the next keepalive."""
+        silence = asyncio.get_running_loop().time() - self.sent_at
+        keepalive = self.settings.sse_keepalive.total_seconds()
+        if silence >= keepalive:
+            await self._send(send, keepalive_frame())
+            silence = 0.0
+        return min(self._pause(), keepalive - silence)
+
+    def _pause(self) -> float:
+        """Seconds until the log is to be read even if nobody wakes us: soon while we know that something is there."""
+        if not self.behind and not self.listener.frames:
+            return self.settings.sse_check.total_seconds()
+        self.gap_pause = min(max(self.gap_pause * 2, GAP_SECONDS[0]), GAP_SECONDS[1])
+        return self.gap_pause
+
+    async def _from_log(self) -> list[Frame]:
+        """The next frames in the log without a gap. None while Redis is away: the client sees keepalives meanwhile."""
+        self.behind = False
+        if not self.hub.connected:
+            return []
+        try:
+            texts = await self.bus.log(self.job_id, self.last, CHUNK)
+        except RedisError:
+            self.behind = True
+            return []
+        frames = _without_gap((Frame(text) for text in texts), self.last)
+        self.behind = len(frames) < len(texts)
+        REPLAYED.inc(len(frames))
+        HEALED.inc(1 if frames and self.followed else 0)
+        self.followed = True
+        return frames
+
+
+def _without_gap(frames: Iterable[Frame], last: int) -> list[Frame]:
+    ready: list[Frame] = []
+    for frame in frames:
+        if frame.seq != last + 1:
+            break
+        ready.append(frame)
+        last = frame.seq
+    return ready
+
+
+def keepalive_frame() -> bytes:
+    return b"event: keepalive\ndata: " + orjson.dumps({"timestamp": datetime.now(UTC)}) + b"\n\n"
+
+
+def timeout_frame(seconds: float) -> bytes:
+    body = {"type": "error", "error": "timeout", "message": f"The stream was open for {seconds:g} s; connect again."}
+    return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"

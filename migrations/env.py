@@ -1,0 +1,33 @@
+"""Alembic environment: one history over every domain's schema."""
+
+from alembic import context
+from sqlalchemy import create_engine, text
+
+from eco2.character import tables as _character  # noqa: F401
+from eco2.core.db import metadata, psycopg_url
+from eco2.image import tables as _image  # noqa: F401
+from eco2.scan import tables as _scan  # noqa: F401
+
+SCHEMAS = sorted({table.schema for table in metadata.tables.values() if table.schema})
+LOCK = 0x65636F32  # two migrations at once would race for the same revision
+
+
+def ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Compare our schemas only; PostGIS keeps tables of its own elsewhere."""
+    return kind != "schema" or name in SCHEMAS
+
+
+def migrate() -> None:
+    engine = create_engine(psycopg_url(context.config.attributes["database_url"]))
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        connection.commit()
+        context.configure(
+            connection, target_metadata=metadata, include_schemas=True, include_name=ours, compare_type=True
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+migrate()

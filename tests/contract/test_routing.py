@@ -1,0 +1,169 @@
+"""The routing manifests against the table of processes, against each other, and base against overlays."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eco2.contracts.identity import ACCESS_AUDIENCE, ACCESS_COOKIE, IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER
+from eco2.ext_authz import service as ext_authz
+from eco2.local import envoy
+from eco2.processes import SERVERS, SERVICES
+
+Json = dict[str, Any]
+
+HOSTS = {"dev": "api.dev.growbin.app", "prod": "api.growbin.app"}
+API_PORT, GRPC_PORT, STORE_PORT = 8000, 50051, 8333
+FOLDERS = sorted(path for path in envoy.ROUTING.iterdir() if path.is_dir())
+
+
+def documents(folder: Path) -> list[Json]:
+    """The resources that the kustomization of a base lists."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    files = [folder / name for name in kustomization["resources"]]
+    return [doc for file in files for doc in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+
+
+def overlay(folder: Path) -> tuple[list[Json], list[str]]:
+    """The base with the replacements of an overlay, and the places that were replaced."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert kustomization.keys() == {"apiVersion", "kind", "resources", "patches"}
+    assert kustomization["resources"] == ["../base"]
+    result, places = copy.deepcopy(documents(folder.parent / "base")), []
+    for patch in kustomization["patches"]:
+        wanted = patch["target"]
+        targets = [doc for doc in result if _is_target(doc, wanted)]
+        assert targets, f"{folder}: nothing is {wanted}"
+        for step in yaml.safe_load(patch["patch"]):
+            assert step["op"] == "replace"
+            places.append(f"{wanted['kind']} {step['path']}")
+            for doc in targets:
+                _replace(doc, step["path"], step["value"])
+    return result, places
+
+
+def _is_target(doc: Json, wanted: Json) -> bool:
+    name = doc["metadata"]["name"]
+    return (doc["kind"], name) == (wanted["kind"], wanted.get("name", name))
+
+
+def _replace(doc: Any, path: str, value: Any) -> None:
+    *way, last = path.strip("/").split("/")
+    for key in way:
+        doc = doc[int(key)] if isinstance(doc, list) else doc[key]
+    assert last in doc, f"{path} replaces nothing"
+    doc[last] = value
+
+
+def virtual_services() -> list[Json]:
+    return [doc for doc in envoy.load() if doc.get("kind") == "VirtualService"]
+
+
+def matches(entry: Json, path: str) -> bool:
+    return any(_takes(how, rule, path) for match in entry["match"] for how, rule in match["uri"].items())
+
+
+def _takes(how: str, rule: str, path: str) -> bool:
+    if how == "regex":
+        return re.fullmatch(rule, path) is not None
+    return path == rule if how == "exact" else path.startswith(rule)
+
+
+def test_every_file_of_a_base_is_listed_and_belongs_to_the_mesh() -> None:
+    for folder in FOLDERS:
+        base = folder / "base"
+        kustomization = yaml.safe_load((base / "kustomization.yaml").read_text(encoding="utf-8"))
+        assert kustomization["namespace"] == "istio-system"
+        assert {*kustomization["resources"], "kustomization.yaml"} == {file.name for file in base.iterdir()}
+    assert {folder.name for folder in FOLDERS} == set(envoy.DOMAINS)
+
+
+def test_every_host_that_routing_names_is_a_process() -> None:
+    expected = {f"{row.service}.svc.cluster.local": API_PORT for row in SERVICES if row.service}
+    expected |= {f"{row.service}.svc.cluster.local": STORE_PORT for row in SERVERS if row.name == "object-store"}
+    expected["ext-authz.auth.svc.cluster.local"] = GRPC_PORT
+    named = envoy._destinations(envoy.load()) - {("nowhere.invalid", 80)}
+    provider = envoy._provider(envoy.load())
+    assert {*named, (provider["service"], provider["port"])} == set(expected.items())
+
+
+@pytest.mark.parametrize("environment", HOSTS)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_an_overlay_is_the_base_at_its_host(folder: Path, environment: str) -> None:
+    result, places = overlay(folder / environment)
+    assert len(result) == len(documents(folder / "base"))
+    allowed = {"VirtualService /spec/hosts"}
+    if folder.name == "gateway":
+        jwt = "EnvoyFilter /spec/configPatches/0/patch/value/typed_config/providers/eco2/issuer"
+        cors = "EnvoyFilter /spec/configPatches/0/patch/value/typed_per_filter_config/eco2.cors"
+        allowed |= {"Gateway /spec/servers/0/hosts", jwt, f"{cors}/allow_origin_string_match"}
+    assert set(places) == allowed
+    for doc in result:
+        if doc["kind"] == "VirtualService":
+            assert doc["spec"]["hosts"] == [HOSTS[environment]]
+            assert doc["spec"]["gateways"] == ["istio-system/eco2-gateway"]
+
+
+def test_a_base_names_no_environment() -> None:
+    files = [file for folder in FOLDERS for file in (folder / "base").iterdir()]
+    for file in [*files, envoy.ROUTING / "gateway" / "istiod-values.yaml"]:
+        assert not re.search(r"growbin|staging|\bprod\b|\bdev\b|localhost", file.read_text(encoding="utf-8")), file
+
+
+PATHS = (
+    "/api/v1/health",
+    "/api/v1/authz/ping",
+    "/api/v1/auth/refresh",
+    "/api/v1/images/scan",
+    "/api/v1/scan",
+    "/api/v1/scan/categories",
+    "/api/v1/scan/0123456789ab/result",
+    "/api/v1/scan/0123456789ab/choice",
+    "/api/v1/scan/0123456789ab/events",
+    "/api/v1/chat/0123456789ab/events",
+    "/api/v1/stream",
+    "/api/v1/character/catalog",
+    "/api/v1/users/me/characters",
+    "/eco2-images/scan/a.jpg",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_belongs_to_one_virtual_service(path: str) -> None:
+    """The mesh keeps no order between VirtualServices of one host, so what one takes no other may take."""
+    owners = {
+        doc["metadata"]["name"]
+        for doc in virtual_services()
+        for entry in doc["spec"]["http"]
+        if matches(entry, path) and entry["name"] != "not-found"
+    }
+    assert len(owners) == 1
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/docs", "/internal/users", "/api/v1/internal/users"])
+def test_ops_pages_and_internal_paths_are_not_routed(path: str) -> None:
+    entries = [entry for doc in virtual_services() for entry in doc["spec"]["http"]]
+    assert [entry["name"] for entry in entries if matches(entry, path)] == ["not-found"]
+
+
+def test_every_route_says_what_is_repeated_and_only_reads_are() -> None:
+    """A route without the word gets the default of the mesh, which repeats a POST."""
+    for entry in [entry for doc in virtual_services() for entry in doc["spec"]["http"] if "route" in entry]:
+        assert entry.keys() >= {"timeout", "retries"}
+        if entry["retries"]["attempts"]:
+            assert all(match.get("method") == {"regex": "GET|HEAD"} for match in entry["match"])
+
+
+def test_the_edge_and_ext_authz_mean_the_same_headers_and_claims() -> None:
+    patches = [row for row in envoy._patches(envoy.load()) if row["applyTo"] == "HTTP_FILTER"]
+    values = {row["patch"]["value"]["name"]: row["patch"]["value"]["typed_config"] for row in patches}
+    removed = [row["remove"] for row in values["eco2.identity-headers"]["mutations"]["request_mutations"]]
+    assert removed == [*IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER]
+    provider = values["eco2.jwt"]["providers"]["eco2"]
+    assert provider["payload_in_metadata"] == ext_authz.CLAIMS_KEY
+    assert (provider["audiences"], provider["from_cookies"]) == ([ACCESS_AUDIENCE], [ACCESS_COOKIE])
+    check = values["envoy.filters.http.ext_authz"]
+    assert check["metadata_context_namespaces"] == [ext_authz.CLAIMS_NAMESPACE]

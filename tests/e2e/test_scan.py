@@ -1,0 +1,295 @@
+"""A photo becomes a disposal guide, through the gateway, with every process running."""
+
+import asyncio
+import io
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+from PIL import Image
+
+from tests import photos
+from tests.conftest import Person
+from tests.e2e import journey
+
+People = Callable[[], Person]
+
+DEMO = (Path(__file__).parents[2] / "data/demo/coffee.jpg").read_bytes()
+RECYCLABLE = "투명 페트병이에요"
+
+EVENTS = [
+    ("queued", "started"),
+    ("queued", "completed"),
+    ("vision", "started"),
+    ("vision", "completed"),
+    ("rule", "started"),
+    ("rule", "completed"),
+    ("answer", "started"),
+    ("answer", "completed"),
+    ("reward", "started"),
+    ("reward", "completed"),
+    ("done", "completed"),
+]
+
+
+async def test_a_photo_becomes_a_guide(person: People) -> None:
+    who = person()
+    body = await journey.scan(who, DEMO)
+    assert (body["status"], body["error"], body["needs_choice"]) == ("completed", None, False)
+    found = body["pipeline_result"]
+    assert found["classification_result"]["classification"]["major_category"] == "불연성종량제폐기물"
+    assert found["stream"]["id"] == "noncombustible_sack"
+    assert next(iter(found["final_answer"]["disposal_steps"])) == "단계1"
+    assert found["disposal_rules"]["배출방법_공통"]
+    assert "reward" in body
+    assert body["reward"] is None
+
+
+async def test_events_come_in_order_each_once_and_the_result_is_readable_before_done(person: People) -> None:
+    who = person()
+    job = await journey.submit(who, await journey.upload(who, DEMO))
+    found = await journey.frames(who, job["stream_url"])
+    assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
+    assert [frame["id"] for frame in found] == [str(frame["seq"]) for frame in found]
+    assert [frame["seq"] for frame in found] == list(range(1, len(EVENTS) + 1))
+    assert all(frame["event"] == frame["stage"] and isinstance(frame["progress"], int) for frame in found)
+    assert found[-1]["result"] == await journey.result(who, job["result_url"])
+    assert len({frame["trace_id"] for frame in found}) == 1, "one trace from the request to the last event"
+
+
+async def test_the_stream_resumes_after_the_last_event_id(person: People) -> None:
+    who = person()
+    job = await journey.submit(who, await journey.upload(who, DEMO))
+    whole = await journey.frames(who, job["stream_url"])
+    for seen in (0, 1, 5, len(whole) - 1):
+        assert await journey.frames(who, job["stream_url"], str(seen)) == whole[seen:]
+
+
+async def test_a_recyclable_earns_its_character_within_seconds(person: People) -> None:
+    who = person()
+    before = (await who.http.get("/api/v1/users/me/characters")).json()
+    assert [row["name"] for row in before] == ["이코"]
+    body = await journey.scan(who, photos.jpeg(), user_input=RECYCLABLE)
+    reward = body["reward"]
+    assert (reward["name"], reward["type"]) == ("페티", "무색페트병")
+    assert reward["match_reason"].startswith("무색페트병>")
+
+    async def names() -> list[str]:
+        return [row["name"] for row in (await who.http.get("/api/v1/users/me/characters")).json()]
+
+    async with asyncio.timeout(2):
+        while await names() != ["이코", "페티"]:
+            await asyncio.sleep(0.05)
+
+
+async def test_what_was_not_done_yet_costs_the_reward(person: People) -> None:
+    body = await journey.scan(person(), photos.jpeg(), user_input="투명 페트병인데 안 씻었어요")
+    assert body["pipeline_result"]["final_answer"]["insufficiencies"]
+    assert body["reward"] is None
+
+
+async def test_an_uncertain_photo_asks_and_the_choice_completes_it(person: People) -> None:
+    who = person()
+    body = await journey.scan(who, photos.jpeg(320, 240))
+    assert body["needs_choice"] is True
+    assert body["reward"] is None
+    assert body["pipeline_result"]["final_answer"]["insufficiencies"]
+    choice = f"/api/v1/scan/{body['task_id']}/choice"
+    refused = await who.http.post(choice, json={"minor_category": "없는 물건"})
+    assert journey.is_error(refused, 400, "UNKNOWN_CATEGORY")
+    first = await who.http.post(choice, json={"minor_category": "우유팩"})
+    assert first.status_code == 200
+    assert first.json()["needs_choice"] is False
+    assert first.json()["reward"]["name"] == "팩토리"
+    assert (await who.http.post(choice, json={"minor_category": "우유팩"})).json() == first.json()
+    assert await journey.result(who, f"/api/v1/scan/{body['task_id']}/result") == first.json()
+    other = await who.http.post(choice, json={"minor_category": "신문지"})
+    assert journey.is_error(other, 409, "CHOICE_NOT_NEEDED")
+
+
+async def test_the_same_key_twice_at_once_is_one_job(person: People) -> None:
+    who = person()
+    body = {"image_url": await journey.upload(who, DEMO)}
+    headers = {"X-Idempotency-Key": uuid.uuid4().hex}
+    answers = await asyncio.gather(*(who.http.post("/api/v1/scan", json=body, headers=headers) for _ in range(8)))
+    assert len({answer.raise_for_status().json()["job_id"] for answer in answers}) == 1
+    found = await journey.frames(who, answers[0].json()["stream_url"])
+    assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
+    again = {"image_url": await journey.upload(who, DEMO)}
+    assert journey.is_error(
+        await who.http.post("/api/v1/scan", json=again, headers=headers), 409, "IDEMPOTENCY_KEY_REUSED"
+    )
+
+
+async def test_the_same_key_of_another_user_is_another_job(person: People) -> None:
+    key = {"X-Idempotency-Key": uuid.uuid4().hex}
+    jobs = set()
+    for who in (person(), person()):
+        body = {"image_url": await journey.upload(who, DEMO)}
+        jobs.add((await who.http.post("/api/v1/scan", json=body, headers=key)).raise_for_status().json()["job_id"])
+    assert len(jobs) == 2
+
+
+async def test_a_result_can_be_polled(person: People) -> None:
+    who = person()
+    job = await journey.submit(who, await journey.upload(who, DEMO))
+    assert job["result_url"] == f"/api/v1/scan/{job['job_id']}/result"
+    assert (await journey.result_when_done(who, job["result_url"]))["status"] == "completed"
+
+
+# --- photos -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type"),
+    [
+        pytest.param(photos.heic(), "image/heic", id="heic"),
+        pytest.param(photos.animated("GIF"), "image/gif", id="animated-gif"),
+        pytest.param(photos.animated("WEBP"), "image/webp", id="animated-webp"),
+        pytest.param(photos.encoded(photos.picture(mode="CMYK"), "JPEG"), "image/jpeg", id="cmyk"),
+        pytest.param(photos.encoded(photos.picture(), "PNG"), "image/jpeg", id="declared-wrong"),
+    ],
+)
+async def test_odd_photos_are_read(person: People, data: bytes, content_type: str) -> None:
+    assert (await journey.scan(person(), data, content_type))["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(b"this is no photo at all", "photo", id="text"),
+        pytest.param(b"", "", id="empty"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "", id="svg"),
+        pytest.param(b"%PDF-1.7 \n", "", id="pdf"),
+        pytest.param(photos.jpeg(640, 480)[:2000], "", id="truncated"),
+        pytest.param(photos.png_header(20_000, 10_000), "megapixel", id="200-megapixels"),
+    ],
+)
+async def test_what_is_no_photo_fails_visibly_and_is_deleted(person: People, data: bytes, words: str) -> None:
+    who = person()
+    url = await journey.upload(who, data)
+    job = await journey.submit(who, url)
+    found = await journey.frames(who, job["stream_url"])
+    last = found[-1]
+    assert (last["event"], last["status"]) == ("done", "failed")
+    assert [frame["stage"] for frame in found].count("done") == 1
+    body = await journey.result(who, job["result_url"])
+    assert (body["status"], body["pipeline_result"], body["reward"]) == ("failed", None, None)
+    assert body["error"] == last["message"]
+    assert words in body["error"]
+    async with httpx2.AsyncClient() as anyone:
+        assert (await anyone.get(url)).status_code == 404
+
+
+async def test_where_the_photo_was_taken_is_removed_from_the_stored_object(person: People) -> None:
+    who = person()
+    url = await journey.upload(who, photos.with_metadata("JPEG", orientation=6))
+    job = await journey.submit(who, url)
+    await journey.frames(who, job["stream_url"])
+    async with httpx2.AsyncClient() as anyone:
+        stored = await anyone.get(url)
+    exif = Image.open(io.BytesIO(stored.content)).getexif()
+    assert dict(exif) == {0x0112: 6}, "nothing is left but the orientation"
+
+
+async def test_more_than_15_mb_is_refused_at_the_edge(person: People) -> None:
+    who = person()
+    body = {"filename": "big.jpg", "content_type": "image/jpeg"}
+    ticket = (await who.http.post("/api/v1/images/scan", json=body)).raise_for_status().json()
+    url = httpx2.URL(ticket["upload_url"])
+    head = f"PUT {url.raw_path.decode()} HTTP/1.1\r\nHost: {url.netloc.decode()}\r\n"
+    for framing, status in (("Content-Length: 50000000", b" 413 "), ("Transfer-Encoding: chunked", b" 411 ")):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(f"{head}{framing}\r\n\r\n".encode())
+        assert status in await asyncio.wait_for(reader.readline(), 10), framing
+        writer.close()
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+async def test_never_uploaded_is_not_found(person: People) -> None:
+    who = person()
+    body = {"filename": "a.jpg", "content_type": "image/jpeg"}
+    ticket = (await who.http.post("/api/v1/images/scan", json=body)).json()
+    answer = await who.http.post("/api/v1/scan", json={"image_url": ticket["cdn_url"]})
+    assert journey.is_error(answer, 404, "IMAGE_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg",
+        "http://169.254.169.254/latest/meta-data",
+        "http://10.0.0.1/a.jpg",
+        "file:///etc/passwd",
+        "{cdn}/../credentials.json",
+        "{cdn}/scan/../../x.jpg",
+        "{cdn}/chat/5f0c1d2e3a4b5c6d7e8f901234567890.jpg",
+    ],
+)
+async def test_addresses_that_are_not_ours_are_refused(person: People, environment: dict[str, str], url: str) -> None:
+    body = {"image_url": url.format(cdn=environment["ECO2_CDN_BASE_URL"])}
+    assert journey.is_error(await person().http.post("/api/v1/scan", json=body), 400, "IMAGE_URL_NOT_ALLOWED")
+
+
+async def test_somebody_elses_upload_is_not_found(person: People) -> None:
+    url = await journey.upload(person(), DEMO)
+    answer = await person().http.post("/api/v1/scan", json={"image_url": url})
+    assert journey.is_error(answer, 404, "IMAGE_NOT_FOUND")
+
+
+async def test_somebody_elses_job_is_not_found(person: People) -> None:
+    owner, other = person(), person()
+    job = await journey.submit(owner, await journey.upload(owner, photos.jpeg(320, 240)))
+    await journey.frames(owner, job["stream_url"])
+    path = f"/api/v1/scan/{job['job_id']}"
+    assert journey.is_error(await other.http.get(f"{path}/events"), 404, "JOB_NOT_FOUND")
+    assert journey.is_error(await other.http.get(f"{path}/result"), 404, "RESULT_NOT_FOUND")
+    choice = await other.http.post(f"{path}/choice", json={"minor_category": "우유팩"})
+    assert journey.is_error(choice, 404, "RESULT_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "IMAGE_URL_REQUIRED"),
+        ({"image_url": ""}, 400, "IMAGE_URL_REQUIRED"),
+        ({"image_url": "x", "model": "gpt-1"}, 400, "UNSUPPORTED_MODEL"),
+        ({"image_url": 5}, 422, "VALIDATION_ERROR"),
+        ({"image_url": "x", "user_input": "a" * 1001}, 422, "VALIDATION_ERROR"),
+    ],
+)
+async def test_bad_bodies_have_their_error(person: People, body: dict[str, object], status: int, code: str) -> None:
+    assert journey.is_error(await person().http.post("/api/v1/scan", json=body), status, code)
+
+
+async def test_unknown_jobs_and_paths_are_json_errors(person: People) -> None:
+    who = person()
+    assert journey.is_error(await who.http.get(f"/api/v1/scan/{uuid.uuid4()}/result"), 404, "RESULT_NOT_FOUND")
+    assert journey.is_error(await who.http.get("/api/v1/scan/abc/result"), 422, "VALIDATION_ERROR")
+    assert journey.is_error(await who.http.get(f"/api/v1/scan/{uuid.uuid4()}/events"), 404, "JOB_NOT_FOUND")
+    assert journey.is_error(await who.http.get("/api/v1/scan/nothing/here"), 404, "NOT_FOUND")
+
+
+async def test_without_a_token_nothing_answers(person: People) -> None:
+    who = person()
+    del who.http.headers["Authorization"]
+    for path in ("/api/v1/scan/categories", f"/api/v1/scan/{uuid.uuid4()}/events", "/api/v1/users/me/characters"):
+        assert journey.is_error(await who.http.get(path), 401, "UNAUTHORIZED")
+
+
+async def test_categories_are_the_classes_of_the_contract(person: People) -> None:
+    rows = (await person().http.get("/api/v1/scan/categories")).json()
+    assert [row["name"] for row in rows] == [
+        "재활용폐기물",
+        "일반종량제폐기물",
+        "불연성종량제폐기물",
+        "음식물류폐기물",
+        "대형폐기물",
+        "공사장생활폐기물",
+        "생활계유해폐기물",
+    ]
+    assert all(row["instructions"] for row in rows)

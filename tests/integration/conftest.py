@@ -1,0 +1,47 @@
+"""In-process services on the servers of the session's stack."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eco2 import knowledge
+from eco2.core import redis
+from eco2.core.bus import EventBus
+from eco2.core.queue import Publisher
+from eco2.core.storage import Storage
+from eco2.local.stack import Stack
+from eco2.scan.service import Services
+from eco2.scan.settings import ApiSettings
+
+
+@pytest.fixture(scope="session")
+async def publisher(environment: dict[str, str]) -> AsyncIterator[Publisher]:
+    publisher = Publisher(environment["ECO2_BROKER_URL"])
+    yield publisher
+    await publisher.close()
+
+
+@pytest.fixture(scope="session")
+async def services(settings_of: object, engine: AsyncEngine, publisher: Publisher) -> AsyncIterator[Services]:
+    """What scan-api works with."""
+    settings = ApiSettings()
+    streams = redis.connect(settings.redis_streams_url)
+    yield Services(
+        engine=engine,
+        storage=Storage(settings),
+        bus=EventBus(streams),
+        publisher=publisher,
+        knowledge=knowledge.load(),
+        upload_secret=settings.upload_secret,
+    )
+    await streams.aclose()
+
+
+@pytest.fixture(scope="session")
+async def management(stack: Stack) -> AsyncIterator[httpx2.AsyncClient]:
+    """The broker's management API."""
+    login = ("eco2", stack.layout.credentials.broker_password)
+    async with httpx2.AsyncClient(base_url=f"{stack.layout.management_url}/api", auth=login) as client:
+        yield client

@@ -1,0 +1,491 @@
+"""The edge as the local stack runs it: a real Envoy, the real ext-authz, and services that tell what reached them."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import httpx2
+import jwt
+import pytest
+
+from eco2.contracts.identity import ACCESS_COOKIE, IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER
+from eco2.local import envoy
+from tests.edge import (
+    ISSUER,
+    KEY,
+    KID,
+    ORIGIN,
+    OTHER_KEY,
+    SERVICES,
+    USER,
+    Authz,
+    Edge,
+    Service,
+    bearer,
+    claims,
+    free_ports,
+    hmac_token,
+    is_error,
+    received,
+    segment,
+    serving,
+    start_envoy,
+    token,
+    unsigned_token,
+)
+from tests.redis_server import until
+
+FOREIGN = "http://evil.example"
+
+
+@pytest.fixture(scope="module")
+async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
+    gateway, admin, authz_port, store, *rest = free_ports(4 + len(SERVICES))
+    services = {name: Service(name) for name in (*SERVICES, "object-store.storage")}
+    ports = dict(zip(SERVICES, rest, strict=True))
+    text = envoy.render({**ports, "ext-authz.auth": authz_port}, gateway, admin, store, "eco2-images", [ORIGIN], ISSUER)
+    async with AsyncExitStack() as stack:
+        for name, port in {**ports, "object-store.storage": store}.items():
+            await stack.enter_async_context(serving(services[name], port))
+        authz = Authz(authz_port)
+        await authz.start()
+        stack.push_async_callback(authz.stop)
+        await stack.enter_async_context(start_envoy(tmp_path_factory.mktemp("edge"), text, gateway, admin))
+        client = await stack.enter_async_context(httpx2.AsyncClient(base_url=f"http://127.0.0.1:{gateway}", timeout=15))
+        yield Edge(gateway, services, authz, client)
+
+
+@pytest.fixture(autouse=True)
+def nothing_called_yet(edge: Edge) -> None:
+    for service in edge.services.values():
+        service.calls.clear()
+
+
+# Who is asking
+
+
+async def test_a_bearer_token_becomes_identity_headers(edge: Edge) -> None:
+    response = await edge.client.get("/api/v1/scan/categories", headers=bearer())
+    headers = received(response)
+    assert {name: headers[name] for name in IDENTITY_HEADERS} == {
+        "x-user-id": USER,
+        "x-auth-provider": "kakao",
+        "x-user-role": "steward",
+    }
+    assert not headers.keys() & {"authorization", "cookie", VERIFIED_CLAIMS_HEADER}
+
+
+async def test_a_cookie_becomes_identity_headers(edge: Edge) -> None:
+    response = await edge.client.get("/api/v1/scan/categories", headers={"Cookie": f"{ACCESS_COOKIE}={token()}"})
+    headers = received(response)
+    assert headers["x-user-id"] == USER
+    assert "cookie" not in headers
+
+
+async def test_a_user_without_a_role_is_a_citizen(edge: Edge) -> None:
+    value = jwt.encode({k: v for k, v in claims().items() if k != "role"}, KEY, "RS256", headers={"kid": KID})
+    response = await edge.client.get("/api/v1/scan/categories", headers=bearer(value))
+    assert received(response)["x-user-role"] == "citizen"
+
+
+def _refused_tokens() -> dict[str, str]:
+    now = int(time.time())
+    return {
+        "garbage": "abc",
+        "expired": token(exp=now - 60),
+        "not yet valid": token(nbf=now + 600),
+        "refresh token": token(aud="refresh", type="refresh"),
+        "refresh token with the audience of an access token": token(type="refresh"),
+        "several audiences": token(aud=["api", "refresh"]),
+        "other issuer": token(iss="http://evil.example/auth"),
+        "forged key": token(OTHER_KEY),
+        "unknown key": token(OTHER_KEY, kid="other"),
+        "alg none": unsigned_token(),
+        "HS256 with the public key": hmac_token(),
+        "no expiry": jwt.encode({k: v for k, v in claims().items() if k != "exp"}, KEY, "RS256", headers={"kid": KID}),
+        "no provider": jwt.encode(
+            {k: v for k, v in claims().items() if k != "provider"}, KEY, "RS256", headers={"kid": KID}
+        ),
+        "subject that would split the header": token(sub="a\r\nx-user-role: operator"),
+        "subject that is a number": token(sub=17),
+        "subject that is an object": token(sub={"a": 1}),
+    }
+
+
+@pytest.mark.parametrize("case", _refused_tokens())
+@pytest.mark.parametrize("carrier", ["bearer", "cookie"])
+async def test_any_other_token_is_401_that_the_web_app_can_read(edge: Edge, case: str, carrier: str) -> None:
+    value = _refused_tokens()[case]
+    sent = bearer(value) if carrier == "bearer" else {"Cookie": f"{ACCESS_COOKIE}={value}"}
+    response = await edge.client.get("/api/v1/scan/categories", headers={**sent, "Origin": ORIGIN})
+    assert is_error(response, 401, "UNAUTHORIZED")
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert response.headers["access-control-allow-credentials"] == "true"
+    assert edge.services["scan-api.scan"].calls == []
+
+
+async def test_no_token_is_401_with_cors_headers(edge: Edge) -> None:
+    response = await edge.client.post("/api/v1/scan", json={}, headers={"Origin": ORIGIN})
+    assert is_error(response, 401, "UNAUTHORIZED")
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+
+
+SPOOFED = {
+    "x-user-id": "11111111-1111-1111-1111-111111111111",
+    "X-User-Role": "operator",
+    "x-auth-provider": "spoofed",
+    VERIFIED_CLAIMS_HEADER: segment(claims(sub="11111111-1111-1111-1111-111111111111")),
+}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/refresh", "/api/v1/auth/kakao/callback"])
+async def test_spoofed_identity_never_reaches_a_public_route(edge: Edge, path: str) -> None:
+    headers = received(await edge.client.post(path, headers=SPOOFED))
+    assert not headers.keys() & {*IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER}
+
+
+async def test_spoofed_identity_is_replaced_on_a_protected_route(edge: Edge) -> None:
+    headers = received(await edge.client.get("/api/v1/scan/categories", headers={**SPOOFED, **bearer()}))
+    assert (headers["x-user-id"], headers["x-user-role"], headers["x-auth-provider"]) == (USER, "steward", "kakao")
+    assert VERIFIED_CLAIMS_HEADER not in headers
+
+
+async def test_spoofed_identity_does_not_sign_in(edge: Edge) -> None:
+    response = await edge.client.get("/api/v1/scan/categories", headers=SPOOFED)
+    assert is_error(response, 401, "UNAUTHORIZED")
+
+
+async def test_an_underscore_does_not_stand_for_a_dash(edge: Edge) -> None:
+    headers = received(await edge.client.post("/api/v1/auth/refresh", headers={"x_user_id": USER}))
+    assert "x_user_id" not in headers
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/logout", "/api/v1/auth/refresh", "/api/v1/auth/google"])
+@pytest.mark.parametrize("value", ["broken", ""])
+async def test_public_routes_are_open_to_bad_tokens_and_see_them(edge: Edge, path: str, value: str) -> None:
+    response = await edge.client.post(path, headers={"Cookie": f"{ACCESS_COOKIE}={value or token()}", **bearer(value)})
+    assert response.status_code == 200
+    assert received(response).keys() >= {"cookie", "authorization"}
+
+
+async def test_what_is_not_listed_as_public_under_auth_is_protected(edge: Edge) -> None:
+    assert (await edge.client.get("/api/v1/auth/sessions")).status_code == 401
+    assert (await edge.client.get("/api/v1/auth/logout/all")).status_code == 401
+    response = await edge.client.get("/api/v1/auth/sessions", headers={**bearer(), "Cookie": "s_refresh=abc"})
+    assert received(response)["cookie"] == "s_refresh=abc"
+
+
+async def test_without_ext_authz_nothing_protected_opens(edge: Edge) -> None:
+    await edge.authz.stop()
+    try:
+        response = await edge.client.get("/api/v1/scan/categories", headers={**bearer(), "Origin": ORIGIN})
+        assert is_error(response, 503, "UNAVAILABLE")
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+        assert response.headers["retry-after"] == "2"
+        assert edge.services["scan-api.scan"].calls == []
+        assert (await edge.client.post("/api/v1/auth/logout")).status_code == 200
+    finally:
+        await edge.authz.start()
+
+    async def back() -> bool:
+        return (await edge.client.get("/api/v1/scan/categories", headers=bearer())).status_code == 200
+
+    await until(back, 20)
+
+
+async def test_authz_ping_answers_only_the_authorised(edge: Edge) -> None:
+    assert is_error(await edge.client.get("/api/v1/authz/ping"), 401, "UNAUTHORIZED")
+    response = await edge.client.get("/api/v1/authz/ping", headers=bearer())
+    assert (response.status_code, response.json()) == (200, {"status": "authorized"})
+
+
+# CORS
+
+
+async def preflight(edge: Edge, origin: str, path: str = "/api/v1/scan", method: str = "POST") -> httpx2.Response:
+    wanted = "content-type,x-frontend-origin,x-idempotency-key,authorization,last-event-id"
+    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": wanted}
+    return await edge.client.options(path, headers={"Origin": origin, **asked})
+
+
+async def test_a_preflight_needs_no_token(edge: Edge) -> None:
+    response = await preflight(edge, ORIGIN)
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert response.headers["access-control-allow-credentials"] == "true"
+    allowed = {name.strip().lower() for name in response.headers["access-control-allow-headers"].split(",")}
+    assert allowed == {"content-type", "x-frontend-origin", "x-idempotency-key", "authorization", "last-event-id"}
+    assert edge.services["scan-api.scan"].calls == []
+
+
+async def test_a_foreign_origin_gets_no_cors_headers(edge: Edge) -> None:
+    for response in (
+        await preflight(edge, FOREIGN),
+        await edge.client.get("/api/v1/scan/categories", headers={"Origin": FOREIGN}),
+    ):
+        assert not [name for name in response.headers if name.startswith("access-control-")]
+    assert edge.services["scan-api.scan"].calls == []
+
+
+async def test_the_edge_alone_says_which_origin_is_allowed(edge: Edge) -> None:
+    response = await edge.client.get("/api/v1/scan/categories", headers={**bearer(), "Origin": ORIGIN})
+    assert response.headers.get_list("access-control-allow-origin") == [ORIGIN]
+
+
+async def test_the_object_store_answers_its_own_preflight(edge: Edge) -> None:
+    await preflight(edge, ORIGIN, "/eco2-images/scan/a.jpg", "PUT")
+    assert edge.services["object-store.storage"].calls == ["OPTIONS /eco2-images/scan/a.jpg"]
+
+
+# Routes
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "service"),
+    [
+        ("POST", "/api/v1/auth/refresh", "auth-api.auth"),
+        ("POST", "/api/v1/images/scan", "image-api.image"),
+        ("POST", "/api/v1/scan", "scan-api.scan"),
+        ("GET", "/api/v1/scan/categories", "scan-api.scan"),
+        ("GET", "/api/v1/scan/0123456789ab/result", "scan-api.scan"),
+        ("POST", "/api/v1/scan/0123456789ab/choice", "scan-api.scan"),
+        ("GET", "/api/v1/stream?job_id=0123456789ab", "sse-gateway.sse"),
+        ("GET", "/eco2-images/scan/a.jpg", "object-store.storage"),
+        ("HEAD", "/eco2-images/scan/a.jpg", "object-store.storage"),
+    ],
+)
+async def test_a_path_leads_to_its_service(edge: Edge, method: str, path: str, service: str) -> None:
+    response = await edge.client.request(method, path, headers=bearer())
+    assert response.status_code == 200
+    assert edge.services[service].calls == [f"{method} {path.partition('?')[0]}"]
+
+
+async def test_the_edge_answers_its_own_health(edge: Edge) -> None:
+    response = await edge.client.get("/api/v1/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert response.headers["content-type"] == "application/json"
+
+
+OUTSIDE = (
+    "/",
+    "/health",
+    "/ready",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/internal/users",
+    "/api/v1/internal/users",
+    "/api/v1/scanner",
+    "/api/v1/imagesx",
+    "/API/V1/scan/categories",
+    "/api/v1/SCAN/categories",
+    "/eco2-images/",
+    "/eco2-images",
+    "/other-bucket/a.jpg",
+    "/api/v1/scan/0123456789ab/result/more",
+)
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+@pytest.mark.parametrize("signed_in", [False, True])
+async def test_nothing_else_is_reachable(edge: Edge, path: str, signed_in: bool) -> None:
+    response = await edge.raw(path, headers={"Origin": ORIGIN, **(bearer() if signed_in else {})})
+    assert is_error(response, 404, "NOT_FOUND")
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert edge.calls() == []
+
+
+async def test_a_service_that_does_not_run_is_503(edge: Edge) -> None:
+    response = await edge.client.get("/api/v1/character/catalog", headers={**bearer(), "Origin": ORIGIN})
+    assert is_error(response, 503, "UNAVAILABLE")
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+
+
+TRICKS = (
+    "/api/v1/auth/kakao/../../scan/categories",
+    "/api/v1/auth/kakao/%2e%2e/%2e%2e/scan/categories",
+    "/api/v1/auth/kakao/%2E%2E/%2e./scan/categories",
+    "/api/v1/auth/kakao/.%2e/..//scan//categories",
+    "//api//v1//scan//categories",
+    "/api/v1/./scan/categories",
+    "/x/../api/v1/scan/categories",
+    "/../api/v1/scan/categories",
+    "/eco2-images/../api/v1/scan/categories",
+)
+
+
+@pytest.mark.parametrize("target", TRICKS)
+async def test_a_detour_is_judged_by_where_it_ends(edge: Edge, target: str) -> None:
+    assert (await edge.raw(target)).status_code == 401
+    assert edge.calls() == []
+    assert (await edge.raw(target, headers=bearer())).status_code == 200
+    assert edge.services["scan-api.scan"].calls == ["GET /api/v1/scan/categories"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/v1/auth/kakao/..%2f..%2fscan/categories",
+        "/api/v1/auth/kakao%2f../scan/categories",
+        "/api/v1/auth/kakao/..%5c..%5cscan/categories",
+        "/eco2-images%2Fscan/a.jpg",
+    ],
+)
+async def test_an_escaped_slash_is_refused(edge: Edge, target: str) -> None:
+    assert is_error(await edge.raw(target), 400, "BAD_REQUEST")
+    assert edge.calls() == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/api/v1/auth/kakao/%252e%252e/%252e%252e/scan/categories", "/api/v1/auth/kakao/..;/..;/scan/categories"],
+)
+async def test_what_stays_below_a_public_path_stays_in_its_service(edge: Edge, target: str) -> None:
+    await edge.raw(target)
+    assert not any(service.calls for name, service in edge.services.items() if name != "auth-api.auth")
+
+
+async def test_a_fragment_or_query_does_not_make_a_path_public(edge: Edge) -> None:
+    for target in ("/api/v1/scan/categories?/api/v1/auth/kakao/", "/api/v1/scan/categories?x=/eco2-images/"):
+        assert (await edge.raw(target)).status_code == 401
+    assert (await edge.raw("/api/v1/scan/categories#/api/v1/auth/kakao/")).status_code in (400, 401)
+
+
+async def test_an_absolute_target_or_another_host_changes_nothing(edge: Edge) -> None:
+    assert (await edge.raw("http://internal/api/v1/scan/categories")).status_code == 401
+    assert (await edge.raw("/api/v1/scan/categories", headers={"Host": "scan-api.scan"})).status_code == 401
+
+
+# Limits
+
+
+async def test_a_large_body_is_413(edge: Edge) -> None:
+    headers = {**bearer(), "Origin": ORIGIN}
+    just = await edge.client.post("/api/v1/scan", content=b"x" * 1_048_576, headers=headers)
+    assert just.json()["size"] == 1_048_576
+    response = await edge.client.post("/api/v1/scan", content=b"x" * 1_048_577, headers=headers)
+    assert is_error(response, 413, "PAYLOAD_TOO_LARGE")
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert edge.services["scan-api.scan"].calls == ["POST /api/v1/scan"]
+
+
+async def test_a_large_body_in_chunks_is_413(edge: Edge) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 65_536
+
+    response = await edge.client.post("/api/v1/scan", content=chunks(), headers=bearer())
+    assert is_error(response, 413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_an_upload_may_have_15_mb(edge: Edge) -> None:
+    path = "/eco2-images/scan/a.jpg?X-Amz-Signature=abc"
+    response = await edge.client.put(path, content=b"x" * 15 * 1024 * 1024, headers={"Content-Type": "image/jpeg"})
+    assert response.json()["size"] == 15 * 1024 * 1024
+    assert received(response)["host"] == f"127.0.0.1:{edge.port}"
+
+
+@pytest.mark.parametrize("size", ["16000000", "52428800", "9999999999999999"])
+async def test_a_larger_upload_is_413_before_it_is_sent(edge: Edge, size: str) -> None:
+    response = await edge.raw("/eco2-images/scan/a.jpg", "PUT", {"Content-Length": size})
+    assert is_error(response, 413, "PAYLOAD_TOO_LARGE")
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert edge.services["object-store.storage"].calls == []
+
+
+async def test_an_upload_of_unknown_length_is_411(edge: Edge) -> None:
+    response = await edge.raw("/eco2-images/scan/a.jpg", "PUT", {"Transfer-Encoding": "chunked"})
+    assert is_error(response, 411, "LENGTH_REQUIRED")
+    assert edge.services["object-store.storage"].calls == []
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PATCH"])
+async def test_the_bucket_takes_no_other_method(edge: Edge, method: str) -> None:
+    assert is_error(await edge.client.request(method, "/eco2-images/scan/a.jpg"), 405, "METHOD_NOT_ALLOWED")
+    assert edge.services["object-store.storage"].calls == []
+
+
+async def test_large_headers_are_refused(edge: Edge) -> None:
+    response = await edge.client.get("/api/v1/scan/categories", headers={"x-large": "x" * 40_000})
+    assert is_error(response, 431, "HEADERS_TOO_LARGE")
+
+
+# Repeats and streams
+
+
+async def test_a_get_is_repeated_and_a_post_is_not(edge: Edge) -> None:
+    scan = edge.services["scan-api.scan"]
+    response = await edge.client.get("/api/v1/scan/away", headers=bearer())
+    assert response.json() == {"detail": "mine", "code": "MINE"}
+    assert scan.calls == ["GET /api/v1/scan/away"] * 3
+    scan.calls.clear()
+    asked = {"x-envoy-retry-on": "5xx,retriable-status-codes", "x-envoy-max-retries": "5"}
+    more = {"x-envoy-retriable-status-codes": "503", "x-envoy-upstream-rq-timeout-ms": "1"}
+    response = await edge.client.post("/api/v1/scan/away", headers={**bearer(), **asked, **more})
+    assert response.json() == {"detail": "mine", "code": "MINE"}
+    assert scan.calls == ["POST /api/v1/scan/away"]
+
+
+async def test_events_arrive_one_by_one(edge: Edge) -> None:
+    gateway = edge.services["sse-gateway.sse"]
+    gateway.next_frame.clear()
+    path = "/api/v1/scan/0123456789ab/events"
+    frames: list[str] = []
+    async with asyncio.timeout(20), edge.client.stream("GET", path, headers=bearer()) as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        lines = response.aiter_lines()
+        for _ in range(3):
+            gateway.next_frame.set()
+            # Only after this frame is here does the service send the next one: a buffer in between would hang.
+            while not (line := await anext(lines)).startswith("id: "):
+                pass
+            frames.append(line)
+    assert frames == ["id: 0", "id: 1", "id: 2"]
+    assert gateway.calls == [f"GET {path}"]
+
+
+async def test_events_need_a_user(edge: Edge) -> None:
+    for path in ("/api/v1/scan/0123456789ab/events", "/api/v1/chat/0123456789ab/events", "/api/v1/stream"):
+        assert is_error(await edge.client.get(path), 401, "UNAUTHORIZED")
+
+
+async def test_a_request_keeps_its_id_or_gets_one(edge: Edge) -> None:
+    kept = await edge.client.get("/api/v1/scan/categories", headers={**bearer(), "x-request-id": "mine-17"})
+    assert received(kept)["x-request-id"] == "mine-17"
+    assert kept.headers["x-request-id"] == "mine-17"
+    refused = await edge.client.get("/api/v1/scan/categories")
+    assert uuid.UUID(refused.headers["x-request-id"])
+
+
+# The process
+
+
+async def test_ext_authz_serves_until_sigterm() -> None:
+    http, grpc_port = free_ports(2)
+    environment = {**os.environ, "ECO2_PORT": str(http), "ECO2_GRPC_PORT": str(grpc_port)}
+    command = "from eco2.ext_authz.main import run; run()"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", command, env=environment)
+    try:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{http}") as client:
+
+            async def ready() -> bool:
+                assert process.returncode is None
+                try:
+                    return (await client.get("/ready")).status_code == 200
+                except httpx2.TransportError:
+                    return False
+
+            await until(ready, 20)
+            assert "eco2_authz_decisions_total" in (await client.get("/metrics")).text
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,134 @@
+"""The private servers: the bucket's rules, PostGIS without a superuser, data that outlives a restart."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import httpx
+import psycopg
+import pytest
+
+from eco2.local import config, state
+from eco2.local.stack import Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+PORTS, GATEWAY_PORT = 11700, 11720
+ORIGIN = config.CORS_ORIGINS[0]
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """Not below pytest's own folder: PostgreSQL may run as another user, who cannot enter that."""
+    with tempfile.TemporaryDirectory(prefix="eco2-servers-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "home"
+
+
+def stack(home: Path) -> Stack:
+    names = {"postgres", "object-store"}
+    return Stack(home, port_base=PORTS, gateway_port=GATEWAY_PORT, only=names, with_migrations=False)
+
+
+@pytest.fixture(scope="module")
+async def environment(home: Path) -> AsyncIterator[dict[str, str]]:
+    """The servers in their second life: the first one stored a row and an object."""
+    async with stack(home) as first:
+        with psycopg.connect(first["ECO2_DATABASE_URL"]) as db:
+            db.execute("CREATE TABLE kept AS SELECT 1 AS one")
+        client(first).put_object(Bucket=config.BUCKET, Key="scan/kept.jpg", Body=b"kept", ContentType="image/jpeg")
+    async with stack(home) as second:
+        yield second
+
+
+def client(environment: dict[str, str]) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=environment["ECO2_STORAGE_ENDPOINT"],
+        aws_access_key_id=environment["ECO2_STORAGE_ACCESS_KEY"],
+        aws_secret_access_key=environment["ECO2_STORAGE_SECRET_KEY"],
+        region_name="ap-northeast-2",
+    )
+
+
+def test_a_home_that_other_users_cannot_enter_is_kept_where_they_can(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    folder = tmp_path / "closed" / "home"
+    made = config.prepare_home(folder)
+    try:
+        assert folder.resolve() == made
+        assert config.prepare_home(folder) == made
+        assert made.parent == (Path("/var/tmp") if os.geteuid() == 0 else folder.parent)
+    finally:
+        made.rmdir()
+
+
+@pytest.fixture
+def bucket_url(environment: dict[str, str]) -> str:
+    return f"{environment['ECO2_STORAGE_ENDPOINT']}/{config.BUCKET}"
+
+
+def test_data_outlives_a_restart(environment: dict[str, str]) -> None:
+    with psycopg.connect(environment["ECO2_DATABASE_URL"]) as db:
+        assert db.execute("SELECT one FROM kept").fetchone() == (1,)
+    assert client(environment).get_object(Bucket=config.BUCKET, Key="scan/kept.jpg")["Body"].read() == b"kept"
+
+
+def test_anyone_reads_an_object_and_nobody_lists_or_writes_them(bucket_url: str) -> None:
+    assert httpx.get(f"{bucket_url}/scan/kept.jpg").content == b"kept"
+    assert httpx.get(f"{bucket_url}?list-type=2").status_code == httpx.codes.FORBIDDEN
+    assert httpx.put(f"{bucket_url}/scan/other.jpg", content=b"x").status_code == httpx.codes.FORBIDDEN
+    assert httpx.delete(f"{bucket_url}/scan/kept.jpg").status_code == httpx.codes.FORBIDDEN
+
+
+def test_a_signed_upload_works_with_only_its_content_type(environment: dict[str, str], bucket_url: str) -> None:
+    parameters = {"Bucket": config.BUCKET, "Key": "scan/new.jpg", "ContentType": "image/jpeg"}
+    url = client(environment).generate_presigned_url("put_object", Params=parameters, ExpiresIn=60)
+    stored = httpx.put(url, content=b"new", headers={"Content-Type": "image/jpeg", "Origin": ORIGIN})
+    assert stored.status_code == httpx.codes.OK
+    assert stored.headers["access-control-allow-origin"] == ORIGIN
+    assert httpx.get(f"{bucket_url}/scan/new.jpg").headers["content-type"] == "image/jpeg"
+    forged = url.replace("scan/new.jpg", "scan/stolen.jpg")
+    assert httpx.put(forged, content=b"x", headers={"Content-Type": "image/jpeg"}).status_code == httpx.codes.FORBIDDEN
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [(ORIGIN, ORIGIN), ("https://elsewhere.example", None)])
+def test_browsers_of_our_origins_may_upload(bucket_url: str, origin: str, allowed: str | None) -> None:
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    answer = httpx.options(f"{bucket_url}/scan/new.jpg", headers=asked)
+    assert answer.headers.get("access-control-allow-origin") == allowed
+
+
+def test_the_platforms_role_uses_postgis_without_being_superuser(environment: dict[str, str]) -> None:
+    with psycopg.connect(environment["ECO2_DATABASE_URL"]) as db:
+        metres = db.execute("SELECT ST_Distance('POINT(127 37)'::geography, 'POINT(127 38)'::geography)").fetchone()
+        assert metres is not None
+        assert metres[0] == pytest.approx(110_987, abs=1)
+        assert db.execute("SELECT usesuper FROM pg_user WHERE usename = current_user").fetchone() == (False,)
+        schema = (
+            "SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'postgis'"
+        )
+        assert db.execute(schema).fetchone() == ("postgis",)
+
+
+def test_secrets_are_readable_by_their_owner_only(environment: dict[str, str], home: Path) -> None:
+    for file in (home / "credentials.json", home / "object-store" / "s3.json", home / "state.json"):
+        assert file.stat().st_mode & 0o077 == 0
+    assert environment["ECO2_UPLOAD_SECRET"] in (home / "credentials.json").read_text()
+
+
+def test_the_start_command_shows_no_secret(environment: dict[str, str], home: Path) -> None:
+    written = state.load(home)
+    assert written is not None
+    secrets = [value for key, value in environment.items() if "SECRET" in key]
+    for row in written.processes:
+        command = Path(f"/proc/{row.pid}/cmdline").read_text()
+        assert not any(secret in command for secret in secrets)

@@ -1,0 +1,158 @@
+"""Publishing and consuming on the real broker: queue `celery`, which no process of the stack consumes."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import aio_pika
+import httpx2
+import orjson
+import pytest
+
+from eco2.contracts.queues import CELERY_EXCHANGE, CELERY_QUEUE, QUEUES
+from eco2.core import consumer
+from eco2.core.consumer import Message, PoisonMessage, consume_batches
+from eco2.core.queue import BrokerDown, Heartbeat, Publisher
+from tests.redis_server import free_port, until
+
+DEAD = str(QUEUES[CELERY_QUEUE].dead_letter_key)
+
+
+@pytest.fixture(autouse=True)
+async def empty_queues(environment: dict[str, str]) -> AsyncIterator[None]:
+    yield
+    async with await aio_pika.connect(environment["ECO2_BROKER_URL"]) as connection:
+        channel = await connection.channel()
+        for name in (CELERY_QUEUE, DEAD):
+            await (await channel.get_queue(name, ensure=False)).purge()
+
+
+@contextlib.asynccontextmanager
+async def consuming(url: str, handle: consumer.Handle, **options: Any) -> AsyncIterator[Heartbeat]:
+    heartbeat = Heartbeat()
+    task = asyncio.create_task(consume_batches(url, CELERY_QUEUE, handle, heartbeat, **options))
+    yield heartbeat
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def dead_letters(url: str, count: int) -> list[Any]:
+    """Waits for that many dead letters and takes them."""
+    found: list[Any] = []
+    async with await aio_pika.connect(url) as connection, asyncio.timeout(20):
+        queue = await (await connection.channel()).get_queue(DEAD, ensure=False)
+        while len(found) < count:
+            message = await queue.get(fail=False)
+            if message is None:
+                await asyncio.sleep(0.05)
+                continue
+            await message.ack()
+            found.append(orjson.loads(message.body)["n"])
+    return found
+
+
+async def send(publisher: Publisher, *numbers: int) -> None:
+    for n in numbers:
+        await publisher.send_json(CELERY_EXCHANGE, CELERY_QUEUE, {"n": n}, uuid.uuid4().hex)
+
+
+def number(message: Message) -> int:
+    return int(orjson.loads(message.body)["n"])
+
+
+async def test_messages_arrive_in_batches_and_once(publisher: Publisher, environment: dict[str, str]) -> None:
+    batches: list[list[int]] = []
+
+    async def handle(messages: Sequence[Message]) -> None:
+        batches.append([number(message) for message in messages])
+
+    await send(publisher, *range(25))
+    async with consuming(environment["ECO2_BROKER_URL"], handle, size=10):
+
+        async def all_there() -> bool:
+            return sum(map(len, batches)) == 25
+
+        await until(all_there)
+    assert [n for batch in batches for n in batch] == list(range(25))
+    assert max(map(len, batches)) == 10
+
+
+async def test_one_bad_message_does_not_hold_up_the_rest(
+    publisher: Publisher, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "RETRY_PAUSES", (0.01,))
+    done: list[int] = []
+    tries: list[int] = []
+
+    async def handle(messages: Sequence[Message]) -> None:
+        numbers = [number(message) for message in messages]
+        if 3 in numbers:
+            raise PoisonMessage("never")
+        if 5 in numbers:
+            tries.extend(n for n in numbers if n == 5)
+            raise RuntimeError("not now")
+        done.extend(numbers)
+
+    url = environment["ECO2_BROKER_URL"]
+    await send(publisher, *range(8))
+    async with consuming(url, handle, size=8):
+        assert sorted(await dead_letters(url, 2)) == [3, 5]
+    assert sorted(done) == [0, 1, 2, 4, 6, 7], "handled once each"
+    limit = QUEUES[CELERY_QUEUE].delivery_limit
+    assert limit is not None
+    assert len(tries) > limit, "tried up to the delivery limit"
+
+
+async def test_a_message_that_nobody_would_get_is_refused(publisher: Publisher) -> None:
+    with pytest.raises(BrokerDown):
+        await publisher.send_json("scan.direct", "nowhere", {}, "1")
+
+
+async def test_no_broker_is_said_in_time() -> None:
+    publisher = Publisher(f"amqp://nobody:x@127.0.0.1:{free_port()}/eco2")
+    async with asyncio.timeout(6):
+        with pytest.raises(BrokerDown):
+            await publisher.send_json("scan.direct", "scan.rule", {}, "1")
+        with pytest.raises(BrokerDown):
+            await publisher.ping()
+
+
+async def test_both_sides_survive_lost_connections(environment: dict[str, str], management: httpx2.AsyncClient) -> None:
+    url = environment["ECO2_BROKER_URL"]
+    publisher, got = Publisher(url), list[int]()
+
+    async def handle(messages: Sequence[Message]) -> None:
+        got.extend(number(message) for message in messages)
+
+    async with consuming(url, handle) as heartbeat:
+        await send(publisher, 1)
+
+        async def first() -> bool:
+            return got == [1]
+
+        await until(first)
+        ours = await _connections_of_this_process(management, 2)
+        for name in ours:
+            (await management.delete(f"/connections/{name}")).raise_for_status()
+        await send(publisher, 2)
+
+        async def second() -> bool:
+            return 2 in got and heartbeat.connected
+
+        await until(second, 15)
+    await publisher.close()
+
+
+async def _connections_of_this_process(management: httpx2.AsyncClient, at_least: int) -> list[str]:
+    """The management API lists a new connection only after its next statistics round (5 s)."""
+    names: list[str] = []
+
+    async def listed() -> bool:
+        rows = (await management.get("/connections")).json()
+        names[:] = [row["name"] for row in rows if "aiormq" in str(row.get("client_properties", {})).lower()]
+        return len(names) >= at_least
+
+    await until(listed, 20)
+    return names

@@ -1,0 +1,165 @@
+"""What a scan guarantees when something around it fails."""
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+
+from eco2.contracts import uploads
+from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
+from eco2.core.queue import Publisher
+from eco2.scan import service, store
+from eco2.scan.service import Services
+from eco2.scan.store import Job
+from tests import photos
+from tests.redis_server import free_port, until
+
+SEEN: dict[str, Any] = {
+    "item_id": "ceramic",
+    "confidence": 0.9,
+    "candidates": [{"item_id": "ceramic", "confidence": 0.9}],
+    "needs_choice": False,
+    "waste": True,
+    "model": "test",
+}
+
+
+async def register(services: Services, key: str | None = None, user: uuid.UUID | None = None) -> Job:
+    user = user or uuid.uuid4()
+    image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
+    async with services.engine.begin() as tx:
+        return await service.register(tx, user, key, image, None, None)
+
+
+async def load(services: Services, job: Job) -> Job:
+    async with services.engine.connect() as tx:
+        found = await store.load(tx, job.id)
+    assert found is not None
+    return found
+
+
+async def log_of(services: Services, job: Job) -> list[tuple[str, str]]:
+    frames = [orjson.loads(frame) for frame in await services.bus.log(str(job.id), 0, 100)]
+    return [(frame["stage"], frame["status"]) for frame in frames]
+
+
+async def test_without_the_broker_the_row_is_aborted_and_the_same_key_revives_it(services: Services) -> None:
+    key, user = uuid.uuid4().hex, uuid.uuid4()
+    image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
+    await services.storage.put(image, photos.jpeg(), "image/jpeg")
+    nobody = Publisher(f"amqp://nobody:x@127.0.0.1:{free_port()}/eco2")
+    async with services.engine.begin() as tx:
+        job = await service.register(tx, user, key, image, None, None)
+    with pytest.raises(service.ScanUnavailable) as refused:
+        await service.hand_over(replace(services, publisher=nobody), job)
+    assert refused.value.status == 503
+    assert refused.value.headers == {"Retry-After": "2"}
+    assert (await load(services, job)).status == "aborted"
+
+    async with services.engine.begin() as tx:
+        again = await service.register(tx, user, key, image, None, None)
+    assert (again.id, again.status, again.enqueued) == (job.id, "queued", False)
+    await service.hand_over(services, again)
+
+    async def completed() -> bool:
+        return (await load(services, job)).status == "completed"
+
+    await until(completed, 20)
+
+
+async def test_a_job_that_another_request_has_queued_is_not_aborted(services: Services) -> None:
+    job = await register(services)
+    async with services.engine.begin() as tx:
+        await store.enqueued(tx, job.id)
+    async with services.engine.begin() as tx:
+        await store.abort(tx, job.id)
+    assert (await load(services, job)).status == "queued"
+
+
+async def test_a_stage_delivered_twice_stores_and_says_everything_once(services: Services) -> None:
+    job = await register(services)
+    await services.bus.open(str(job.id), str(job.user_id))
+    async with services.engine.begin() as tx:
+        saved = await store.save_vision(tx, job.id, SEEN)
+    assert saved is not None
+    for _ in range(2):
+        await service.match_rule(services, await load(services, job))
+    for _ in range(2):
+        await service.write_answer(services, await load(services, job))
+
+    async def ended() -> bool:
+        return ("done", "completed") in await log_of(services, job)
+
+    await until(ended)
+    assert await log_of(services, job) == [
+        ("rule", "started"),
+        ("rule", "completed"),
+        ("answer", "started"),
+        ("answer", "completed"),
+        ("reward", "started"),
+        ("reward", "completed"),
+        ("done", "completed"),
+    ]
+
+
+async def test_a_finished_job_cannot_fail_and_a_failed_one_cannot_finish(services: Services) -> None:
+    done, dead = await register(services), await register(services)
+    for job in (done, dead):
+        async with services.engine.begin() as tx:
+            await store.save_vision(tx, job.id, SEEN)
+        if job is dead:
+            await service.fail(services, job.id, "too late")
+        await service.match_rule(services, await load(services, job))
+        if job is done:
+            await service.write_answer(services, await load(services, job))
+            await service.fail(services, job.id, "too late")
+    assert (await load(services, done)).status == "completed"
+    assert (await load(services, dead)).status == "failed"
+    assert (await load(services, dead)).rule is None
+
+
+async def test_a_dead_letter_fails_its_job_with_one_last_event_and_stays_in_its_queue(services: Services) -> None:
+    job = await register(services)
+    await services.bus.open(str(job.id), str(job.user_id))
+    for _ in range(2):
+        key = str(QUEUES[SCAN_VISION].dead_letter_key)
+        await services.publisher.send_task(DEAD_LETTER_EXCHANGE, key, SCAN_VISION, str(job.id))
+
+    async def ended() -> bool:
+        return bool(await log_of(services, job))
+
+    await until(ended)
+    assert await log_of(services, job) == [("done", "failed")]
+    found = await load(services, job)
+    assert (found.status, bool(found.error)) == ("failed", True)
+
+
+@pytest.mark.slow
+async def test_a_poisoned_job_ends_at_the_delivery_limit(services: Services) -> None:
+    """What was stored makes stage `rule` fail every time; the broker gives up, the job fails visibly."""
+    job = await register(services)
+    await services.bus.open(str(job.id), str(job.user_id))
+    async with services.engine.begin() as tx:
+        await store.save_vision(tx, job.id, {"nonsense": True})
+    await services.publisher.send_task(SCAN_EXCHANGE, SCAN_RULE, SCAN_RULE, str(job.id))
+
+    async def failed() -> bool:
+        return (await load(services, job)).status == "failed"
+
+    await until(failed, 60)
+    assert [row for row in await log_of(services, job) if row[0] == "done"] == [("done", "failed")]
+
+
+async def test_a_message_of_a_job_that_does_not_exist_is_dropped(
+    services: Services, management: httpx2.AsyncClient
+) -> None:
+    await services.publisher.send_task(SCAN_EXCHANGE, SCAN_RULE, SCAN_RULE, str(uuid.uuid4()))
+
+    async def empty() -> bool:
+        queue = (await management.get(f"/queues/eco2/{SCAN_RULE}")).json()
+        return bool(queue.get("messages") == 0)
+
+    await until(empty, 30)

@@ -1,0 +1,181 @@
+import multiprocessing
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from eco2 import knowledge
+from eco2.core import photos
+from eco2.scan import model
+from eco2.scan.vision import EmbeddedVision, LabelTable, VisionResult, check_table
+from tests import photos as samples
+
+DATA = Path(__file__).parents[2] / "data"
+TABLE = DATA / "vision" / "imagenet_items.csv"
+COFFEE = DATA / "demo" / "coffee.jpg"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("model")
+    model.model_path(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def embedded(cache: Path) -> EmbeddedVision:
+    return EmbeddedVision(cache, LabelTable.load(TABLE))
+
+
+def test_the_model_is_built_once(cache: Path) -> None:
+    path = model.model_path(cache)
+    before = path.stat()
+    assert model.model_path(cache) == path
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert os.listdir(cache) == [path.name]
+
+
+def test_the_model_has_the_announced_shapes(cache: Path) -> None:
+    session = onnxruntime.InferenceSession(model.model_path(cache), providers=["CPUExecutionProvider"])
+    features, logits = session.run(["features", "logits"], {"image": np.zeros((2, 3, 224, 224), np.float32)})
+    assert features.shape == (2, model.FEATURES)
+    assert logits.shape == (2, model.CLASSES)
+
+
+@pytest.mark.parametrize("part", [0, 0.5, 0.999])
+def test_a_half_written_model_is_built_again(tmp_path: Path, cache: Path, part: float) -> None:
+    whole = model.model_path(cache)
+    content = whole.read_bytes()
+    (tmp_path / whole.name).write_bytes(content[: int(len(content) * part)])
+    assert model.model_path(tmp_path).read_bytes() == content
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_processes_may_race_for_the_first_use(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        paths = pool.map(model.model_path, [tmp_path / "new"] * 3)
+    assert len(set(paths)) == 1
+    assert os.listdir(tmp_path / "new") == [paths[0].name]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        model.model_path(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(model, "_WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(model.ModelError, match="not the expected ones"):
+        model.model_path(tmp_path)
+
+
+def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(model, "_PACKAGE", "no_such_package")
+    with pytest.raises(model.ModelError, match="not installed"):
+        model.model_path(tmp_path)
+
+
+def test_weights_cannot_run_code() -> None:
+    class Attack:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, ("exit 1",)
+
+    with pytest.raises(pickle.UnpicklingError, match="not allowed"):
+        model._read_weights(pickle.dumps(Attack()))
+
+
+def test_the_table_covers_all_labels_and_knows_only_items_of_the_taxonomy() -> None:
+    table = LabelTable.load(TABLE)
+    assert table.shares.shape == (len(table.item_ids), model.CLASSES)
+    assert check_table(table, set(knowledge.load().items)) == []
+
+
+def test_a_table_with_a_gap_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("classes,label,item_id,share,note\n0-998,animals,-,1,\n")
+    with pytest.raises(ValueError, match="each label needs shares"):
+        LabelTable.load(path)
+    path.write_text("classes,label,item_id,share,note\n0-999,animals,-,1,\n5,box,corrugated_box,0.1,\n")
+    with pytest.raises(ValueError, match="add up to at most 1"):
+        LabelTable.load(path)
+
+
+def test_the_demo_photo_is_told(embedded: EmbeddedVision) -> None:
+    result = embedded.classify(COFFEE.read_bytes())
+    assert (result.item_id, result.needs_choice, result.waste) == ("ceramic", False, True)
+    assert result.model.startswith("efficientnet-lite0+imagenet-")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "HEIF"])
+def test_every_type_and_a_turned_photo_give_the_same(embedded: EmbeddedVision, kind: str) -> None:
+    coffee = photos.decode(COFFEE.read_bytes(), 400)
+    assert embedded.classify(samples.encoded(coffee, kind)).item_id == "ceramic"
+    if kind != "GIF":
+        turned = samples.encoded(coffee.rotate(90, expand=True), kind, exif=samples.exif(orientation=6))
+        assert embedded.classify(turned).item_id == "ceramic"
+
+
+def test_noise_is_asked_about(embedded: EmbeddedVision) -> None:
+    result = embedded.classify(samples.jpeg(400, 300))
+    assert (result.item_id, result.needs_choice) == (None, True)
+
+
+def test_broken_photos_raise(embedded: EmbeddedVision) -> None:
+    with pytest.raises(photos.PhotoBroken):
+        embedded.classify(COFFEE.read_bytes()[:20_000])
+
+
+def test_threads_share_one_model(embedded: EmbeddedVision) -> None:
+    given = [COFFEE.read_bytes(), samples.jpeg(300, 200)]
+    expected = [embedded.classify(data) for data in given]
+    together = threading.Barrier(8)
+
+    def classify(n: int) -> list[VisionResult]:
+        together.wait()
+        return [embedded.classify(given[(n + k) % 2]) for k in range(4)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for n, results in enumerate(pool.map(classify, range(8))):
+            assert results == [expected[(n + k) % 2] for k in range(4)]
+
+
+def test_the_network_takes_at_most_20_ms(embedded: EmbeddedVision) -> None:
+    image = photos.decode(COFFEE.read_bytes(), model.SIDE)
+    times = []
+    for _ in range(15):
+        start = time.thread_time()  # the machine may be busy with other things
+        embedded._label_probabilities(image)
+        times.append(time.thread_time() - start)
+    assert statistics.median(times) <= 0.020
+
+
+_USE = """
+import pathlib, sys
+from concurrent.futures import ThreadPoolExecutor
+from eco2.scan.vision import EmbeddedVision, LabelTable
+cache, table, photo = map(pathlib.Path, sys.argv[1:])
+vision = EmbeddedVision(cache, LabelTable.load(table))
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(vision.classify, [photo.read_bytes()] * 40))
+print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])
+"""
+
+
+def test_the_model_is_used_in_at_most_200_mb(cache: Path) -> None:
+    command = [sys.executable, "-c", _USE, str(cache), str(TABLE), str(COFFEE)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert int(done.stdout) <= 200 * 1024

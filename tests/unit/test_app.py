@@ -1,0 +1,157 @@
+"""The HTTP app factory: error shapes, identity, readiness, request ids, logs."""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import pytest
+from fastapi import APIRouter, Query
+from starlette.testclient import TestClient
+
+from eco2.core import telemetry
+from eco2.core.app import AppSettings, User, create_app
+from eco2.core.errors import Unavailable
+from eco2.core.ops import Check
+
+ORIGIN = "https://app.example.org"
+router = APIRouter()
+
+
+class Broken(Exception):
+    pass
+
+
+@router.get("/me")
+async def me(user: User) -> str:
+    return str(user)
+
+
+@router.get("/count")
+async def count(n: Annotated[int, Query(ge=1)]) -> int:
+    return n
+
+
+@router.get("/away")
+async def away() -> None:
+    raise Unavailable("The store is away.", retry_after=7)
+
+
+@router.get("/bug")
+async def bug() -> None:
+    raise Broken("secret details")
+
+
+class Resources:
+    def __init__(self) -> None:
+        self.database_answers = True
+
+    async def check(self) -> None:
+        if not self.database_answers:
+            raise ConnectionError("refused")
+
+    def checks(self) -> Mapping[str, Check]:
+        return {"database": self.check}
+
+
+@pytest.fixture
+def resources() -> Resources:
+    return Resources()
+
+
+@pytest.fixture
+def client(resources: Resources) -> TestClient:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Resources]:
+        yield resources
+
+    settings = AppSettings(cors_origins=(ORIGIN,))
+    return TestClient(create_app("test", settings, opened, router), raise_server_exceptions=False)
+
+
+def test_readiness_tells_the_truth(client: TestClient, resources: Resources) -> None:
+    assert client.get("/ready").status_code == 503, "not started yet"
+    with client:
+        assert client.get("/ready").json() == {"status": "ready", "service": "test", "failed": {}}
+        resources.database_answers = False
+        answer = client.get("/ready")
+        assert (answer.status_code, list(answer.json()["failed"])) == (503, ["database"])
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/me", 401, "MISSING_USER_ID"),
+        ("/nothing", 404, "NOT_FOUND"),
+        ("/count?n=0", 422, "VALIDATION_ERROR"),
+        ("/away", 503, "UNAVAILABLE"),
+        ("/bug", 500, "INTERNAL_ERROR"),
+    ],
+)
+def test_every_error_has_one_shape(client: TestClient, path: str, status: int, code: str) -> None:
+    with client:
+        answer = client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert isinstance(answer.json()["detail"], str)
+    assert "secret" not in answer.text
+    assert answer.headers["x-request-id"]
+
+
+def test_a_method_that_is_not_there(client: TestClient) -> None:
+    with client:
+        assert client.post("/me").json()["code"] == "METHOD_NOT_ALLOWED"
+
+
+def test_validation_errors_name_the_field(client: TestClient) -> None:
+    with client:
+        errors = client.get("/count?n=x").json()["errors"]
+    assert [error["field"] for error in errors] == ["query.n"]
+
+
+def test_retry_after_is_sent(client: TestClient) -> None:
+    with client:
+        assert client.get("/away").headers["retry-after"] == "7"
+
+
+def test_identity_is_the_header_of_the_edge(client: TestClient) -> None:
+    user = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
+    with client:
+        assert client.get("/me", headers={"x-user-id": user}).json() == user
+        assert client.get("/me", headers={"x-user-id": "anna"}).json()["code"] == "INVALID_USER_ID_FORMAT"
+
+
+def test_only_known_origins_may_read(client: TestClient) -> None:
+    with client:
+        ours = client.get("/nothing", headers={"origin": ORIGIN})
+        other = client.get("/nothing", headers={"origin": "https://evil.example.org"})
+    assert ours.headers["access-control-allow-origin"] == ORIGIN
+    assert ours.headers["access-control-allow-credentials"] == "true"
+    assert "access-control-allow-origin" not in other.headers
+
+
+def test_metrics_count_by_route_and_not_by_path(client: TestClient) -> None:
+    with client:
+        client.get("/count?n=4")
+        text = client.get("/metrics").text
+    assert 'eco2_http_request_seconds_count{method="GET",route="/count",service="test",status="200"}' in text
+
+
+def test_the_request_id_is_kept_and_every_log_line_carries_it_and_the_trace(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        telemetry.setup("test", AppSettings())
+        parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        with client:
+            answer = client.get("/count?n=1", headers={"x-request-id": "abc", "traceparent": parent})
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    finally:
+        root.handlers[:], root.level = before
+    access = next(line for line in lines if line["logger"] == "eco2.access")
+    assert answer.headers["x-request-id"] == "abc"
+    assert (access["request_id"], access["status"], access["process"]) == ("abc", 200, "test")
+    assert access["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"

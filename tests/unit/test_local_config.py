@@ -1,0 +1,103 @@
+"""Servers of the user's own, and what a process finds in its environment."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eco2.local import config
+from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
+from eco2.processes import PROCESSES, SERVICES, process
+
+
+@pytest.fixture
+def at() -> Layout:
+    return Layout(Path("/home/someone/eco2/.eco2"), 10000, 8080, Credentials(), {})
+
+
+def settings(**given: Any) -> LocalSettings:
+    nothing = dict.fromkeys(LocalSettings.model_fields)
+    return LocalSettings.model_construct(**{**nothing, **given})
+
+
+def test_no_two_stacks_share_a_credential() -> None:
+    one, other = Credentials(), Credentials()
+    values = [*vars(one).values(), *vars(other).values()]
+    assert len(set(values)) == len(values)
+    assert min(map(len, values)) >= 20
+    assert len(one.upload_secret) >= 32
+
+
+def test_without_urls_every_server_is_private(at: Layout) -> None:
+    assert config.given_servers(settings(), config.private_environment(at)) == {}
+
+
+def test_exported_local_environment_is_still_the_private_stack(at: Layout) -> None:
+    exported = config.private_environment(at)
+    again = settings(**{key.removeprefix("ECO2_").lower(): value for key, value in exported.items()})
+    assert config.given_servers(again, exported) == {}
+
+
+def test_a_given_database_replaces_ours(at: Layout) -> None:
+    url = "postgresql://me:s3cr3t@db.example:5432/eco2"
+    given = config.given_servers(settings(database_url=url), config.private_environment(at))
+    assert given == {"ECO2_DATABASE_URL": url}
+    own = Layout(at.home, at.port_base, at.gateway_port, at.credentials, given)
+    assert config.environment(own)["ECO2_DATABASE_URL"] == url
+
+
+def test_a_given_broker_is_managed_on_its_host(at: Layout) -> None:
+    given = config.given_servers(settings(broker_url="amqp://me:s3@mq.example/eco2"), config.private_environment(at))
+    assert given["ECO2_BROKER_MANAGEMENT_URL"] == "http://mq.example:15672"
+
+
+def test_a_given_store_needs_its_keys(at: Layout) -> None:
+    private = config.private_environment(at)
+    with pytest.raises(LocalError, match="ECO2_STORAGE_ACCESS_KEY"):
+        config.given_servers(settings(storage_endpoint="https://s3.example"), private)
+    given = config.given_servers(
+        settings(storage_endpoint="https://s3.example", storage_access_key="a", storage_secret_key="b"), private
+    )
+    assert given["ECO2_STORAGE_PUBLIC_ENDPOINT"] == "https://s3.example"
+    assert given["ECO2_CDN_BASE_URL"] == "https://s3.example/eco2-images"
+
+
+def test_clients_upload_and_download_through_the_gateway(at: Layout) -> None:
+    found = config.environment(at)
+    assert found["ECO2_STORAGE_PUBLIC_ENDPOINT"] == "http://127.0.0.1:8080"
+    assert found["ECO2_CDN_BASE_URL"] == "http://127.0.0.1:8080/eco2-images"
+    assert found["ECO2_ISSUER"] == "http://127.0.0.1:8080/api/v1/auth"
+    assert "http://localhost:5173" in json.loads(found["ECO2_CORS_ORIGINS"])
+
+
+def test_each_process_gets_its_ports(at: Layout) -> None:
+    assert config.process_environment(at, process("scan-api")) == {"ECO2_PORT": "10033"}
+    assert config.process_environment(at, process("ext-authz")) == {"ECO2_PORT": "10037", "ECO2_GRPC_PORT": "10036"}
+
+
+def test_routes_reach_ext_authz_by_grpc(at: Layout) -> None:
+    ports = config.route_ports(at)
+    assert ports["ext-authz.auth"] == 10036
+    assert ports["scan-api.scan"] == 10033
+
+
+def test_no_two_listeners_of_a_stack_share_a_port() -> None:
+    side = [
+        config.BROKER_MANAGEMENT,
+        config.BROKER_PROMETHEUS,
+        config.EPMD,
+        config.BROKER_DISTRIBUTION,
+        config.STORE_MASTER,
+        config.STORE_VOLUME,
+        config.STORE_FILER,
+        config.STORE_MASTER_GRPC,
+        config.STORE_VOLUME_GRPC,
+        config.STORE_FILER_GRPC,
+        config.STORE_S3_GRPC,
+        config.GATEWAY_ADMIN,
+    ]
+    grpc = [row.grpc_port for row in SERVICES if row.grpc_port is not None]
+    offsets = [*side, *grpc, *(row.port for row in PROCESSES)]
+    assert len(set(offsets)) == len(offsets)
+    assert max(offsets) < config.SPAN
