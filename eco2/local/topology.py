@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import yaml
 
 from eco2.local.config import CHECKOUT, LocalError
@@ -22,19 +22,19 @@ def manifests(directory: Path = TOPOLOGY) -> Iterator[dict[str, Any]]:
 def apply(management_url: str, user: str, password: str, directory: Path = TOPOLOGY) -> int:
     """Declares what is missing, changes nothing that is there; LocalError where it differs. Returns the count."""
     resources = list(manifests(directory))
-    with httpx.Client(base_url=management_url, auth=(user, password), timeout=30) as api:
+    with httpx2.Client(base_url=management_url, auth=(user, password), timeout=30) as api:
         for resource in resources:
             _DECLARE[resource["kind"]](api, resource["spec"], user)
     return len(resources)
 
 
-def _check(answer: httpx.Response, what: str) -> None:
-    if answer.status_code == httpx.codes.BAD_REQUEST:
+def _check(answer: httpx2.Response, what: str) -> None:
+    if answer.status_code == httpx2.codes.BAD_REQUEST:
         raise LocalError(
             f"The broker has another {what} than the manifests ({answer.json().get('reason')}): "
             "run `eco2 down && make clean` and start again."
         )
-    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+    if answer.status_code in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
         raise LocalError(
             f"The broker's management API at {answer.url.copy_with(path='/')} refuses the user of ECO2_BROKER_URL: "
             "give it a user with the tag administrator, or correct ECO2_BROKER_MANAGEMENT_URL."
@@ -42,25 +42,25 @@ def _check(answer: httpx.Response, what: str) -> None:
     answer.raise_for_status()
 
 
-def _vhost(api: httpx.Client, spec: dict[str, Any], user: str) -> None:
+def _vhost(api: httpx2.Client, spec: dict[str, Any], user: str) -> None:
     name = quote(spec["name"], safe="")
     _check(api.put(f"/api/vhosts/{name}"), f"vhost {spec['name']}")
     rights = {"configure": ".*", "write": ".*", "read": ".*"}
     _check(api.put(f"/api/permissions/{name}/{quote(user, safe='')}", json=rights), "permission")
 
 
-def _exchange(api: httpx.Client, spec: dict[str, Any], _: str) -> None:
+def _exchange(api: httpx2.Client, spec: dict[str, Any], _: str) -> None:
     body = {"type": spec["type"], "durable": spec["durable"], "arguments": spec.get("arguments", {})}
     _check(api.put(f"/api/exchanges/{spec['vhost']}/{spec['name']}", json=body), f"exchange {spec['name']}")
 
 
-def _queue(api: httpx.Client, spec: dict[str, Any], _: str) -> None:
+def _queue(api: httpx2.Client, spec: dict[str, Any], _: str) -> None:
     arguments = {**spec.get("arguments", {}), "x-queue-type": spec["type"]}
     body = {"durable": spec["durable"], "arguments": arguments}
     _check(api.put(f"/api/queues/{spec['vhost']}/{spec['name']}", json=body), f"queue {spec['name']}")
 
 
-def _binding(api: httpx.Client, spec: dict[str, Any], _: str) -> None:
+def _binding(api: httpx2.Client, spec: dict[str, Any], _: str) -> None:
     kind = {"queue": "q", "exchange": "e"}[spec["destinationType"]]
     path = f"/api/bindings/{spec['vhost']}/e/{spec['source']}/{kind}/{spec['destination']}"
     body = {"routing_key": spec["routingKey"], "arguments": spec.get("arguments", {})}

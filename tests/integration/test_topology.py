@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
-import httpx
+import httpx2
 import pytest
 
 from eco2.contracts import queues
@@ -34,17 +34,17 @@ async def stack(home: Path) -> AsyncIterator[Layout]:
 
 
 @pytest.fixture(scope="module")
-def api(stack: Layout) -> Iterator[httpx.Client]:
+def api(stack: Layout) -> Iterator[httpx2.Client]:
     login = ("eco2", stack.credentials.broker_password)
-    with httpx.Client(base_url=f"{stack.management_url}/api", auth=login) as client:
+    with httpx2.Client(base_url=f"{stack.management_url}/api", auth=login) as client:
         yield client
 
 
-def rows(api: httpx.Client, what: str) -> list[dict[str, Any]]:
+def rows(api: httpx2.Client, what: str) -> list[dict[str, Any]]:
     return list(api.get(f"/{what}/{queues.VHOST}").raise_for_status().json())
 
 
-def test_queues_are_those_of_the_contract(api: httpx.Client) -> None:
+def test_queues_are_those_of_the_contract(api: httpx2.Client) -> None:
     found = {row["name"]: row for row in rows(api, "queues")}
     assert set(found) == set(queues.QUEUES)
     for name, row in found.items():
@@ -52,19 +52,19 @@ def test_queues_are_those_of_the_contract(api: httpx.Client) -> None:
         assert row["arguments"] == {**queues.QUEUES[name].arguments, "x-queue-type": "quorum"}
 
 
-def test_exchanges_are_those_of_the_contract(api: httpx.Client) -> None:
+def test_exchanges_are_those_of_the_contract(api: httpx2.Client) -> None:
     own = [row for row in rows(api, "exchanges") if row["name"] and not row["name"].startswith("amq.")]
     assert {row["name"]: row["type"] for row in own} == queues.EXCHANGES
     assert all(row["durable"] for row in own)
 
 
-def test_bindings_are_those_of_the_contract(api: httpx.Client) -> None:
+def test_bindings_are_those_of_the_contract(api: httpx2.Client) -> None:
     own = [row for row in rows(api, "bindings") if row["source"]]
     found = [queues.Binding(row["source"], row["destination"], row["routing_key"]) for row in own]
     assert sorted(found, key=str) == sorted(queues.BINDINGS, key=str)
 
 
-def test_applying_again_changes_nothing(stack: Layout, api: httpx.Client) -> None:
+def test_applying_again_changes_nothing(stack: Layout, api: httpx2.Client) -> None:
     before = [rows(api, what) for what in ("exchanges", "bindings")]
     assert topology.apply(stack.management_url, "eco2", stack.credentials.broker_password) == 26
     assert [rows(api, what) for what in ("exchanges", "bindings")] == before
