@@ -40,7 +40,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/compose-env .ci/run
+	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/protos scripts/compose-env .ci/run
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/yamllint --strict workloads compose.yaml data
 
@@ -52,6 +52,10 @@ format: ## Format the code
 .PHONY: openapi
 openapi: ## Write docs/api/openapi.json from the code
 	@$(BIN)/python -m eco2.openapi docs/api/openapi.json
+
+.PHONY: proto
+proto: ## Generate the gRPC code from proto/
+	@scripts/protos
 
 .PHONY: lock
 lock: ## Pin every dependency with hashes (requirements/*.txt) from pyproject.toml

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
-from envoy.service.auth.v3 import external_auth_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from eco2.contracts.pb import ext_authz_pb2_grpc
 from eco2.core import telemetry
 from eco2.core.ops import OpsApp, serve_async
 from eco2.core.settings import load
@@ -26,7 +26,7 @@ async def grpc_server(settings: Settings) -> AsyncIterator[health.HealthServicer
     # Two processes on one port would share it silently, the one left over from yesterday included.
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     status = health.HealthServicer()
-    external_auth_pb2_grpc.add_AuthorizationServicer_to_server(Authorization(), server)
+    ext_authz_pb2_grpc.add_AuthorizationServicer_to_server(Authorization(), server)
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
     await server.start()

@@ -10,9 +10,6 @@ import time
 from collections.abc import Mapping
 
 import orjson
-from envoy.config.core.v3 import base_pb2
-from envoy.service.auth.v3 import external_auth_pb2
-from envoy.type.v3 import http_status_pb2
 from google.protobuf import struct_pb2
 from grpc import StatusCode
 from grpc.aio import ServicerContext
@@ -26,6 +23,8 @@ from eco2.contracts.identity import (
     USER_ID_HEADER,
     Claims,
 )
+from eco2.contracts.pb import ext_authz_pb2 as pb
+from eco2.contracts.pb.ext_authz_pb2_grpc import AuthorizationServicer
 from eco2.core.errors import AppError, Unauthorized
 
 CLAIMS_NAMESPACE = "envoy.filters.http.jwt_authn"
@@ -44,7 +43,7 @@ SECONDS = Histogram(
 )
 
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,128}")
-_OVERWRITE = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+_OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 class Refused(AppError):
@@ -65,7 +64,7 @@ class BadClaims(Refused, Unauthorized):
     outcome = "bad_claims"
 
 
-def decide(request: external_auth_pb2.CheckRequest) -> external_auth_pb2.CheckResponse:
+def decide(request: pb.CheckRequest) -> pb.CheckResponse:
     """Allow with identity headers, or refuse with the JSON error of the platform."""
     try:
         claims = read_claims(request.attributes.metadata_context)
@@ -76,7 +75,7 @@ def decide(request: external_auth_pb2.CheckRequest) -> external_auth_pb2.CheckRe
     return _allow(claims, request.attributes.request.http.path)
 
 
-def read_claims(context: base_pb2.Metadata) -> Claims:
+def read_claims(context: pb.Metadata) -> Claims:
     """The claims of a verified access token. NoToken, BadClaims."""
     found = context.filter_metadata.get(CLAIMS_NAMESPACE)
     if found is None or CLAIMS_KEY not in found.fields:
@@ -96,40 +95,40 @@ def _scalars(fields: Mapping[str, struct_pb2.Value]) -> dict[str, object]:
     return {name: getattr(value, value.WhichOneof("kind") or "null_value") for name, value in fields.items()}
 
 
-def _allow(claims: Claims, path: str) -> external_auth_pb2.CheckResponse:
+def _allow(claims: Claims, path: str) -> pb.CheckResponse:
     identity = {USER_ID_HEADER: claims.sub, PROVIDER_HEADER: claims.provider, ROLE_HEADER: claims.role}
     headers = [_header(name, value) for name, value in identity.items()]
     tokens = () if path.startswith(AUTH_PREFIX) else TOKEN_HEADERS
-    return external_auth_pb2.CheckResponse(
-        status={"code": StatusCode.OK.value[0]},
-        ok_response=external_auth_pb2.OkHttpResponse(headers=headers, headers_to_remove=tokens),
+    return pb.CheckResponse(
+        status=pb.Status(code=StatusCode.OK.value[0]),
+        ok_response=pb.OkHttpResponse(headers=headers, headers_to_remove=tokens),
     )
 
 
-def _refuse(refusal: Refused) -> external_auth_pb2.CheckResponse:
+def _refuse(refusal: Refused) -> pb.CheckResponse:
     body = orjson.dumps({"detail": refusal.message, "code": refusal.code}).decode()
-    return external_auth_pb2.CheckResponse(
-        status={"code": StatusCode.UNAUTHENTICATED.value[0]},
-        denied_response=external_auth_pb2.DeniedHttpResponse(
-            status=http_status_pb2.HttpStatus(code=refusal.status),
+    return pb.CheckResponse(
+        status=pb.Status(code=StatusCode.UNAUTHENTICATED.value[0]),
+        denied_response=pb.DeniedHttpResponse(
+            status=pb.HttpStatus(code=refusal.status),
             headers=[_header("content-type", "application/json")],
             body=body,
         ),
     )
 
 
-def _header(name: str, value: str) -> base_pb2.HeaderValueOption:
-    return base_pb2.HeaderValueOption(header=base_pb2.HeaderValue(key=name, value=value), append_action=_OVERWRITE)
+def _header(name: str, value: str) -> pb.HeaderValueOption:
+    return pb.HeaderValueOption(header=pb.HeaderValue(key=name, value=value), append_action=_OVERWRITE)
 
 
-class Authorization:
+class Authorization(AuthorizationServicer):
     """The gRPC face: envoy.service.auth.v3.Authorization."""
 
     async def Check(  # noqa: N802 - the name of the method in the protocol
         self,
-        request: external_auth_pb2.CheckRequest,
-        _context: "ServicerContext[external_auth_pb2.CheckRequest, external_auth_pb2.CheckResponse]",
-    ) -> external_auth_pb2.CheckResponse:
+        request: pb.CheckRequest,
+        _context: "ServicerContext[pb.CheckRequest, pb.CheckResponse]",
+    ) -> pb.CheckResponse:
         started = time.perf_counter()
         try:
             return decide(request)

@@ -1,0 +1,74 @@
+"""Processes die in mid-job; nothing is lost, doubled or left hanging."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from eco2.local import state
+from eco2.local.stack import Stack
+from tests import photos
+from tests.conftest import Person
+from tests.e2e import journey
+from tests.e2e.test_scan import EVENTS
+from tests.redis_server import until
+
+JOBS = 12
+
+
+def row(stack: Stack, name: str) -> state.ProcessState:
+    found = state.load(stack.layout.home)
+    assert found is not None
+    return next(row for row in found.processes if row.name == name)
+
+
+async def back(stack: Stack, name: str, old_pid: int) -> None:
+    async def ready() -> bool:
+        now = row(stack, name)
+        return now.ready and now.pid != old_pid
+
+    await until(ready, 60)
+
+
+async def send(stack: Stack, name: str, number: signal.Signals) -> int:
+    pid = row(stack, name).pid
+    assert pid is not None
+    os.kill(pid, number)
+    return pid
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("scan-worker", signal.SIGKILL),
+        ("scan-worker", signal.SIGTERM),
+        ("event-router", signal.SIGKILL),
+        ("sse-gateway", signal.SIGKILL),
+        ("character-worker", signal.SIGKILL),
+    ],
+)
+async def test_jobs_in_flight_survive_the_end_of(
+    stack: Stack, person: Callable[[], Person], name: str, number: signal.Signals
+) -> None:
+    who = person()
+    pictures = [photos.encoded(photos.picture(1600, 1200, seed=n), "JPEG") for n in range(JOBS)]
+    urls = [await journey.upload(who, picture) for picture in pictures]
+    submitting = [asyncio.create_task(journey.submit(who, url, user_input="우유팩")) for url in urls]
+    await asyncio.wait(submitting, return_when=asyncio.FIRST_COMPLETED)
+    pid = await send(stack, name, number)
+    jobs = await asyncio.gather(*submitting)
+    await back(stack, name, pid)
+    results = await asyncio.gather(*(journey.result_when_done(who, job["result_url"]) for job in jobs))
+    assert {body["status"] for body in results} == {"completed"}
+    streams = await asyncio.gather(*(journey.frames(who, job["stream_url"]) for job in jobs))
+    for found in streams:
+        assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
+        assert [frame["seq"] for frame in found] == list(range(1, len(EVENTS) + 1))
+
+    async def granted() -> bool:
+        rows = (await who.http.get("/api/v1/users/me/characters")).json()
+        return [found["name"] for found in rows] == ["이코", "팩토리"]
+
+    await until(granted)
