@@ -3,6 +3,7 @@
 Tests share it and keep apart by fresh users and ids. A test that stops or kills something waits until it is back.
 """
 
+import json
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,11 +18,12 @@ from eco2.auth import keys
 from eco2.auth.settings import TokenSettings
 from eco2.core.db import open_engine
 from eco2.core.settings import DatabaseSettings
-from eco2.local import config, state
+from eco2.local import config, llm_emulator, state
 from eco2.local.stack import Stack
 
 PORT_BASE = 11000
 GATEWAY_PORT = 11080
+PAID_MODEL = "gpt-5-mini"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,16 @@ def _fresh_home() -> Path:
 
 @pytest.fixture(scope="session")
 async def stack() -> AsyncIterator[Stack]:
-    running = Stack(_fresh_home(), port_base=PORT_BASE, gateway_port=GATEWAY_PORT)
+    """Jobs that name PAID_MODEL are answered by the emulated LLM, all others by the embedded model."""
+    home = _fresh_home()
+    layout = config.layout(home, port_base=PORT_BASE, gateway_port=GATEWAY_PORT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECO2_LLM_API_KEY", "emulated")
+        patch.setenv("ECO2_LLM_BASE_URL", llm_emulator.base_url(layout))
+        patch.setenv("ECO2_LLM_MODELS", json.dumps([PAID_MODEL]))
+        patch.setenv("ECO2_LLM_TIMEOUT", "2")
+        emulator = llm_emulator.unit(layout)
+        running = Stack(home, port_base=PORT_BASE, gateway_port=GATEWAY_PORT, extra=[emulator])
     async with running:
         yield running
 

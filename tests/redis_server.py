@@ -82,10 +82,17 @@ class RedisServer:
         await self.stop(signal.SIGKILL)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self._remove()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._remove()
+
+    async def _remove(self) -> None:
         await self.kill()
         shutil.rmtree(self.directory)
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from eco2.core.app import AppSettings
-from eco2.core.settings import SettingsGroup
+from eco2.core.settings import Duration, SettingsGroup
 
 
 class TokenSettings(SettingsGroup):
@@ -12,7 +12,7 @@ class TokenSettings(SettingsGroup):
     """Folder of `<kid>.pem` RSA private keys; the newest signs, all of them verify."""
     issuer: str
     """`iss` of every token; the edge accepts no other."""
-    access_ttl: timedelta = timedelta(minutes=180)
+    access_ttl: Duration = timedelta(minutes=180)
 
 
 class Settings(AppSettings, TokenSettings):

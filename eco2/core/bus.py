@@ -79,6 +79,14 @@ class EventBus:
         frame = await self.redis.get(state_key(job_id))
         return orjson.loads(frame) if frame else None
 
+    async def standing(self, job_id: str) -> tuple[str | None, dict[str, object] | None]:
+        """(owner, newest forwarded frame) in one round trip: what a poll needs."""
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.hget(job_key(job_id), "owner")
+        pipeline.get(state_key(job_id))
+        owner, frame = await pipeline.execute()
+        return owner, orjson.loads(frame) if frame else None
+
     async def owner(self, job_id: str) -> str | None:
         head = await self.head(job_id)
         return head.owner if head else None

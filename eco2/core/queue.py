@@ -148,6 +148,16 @@ class Publisher:
         async with self._lock:
             await self._disconnect()
 
+    async def depth(self, *queues: str) -> int:
+        """How many messages wait in these queues, those in work not counted. BrokerDown."""
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                channel = await self._open_channel()
+                declared = [await channel.declare_queue(name, passive=True) for name in queues]
+        except (AMQPError, OSError, TimeoutError) as error:
+            raise BrokerDown from error
+        return sum(queue.declaration_result.message_count or 0 for queue in declared)
+
     async def ping(self) -> None:
         """Raises BrokerDown when there is no open channel and none can be opened."""
         try:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _KNOWN_PASSWORDS = ("guest:guest@", "admin:admin", "changeme", "change-me", ":password@", ":secret@")
@@ -20,13 +20,20 @@ def _no_default_password(url: str) -> str:
     return url
 
 
+def _seconds(value: object) -> object:
+    return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdecimal() else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+"""In the environment: seconds (`90`, `0.5`) or ISO 8601 (`PT2H`)."""
+
 ServerUrl = Annotated[str, AfterValidator(_no_default_password)]
 
 
 class SettingsGroup(BaseSettings):
     """Base of every group: where its fields are read from."""
 
-    model_config = SettingsConfigDict(env_prefix="ECO2_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ECO2_", frozen=True, extra="ignore", env_ignore_empty=True)
 
 
 class Settings(SettingsGroup):
@@ -40,7 +47,7 @@ class Settings(SettingsGroup):
     log_format: Literal["json", "console"] = "json"
     otlp_endpoint: str | None = None
     """Base URL of an OTLP/HTTP collector; without it spans only carry ids through logs, messages and events."""
-    shutdown_grace: timedelta = timedelta(seconds=20)
+    shutdown_grace: Duration = timedelta(seconds=20)
     """How long work in flight may take after SIGTERM."""
 
 

@@ -13,11 +13,13 @@ from eco2.core.queue import BrokerDown
 from eco2.core.storage import StorageDown
 from eco2.scan import service
 from eco2.scan.pipeline import ImageGone
+from eco2.scan.store import Job
 
 router = APIRouter(prefix="/api/v1/scan", tags=["scan"])
 
 _JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
 RETRY_SECONDS = 2
+CLASSIFY_SECONDS = 30.0
 
 _CANDIDATES: list[Any] = [
     {"middle_category": "무색페트병", "minor_category": "투명 페트병(생수·음료)", "confidence": 0.41},
@@ -156,23 +158,29 @@ class Category(BaseModel):
 
 
 _USER_ERRORS = (MissingUser, BadUser)
+_RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    202: {"model": ScanProcessing, "description": "Not finished; ask again after Retry-After seconds"},
+    **error_responses(*_USER_ERRORS, service.ResultNotFound),
+}
+_SUBMIT_RESPONSES = error_responses(
+    *_USER_ERRORS,
+    service.ImageUrlRequired,
+    service.ImageUrlRefused,
+    service.ModelUnsupported,
+    ImageGone,
+    service.KeyReused,
+    photos.PhotoTooLarge,
+    service.TooBusy,
+    service.ScanUnavailable,
+    StorageDown,
+)
 
 
 @router.post(
     "",
     response_model=ScanSubmitted,
     summary="Submit a photo",
-    responses=error_responses(
-        *_USER_ERRORS,
-        service.ImageUrlRequired,
-        service.ImageUrlRefused,
-        service.ModelUnsupported,
-        ImageGone,
-        service.KeyReused,
-        photos.PhotoTooLarge,
-        service.ScanUnavailable,
-        StorageDown,
-    ),
+    responses=_SUBMIT_RESPONSES,
 )
 async def submit(
     body: ScanRequest,
@@ -181,15 +189,39 @@ async def submit(
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> ScanSubmitted:
     """Answers at once; follow `stream_url`, or poll `result_url`. With the same idempotency key, the same job."""
-    resources = request.app.state.resources
-    model = service.checked_model(body.model, resources.models)
-    key = await service.own_image(resources, user, body.image_url)
-    async with resources.engine.begin() as tx:
-        job = await service.register(tx, user, x_idempotency_key, key, body.user_input, model)
-    if not job.enqueued:
-        await service.hand_over(resources, job)
+    job = await _submit(request.app.state.resources, body, user, x_idempotency_key)
     base = f"/api/v1/scan/{job.id}"
     return ScanSubmitted(job_id=job.id, stream_url=f"{base}/events", result_url=f"{base}/result")
+
+
+async def _submit(resources: Any, body: ScanRequest, user: UUID, idempotency_key: str | None) -> Job:
+    model = service.checked_model(body.model, resources.models)
+    await resources.admission.check()
+    key = await service.own_image(resources, user, body.image_url)
+    async with resources.engine.begin() as tx:
+        job = await service.register(tx, user, idempotency_key, key, body.user_input, model)
+    if not job.enqueued:
+        await service.hand_over(resources, job)
+    return job
+
+
+@router.post(
+    "/classify",
+    response_model=ScanResult,
+    summary="Submit a photo and wait for its result",
+    responses={**_RESULT_RESPONSES, **_SUBMIT_RESPONSES},
+)
+async def classify(
+    body: ScanRequest,
+    user: User,
+    request: Request,
+    x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> Any:
+    """For clients that cannot stream. After CLASSIFY_SECONDS the answer is 202; the job goes on."""
+    resources = request.app.state.resources
+    job = await _submit(resources, body, user, x_idempotency_key)
+    await service.wait_done(resources, job.id, CLASSIFY_SECONDS)
+    return await result_response(resources, job.id, user)
 
 
 @router.get(
@@ -207,20 +239,31 @@ async def categories(request: Request) -> list[Category]:
     "/{job_id}/result",
     response_model=ScanResult,
     summary="The result of a scan",
-    responses={
-        202: {"model": ScanProcessing, "description": "Not finished; ask again after Retry-After seconds"},
-        **error_responses(*_USER_ERRORS, service.ResultNotFound),
-    },
+    responses=_RESULT_RESPONSES,
 )
 async def result(job_id: UUID, user: User, request: Request) -> Any:
     """A failed scan answers 200 with status `failed` and `error`. A scan of another user is 404."""
-    resources = request.app.state.resources
+    return await result_response(request.app.state.resources, job_id, user)
+
+
+@router.get(
+    "/tasks/{job_id}",
+    response_model=ScanResult,
+    summary="The result of a scan, under its former address",
+    responses=_RESULT_RESPONSES,
+)
+async def task(job_id: UUID, user: User, request: Request) -> Any:
+    return await result_response(request.app.state.resources, job_id, user)
+
+
+async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
+    """200 with the result, or 202 while there is none."""
     async with resources.engine.connect() as tx:
         job = await service.find(tx, job_id, user)
     if job.status in ("completed", "failed"):
         return service.result_body(resources.knowledge, job)
-    stage, percent = service.progress(job)
-    processing = ScanProcessing(message="분석하고 있어요.", current_stage=stage, progress=percent)
+    stage, percent = service.progress_of(job)
+    processing = ScanProcessing(message=service.STAGE_TEXT[stage], current_stage=stage, progress=percent)
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return Response(processing.model_dump_json(), 202, headers, media_type="application/json")
 

@@ -13,8 +13,9 @@ from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.queue import Publisher
 from eco2.core.settings import load
 from eco2.core.storage import Storage
+from eco2.scan import waste
 from eco2.scan.api import router
-from eco2.scan.service import Services
+from eco2.scan.service import Admission, Services
 from eco2.scan.settings import ApiSettings
 
 NAME = "scan-api"
@@ -23,6 +24,7 @@ NAME = "scan-api"
 @dataclass(frozen=True)
 class Resources(Services):
     models: tuple[str, ...]
+    admission: Admission
 
     def checks(self) -> Mapping[str, Check]:
         return {
@@ -47,12 +49,13 @@ def app(settings: ApiSettings) -> OpsApp:
                     knowledge=knowledge.load(settings.data_dir),
                     upload_secret=settings.upload_secret,
                     models=settings.models,
+                    admission=Admission(publisher, settings.max_backlog),
                 )
             finally:
                 await publisher.close()
                 await streams.aclose()
 
-    return create_app(NAME, settings, resources, router)
+    return create_app(NAME, settings, resources, router, waste.router)
 
 
 def run() -> None:

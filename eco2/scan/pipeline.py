@@ -13,7 +13,7 @@ from eco2.core import photos
 from eco2.core.errors import NotFound
 from eco2.core.storage import ObjectTooLarge, Storage
 from eco2.knowledge import Item, Knowledge, Situation
-from eco2.scan.vision import EmbeddedVision, VisionResult
+from eco2.scan.vision import VisionResult
 
 Json = dict[str, Any]
 
@@ -28,15 +28,11 @@ class ImageGone(NotFound):
     code = "IMAGE_NOT_FOUND"
 
 
-async def look(vision: EmbeddedVision, executor: Executor, storage: Storage, key: str) -> Json:
-    """Classify the photo at `key`. What is no photo within the limits is deleted and refused (`eco2.core.photos`)."""
-    data = await fetch(executor, storage, key)
-    result = await asyncio.get_running_loop().run_in_executor(executor, vision.classify, data)
-    return result.to_json()
+async def fetch(executor: Executor, storage: Storage, key: str) -> tuple[bytes, str]:
+    """(photo, content type): checked, and relieved of its metadata in the store as well.
 
-
-async def fetch(executor: Executor, storage: Storage, key: str) -> bytes:
-    """The photo, checked, and relieved of its metadata in the store as well. Raises ImageGone, photos.Photo…"""
+    What is no photo within the limits is deleted and refused. Raises ImageGone, the errors of `eco2.core.photos`.
+    """
     try:
         data = await storage.get(key, photos.MAX_BYTES)
         if data is None:
@@ -50,7 +46,7 @@ async def fetch(executor: Executor, storage: Storage, key: str) -> bytes:
         raise
     if clean is not None:
         await storage.put(key, clean, content_type)
-    return clean or data
+    return clean or data, content_type
 
 
 def _inspect(data: bytes) -> tuple[str, bytes | None]:
@@ -64,16 +60,18 @@ def match(knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | Non
     named = knowledge.mentions(user_input) if user_input else []
     if item is None and len(named) == 1:
         item = named[0]
-    rule = rule_of(knowledge, item, user_input)
+    rule = rule_of(knowledge, item, user_input, seen.situations)
     rule["candidates"] = [
         _candidate(knowledge.item(candidate.item_id), candidate.confidence) for candidate in seen.candidates
     ]
     return rule
 
 
-def rule_of(knowledge: Knowledge, item: Item | None, user_input: str | None) -> Json:
-    """The stored form of stage `rule`; without an item, the user has to choose."""
-    situations = knowledge.situations_in(user_input) if user_input else []
+def rule_of(knowledge: Knowledge, item: Item | None, user_input: str | None, visible: Sequence[str] = ()) -> Json:
+    """The stored form of stage `rule`; without an item, the user has to choose. `visible`: ids of situations seen."""
+    said = knowledge.situations_in(user_input) if user_input else []
+    seen = [knowledge.situations[name] for name in visible if name in knowledge.situations]
+    situations = knowledge.by_precedence([*said, *(situation for situation in seen if situation not in said)])
     stream_id = kb.route(knowledge, item, situations)[0] if item else None
     return {
         "item_id": item.id if item else None,

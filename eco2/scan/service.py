@@ -4,7 +4,11 @@ Every step is stored before anything that follows from it leaves the process, an
 delivered twice finds its output stored, emits the same events (the bus drops repeats) and hands over again.
 """
 
+import asyncio
+import hashlib
 import logging
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -18,7 +22,7 @@ from eco2.contracts.grants import Grant
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
 from eco2.core import photos
 from eco2.core.bus import EventBus
-from eco2.core.errors import BadRequest, Conflict, NotFound, Unavailable
+from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from eco2.core.queue import BrokerDown, Publisher
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
@@ -30,6 +34,23 @@ log = logging.getLogger(__name__)
 
 PROGRESS = {"queued": 0, "vision": 25, "rule": 50, "answer": 75, "reward": 100}
 """Progress when the stage is completed; when it starts, that of the stage before."""
+
+
+DEPTH_SECONDS = 1.0
+WAIT_SECONDS = 0.1
+BUSY_SECONDS = 10
+DUPLICATE_SECONDS = 10
+"""A client without idempotency keys that submits the same photo and words twice within this slot gets one job."""
+
+STAGE_TEXT = {
+    "upload": "사진을 기다리고 있어요.",
+    "queued": "순서를 기다리고 있어요.",
+    "vision": "사진을 보고 있어요.",
+    "rule": "배출 규칙을 찾고 있어요.",
+    "answer": "안내를 쓰고 있어요.",
+    "reward": "보상을 확인하고 있어요.",
+    "done": "다 됐어요.",
+}
 
 
 class ImageUrlRequired(BadRequest):
@@ -62,6 +83,16 @@ class ScanUnavailable(Unavailable):
     code = "SCAN_UNAVAILABLE"
 
 
+class TooBusy(AppError):
+    """Too many scans are waiting; try again in a moment."""
+
+    status = 429
+    code = "TOO_MANY_JOBS"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, headers={"Retry-After": str(BUSY_SECONDS)})
+
+
 class ResultNotFound(NotFound):
     """There is no such scan."""
 
@@ -92,6 +123,28 @@ class Services:
     upload_secret: str
 
 
+class Admission:
+    """Refuses new jobs while the backlog is past its limit: an answer now instead of a wait without end."""
+
+    def __init__(self, publisher: Publisher, limit: int) -> None:
+        self._publisher = publisher
+        self._limit = limit
+        self._depth = 0
+        self._asked = -DEPTH_SECONDS
+
+    async def check(self) -> None:
+        """TooBusy past the limit. A broker that does not answer is no backlog; submitting will say so."""
+        now = time.monotonic()
+        if now - self._asked >= DEPTH_SECONDS:
+            self._asked = now
+            try:
+                self._depth = await self._publisher.depth(SCAN_VISION, SCAN_RULE, SCAN_ANSWER)
+            except BrokerDown:
+                self._depth = 0
+        if self._depth >= self._limit:
+            raise TooBusy
+
+
 async def own_image(services: Services, user: UUID, image_url: str | None) -> str:
     """The object key of the user's own uploaded photo that `image_url` names."""
     if not image_url:
@@ -101,20 +154,29 @@ async def own_image(services: Services, user: UUID, image_url: str | None) -> st
         raise ImageUrlRefused
     if not uploads.owns(services.upload_secret, str(user), key):
         raise ImageGone
+    await _require_object(services, key)
+    return key
+
+
+async def _require_object(services: Services, key: str) -> None:
     info = await services.storage.head(key)
     if info is None:
         raise ImageGone
     if info.size > photos.MAX_BYTES:
         await services.storage.delete(key)
         raise photos.PhotoTooLarge
-    return key
 
 
 async def register(
     tx: AsyncConnection, user: UUID, idempotency_key: str | None, key: str, user_input: str | None, model: str | None
 ) -> Job:
     """The user's job for this key, new or known."""
-    job = await store.add(tx, uuid4(), user, idempotency_key, key, user_input, model)
+    if idempotency_key is None:
+        said = hashlib.sha256(f"{user_input}\n{model}".encode()).hexdigest()[:16]
+        unique = f"auto:{key}:{said}:{int(time.time()) // DUPLICATE_SECONDS}"
+    else:
+        unique = f"key:{idempotency_key}"
+    job = await store.add(tx, uuid4(), user, unique, key, user_input, model)
     if job.image_key != key:
         raise KeyReused
     return job
@@ -149,6 +211,67 @@ def completed(stage: Stage) -> Draft:
     return Draft(stage, Status.COMPLETED, PROGRESS[stage])
 
 
+# --- waste flow -------------------------------------------------------------------------------------------------------
+
+
+async def prepare(
+    services: Services, tx: AsyncConnection, user: UUID, content_type: str, user_input: str | None, model: str | None
+) -> tuple[UUID, str]:
+    """(job id, object key) of a job whose photo is still to come."""
+    extension = photos.CONTENT_TYPES.get(content_type.partition(";")[0].strip().lower())
+    if extension is None:
+        accepted = ", ".join(photos.CONTENT_TYPES)
+        raise photos.PhotoTypeRefused(f"{content_type!r} is not accepted; send one of {accepted}.")
+    job_id, key = uuid4(), uploads.new_key(services.upload_secret, str(user), "scan", extension)
+    await store.add_waiting(tx, job_id, user, key, user_input, model)
+    return job_id, key
+
+
+async def open_events(services: Services, job_id: UUID, user: UUID) -> None:
+    """Let the user poll before anything has happened. Not needed for the job to work."""
+    try:
+        await services.bus.open(str(job_id), str(user))
+    except (RedisError, OSError) as error:
+        log.warning("events could not be opened: %r", error, extra={"job_id": str(job_id)})
+
+
+async def accept_upload(services: Services, tx: AsyncConnection, job_id: UUID, user: UUID) -> Job:
+    """The job, queued when its photo is there. One that runs or is over already stays as it is."""
+    job = await find(tx, job_id, user)
+    if job.status in ("waiting", "aborted"):
+        await _require_object(services, job.image_key)
+        await store.uploaded(tx, job_id)
+        job = await find(tx, job_id, user)
+    return job
+
+
+async def waste_status(services: Services, job_id: UUID, user: UUID) -> Json:
+    """`{job_id, progress, message, result?}`; from the newest event, or from the row when there is none any more."""
+    owner, frame = await services.bus.standing(str(job_id))
+    if owner == str(user) and frame is not None:
+        body = {"job_id": str(job_id), "progress": frame["progress"], "message": STAGE_TEXT[str(frame["stage"])]}
+        if frame["stage"] != Stage.DONE:
+            return body
+        failed = frame["status"] == Status.FAILED
+        outcome = {"progress": -1, "message": frame.get("message", "")} if failed else {}
+        return {**body, **outcome, "result": frame["result"]}
+    async with services.engine.connect() as tx:
+        return _row_status(services, await find(tx, job_id, user))
+
+
+def _row_status(services: Services, job: Job) -> Json:
+    if job.status in ("completed", "failed"):
+        progress, message = (100, STAGE_TEXT["done"]) if job.status == "completed" else (-1, job.error or "")
+        return {
+            "job_id": str(job.id),
+            "progress": progress,
+            "message": message,
+            "result": result_body(services.knowledge, job),
+        }
+    stage, percent = progress_of(job)
+    return {"job_id": str(job.id), "progress": percent, "message": STAGE_TEXT[stage]}
+
+
 # --- stages -----------------------------------------------------------------------------------------------------------
 
 
@@ -170,12 +293,17 @@ async def match_rule(services: Services, job: Job) -> None:
     await services.publisher.send_task(SCAN_EXCHANGE, SCAN_ANSWER, SCAN_ANSWER, job_id)
 
 
-async def write_answer(services: Services, job: Job) -> None:
+Word = Callable[[Json, Json, Job], Awaitable[Json]]
+"""Words the composed answer of a rule for the job."""
+
+
+async def write_answer(services: Services, job: Job, word: Word) -> None:
     """Stage `answer`, and the reward that follows from it."""
     if job.open:
         assert job.rule is not None, "stage answer before stage rule"
         await services.bus.emit(str(job.id), started(Stage.ANSWER))
-        answer = pipeline.answer(services.knowledge, job.rule, job.user_input)
+        composed = pipeline.answer(services.knowledge, job.rule, job.user_input)
+        answer = await word(job.rule, composed, job)
         reward = pipeline.reward(services.knowledge, job.rule, answer)
         async with services.engine.begin() as tx:
             done = await store.complete(tx, job.id, answer, reward)
@@ -217,8 +345,11 @@ async def fail(services: Services, job_id: UUID, reason: str) -> None:
     """End the job as failed, unless it has ended already; say so in either case."""
     async with services.engine.begin() as tx:
         job = await store.fail(tx, job_id, reason) or await store.load(tx, job_id)
-    if job is not None:
-        await announce(services, job)
+    if job is None:
+        return
+    await announce(services, job)
+    async with services.engine.begin() as tx:
+        await store.announced(tx, job.id)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -231,8 +362,19 @@ async def find(tx: AsyncConnection, job_id: UUID, user: UUID) -> Job:
     return job
 
 
-def progress(job: Job) -> tuple[str, int]:
+async def wait_done(services: Services, job_id: UUID, seconds: float) -> None:
+    """Return when the job has ended, or after `seconds`."""
+    for _ in range(int(seconds / WAIT_SECONDS)):
+        frame = await services.bus.state(str(job_id))
+        if frame is not None and frame["stage"] == Stage.DONE:
+            return
+        await asyncio.sleep(WAIT_SECONDS)
+
+
+def progress_of(job: Job) -> tuple[str, int]:
     """(stage that is running, percent) of an open job."""
+    if job.status == "waiting":
+        return "upload", 0
     if job.rule is not None:
         return "answer", PROGRESS["rule"]
     if job.vision is not None:

@@ -6,8 +6,18 @@ from pathlib import Path
 from pydantic import Field
 
 from eco2.core.app import AppSettings
+from eco2.core.llm import LlmSettings
 from eco2.core.queue import CelerySettings
-from eco2.core.settings import BrokerSettings, DatabaseSettings, KnowledgeSettings, StorageSettings, StreamsSettings
+from eco2.core.settings import (
+    BrokerSettings,
+    CacheSettings,
+    DatabaseSettings,
+    Duration,
+    KnowledgeSettings,
+    SettingsGroup,
+    StorageSettings,
+    StreamsSettings,
+)
 
 DEFAULT_MODELS = (
     "gpt-5.2",
@@ -26,14 +36,35 @@ DEFAULT_MODELS = (
 )
 
 
+class SweeperSettings(SettingsGroup):
+    sweep_interval: Duration = timedelta(seconds=10)
+    sweep_grace: Duration = timedelta(seconds=30)
+    """How long a step between two commits may take before the process that took it counts as dead."""
+    sweep_stuck: Duration = timedelta(minutes=15)
+    """How long a queued job may show no end before its message is sent again."""
+    sweep_deadline: Duration = timedelta(hours=2)
+    """Age at which an open job is given up."""
+
+
 class ApiSettings(AppSettings, DatabaseSettings, StreamsSettings, BrokerSettings, StorageSettings, KnowledgeSettings):
     models: tuple[str, ...] = DEFAULT_MODELS
     """Models that a client may name; without an LLM key the embedded model answers whatever is named."""
+    max_backlog: int = Field(default=2000, ge=1)
+    """Messages waiting for a worker past which new jobs are refused (429)."""
 
 
-class WorkerSettings(CelerySettings, DatabaseSettings, StreamsSettings, StorageSettings, KnowledgeSettings):
+class WorkerSettings(
+    CelerySettings,
+    DatabaseSettings,
+    StreamsSettings,
+    CacheSettings,
+    StorageSettings,
+    KnowledgeSettings,
+    SweeperSettings,
+    LlmSettings,
+):
     model_dir: Path
     """Cache folder of the embedded vision model; built there on first use."""
     vision_threads: int = Field(default=2, ge=1)
     """Photos classified at once; each holds one decoded photo in memory."""
-    stage_timeout: timedelta = timedelta(seconds=60)
+    stage_timeout: Duration = timedelta(seconds=60)

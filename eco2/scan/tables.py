@@ -1,9 +1,12 @@
 """Schema `scan`."""
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Index, Table, Text, UniqueConstraint, func
+from sqlalchemy import CheckConstraint, Column, DateTime, Index, Table, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from eco2.core.db import metadata
+
+UNFINISHED = text("(status IN ('queued', 'processing') OR (status = 'failed' AND announced_at IS NULL))")
+"""Rows that the sweeper may have to look after."""
 
 jobs = Table(
     "jobs",
@@ -25,8 +28,13 @@ jobs = Table(
     # Set when the broker has confirmed the first message: a row without it was never handed over.
     Column("enqueued_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
+    # Set when the last event is out, or is sure to come because a message of the job is not acknowledged yet.
+    Column("announced_at", DateTime(timezone=True)),
+    # When the sweeper last sent the job's message again.
+    Column("swept_at", DateTime(timezone=True)),
     UniqueConstraint("user_id", "idempotency_key"),
-    CheckConstraint("status IN ('queued', 'processing', 'completed', 'failed', 'aborted')", name="status"),
+    CheckConstraint("status IN ('waiting', 'queued', 'processing', 'completed', 'failed', 'aborted')", name="status"),
     Index("ix_jobs_user_id_created_at", "user_id", "created_at"),
+    Index("ix_jobs_unfinished", "created_at", postgresql_where=UNFINISHED),
     schema="scan",
 )

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 import orjson
+from redis.asyncio import Redis
 
 from eco2 import knowledge
 from eco2.contracts.events import Stage
@@ -18,11 +20,17 @@ from eco2.core.bus import EventBus
 from eco2.core.consumer import Message, PoisonMessage, watch_dead_letters
 from eco2.core.db import open_engine, ping
 from eco2.core.errors import AppError, Unavailable
+from eco2.core.llm import Llm
 from eco2.core.ops import Check
 from eco2.core.queue import Handler, Heartbeat, Publisher, run_worker
 from eco2.core.settings import load
 from eco2.core.storage import Storage
-from eco2.scan import pipeline, service, store
+from eco2.knowledge import Knowledge
+from eco2.scan import pipeline, service, store, sweeper
+from eco2.scan.cache import ResultCache
+from eco2.scan.eyes import Eyes
+from eco2.scan.llm import LlmProvider, Prompts
+from eco2.scan.providers import Embedded, Provider
 from eco2.scan.service import Services
 from eco2.scan.settings import WorkerSettings
 from eco2.scan.store import Job
@@ -35,8 +43,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Resources(Services):
     settings: WorkerSettings
-    vision: EmbeddedVision
-    executor: ThreadPoolExecutor
+    eyes: Eyes
     dead_letters: Heartbeat
 
     def checks(self) -> Mapping[str, Check]:
@@ -57,7 +64,7 @@ async def rule(resources: Resources, job_id: str) -> None:
 
 
 async def answer(resources: Resources, job_id: str) -> None:
-    await _stage(resources, job_id, service.write_answer)
+    await _stage(resources, job_id, _answer)
 
 
 TASKS: dict[str, Handler[Resources]] = {SCAN_VISION: vision, SCAN_RULE: rule, SCAN_ANSWER: answer}
@@ -67,10 +74,18 @@ TASKS: dict[str, Handler[Resources]] = {SCAN_VISION: vision, SCAN_RULE: rule, SC
 async def _vision(resources: Resources, job: Job) -> None:
     if job.vision is None:
         await resources.bus.emit(str(job.id), service.started(Stage.VISION))
-        seen = await pipeline.look(resources.vision, resources.executor, resources.storage, job.image_key)
+        data, content_type = await pipeline.fetch(resources.eyes.executor, resources.storage, job.image_key)
+        seen = await resources.eyes.look(data, content_type, job.model)
         async with resources.engine.begin() as tx:
             await store.save_vision(tx, job.id, seen)
     await service.after_vision(resources, job)
+
+
+async def _answer(resources: Resources, job: Job) -> None:
+    async def word(rule: store.Json, composed: store.Json, job: Job) -> store.Json:
+        return await resources.eyes.answer(rule, composed, job.user_input, job.model)
+
+    await service.write_answer(resources, job, word)
 
 
 async def _stage(resources: Resources, job_id: str, work: Callable[[Resources, Job], Awaitable[None]]) -> None:
@@ -110,32 +125,63 @@ async def _watch(resources: Resources) -> None:
     )
 
 
+async def _sweep(resources: Resources) -> None:
+    await sweeper.run(resources, resources.settings)
+
+
 @asynccontextmanager
 async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
     data_dir = settings.data_dir or knowledge.default_directory()
     base = knowledge.load(data_dir)
+    publisher = Publisher(settings.broker_url)
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_engine(settings))
+        streams = await stack.enter_async_context(redis.connect(settings.redis_streams_url))
+        cache = await stack.enter_async_context(redis.connect(settings.redis_cache_url, decode_responses=False))
+        stack.push_async_callback(publisher.close)
+        executor = stack.enter_context(ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision"))
+        yield Resources(
+            engine=engine,
+            storage=Storage(settings),
+            bus=EventBus(streams),
+            publisher=publisher,
+            knowledge=base,
+            upload_secret=settings.upload_secret,
+            settings=settings,
+            eyes=Eyes(
+                embedded=Embedded(_vision_model(settings, base, data_dir), executor, base.version),
+                paid=_paid_models(settings, base, cache, executor, stack),
+                cache=ResultCache(cache),
+                executor=executor,
+            ),
+            dead_letters=Heartbeat(),
+        )
+
+
+def _vision_model(settings: WorkerSettings, base: Knowledge, data_dir: Path) -> EmbeddedVision:
     table = LabelTable.load(data_dir / "vision" / "imagenet_items.csv")
     if unknown := check_table(table, set(base.items)):
         raise SystemExit(f"the label table names unknown items: {', '.join(unknown)}")
-    streams, publisher = redis.connect(settings.redis_streams_url), Publisher(settings.broker_url)
-    with ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision") as executor:
-        async with open_engine(settings) as engine:
-            try:
-                yield Resources(
-                    engine=engine,
-                    storage=Storage(settings),
-                    bus=EventBus(streams),
-                    publisher=publisher,
-                    knowledge=base,
-                    upload_secret=settings.upload_secret,
-                    settings=settings,
-                    vision=EmbeddedVision(settings.model_dir, table),
-                    executor=executor,
-                    dead_letters=Heartbeat(),
-                )
-            finally:
-                await publisher.close()
-                await streams.aclose()
+    return EmbeddedVision(settings.model_dir, table)
+
+
+def _paid_models(
+    settings: WorkerSettings, base: Knowledge, cache: Redis, executor: Executor, stack: AsyncExitStack
+) -> Callable[[str | None], Provider | None]:
+    """Model name → its provider, made when it is first asked for; None for models that no configured key serves."""
+    if not settings.endpoints():
+        return lambda _model: None
+    llm, prompts = Llm(settings, cache), Prompts.of(base)
+    stack.push_async_callback(llm.aclose)
+    made: dict[str, Provider] = {}
+
+    def provider(model: str | None) -> Provider | None:
+        name = model or settings.llm_default_model
+        if name not in made and llm.serves(name):
+            made[name] = LlmProvider(llm, name, prompts, executor)
+        return made.get(name)
+
+    return provider
 
 
 def run() -> None:
@@ -147,5 +193,5 @@ def run() -> None:
         TASKS,
         list(TASKS),
         Resources.checks,
-        [_watch],
+        [_watch, _sweep],
     )

@@ -76,7 +76,8 @@ class Candidate:
 class VisionResult:
     """`item_id` is None when the user must choose (`needs_choice`), among `candidates` (three at most) or freely.
 
-    `confidence` is that of the best candidate, or, where `waste` is False, that of there being no waste.
+    `confidence` is that of the best candidate, or, where `waste` is False, that of there being no waste. `situations`
+    are ids of what can be seen of its state (soiled, with contents, …); a model that cannot tell leaves them out.
     """
 
     item_id: str | None
@@ -85,13 +86,16 @@ class VisionResult:
     needs_choice: bool
     waste: bool
     model: str
+    situations: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        return cls(**{**value, "candidates": tuple(Candidate(**candidate) for candidate in value["candidates"])})
+        candidates = tuple(Candidate(**candidate) for candidate in value["candidates"])
+        known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        return cls(**{**known, "candidates": candidates, "situations": tuple(value.get("situations", ()))})
 
 
 class EmbeddedVision:

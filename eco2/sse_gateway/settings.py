@@ -6,10 +6,10 @@ from eco2.core import settings
 
 
 class Settings(settings.StreamsSettings, settings.Settings):
-    sse_max_duration: timedelta = timedelta(seconds=300)
+    sse_max_duration: settings.Duration = timedelta(seconds=300)
     """A connection that is open for so long gets the timeout frame and is closed."""
-    sse_keepalive: timedelta = timedelta(seconds=15)
+    sse_keepalive: settings.Duration = timedelta(seconds=15)
     """Silence after which a keepalive is sent."""
-    sse_check: timedelta = timedelta(seconds=5)
+    sse_check: settings.Duration = timedelta(seconds=5)
     """Silence after which the log is read, in case the live copy of an event was lost."""
     sse_redis_connections: int = Field(default=20, ge=2)

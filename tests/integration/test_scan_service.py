@@ -41,6 +41,10 @@ async def load(services: Services, job: Job) -> Job:
     return found
 
 
+async def unchanged(_rule: Any, composed: dict[str, Any], _job: Job) -> dict[str, Any]:
+    return composed
+
+
 async def log_of(services: Services, job: Job) -> list[tuple[str, str]]:
     frames = [orjson.loads(frame) for frame in await services.bus.log(str(job.id), 0, 100)]
     return [(frame["stage"], frame["status"]) for frame in frames]
@@ -70,6 +74,42 @@ async def test_without_the_broker_the_row_is_aborted_and_the_same_key_revives_it
     await until(completed, 20)
 
 
+async def test_a_double_click_is_one_job(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an idempotency key: same user, photo, words and ten seconds."""
+    user, now = uuid.uuid4(), 1_000_000.0
+    image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
+
+    async def submitted(words: str | None, at: float) -> uuid.UUID:
+        monkeypatch.setattr("eco2.scan.service.time.time", lambda: at)
+        async with services.engine.begin() as tx:
+            return (await service.register(tx, user, None, image, words, None)).id
+
+    first = await submitted(None, now)
+    assert await submitted(None, now + 9) == first
+    assert await submitted("컵이 깨졌어요", now) != first
+    assert await submitted(None, now + 10) != first
+
+
+async def test_new_jobs_are_refused_past_the_backlog(services: Services, publisher: Publisher) -> None:
+    for _ in range(3):
+        await publisher.send_json("celery", "celery", {}, uuid.uuid4().hex)
+    open_door, closed = service.Admission(publisher, 10_000), service.Admission(_Deep(publisher), 3)
+    await open_door.check()
+    with pytest.raises(service.TooBusy) as refused:
+        await closed.check()
+    assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "10"})
+
+
+class _Deep(Publisher):
+    """Measures the queue that nobody consumes."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._real = publisher
+
+    async def depth(self, *_queues: str) -> int:
+        return await self._real.depth("celery")
+
+
 async def test_a_job_that_another_request_has_queued_is_not_aborted(services: Services) -> None:
     job = await register(services)
     async with services.engine.begin() as tx:
@@ -88,7 +128,7 @@ async def test_a_stage_delivered_twice_stores_and_says_everything_once(services:
     for _ in range(2):
         await service.match_rule(services, await load(services, job))
     for _ in range(2):
-        await service.write_answer(services, await load(services, job))
+        await service.write_answer(services, await load(services, job), unchanged)
 
     async def ended() -> bool:
         return ("done", "completed") in await log_of(services, job)
@@ -114,7 +154,7 @@ async def test_a_finished_job_cannot_fail_and_a_failed_one_cannot_finish(service
             await service.fail(services, job.id, "too late")
         await service.match_rule(services, await load(services, job))
         if job is done:
-            await service.write_answer(services, await load(services, job))
+            await service.write_answer(services, await load(services, job), unchanged)
             await service.fail(services, job.id, "too late")
     assert (await load(services, done)).status == "completed"
     assert (await load(services, dead)).status == "failed"

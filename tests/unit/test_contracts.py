@@ -77,3 +77,14 @@ def test_the_process_table_has_no_port_twice_and_needs_what_exists() -> None:
     assert process("scan-api") in SERVICES
     with pytest.raises(KeyError, match="known: postgres"):
         process("nothing")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("0.5", 0.5), ("PT2M", 120)])
+def test_durations_are_seconds_or_iso_8601(monkeypatch: pytest.MonkeyPatch, text: str, seconds: float) -> None:
+    monkeypatch.setenv("ECO2_SHUTDOWN_GRACE", text)
+    assert load(Settings).shutdown_grace.total_seconds() == seconds
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECO2_PORT", "")
+    assert load(Settings).port == 8000

@@ -1,0 +1,90 @@
+"""Which model is asked for a job, what is remembered of its answers, and what happens when it fails."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from prometheus_client import Counter
+
+from eco2.scan.cache import ResultCache
+from eco2.scan.phash import phash
+from eco2.scan.providers import Embedded, Provider, ProviderFailed
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+FALLBACKS = Counter(
+    "eco2_scan_fallbacks_total", "Stages answered by the embedded model because the paid one failed", ["stage"]
+)
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """`paid` gives the provider of a requested model name (None: the default model), or None without a key.
+
+    What `look` and `answer` return carries `source`: where it came from (`eco2.scan.cache.Source`, or `fallback`).
+    """
+
+    embedded: Embedded
+    paid: Callable[[str | None], Provider | None]
+    cache: ResultCache
+    executor: Executor
+
+    async def look(self, data: bytes, content_type: str, model: str | None) -> Json:
+        """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered."""
+        provider = self.paid(model)
+        if provider is None:
+            return await self._look(self.embedded, data, content_type)
+        try:
+            return await self._look_paid(provider, data, content_type)
+        except ProviderFailed as error:
+            _fell_back("vision", error)
+            return {**(await self.embedded.look(data, content_type)).to_json(), "source": "fallback"}
+
+    async def _look(self, provider: Provider, data: bytes, content_type: str) -> Json:
+        async def compute() -> Json:
+            return (await provider.look(data, content_type)).to_json()
+
+        # The embedded model costs as much as a lock: let two do the same work now and then.
+        share = provider is not self.embedded
+        found, source = await self.cache.get_or_compute("vision", provider.vision_version, data, compute, share=share)
+        return {**found, "source": source}
+
+    async def _look_paid(self, provider: Provider, data: bytes, content_type: str) -> Json:
+        version, digest = provider.vision_version, hashlib.sha256(data).hexdigest()
+        if (known := await self.cache.peek("vision", version, digest)) is not None:
+            return {**known, "source": "exact"}
+        look_alike = await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
+        if (near := await self.cache.near("vision", version, look_alike)) is not None:
+            return {**near, "source": "near"}
+        found = await self._look(provider, data, content_type)
+        await self.cache.remember(version, look_alike, digest)
+        return found
+
+    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, model: str | None) -> Json:
+        """`composed`, in the words of the paid model where there is one."""
+        provider = self.paid(model)
+        if provider is None or rule["item_id"] is None:
+            return composed
+
+        async def compute() -> Json:
+            return await provider.answer(rule, composed, user_input)
+
+        material = orjson.dumps([composed, user_input], option=orjson.OPT_SORT_KEYS)
+        try:
+            found, _ = await self.cache.get_or_compute("answer", provider.answer_version, material, compute)
+        except ProviderFailed as error:
+            _fell_back("answer", error)
+            return composed
+        return found
+
+
+def _fell_back(stage: str, error: ProviderFailed) -> None:
+    log.warning("the paid model failed, the embedded one answers: %s", error)
+    FALLBACKS.labels(stage).inc()

@@ -1,0 +1,35 @@
+"""Perceptual hash of a photo: 256 bits that change little when the photo is scaled, recompressed or slightly edited.
+
+The sign, against the median, of the 16 by 16 lowest frequencies of the 64 by 64 grey image (the DCT hash of Zauner,
+2010, as the library ImageHash computes it; written here because that library brings all of SciPy into every worker).
+"""
+
+import numpy as np
+from PIL import Image
+
+from eco2.core import photos
+
+SIDE = 64
+LOW = 16
+BITS = LOW * LOW
+BANDS = 25
+"""Hashes at most 24 bits apart agree in at least one of 25 bands, so a search by band misses none of them."""
+
+_WAVES = np.cos(np.pi * (2 * np.arange(SIDE)[None, :] + 1) * np.arange(LOW)[:, None] / (2 * SIDE))
+
+
+def phash(data: bytes) -> int:
+    """Hash of an image file. Raises the errors of `eco2.core.photos.decode`."""
+    grey = photos.decode(data, SIDE).convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    low = _WAVES @ np.asarray(grey, np.float64) @ _WAVES.T
+    return int.from_bytes(np.packbits(low > np.median(low)).tobytes())
+
+
+def bands(value: int) -> list[tuple[int, int]]:
+    """(band number, its bits) of a hash; 6 bands of 11 bits and 19 of 10."""
+    found = []
+    for number in range(BANDS):
+        width = 11 if number < BITS - 10 * BANDS else 10
+        found.append((number, value & ((1 << width) - 1)))
+        value >>= width
+    return found

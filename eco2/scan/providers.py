@@ -1,0 +1,51 @@
+"""Who looks at a photo and words an answer: the embedded model and the rule base, or an LLM.
+
+Both sides of the protocol are in the repository; `eco2.scan.llm` has the other one.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import Any, Protocol
+
+from eco2.scan.vision import EmbeddedVision, VisionResult
+
+Json = dict[str, Any]
+
+
+class Provider(Protocol):
+    """One model. A call that fails for good raises `ProviderFailed`; the caller then falls back to the embedded one."""
+
+    @property
+    def vision_version(self) -> str:
+        """Changes whenever the same photo could be seen differently: model, prompt, taxonomy."""
+
+    @property
+    def answer_version(self) -> str:
+        """Changes whenever the same rule could be worded differently."""
+
+    async def look(self, data: bytes, content_type: str) -> VisionResult:
+        """What the photo (checked, `content_type` as sniffed) shows."""
+
+    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None) -> Json:
+        """`composed` (`disposal_steps`, `insufficiencies`, `user_answer`), worded for this user."""
+
+
+class ProviderFailed(Exception):
+    """The model gave no usable answer after its retries, or may not be asked (no budget, switched off)."""
+
+
+class Embedded:
+    """The model that ships with the platform, and the answers composed from the rules. Never fails for good."""
+
+    def __init__(self, vision: EmbeddedVision, executor: Executor, answer_version: str) -> None:
+        self._vision = vision
+        self._executor = executor
+        self.vision_version = vision.name
+        self.answer_version = answer_version
+
+    async def look(self, data: bytes, content_type: str) -> VisionResult:  # noqa: ARG002
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._vision.classify, data)
+
+    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None) -> Json:  # noqa: ARG002
+        return composed

@@ -1,0 +1,120 @@
+"""Jobs of a paid model: asked once, whatever goes wrong, and never in vain."""
+
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from eco2.local import llm_emulator
+from eco2.local.stack import Stack
+from tests import photos
+from tests.conftest import PAID_MODEL, Person
+from tests.e2e import journey
+from tests.e2e.test_faults import back, send
+from tests.e2e.test_scan import EVENTS
+from tests.redis_server import until
+
+People = Callable[[], Person]
+
+
+@pytest.fixture
+async def emulator(stack: Stack) -> AsyncIterator[httpx2.AsyncClient]:
+    """The emulated LLM, answering at once; its faults and counts are forgotten before and after."""
+    url = llm_emulator.base_url(stack.layout).removesuffix("/v1")
+    async with httpx2.AsyncClient(base_url=url) as client:
+        await client.delete("/_calls")
+        await control(client)
+        yield client
+        await control(client)
+
+
+async def control(client: httpx2.AsyncClient, **behaviour: Any) -> None:
+    both = {"vision": {"item": "milk_carton"}, "answer": {}}
+    (await client.post("/_control", json={**both, **behaviour})).raise_for_status()
+
+
+async def calls(client: httpx2.AsyncClient, job: dict[str, Any]) -> dict[str, int]:
+    """Purpose → how often the model was asked for this job."""
+    report = (await client.get("/_calls")).json()
+    return {purpose: row["calls"] for purpose, row in report["jobs"].get(job["job_id"], {}).items()}
+
+
+async def submit(who: Person, seed: int | None = None, **body: str) -> dict[str, Any]:
+    """A job of the paid model with a photo that nobody has seen yet."""
+    seed = uuid.uuid4().int % 2**32 if seed is None else seed
+    url = await journey.upload(who, photos.encoded(photos.picture(320, 240, seed=seed), "JPEG"))
+    return await journey.submit(who, url, model=PAID_MODEL, **body)
+
+
+async def ended(who: Person, job: dict[str, Any]) -> dict[str, Any]:
+    found = await journey.frames(who, job["stream_url"])
+    assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
+    return await journey.result(who, job["result_url"])
+
+
+async def test_a_paid_model_looks_and_words_once(person: People, emulator: httpx2.AsyncClient) -> None:
+    await control(emulator, answer={"reply": "우유팩은 종이팩 수거함에 내 주세요. 씻어서 말리면 돼요."})
+    who = person()
+    job = await submit(who, user_input="어떻게 해요?")
+    body = await ended(who, job)
+    classes = body["pipeline_result"]["classification_result"]["classification"]
+    assert classes["middle_category"] == "종이팩"
+    assert body["pipeline_result"]["final_answer"]["user_answer"].startswith("우유팩은 종이팩 수거함에")
+    assert body["reward"]["name"] == "팩토리"
+    assert await calls(emulator, job) == {"vision": 1, "answer": 1}
+
+
+@pytest.mark.parametrize("fault", ["rate_limit", "error", "hang", "garbage", "cut", "wrong_item"])
+async def test_one_fault_is_ridden_out(person: People, emulator: httpx2.AsyncClient, fault: str) -> None:
+    await control(emulator, vision={"item": "milk_carton", "next": [fault], "retry_after": 0.2})
+    who = person()
+    job = await submit(who)
+    body = await ended(who, job)
+    assert body["pipeline_result"]["classification_result"]["classification"]["middle_category"] == "종이팩"
+    assert (await calls(emulator, job))["vision"] == 2
+
+
+@pytest.mark.parametrize("fault", ["error", "garbage"])
+async def test_a_model_that_never_answers_is_replaced(person: People, emulator: httpx2.AsyncClient, fault: str) -> None:
+    await control(emulator, vision={"rates": {fault: 1}}, answer={"rates": {fault: 1}})
+    who = person()
+    job = await submit(who, user_input="우유팩이에요")
+    body = await ended(who, job)
+    assert body["status"] == "completed"
+    assert body["pipeline_result"]["classification_result"]["classification"]["middle_category"] == "종이팩"
+
+
+async def test_the_same_photo_costs_one_look_for_everybody(person: People, emulator: httpx2.AsyncClient) -> None:
+    await control(emulator, vision={"item": "milk_carton", "median": 0.5})
+    seed = uuid.uuid4().int % 2**32
+    people = [person() for _ in range(5)]
+    jobs = [await submit(who, seed) for who in people]
+    for who, job in zip(people, jobs, strict=True):
+        await ended(who, job)
+    assert sum([(await calls(emulator, job)).get("vision", 0) for job in jobs]) == 1
+
+
+@pytest.mark.parametrize("stage", ["vision", "answer"])
+async def test_a_stage_that_is_stored_is_never_paid_for_again(
+    stack: Stack, person: People, emulator: httpx2.AsyncClient, stage: str
+) -> None:
+    """The worker is killed in the middle of the stage's call; what was stored before is not asked again."""
+    slow = {"vision": {"item": "milk_carton"}, "answer": {}}
+    slow[stage] = {**slow[stage], "median": 1.5}  # type: ignore[dict-item]
+    await control(emulator, **slow)
+    who = person()
+    job = await submit(who, user_input=f"질문 {uuid.uuid4().hex}")  # an answer that is not known yet
+
+    async def in_the_call() -> bool:
+        return (await calls(emulator, job)).get(stage) == 1
+
+    await until(in_the_call)
+    pid = await send(stack, "scan-worker", signal.SIGKILL)
+    await back(stack, "scan-worker", pid)
+    await ended(who, job)
+    counted = await calls(emulator, job)
+    assert counted[stage] == 2, "the call that was cut off is made again"
+    assert counted["answer" if stage == "vision" else "vision"] == 1

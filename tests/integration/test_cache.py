@@ -1,0 +1,208 @@
+"""Results by image content: found again, shared, never paid for twice; gone Redis costs money and no job."""
+
+import asyncio
+import io
+import uuid
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from eco2.core import redis
+from eco2.scan.cache import NEAR_BITS, ResultCache
+from eco2.scan.eyes import Eyes
+from eco2.scan.phash import BANDS, bands, phash
+from eco2.scan.providers import Embedded, ProviderFailed
+from eco2.scan.vision import Candidate, VisionResult
+from tests import photos
+from tests.redis_server import RedisServer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RedisServer]:
+    server = RedisServer()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def cache(server: RedisServer) -> AsyncIterator[ResultCache]:
+    client = redis.connect(server.url, decode_responses=False, retries=0)
+    yield ResultCache(client)
+    await client.aclose()
+
+
+class Paid:
+    """A model that counts what it is asked."""
+
+    vision_version = "paid-1"
+    answer_version = "paid-1"
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.answers = 0
+        self.failing = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def look(self, data: bytes, content_type: str) -> VisionResult:
+        self.looks += 1
+        await self.gate.wait()
+        if self.failing:
+            raise ProviderFailed("switched off")
+        return VisionResult("ceramic", 0.9, (Candidate("ceramic", 0.9),), False, True, "paid", ("clean",))
+
+    async def answer(self, rule: Any, composed: dict[str, Any], user_input: str | None) -> dict[str, Any]:
+        self.answers += 1
+        if self.failing:
+            raise ProviderFailed("switched off")
+        return {**composed, "user_answer": f"worded for {user_input}"}
+
+
+class Free(Embedded):
+    def __init__(self) -> None:
+        self.vision_version = self.answer_version = "free-1"
+
+    async def look(self, data: bytes, content_type: str) -> VisionResult:
+        return VisionResult(None, 0.1, (), True, True, "free")
+
+
+@pytest.fixture
+def paid() -> Paid:
+    return Paid()
+
+
+@pytest.fixture
+def eyes(cache: ResultCache, paid: Paid) -> Eyes:
+    return Eyes(Free(), lambda _model: paid, cache, ThreadPoolExecutor(2))
+
+
+def variant(data: bytes, scale: float = 1.0, quality: int = 85) -> bytes:
+    image = Image.open(io.BytesIO(data))
+    size = (int(image.width * scale), int(image.height * scale))
+    return photos.encoded(image.resize(size), "JPEG", quality=quality)
+
+
+PHOTO = (Path(__file__).parents[2] / "data/demo/coffee.jpg").read_bytes()
+OTHER = photos.encoded(Image.open(io.BytesIO(PHOTO)).transpose(Image.Transpose.ROTATE_180), "JPEG")
+
+
+async def test_the_same_photo_is_paid_for_once(eyes: Eyes, paid: Paid) -> None:
+    first = await eyes.look(PHOTO, "image/jpeg", None)
+    again = await eyes.look(PHOTO, "image/jpeg", None)
+    assert (first["source"], again["source"], paid.looks) == ("model", "exact", 1)
+    assert VisionResult.from_json(first) == VisionResult.from_json(again)
+    assert VisionResult.from_json(first).situations == ("clean",)
+
+
+@pytest.mark.parametrize(("scale", "quality"), [(1.0, 40), (0.5, 85), (1.3, 90)])
+async def test_a_near_duplicate_is_not_paid_for(eyes: Eyes, paid: Paid, scale: float, quality: int) -> None:
+    await eyes.look(PHOTO, "image/jpeg", None)
+    near = await eyes.look(variant(PHOTO, scale, quality), "image/jpeg", None)
+    assert (near["source"], paid.looks) == ("near", 1)
+
+
+async def test_another_photo_is_another_call(eyes: Eyes, paid: Paid) -> None:
+    await eyes.look(PHOTO, "image/jpeg", None)
+    assert (await eyes.look(OTHER, "image/jpeg", None))["source"] == "model"
+    assert paid.looks == 2
+
+
+async def test_another_version_starts_afresh(eyes: Eyes, paid: Paid) -> None:
+    await eyes.look(PHOTO, "image/jpeg", None)
+    paid.vision_version = "paid-2"
+    assert (await eyes.look(PHOTO, "image/jpeg", None))["source"] == "model"
+
+
+async def test_the_same_photo_many_times_at_once_is_one_call(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
+    other_process = redis.connect(server.url, decode_responses=False)
+    twin = Eyes(Free(), lambda _model: paid, ResultCache(other_process), ThreadPoolExecutor(2))
+    paid.gate.clear()
+    calls = [asyncio.create_task(who.look(PHOTO, "image/jpeg", None)) for who in (eyes, twin) for _ in range(10)]
+    while not paid.looks:
+        await asyncio.sleep(0.01)
+    paid.gate.set()
+    sources = [(await call)["source"] for call in calls]
+    assert paid.looks == 1
+    assert sources.count("model") == 1
+    assert set(sources) <= {"model", "shared", "exact", "near"}
+    await other_process.aclose()
+
+
+async def test_the_lock_of_a_dead_process_does_not_hold_up_the_next(
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eco2.scan.cache.LOCK_SECONDS", 0.3)
+    key = f"k{uuid.uuid4().hex}"
+    async with cache._lock(key) as ours:
+        assert ours
+        async with cache._lock(key) as second:
+            assert not second
+        await asyncio.sleep(0.5)
+        async with cache._lock(key) as still:
+            assert not still, "a living holder renews"
+    await cache.redis.set(f"{key}:lock", "dead", px=300)
+
+    async def compute() -> dict[str, Any]:
+        return {"n": 1}
+
+    async with asyncio.timeout(5):
+        found, source = await cache._shared(key, compute)
+    assert (found, source) == ({"n": 1}, "model")
+
+
+async def test_a_failed_paid_model_is_replaced_and_not_remembered(eyes: Eyes, paid: Paid) -> None:
+    paid.failing = True
+    found = await eyes.look(PHOTO, "image/jpeg", None)
+    assert (found["source"], found["model"]) == ("fallback", "free")
+    composed = {"disposal_steps": {}, "insufficiencies": [], "user_answer": "composed"}
+    assert await eyes.answer({"item_id": "ceramic"}, composed, "?", None) == composed
+    paid.failing = False
+    assert (await eyes.look(PHOTO, "image/jpeg", None))["source"] == "model"
+
+
+async def test_an_answer_is_paid_for_once_per_rule_and_words(eyes: Eyes, paid: Paid) -> None:
+    composed = {"disposal_steps": {"단계1": "a"}, "insufficiencies": [], "user_answer": "b"}
+    rule = {"item_id": "ceramic"}
+    first = await eyes.answer(rule, composed, "왜요?", None)
+    assert await eyes.answer(rule, composed, "왜요?", None) == first
+    assert paid.answers == 1
+    assert await eyes.answer(rule, composed, "어디에?", None) != first
+    assert await eyes.answer({"item_id": None}, composed, "왜요?", None) == composed
+    assert paid.answers == 2
+
+
+async def test_without_redis_every_call_is_made_once(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
+    await server.kill()
+    found = await eyes.look(PHOTO, "image/jpeg", None)
+    assert (found["source"], paid.looks) == ("uncached", 1)
+
+
+async def test_redis_lost_during_the_call_does_not_pay_again(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
+    paid.gate.clear()
+    call = asyncio.create_task(eyes.look(PHOTO, "image/jpeg", None))
+    while not paid.looks:
+        await asyncio.sleep(0.01)
+    await server.kill()
+    paid.gate.set()
+    assert (await call)["item_id"] == "ceramic"
+    assert paid.looks == 1
+
+
+def test_hashes_within_the_threshold_share_a_band() -> None:
+    value = phash(PHOTO)
+    assert BANDS > NEAR_BITS
+    for start in range(0, 256 - NEAR_BITS, 7):
+        flipped = value
+        for bit in range(NEAR_BITS):
+            flipped ^= 1 << (start + bit * 10) % 256
+        assert set(bands(value)) & set(bands(flipped))
+
+
+def test_bands_cover_every_bit_once() -> None:
+    everything = (1 << 256) - 1
+    assert sum(part.bit_count() for _, part in bands(everything)) == 256

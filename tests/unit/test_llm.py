@@ -1,0 +1,241 @@
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from eco2 import knowledge as kb
+from eco2.core import llm
+from eco2.core.llm import DEFAULT_PRICES, OPENAI_URL, LlmFailed, LlmSettings, Price
+from eco2.local.llm_emulator import strict_problems
+from eco2.scan.llm import NONE, UNSURE, Answer, Prompts, Vision, to_result, wording_fault
+from eco2.scan.vision import Candidate
+
+GEMINI = {"base_url": "https://gemini.example/v1", "api_key": "g", "models": ["gemini-*"]}
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> kb.Knowledge:
+    return kb.load()
+
+
+@pytest.fixture(scope="module")
+def prompts(knowledge: kb.Knowledge) -> Prompts:
+    return Prompts.of(knowledge)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_key_there_is_no_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LlmSettings().endpoints() == {}
+    monkeypatch.setenv("ECO2_LLM_API_KEY", "")
+    assert LlmSettings().endpoints() == {}
+
+
+def test_providers_are_read_from_the_environment_and_asked_before_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECO2_LLM_PROVIDERS", orjson.dumps({"gemini": GEMINI}).decode())
+    monkeypatch.setenv("ECO2_LLM_API_KEY", "k")
+    monkeypatch.setenv("ECO2_LLM_PRICES", '{"gpt-5": [1, 2]}')
+    monkeypatch.setenv("ECO2_LLM_TIMEOUT", "PT7S")
+    settings = LlmSettings()
+    assert list(settings.endpoints()) == ["gemini", "default"]
+    assert settings.endpoints()["gemini"].models == ("gemini-*",)
+    assert (settings.price("gpt-5"), settings.llm_timeout) == (Price(1, 2), timedelta(seconds=7))
+
+
+@pytest.mark.parametrize(
+    ("url", "models", "served"),
+    [(OPENAI_URL, (), ("gpt-*",)), ("http://127.0.0.1:8001/v1", (), ("*",)), (OPENAI_URL, ("o4",), ("o4",))],
+)
+def test_openai_gets_its_own_models_and_any_other_server_all(url: str, models: Any, served: Any) -> None:
+    settings = LlmSettings(llm_api_key="k", llm_base_url=url, llm_models=models)
+    assert settings.endpoints()["default"].models == served
+
+
+def test_a_model_without_a_price_counts_as_the_dearest() -> None:
+    assert LlmSettings().price("unheard-of") == DEFAULT_PRICES["gpt-5.2-pro"]
+
+
+# --- retries and pace -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "3"}, 3),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": format_datetime(datetime(2001, 1, 1, tzinfo=UTC), usegmt=True)}, 0),
+        ({"retry-after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+    assert llm._retry_after(httpx2.Headers(headers)) == seconds
+
+
+def test_retry_after_as_a_date_counts_from_now() -> None:
+    later = format_datetime(datetime.fromtimestamp(time.time() + 30, UTC), usegmt=True)
+    assert llm._retry_after(httpx2.Headers({"retry-after": later})) == pytest.approx(30, abs=2)
+
+
+def test_backoff_doubles_with_jitter_and_obeys_the_provider() -> None:
+    for attempt, longest in ((1, 0.5), (2, 1), (3, 2), (9, 8)):
+        waits = {llm._backoff(attempt, None) for _ in range(50)}
+        assert longest / 2 <= min(waits) < max(waits) <= longest
+    assert 5 <= llm._backoff(1, 5) <= 5.1
+
+
+def test_the_bucket_lets_a_second_through_at_once_and_then_keeps_the_rate() -> None:
+    pace, now = llm._Pace(600), 1000.0
+    starts = [pace.take(now, now + 60) - now for _ in range(30)]
+    assert sum(start < 1e-6 for start in starts) == 10
+    assert starts[-1] == pytest.approx(2.0)
+    assert sum(pace.take(now + 100, now + 160) < now + 100 + 1e-6 for _ in range(30)) == 10, "no more is saved up"
+
+
+def test_a_pause_holds_back_everybody_and_spaces_them_afterwards() -> None:
+    pace, now = llm._Pace(600), 1000.0
+    pace.pause(now, 5)
+    assert [pace.take(now, now + 60) - now for _ in range(3)] == pytest.approx([5, 5.1, 5.2])
+
+
+def test_a_turn_too_late_fails_at_once_and_takes_none() -> None:
+    pace, now = llm._Pace(60), 1000.0
+    pace.pause(now, 30)
+    for _ in range(5):
+        with pytest.raises(LlmFailed, match="rate_limited"):
+            pace.take(now, now + 10)
+    assert pace.take(now, now + 60) == now + 30
+
+
+def test_a_pause_is_bounded() -> None:
+    pace, now = llm._Pace(60), 1000.0
+    pace.pause(now, 86_400)
+    assert pace.take(now, now + 1000) == now + llm.LONGEST_PAUSE_SECONDS
+
+
+# --- prompts and schemas ----------------------------------------------------------------------------------------------
+
+
+def _rendered(fragment: orjson.Fragment) -> Any:
+    return orjson.loads(orjson.dumps(fragment))
+
+
+def test_the_prompt_names_every_item_by_stream(prompts: Prompts, knowledge: kb.Knowledge) -> None:
+    text = _rendered(prompts.vision)["content"]
+    lines = text.splitlines()
+    for item in knowledge.items.values():
+        assert f"{item.id} {item.ko}" in lines
+    pet = lines.index("water_pet " + knowledge.items["water_pet"].ko)
+    title = next(line for line in reversed(lines[:pet]) if line.startswith("# "))
+    assert knowledge.stream(knowledge.items["water_pet"].stream).ko in title
+
+
+def test_schemas_are_closed_strict_and_rendered_once(prompts: Prompts, knowledge: kb.Knowledge) -> None:
+    form = llm.response_format(prompts.schema)
+    assert llm.response_format(prompts.schema) is form
+    rendered = _rendered(form)["json_schema"]
+    assert rendered["strict"] is True
+    assert list(strict_problems(rendered["schema"])) == []
+    assert list(strict_problems(_rendered(llm.response_format(Answer))["json_schema"]["schema"])) == []
+    assert set(rendered["schema"]["properties"]["item"]["enum"]) == {*knowledge.items, NONE, UNSURE}
+    situations = rendered["schema"]["properties"]["situations"]["items"]["enum"]
+    assert set(situations) < set(knowledge.situations)
+    assert not {"blurry", "not_waste", "holiday"} & set(situations)
+
+
+class Loose(BaseModel):
+    name: str = ""
+
+
+def test_a_schema_that_is_not_strict_is_found() -> None:
+    assert len(list(strict_problems(Loose.model_json_schema()))) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"item": "no_such_item"},
+        {"candidates": [{"item": "unsure", "confidence": 0.5}]},
+        {"candidates": [{"item": "water_pet", "confidence": 0.2}] * 4},
+        {"situations": ["holiday"]},
+        {"confidence": 1.2},
+        {"surprise": 1},
+    ],
+)
+def test_a_reply_outside_of_the_lists_is_refused(prompts: Prompts, wrong: dict[str, Any]) -> None:
+    right = {"waste": True, "item": "water_pet", "confidence": 0.9, "candidates": [], "situations": ["label_on"]}
+    prompts.schema.model_validate(right)
+    with pytest.raises(ValidationError):
+        prompts.schema.model_validate({**right, **wrong})
+
+
+# --- from a reply to a result -----------------------------------------------------------------------------------------
+
+
+def _seen(item: str, confidence: float, waste: bool = True, **candidates: float) -> Vision:
+    guesses: list[Any] = [{"item": name, "confidence": share} for name, share in candidates.items()]
+    return Vision(waste=waste, item=item, confidence=confidence, candidates=guesses, situations=["label_on"])
+
+
+def test_a_confident_item_is_answered() -> None:
+    result = to_result(_seen("water_pet", 0.9, tumbler=0.05, water_pet=0.7), "m")
+    assert (result.item_id, result.confidence, result.needs_choice) == ("water_pet", 0.9, False)
+    assert result.candidates == (Candidate("water_pet", 0.9), Candidate("tumbler", 0.05))
+    assert (result.situations, result.model, result.waste) == (("label_on",), "m", True)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        _seen(UNSURE, 0.9, water_pet=0.5, tumbler=0.3),
+        _seen(NONE, 0.9, water_pet=0.5, tumbler=0.3),
+        _seen("water_pet", 0.5, tumbler=0.3),
+        _seen("tumbler", 0.3, water_pet=0.5),
+    ],
+)
+def test_a_model_that_is_not_sure_leads_to_a_question(seen: Vision) -> None:
+    result = to_result(seen, "m")
+    assert (result.item_id, result.needs_choice, result.confidence) == (None, True, 0.5)
+    assert result.candidates == (Candidate("water_pet", 0.5), Candidate("tumbler", 0.3))
+
+
+def test_a_model_that_contradicts_itself_leads_to_a_question() -> None:
+    assert to_result(_seen("water_pet", 0.7, tumbler=0.9), "m").needs_choice
+
+
+def test_what_is_no_waste_has_no_candidates() -> None:
+    result = to_result(_seen(NONE, 0.97, waste=False, water_pet=0.3), "m")
+    assert (result.waste, result.item_id, result.confidence, result.candidates) == (False, None, 0.97, ())
+
+
+def test_candidates_are_at_most_three_and_none_is_noise() -> None:
+    result = to_result(_seen("a", 0.4, b=0.3, c=0.2, d=0.1), "m")
+    assert [candidate.item_id for candidate in result.candidates] == ["a", "b", "c"]
+    assert to_result(_seen(UNSURE, 0.9, a=0.001), "m").candidates == ()
+
+
+# --- wording ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("라벨을 떼고 뚜껑을 닫아 투명 페트병 수거함에 넣어 주세요.", None),
+        ("PET 표시가 있으면 투명 페트병이에요.", None),
+        ("", "empty"),
+        ("…!", "empty"),
+        ("넣어 주세요. " * 100, "too_long"),
+        ("Put it into the bin for clear PET bottles 네.", "not_korean"),
+        ("뚜껑을 빼고 넣어 주세요.", "forbidden"),
+        ("뚜껑은 빼지 마세요.", None),
+    ],
+)
+def test_a_wording_is_checked_before_it_is_shown(knowledge: kb.Knowledge, text: str, fault: str | None) -> None:
+    assert wording_fault(text, knowledge, {"stream_id": "clear_pet"}) == fault
