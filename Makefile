@@ -34,6 +34,10 @@ test: setup ## Everything a contributor runs before a commit: lint, then all tes
 test-full: test ## The same and the slow lane (fuzzing, faults)
 	@$(BIN)/pytest -m slow
 
+.PHONY: bench
+bench: setup ## Measure speed and memory against the lines of docs/performance.md (15 minutes; ARGS=--quick: 4)
+	@$(BIN)/python -m tests.load $(ARGS)
+
 .PHONY: lint
 lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff check $(PYTHON_PATHS)

@@ -1,9 +1,15 @@
 """The `eco2` command. Commands import what they need when they run, so that help and completion stay fast."""
 
+import contextlib
+from collections.abc import Iterator
+
 import typer
 
 from eco2.client import commands as client
 from eco2.local import commands
+from eco2.processes import SERVICES
+
+TARGETS = {row.name: row.target for row in SERVICES if row.target}
 
 app = typer.Typer(
     name="eco2",
@@ -15,22 +21,45 @@ local = typer.Typer(help="Only for the local stack.", no_args_is_help=True)
 app.add_typer(local, name="local")
 commands.register(app, local)
 app.command()(client.scan)
+app.command()(client.choose)
 local.command()(client.token)
 
 
+@contextlib.contextmanager
+def _advice(environment: str) -> Iterator[None]:
+    """Says where the settings of a process come from on this machine when some are missing."""
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.code, str):
+            raise
+        commands.err.print(error.code, markup=False, highlight=False, soft_wrap=True)
+        hint = f'With the local stack, run first: eval "$({environment})"'
+        commands.err.print(hint, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
 @app.command()
-def run(process: str = typer.Argument(help="A name of the table of processes, such as scan-api.")) -> None:
+def run(process: str = typer.Argument(help=f"One of: {', '.join(TARGETS)}.")) -> None:
     """Run one process in the foreground, with the settings of the environment."""
     from importlib import import_module
 
-    from eco2.processes import SERVICES
+    from eco2.knowledge import KnowledgeError
 
-    targets = {row.name: row.target for row in SERVICES if row.target}
-    if process not in targets:
-        commands.err.print(f"No process {process!r}. Known: {', '.join(targets)}.", highlight=False)
+    if process not in TARGETS:
+        commands.err.print(f"No process {process!r}. Known: {', '.join(TARGETS)}.", highlight=False)
         raise typer.Exit(1)
-    module, _, function = targets[process].partition(":")
-    getattr(import_module(module), function)()
+    module, _, function = TARGETS[process].partition(":")
+    with _advice(f"eco2 local env --process {process}"):
+        try:
+            getattr(import_module(module), function)()
+        except KnowledgeError as error:
+            raise typer.Exit(_say(f"{error}\n`eco2 doctor` checks the data.")) from None
+
+
+def _say(problem: str) -> int:
+    commands.err.print(problem, markup=False, highlight=False, soft_wrap=True)
+    return 1
 
 
 @app.command()
@@ -42,7 +71,8 @@ def migrate() -> None:
     class MigrationSettings(DatabaseSettings, Settings):
         pass
 
-    migrations.upgrade(load(MigrationSettings).database_url)
+    with _advice("eco2 local env"):
+        migrations.upgrade(load(MigrationSettings).database_url)
 
 
 def main() -> None:

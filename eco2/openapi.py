@@ -4,15 +4,22 @@
 """
 
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import orjson
 
+from eco2 import knowledge
 from eco2.contracts.events import Stage, Status
 from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
+from eco2.core.photos import PhotoTypeRefused
 from eco2.processes import SERVICES
+from eco2.scan import pipeline, service, waste
+from eco2.scan.store import Job
+from eco2.scan.seen import Candidate, VisionResult
 
 Json = dict[str, Any]
 
@@ -22,8 +29,9 @@ Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail",
 403 means that your session was revoked and nothing else; what belongs to another user is 404.
 """
 
+_JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
 _FRAME = {
-    "job_id": "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11",
+    "job_id": _JOB,
     "stage": "vision",
     "status": "completed",
     "seq": 4,
@@ -50,7 +58,11 @@ def _stream_path() -> Json:
     description = (
         f"Server-sent events. `event:` is the stage ({stages}); `id:` is `seq`, which counts from 1 without a gap; "
         f"`status` is one of {states}. `done` is the last event and ends the stream. `keepalive` comes after 15 s of "
-        "silence. Reconnect with `Last-Event-ID` to resume."
+        "silence. Reconnect with `Last-Event-ID` to resume.\n\n"
+        "`data:` is one JSON object. `seq` and `progress` (percent) are integers. `ts` is a string: seconds since the "
+        'epoch, with a fraction. `result` is an empty string (`""`), and in `done` an object: the body of '
+        "`GET …/result`. A failed job ends with a `done` of status `failed` whose `message` is the `error` of the "
+        "result. These types never change; clients rely on them."
     )
     errors = {
         str(status): {
@@ -88,11 +100,13 @@ def _parameter(name: str, place: str, schema: Json, *, required: bool = True) ->
 def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
-    app = api_app("Eco²", *(import_module(f"{module}.api").router for module in modules))
+    app = api_app("Eco²", *(import_module(f"{module}.api").router for module in modules), waste.router)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
+    found["servers"] = [{"url": "/"}]
     found["paths"]["/api/v1/{service}/{job_id}/events"] = _stream_path()
     _own_validation_errors(found)
+    _add_examples(found)
     found["components"]["securitySchemes"] = {
         "cookie": {"type": "apiKey", "in": "cookie", "name": "s_access"},
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -100,6 +114,78 @@ def document() -> Json:
     found["security"] = [{"cookie": []}, {"bearer": []}]
     found["paths"]["/api/v1/auth/.well-known/jwks.json"]["get"]["security"] = []
     return dict(found)
+
+
+# --- examples ---------------------------------------------------------------------------------------------------------
+
+_GUESSES = (Candidate("water_pet", 0.41), Candidate("drink_bottle", 0.22))
+_SEEN = {
+    "completed": VisionResult("water_pet", 0.83, _GUESSES[:1], needs_choice=False, waste=True, model=""),
+    "uncertain": VisionResult(None, 0.41, _GUESSES, needs_choice=True, waste=True, model=""),
+    "no_waste": VisionResult(None, 0.93, (), needs_choice=True, waste=False, model=""),
+}
+
+
+def scan_results() -> dict[str, Json]:
+    """What the pipeline answers to what was seen, and to a file that is no photo."""
+    base = knowledge.load()
+    jobs = {name: _completed(base, vision) for name, vision in _SEEN.items()}
+    jobs["failed"] = _job("failed", error=PhotoTypeRefused().message)
+    return {name: service.result_body(base, job) for name, job in jobs.items()}
+
+
+def _completed(base: knowledge.Knowledge, vision: VisionResult) -> Job:
+    rule = pipeline.match(base, vision.to_json(), None)
+    answer = pipeline.answer(base, rule, None)
+    return _job("completed", rule=rule, answer=answer, reward=pipeline.reward(base, rule, answer))
+
+
+def _job(status: str, **outcome: Any) -> Job:
+    empty: Json = dict.fromkeys(Job.__dataclass_fields__)
+    return Job(**{**empty, "id": UUID(_JOB), "status": status, **outcome})
+
+
+def _add_examples(found: Json) -> None:
+    """Show every answer by an example: the results that the pipeline gives, else what the schema's fields have."""
+    results = scan_results()
+    running = {"job_id": _JOB, "progress": 25, "message": service.STAGE_TEXT["vision"]}
+    finished = {**running, "progress": 100, "message": service.STAGE_TEXT["done"], "result": results["completed"]}
+    known = {"ScanResult": results, "WasteStatus": {"running": running, "finished": finished}}
+    found["components"]["examples"] = {
+        f"{model}.{name}": {"value": value} for model, values in known.items() for name, value in values.items()
+    }
+    for path, media in _json_answers(found):
+        model = media["schema"].get("$ref", "").rpartition("/")[2]
+        if model in known:
+            names = ["completed"] if path.endswith("/choice") else known[model]
+            media["examples"] = {name: {"$ref": f"#/components/examples/{model}.{name}"} for name in names}
+        elif not {"example", "examples"} & media.keys():
+            media["example"] = _example(found["components"]["schemas"], media["schema"])
+
+
+def _json_answers(found: Json) -> Iterator[tuple[str, Json]]:
+    for path, methods in found["paths"].items():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                if "application/json" in response.get("content", {}):
+                    yield path, response["content"]["application/json"]
+
+
+def _example(schemas: Json, schema: Json) -> Any:
+    """Of its own, or put together from those of its parts. Raises ValueError where there is none."""
+    if "$ref" in schema:
+        return _example(schemas, schemas[schema["$ref"].rpartition("/")[2]])
+    for key in ("examples", "enum"):
+        if key in schema:
+            return schema[key][0]
+    for key in ("const", "default"):
+        if key in schema:
+            return schema[key]
+    if "items" in schema:
+        return [_example(schemas, schema["items"])]
+    if "properties" in schema:
+        return {name: _example(schemas, part) for name, part in schema["properties"].items()}
+    raise ValueError(f"no example for {schema}; give the field one")
 
 
 def _own_validation_errors(found: Json) -> None:

@@ -11,18 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+import hypothesis  # noqa: F401 - its plugin would import it at the end, which Python 3.11 fails at once greenlets have run
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.auth import keys
 from eco2.auth.settings import TokenSettings
 from eco2.core.db import open_engine
-from eco2.core.settings import DatabaseSettings
+from eco2.core.settings import DatabaseSettings, SettingsGroup
 from eco2.local import config, llm_emulator, state
 from eco2.local.stack import Stack
 
-PORT_BASE = 11000
-GATEWAY_PORT = 11080
+
+class TestSettings(SettingsGroup):
+    __test__ = False
+
+    test_port_base: int = 11000
+    """Another one lets two runs of the suite go side by side."""
+
+
+PORT_BASE = TestSettings().test_port_base
+GATEWAY_PORT = PORT_BASE + 80
 PAID_MODEL = "gpt-5-mini"
 
 
@@ -37,7 +46,7 @@ class Person:
 
 def _fresh_home() -> Path:
     """An empty home; what an interrupted run left behind is ended first."""
-    home = config.prepare_home(config.CHECKOUT / ".eco2" / "test")
+    home = config.prepare_home(config.CHECKOUT / ".eco2" / f"test-{PORT_BASE}")
     left = state.load(home)
     if left is not None:
         state.end_orphans(left)

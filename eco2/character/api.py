@@ -16,17 +16,17 @@ router = APIRouter(prefix="/api/v1", tags=["characters"])
 class CatalogueEntry(BaseModel):
     name: Annotated[str, Field(examples=["페티"])]
     type: Annotated[str, Field(examples=["무색페트병"])]
-    dialog: Annotated[str, Field(examples=["라벨은 떼고, 뚜껑은 꼭 닫아 주세요!"])]
+    dialog: Annotated[str, Field(examples=["라벨을 떼고 꾹 누른 다음 뚜껑을 닫아 주세요!"])]
     match: Annotated[str | None, Field(description="Middle class that earns it", examples=["무색페트병"])]
 
 
 class OwnedCharacter(BaseModel):
-    id: UUID
-    code: Annotated[str, Field(examples=["char-eco"])]
-    name: Annotated[str, Field(examples=["이코"])]
-    type: str
-    dialog: str
-    acquired_at: datetime
+    id: Annotated[UUID, Field(examples=["2f0e6c1d-53a1-5b1e-9a40-7c8d1e2f3a4b"])]
+    code: Annotated[str, Field(examples=["char-petty"])]
+    name: Annotated[str, Field(examples=["페티"])]
+    type: Annotated[str, Field(examples=["무색페트병"])]
+    dialog: Annotated[str, Field(examples=["라벨을 떼고 꾹 누른 다음 뚜껑을 닫아 주세요!"])]
+    acquired_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
 
 
 @router.get(

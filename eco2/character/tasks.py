@@ -9,10 +9,10 @@ from eco2.character import service
 from eco2.character.settings import WorkerSettings
 from eco2.contracts.queues import REWARD_QUEUE
 from eco2.core import telemetry
+from eco2.core.broker import Heartbeat
 from eco2.core.consumer import Message, consume_batches
 from eco2.core.db import open_engine, ping
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
-from eco2.core.queue import Heartbeat
 from eco2.core.settings import load
 
 NAME = "character-worker"

@@ -4,6 +4,7 @@ Every error body is `{"detail": str, "code": str}`; validation errors add `error
 """
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
@@ -14,14 +15,17 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from opentelemetry.trace import SpanKind
 from prometheus_client import Histogram
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
+from redis.exceptions import RedisError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from eco2.contracts.identity import USER_ID_HEADER
 from eco2.core import telemetry
-from eco2.core.errors import AppError, Unauthorized
+from eco2.core.errors import AppError, Unauthorized, Unavailable
 from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send
 from eco2.core.settings import CorsSettings, Settings
 
@@ -54,6 +58,18 @@ class ErrorBody(BaseModel):
 
     detail: str
     code: str
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain the character NUL")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+"""Text of a client that goes into the database, which cannot store NUL."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class FieldError(BaseModel):
@@ -93,7 +109,7 @@ class BadUser(Unauthorized):
     code = "INVALID_USER_ID_FORMAT"
 
 
-def _user_id(x_user_id: Annotated[str | None, Header(include_in_schema=False)] = None) -> uuid.UUID:
+async def _user_id(x_user_id: Annotated[str | None, Header(include_in_schema=False)] = None) -> uuid.UUID:
     if not x_user_id:
         raise MissingUser
     try:
@@ -146,6 +162,8 @@ def api_app(name: str, *routers: APIRouter, lifespan: Any = None) -> FastAPI:
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
+    for error in (OperationalError, InterfaceError, PoolTimeout, RedisError):
+        app.add_exception_handler(error, _server_away)
     app.add_exception_handler(Exception, _unexpected)
     return app
 
@@ -173,8 +191,15 @@ async def _http_error(_request: Request, error: Exception) -> JSONResponse:
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+    if any(e["type"] == "json_invalid" or e["loc"] == ("body",) for e in error.errors()):
+        errors = [{"field": "body", "message": "send a JSON object with Content-Type: application/json"}]
     detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
     return JSONResponse({"detail": detail, "code": "VALIDATION_ERROR", "errors": errors}, 422)
+
+
+async def _server_away(request: Request, error: Exception) -> JSONResponse:
+    log.warning("a server is away: %s", str(error).partition("\n")[0])
+    return await _app_error(request, Unavailable("A server we depend on is away; try again in a moment."))
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
@@ -194,7 +219,8 @@ class RequestEdge:
             await self.app(scope, receive, send)
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        telemetry.request_id.set(headers.get("x-request-id") or uuid.uuid4().hex)
+        given = headers.get("x-request-id", "")
+        telemetry.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
         with telemetry.span(f"{scope['method']} {scope['path']}", headers, SpanKind.SERVER):
             await self._handle(scope, receive, send, headers.get(USER_ID_HEADER, ""))
 

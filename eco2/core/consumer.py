@@ -1,4 +1,4 @@
-"""Consumers of plain JSON messages: in batches, or as an observer of dead letters. Celery tasks are in core.queue."""
+"""Consumers of plain JSON messages: in batches, or as an observer of dead letters. Celery tasks are in `core.queue`."""
 
 import asyncio
 import logging
@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError
 from prometheus_client import Counter
 
-from eco2.core.queue import RETRY_PAUSES, Heartbeat
+from eco2.core.broker import BROKER_ERRORS, RETRY_PAUSES, Heartbeat, ride_out
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +28,12 @@ async def _forever(url: str, heartbeat: Heartbeat, consume: Callable[[AbstractCh
     failures = 0
     while True:
         try:
-            connection = await aio_pika.connect(url, timeout=5, heartbeat=10)
+            connection = await aio_pika.connect(url, timeout=5, heartbeat=60)
             async with connection:
                 failures, heartbeat.connected = 0, True
                 heartbeat.beat()
                 await consume(await connection.channel())
-        except (AMQPError, OSError, TimeoutError) as error:
+        except BROKER_ERRORS as error:
             pause = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
             failures += 1
             log.warning("broker connection lost: %r; again in %s s", error, pause)
@@ -90,7 +89,7 @@ async def _collect(inbox: asyncio.Queue[Message], size: int, wait: float, heartb
 
 async def _handle_batch(queue: str, batch: Sequence[Message], handle: Handle) -> None:
     try:
-        await handle(batch)
+        await ride_out(lambda: handle(batch))
     except Exception:
         log.exception("batch of %d failed; handling its messages one by one", len(batch))
         failed = [message for message in batch if not await _handle_one(queue, message, handle)]

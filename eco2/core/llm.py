@@ -35,8 +35,7 @@ KEEPALIVE_SECONDS = 60.0
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 8.0
 LONGEST_PAUSE_SECONDS = 60.0
 """A provider that asks for more is asked again after this long."""
-SPEND_SECONDS = 2.0
-"""Longest wait for the counter of the day's spending."""
+SPEND_SECONDS = 2.0  # longest wait for the counter of the day's spending
 SPEND_TTL_SECONDS = 3 * 24 * 3600
 INPUT_TOKENS_HELD = 10_000
 """Input of one call as assumed before its usage is known: the longest prompt with one photo."""
@@ -270,7 +269,8 @@ class _Provider:
         self._places = asyncio.Semaphore(settings.llm_concurrency)
         self.pace = _Pace(settings.llm_requests_per_minute)
         timeout = httpx2.Timeout(self._seconds + CONNECT_SECONDS, connect=CONNECT_SECONDS)
-        limits = httpx2.Limits(max_connections=settings.llm_concurrency, keepalive_expiry=KEEPALIVE_SECONDS)
+        # The places are the bound: a call must never wait for the pool on the time of its attempt.
+        limits = httpx2.Limits(max_connections=2 * settings.llm_concurrency, keepalive_expiry=KEEPALIVE_SECONDS)
         self._client = AsyncOpenAI(
             api_key=endpoint.api_key,
             base_url=endpoint.base_url,

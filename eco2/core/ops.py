@@ -131,6 +131,8 @@ async def serve_async(app: AsgiApp, settings: Settings) -> None:
     server = _EmbeddedServer(_server(app, settings).config)
     try:
         await server.serve()
+    except SystemExit as error:  # how uvicorn says that it cannot listen
+        raise OSError(f"cannot listen on {settings.host}:{settings.port}") from error
     except asyncio.CancelledError:
         server.should_exit = True
         await server.shutdown()

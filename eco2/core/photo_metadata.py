@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+_MAX_SCANS = 64  # encoders write about 10; each is decoded over the whole photo, so 9,000 would take minutes
 _MAX_PARTS = 20_000  # a photo of 15 MB in chunks of 1 kB has fewer
 
 
@@ -59,11 +60,14 @@ _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
 def _strip_jpeg(data: bytes) -> bytes:
-    out, pos, marker_after = [b"\xff\xd8"], 2, _MARKER
+    out, pos, marker_after, scans = [b"\xff\xd8"], 2, _MARKER, 0
     for _ in range(_MAX_PARTS):
         found = marker_after.search(data, pos)
         if found is None:
             break
+        scans += found[1][0] == _START_OF_SCAN
+        if scans > _MAX_SCANS:
+            raise Malformed("The JPEG has too many scans.")
         if marker_after is _MARKER_AFTER_SCAN:
             out.append(data[pos : found.start()])
         marker, pos, marker_after = found[1][0], found.end(), _MARKER

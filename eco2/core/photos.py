@@ -63,21 +63,21 @@ _TURN = {
 
 
 class PhotoTooLarge(AppError):
-    """The photo is too large."""
+    """사진이 너무 커요. 15 MB, 5,000만 화소 이하의 사진을 올려 주세요."""
 
     status = 413
     code = "IMAGE_TOO_LARGE"
 
 
 class PhotoTypeRefused(AppError):
-    """The file is not a photo of an accepted type: JPEG, PNG, WebP, HEIC or GIF."""
+    """읽을 수 없는 파일이에요. JPEG, PNG, WebP, HEIC, GIF 사진을 올려 주세요."""
 
     status = 415
     code = "IMAGE_TYPE_NOT_SUPPORTED"
 
 
 class PhotoBroken(AppError):
-    """The photo is damaged or cut short; upload it again."""
+    """사진 파일이 손상됐어요. 다시 찍거나 다시 올려 주세요."""
 
     status = 422
     code = "IMAGE_UNREADABLE"
@@ -131,9 +131,9 @@ def check(data: bytes) -> PhotoInfo:
 
 def _open(data: bytes) -> ImageFile.ImageFile:
     if not data:
-        raise PhotoBroken("The file is empty.")
+        raise PhotoBroken("파일이 비어 있어요. 사진을 다시 올려 주세요.")
     if len(data) > MAX_BYTES:
-        raise PhotoTooLarge(f"The photo has more than {MAX_BYTES // 1024**2} MB.")
+        raise PhotoTooLarge(f"사진이 {MAX_BYTES // 1024**2} MB보다 커요. 더 작은 사진을 올려 주세요.")
     reader = _READERS[sniff(data)]
     # The readers see a tidy container only: no metadata to be misled by, no trailing data, no endless filling.
     data = strip_metadata(data) or data
@@ -149,7 +149,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 
 
 def _too_many_pixels() -> PhotoTooLarge:
-    return PhotoTooLarge(f"The photo has more than {MAX_PIXELS // 1_000_000} megapixels.")
+    return PhotoTooLarge(f"사진이 {MAX_PIXELS // 10_000:,}만 화소보다 커요. 더 작은 사진을 올려 주세요.")
 
 
 def decode(data: bytes, target: int) -> Image.Image:

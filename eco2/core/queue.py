@@ -1,4 +1,4 @@
-"""The broker: publishing with confirms, Celery workers whose task bodies are async, dead letters.
+"""Celery workers whose task bodies are async.
 
 Why it is built so (docs/adr/0003): task bodies run as coroutines on one event loop per process, so a service
 function is written once; the next stage is published by aio-pika with a confirm before the finished one is
@@ -8,162 +8,37 @@ dead-letters it at the limit of its queue, so a poison message ends there whatev
 
 import asyncio
 import logging
+import os
+import signal
 import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar
 
-import aio_pika
-import orjson
 import uvloop
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError, DeliveryError
 from celery import Celery, bootsteps
 from celery.exceptions import Reject
 from celery.worker.consumer import Consumer
 from kombu import Queue
 from opentelemetry.trace import SpanKind
-from prometheus_client import Counter, Histogram
-from pydantic import Field
+from prometheus_client import Histogram
 
 from eco2.core import telemetry
-from eco2.core.errors import Unavailable
+from eco2.core.broker import RETRY_PAUSES, Heartbeat, ride_out
 from eco2.core.ops import Check, OpsApp, serve_async
-from eco2.core.settings import BrokerSettings, Settings, SettingsGroup
+from eco2.core.settings import BrokerSettings, CelerySettings
 
 log = logging.getLogger(__name__)
 
-PUBLISH_SECONDS = 4.0
-PUBLISH_ATTEMPTS = 3
 HEARTBEAT_SECONDS = 1.0
-STALE_SECONDS = 10.0
-STUCK_SECONDS = 60.0
-RETRY_PAUSES = (0.5, 2.0, 5.0)
-"""Seconds before a failed message is requeued, by its delivery count: rides out a restart of a server (~10 s)."""
 
 TASK_SECONDS = Histogram("eco2_task_seconds", "Time of a task", ["task", "outcome"])
-PUBLISHED = Counter("eco2_messages_published_total", "Messages confirmed by the broker", ["exchange", "routing_key"])
-
 T = TypeVar("T")
 R = TypeVar("R")
 Handler = Callable[[R, str], Awaitable[None]]
-
-
-class BrokerDown(Unavailable):
-    """The message broker does not answer; try again."""
-
-    code = "BROKER_UNAVAILABLE"
-
-
-class WorkerSettings(SettingsGroup):
-    worker_concurrency: int = Field(default=32, ge=1)
-    """Messages in work at once; also the prefetch of each queue."""
-
-
-class Publisher:
-    """Publishes with confirms over one connection, reconnecting as needed. Safe for concurrent use in one loop."""
-
-    def __init__(self, broker_url: str) -> None:
-        self._url = broker_url
-        self._lock = asyncio.Lock()
-        self._connection: AbstractConnection | None = None
-        self._channel: AbstractChannel | None = None
-
-    async def send_task(self, exchange: str, routing_key: str, task: str, *args: str) -> None:
-        """A Celery task message (protocol 2)."""
-        task_id = str(uuid.uuid4())
-        headers = {
-            "lang": "py",
-            "task": task,
-            "id": task_id,
-            "root_id": task_id,
-            "parent_id": None,
-            "group": None,
-            "retries": 0,
-            "eta": None,
-            "expires": None,
-            "timelimit": [None, None],
-            "argsrepr": repr(args),
-            "kwargsrepr": "{}",
-            "ignore_result": True,
-        }
-        embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-        body = orjson.dumps([args, {}, embed])
-        await self._send(exchange, routing_key, body, headers, message_id=task_id)
-
-    async def send_json(self, exchange: str, routing_key: str, body: Mapping[str, object], message_id: str) -> None:
-        """A plain JSON message of a contract."""
-        await self._send(exchange, routing_key, orjson.dumps(body), {}, message_id)
-
-    async def _send(
-        self, exchange: str, routing_key: str, body: bytes, headers: dict[str, Any], message_id: str
-    ) -> None:
-        message = aio_pika.Message(
-            body,
-            headers={**headers, **telemetry.trace_headers()},
-            content_type="application/json",
-            content_encoding="utf-8",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            correlation_id=message_id,
-            message_id=message_id,
-        )
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._publish(exchange, routing_key, message)
-        except (AMQPError, OSError, TimeoutError) as error:
-            raise BrokerDown from error
-        PUBLISHED.labels(exchange, routing_key).inc()
-
-    async def _publish(self, exchange: str, routing_key: str, message: aio_pika.Message) -> None:
-        for attempt in range(PUBLISH_ATTEMPTS):
-            try:
-                channel = await self._open_channel()
-                target = await channel.get_exchange(exchange, ensure=False)
-                await target.publish(message, routing_key, mandatory=True)
-                return
-            except (AMQPError, OSError) as error:
-                # A quorum queue nacks while it elects a leader; a closed channel is opened again.
-                if attempt == PUBLISH_ATTEMPTS - 1:
-                    raise
-                if not isinstance(error, DeliveryError):
-                    await self.close()
-                await asyncio.sleep(0.1 * 2**attempt)
-
-    async def _open_channel(self) -> AbstractChannel:
-        async with self._lock:
-            if self._channel is None or self._channel.is_closed:
-                await self._disconnect()
-                self._connection = await aio_pika.connect(self._url, timeout=PUBLISH_SECONDS)
-                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-            return self._channel
-
-    async def _disconnect(self) -> None:
-        connection, self._connection, self._channel = self._connection, None, None
-        if connection is not None and not connection.is_closed:
-            await connection.close()
-
-    async def close(self) -> None:
-        async with self._lock:
-            await self._disconnect()
-
-    async def depth(self, *queues: str) -> int:
-        """How many messages wait in these queues, those in work not counted. BrokerDown."""
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                channel = await self._open_channel()
-                declared = [await channel.declare_queue(name, passive=True) for name in queues]
-        except (AMQPError, OSError, TimeoutError) as error:
-            raise BrokerDown from error
-        return sum(queue.declaration_result.message_count or 0 for queue in declared)
-
-    async def ping(self) -> None:
-        """Raises BrokerDown when there is no open channel and none can be opened."""
-        try:
-            await self._open_channel()
-        except (AMQPError, OSError, TimeoutError) as error:
-            raise BrokerDown from error
 
 
 class QuorumConsumer(Consumer):
@@ -197,50 +72,29 @@ def celery_app(settings: BrokerSettings, queues: Sequence[str]) -> Celery:
         broker_transport_options={"confirm_publish": True},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_heartbeat=10,
+        broker_heartbeat=60,
     )
     return app
 
 
-class Heartbeat:
-    """When the consumer loop last turned, and whether it is connected to the broker at all."""
+def heartbeat_step(heartbeat: Heartbeat) -> type[bootsteps.StartStopStep]:
+    """A bootstep that beats from inside Celery's consumer loop."""
 
-    def __init__(self) -> None:
-        self.last = 0.0
-        self.connected = False
+    class HeartbeatStep(bootsteps.StartStopStep):
+        requires = ("celery.worker.consumer.tasks:Tasks",)
 
-    def beat(self) -> None:
-        self.last = time.monotonic()
+        def start(self, consumer: Any) -> None:
+            heartbeat.connected = True
+            heartbeat.beat()
+            self.timer = consumer.timer.call_repeatedly(HEARTBEAT_SECONDS, heartbeat.beat)
 
-    async def check_ready(self) -> None:
-        """Raises unless the loop is connected and turned within STALE_SECONDS."""
-        if not self.connected or time.monotonic() - self.last > STALE_SECONDS:
-            raise BrokerDown("the consumer loop is not connected to the broker")
+        def stop(self, _consumer: Any) -> None:
+            heartbeat.connected = False
+            self.timer.cancel()
 
-    async def check_alive(self) -> None:
-        """Raises when a connected loop has been stuck for STUCK_SECONDS; a broker that is away is no reason."""
-        if self.connected and time.monotonic() - self.last > STUCK_SECONDS:
-            raise RuntimeError("the consumer loop is stuck")
+        shutdown = stop
 
-    def step(self) -> type[bootsteps.StartStopStep]:
-        """A bootstep that beats from inside Celery's consumer loop."""
-        heartbeat = self
-
-        class HeartbeatStep(bootsteps.StartStopStep):
-            requires = ("celery.worker.consumer.tasks:Tasks",)
-
-            def start(self, consumer: Any) -> None:
-                heartbeat.connected = True
-                heartbeat.beat()
-                self.timer = consumer.timer.call_repeatedly(HEARTBEAT_SECONDS, heartbeat.beat)
-
-            def stop(self, _consumer: Any) -> None:
-                heartbeat.connected = False
-                self.timer.cancel()
-
-            shutdown = stop
-
-        return HeartbeatStep
+    return HeartbeatStep
 
 
 class LoopThread:
@@ -258,10 +112,6 @@ class LoopThread:
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
-
-
-class CelerySettings(Settings, BrokerSettings, WorkerSettings):
-    """What every Celery worker has."""
 
 
 Background = Callable[[R], Coroutine[Any, Any, None]]
@@ -285,12 +135,14 @@ def run_worker(
     thread, heartbeat, stack = LoopThread(), Heartbeat(), AsyncExitStack()
     resources = thread.call(stack.enter_async_context(open_resources()))
     app = celery_app(settings, queues)
-    app.steps["consumer"].add(heartbeat.step())
+    app.steps["consumer"].add(heartbeat_step(heartbeat))
     for task_name, handler in tasks.items():
         _register(app, thread, task_name, handler, resources)
     ops = OpsApp(name, {**checks(resources), "consumer": heartbeat.check_ready}, alive=heartbeat.check_alive)
     services = [asyncio.run_coroutine_threadsafe(serve_async(ops, settings), thread.loop)]
     services += [asyncio.run_coroutine_threadsafe(start(resources), thread.loop) for start in background]
+    for service in services:
+        service.add_done_callback(_end_with)
     try:
         app.Worker(
             pool="threads",
@@ -306,6 +158,13 @@ def run_worker(
             service.cancel()
         thread.call(stack.aclose())
         thread.close()
+
+
+def _end_with(service: Future[None]) -> None:
+    """A worker without its ops pages or its watch would look alive and not be: it ends, and is started anew."""
+    if not service.cancelled() and (error := service.exception()):
+        log.error("a background service ended: %r", error)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _register(app: Celery, thread: LoopThread, name: str, handler: Handler[R], resources: R) -> None:
@@ -327,10 +186,12 @@ async def _run(
     start, outcome = time.perf_counter(), "completed"
     with telemetry.span(name, carrier, SpanKind.CONSUMER, {"eco2.deliveries": deliveries}):
         try:
-            await handler(resources, argument)
+            await ride_out(lambda: handler(resources, argument))
         except Exception:
             outcome = "requeued"
             log.exception("task failed", extra={"task": name, "deliveries": deliveries})
             await asyncio.sleep(RETRY_PAUSES[min(deliveries, len(RETRY_PAUSES) - 1)])
-    TASK_SECONDS.labels(name, outcome).observe(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        TASK_SECONDS.labels(name, outcome).observe(seconds)
+        log.info("task %s", outcome, extra={"task": name, "ms": round(seconds * 1000, 1)})
     return outcome == "completed"

@@ -72,6 +72,13 @@ class BrokerSettings(SettingsGroup):
     """`amqp://user:password@host:port/eco2`"""
 
 
+class CelerySettings(Settings, BrokerSettings):
+    """What every Celery worker has."""
+
+    worker_concurrency: int = Field(default=32, ge=1)
+    """Messages in work at once; also the prefetch of each queue."""
+
+
 class StorageSettings(SettingsGroup):
     storage_endpoint: str
     """Where the services reach the object store."""

@@ -15,6 +15,8 @@ from eco2.image import service
 router = APIRouter(prefix="/api/v1/images", tags=["images"])
 
 _KEY = "scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg"
+_CDN_URL = f"https://images.example.org/{_KEY}"
+_ETAG = "9e107d9d372bb6826bd81d3542a419d6"
 
 
 class UploadRequest(BaseModel):
@@ -30,28 +32,40 @@ class UploadRequest(BaseModel):
 
 class UploadTicket(BaseModel):
     key: Annotated[str, Field(examples=[_KEY])]
-    upload_url: Annotated[str, Field(description="PUT the file here, with its Content-Type and no credentials")]
-    cdn_url: Annotated[str, Field(description="Give this URL to /scan or /chat once the file is uploaded")]
+    upload_url: Annotated[
+        str,
+        Field(
+            description="PUT the file here, with its Content-Type and no credentials",
+            examples=[f"{_CDN_URL}?X-Amz-Signature=3c1f"],
+        ),
+    ]
+    cdn_url: Annotated[
+        str, Field(description="Give this URL to /scan or /chat once the file is uploaded", examples=[_CDN_URL])
+    ]
     expires_in: Annotated[int, Field(description="Seconds until upload_url ends", examples=[900])]
     required_headers: Annotated[dict[str, str], Field(examples=[{"Content-Type": "image/jpeg"}])]
 
 
 class UploadCallback(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"key": _KEY, "etag": "9e107d9d372bb6826bd81d3542a4"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"key": _KEY}]})
 
     key: Annotated[str, Field(min_length=3, max_length=512)]
-    etag: Annotated[str, Field(min_length=1, max_length=128)]
+    etag: Annotated[
+        str | None, Field(min_length=1, max_length=128, description="Not compared: removing metadata changes it")
+    ] = None
     content_length: int | None = None
     checksum: str | None = None
 
 
 class UploadedImage(BaseModel):
     key: Annotated[str, Field(examples=[_KEY])]
-    channel: Channel
-    cdn_url: str
-    uploader_id: UUID
-    metadata: dict[str, Any]
-    etag: Annotated[str, Field(description="ETag of the object as it is stored now, metadata removed")]
+    channel: Annotated[Channel, Field(examples=["scan"])]
+    cdn_url: Annotated[str, Field(examples=[_CDN_URL])]
+    uploader_id: Annotated[UUID, Field(examples=["7a1f5b52-9d3c-4c1e-8f7a-2b6d0c9e4f10"])]
+    metadata: Annotated[dict[str, Any], Field(description="As given with the ticket", examples=[{}])]
+    etag: Annotated[
+        str, Field(description="ETag of the object as it is stored now, metadata removed", examples=[_ETAG])
+    ]
     content_type: Annotated[str, Field(examples=["image/jpeg"])]
 
 

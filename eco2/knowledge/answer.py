@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Item, Situation
+from eco2.knowledge.models import Ambiguity, Item, Situation, UnknownAnswer
 from eco2.knowledge.text import topic
 
 MAX_STEPS = 10
@@ -79,15 +79,29 @@ def _where(knowledge: Knowledge, item: Item) -> str:
     return f"{topic(item.ko)} {item.where_ko or knowledge.stream(item.stream).where_ko}"
 
 
-def compose_unknown(knowledge: Knowledge, candidates: Sequence[Item]) -> dict[str, object]:
-    """The same shape for a photo that could not be identified: how to photograph again or choose."""
+def compose_unknown(
+    knowledge: Knowledge, candidates: Sequence[Item], user_input: str | None = None, *, waste: bool = True
+) -> dict[str, object]:
+    """The same shape where there is no item: how to photograph it (again), and a question.
+
+    The question is about the words if they name something, else about the candidates. Without `waste` the photo
+    shows nothing to throw away."""
     unknown = knowledge.situation_book.unknown
+    case = unknown.unclear if waste else unknown.no_waste
+    question = _question(unknown, knowledge.subjects(user_input or ""), candidates)
+    return _answer(case.steps_ko, [case.fault_ko], [case.lead_ko, question or case.ask_ko])
+
+
+def _question(unknown: UnknownAnswer, subjects: Sequence[Item | Ambiguity], candidates: Sequence[Item]) -> str:
+    if len(subjects) > 1:
+        named = [subject.ko if isinstance(subject, Item) else subject.term for subject in subjects]
+        return unknown.several_ko.format(names=", ".join(named))
+    for subject in subjects:
+        if isinstance(subject, Ambiguity):
+            names = ", ".join(item.ko for item in candidates if item.id in subject.candidates)
+            return unknown.ambiguous_ko.format(question=subject.ask_ko, names=names)
     names = ", ".join(item.ko for item in candidates[:MAX_NAMED])
-    if not names:
-        return _answer(unknown.steps_ko, [unknown.fault_ko], [unknown.answer_ko])
-    choose = unknown.choose_ko.format(candidates=names)
-    question = unknown.answer_with_candidates_ko.format(candidates=names)
-    return _answer([choose, *unknown.steps_ko], [unknown.fault_ko], [question])
+    return unknown.guesses_ko.format(names=names) if names else ""
 
 
 def _answer(steps: Iterable[str], faults: Sequence[str], sentences: Iterable[str]) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """The loaded knowledge base: looking up items, streams and situations."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from re import Pattern
 
@@ -16,7 +16,7 @@ from eco2.knowledge.models import (
     Stream,
     Taxonomy,
 )
-from eco2.knowledge.text import longest, normalize, phrase_spans, squash, term_spans
+from eco2.knowledge.text import Span, Squashed, listed, longest, normalize, phrase_spans, squash, term_spans
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,46 @@ class Knowledge:
         ids = [found[0] for found in self._named(text) if len(found) == 1]
         return [self.items[item_id] for item_id in dict.fromkeys(ids)]
 
-    def _named(self, text: str) -> list[tuple[str, ...]]:
+    def subjects(self, text: str) -> list[Item | Ambiguity]:
+        """What a sentence asks about: the things it names, each an item or the question that tells which one.
+
+        A word that could mean several items counts where no word is clear, or as part of a list: the lid of
+        "생수병인데 뚜껑은요?" is no second thing, the bottle of "캔이랑 유리병" is one."""
         squashed = squash(text)
+        spans = self._spans(squashed)
+        together = listed(squashed, spans)
+        meant = [span for span in spans if len(self.terms[span.term]) == 1 or span in together] or spans[:1]
+        return [self._subject(term) for term in {self.terms[span.term]: span.term for span in meant}.values()]
+
+    def _subject(self, term: str) -> Item | Ambiguity:
+        ids = self.terms[term]
+        if len(ids) == 1:
+            return self.items[ids[0]]
+        return next(entry for entry in self.taxonomy.ambiguous if normalize(entry.term) == term)
+
+    def choices(self, subjects: Iterable[Item | Ambiguity]) -> list[Item]:
+        """The items that the subjects of a sentence can be."""
+        ids = [i for subject in subjects for i in ([subject.id] if isinstance(subject, Item) else subject.candidates)]
+        return [self.items[item_id] for item_id in dict.fromkeys(ids)]
+
+    def search(self, text: str) -> list[Item]:
+        """The items with a name or alias that contains the text, best first; without a text all of them."""
+        if not text.strip():
+            return list(self.items.values())
+        part = normalize(text)
+        words = sorted(
+            (word for word in self.terms if part and part in word),
+            key=lambda word: (word != part, not word.startswith(part), len(word)),
+        )
+        return [self.items[item_id] for item_id in dict.fromkeys(i for word in words for i in self.terms[word])]
+
+    def _named(self, text: str) -> list[tuple[str, ...]]:
+        return [self.terms[span.term] for span in self._spans(squash(text))]
+
+    def _spans(self, squashed: Squashed) -> list[Span]:
+        """The words that name items, in order."""
         spans = longest([*term_spans(squashed, self.terms), *phrase_spans(squashed, self.phrases)])
-        return [self.terms[span.term] for span in spans if span.term in self.terms]
+        return [span for span in spans if span.term in self.terms]
 
     def situations_in(self, text: str) -> list[Situation]:
         """The situations whose keywords occur in a sentence, in order of precedence."""

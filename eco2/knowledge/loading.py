@@ -25,6 +25,25 @@ from eco2.knowledge.text import normalize, phrase
 MAX_STEPS = 10  # a result has room for 단계1 … 단계10
 TAXONOMY, RULES, SITUATIONS, CHARACTERS = "taxonomy.yaml", "rules.yaml", "situations.yaml", "characters.yaml"
 FILES = (TAXONOMY, RULES, SITUATIONS, CHARACTERS)
+NAMING = ("id", "stream", "code", "name", "term")
+"""The keys by which an entry of a list is called in a message, the first that it has."""
+CLIENT_CHARACTERS = {
+    "이코": None,
+    "페이피": "종이",
+    "팩토리": "종이팩",
+    "페티": "무색페트병",
+    "비니": "비닐류",
+    "글래시": "유리병",
+    "코튼": "의류및원단",
+    "플리": "플라스틱류",
+    "메탈리": "금속류",
+    "배리": "전지",
+    "라이티": "조명제품",
+    "일렉": "전기전자제품",
+    "폼이": "발포합성수지",
+}
+"""Name → middle class. The apps draw characters by these names, so neither may change here alone."""
+NEWLINE = b"\n"
 Book = TypeVar("Book", bound=BaseModel)
 
 
@@ -33,7 +52,7 @@ class KnowledgeError(Exception):
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(["the knowledge base is not valid:", *self.problems]))
+        super().__init__("\n".join(["The knowledge base is not valid:", *self.problems]))
 
 
 def load(directory: Path | None = None) -> Knowledge:
@@ -71,22 +90,66 @@ def default_directory() -> Path:
 
 def _read(path: Path, problems: list[str]) -> object:
     try:
-        return yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
-    except FileNotFoundError:
-        problems.append(f"{path.name}: file: missing in {path.parent}")
+        content = path.read_bytes()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        problems.append(f"{path.name}: file: {'missing' if missing else error.strerror} in {path.parent}")
+        return None
+    try:
+        document: object = yaml.load(content, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
-        problems.append(f"{path.name}: file: not valid YAML: {' '.join(str(error).split())}")
-    return None
+        problems.append(f"{path.name}{_place(error, content)}: not valid YAML: {_reason(error)}")
+        return None
+    if not isinstance(document, dict):
+        problems.append(f"{path.name}: file: {'is empty' if document is None else 'has no keys at its top'}")
+    return document
+
+
+def _place(error: yaml.YAMLError, content: bytes) -> str:
+    """`:line:column` where it is known."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f":{error.problem_mark.line + 1}:{error.problem_mark.column + 1}"
+    if isinstance(error, yaml.reader.ReaderError):
+        before = content[: error.position]
+        return f":{before.count(NEWLINE) + 1}:{len(before) - before.rfind(NEWLINE)}"
+    return ""
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError):
+        return ", ".join(part for part in (error.context, error.problem) if part)
+    return str(error.reason if isinstance(error, yaml.reader.ReaderError) else error)
 
 
 def _validate(documents: Mapping[str, object], name: str, model: type[Book], problems: list[str]) -> Book | None:
+    document = documents.get(name)
     try:
-        return model.model_validate(documents.get(name))
+        return model.model_validate(document)
     except ValidationError as error:
         for finding in error.errors():
-            key = ".".join(map(str, finding["loc"])) or "file"
+            key = ".".join(_path(document, finding["loc"])) or "file"
             problems.append(f"{name}: {key}: {finding['msg']}")
     return None
+
+
+def _path(document: object, location: Iterable[int | str]) -> Iterator[str]:
+    """The keys down to a place; an entry of a list by its name, where it has one, instead of its number."""
+    for step in location:
+        document = _entry(document, step)
+        yield _name(document, str(step)) if isinstance(step, int) else step
+
+
+def _entry(document: object, step: int | str) -> object:
+    if isinstance(document, dict):
+        return document.get(step)
+    if isinstance(document, list) and isinstance(step, int) and step < len(document):
+        return document[step]
+    return None
+
+
+def _name(entry: object, number: str) -> str:
+    names = entry if isinstance(entry, dict) else {}
+    return next((str(names[key]) for key in NAMING if key in names), number)
 
 
 def _digest(source: Path) -> str:
@@ -281,11 +344,25 @@ def _check_characters(taxonomy: Taxonomy, rulebook: Rulebook, cast: Cast) -> Ite
             yield f"{CHARACTERS}: {middle}: has {matches.count(middle)} characters, not 1"
     if matches.count(None) != 1:
         yield f"{CHARACTERS}: characters: {matches.count(None)} have no match, not 1"
+    yield from _check_names(cast)
     middles = {s.id: s.class_label.middle for s in taxonomy.streams if s.class_label}
     for character in cast.characters:
         shown = middles if character.match is None else [s for s in middles if middles[s] == character.match]
         rules = [rule for rule in rulebook.rules if rule.stream in shown]
         yield from _check_forbidden(f"{CHARACTERS}: {character.code}", [character.dialog], rules)
+
+
+def _check_names(cast: Cast) -> Iterator[str]:
+    found = {character.name: character.match for character in cast.characters}
+    fixed = "the apps look characters up by name"
+    for name in sorted(CLIENT_CHARACTERS.keys() - found.keys()):
+        yield f"{CHARACTERS}: {name}: is missing; {fixed}"
+    for character in cast.characters:
+        if character.name not in CLIENT_CHARACTERS:
+            yield f"{CHARACTERS}: {character.code}: {character.name} is no name that the apps know; {fixed}"
+        elif character.match != CLIENT_CHARACTERS[character.name]:
+            wanted = CLIENT_CHARACTERS[character.name] or "null"
+            yield f"{CHARACTERS}: {character.name}: match is {character.match or 'null'}, not {wanted}"
 
 
 def _check_forbidden(key: str, texts: Iterable[str], rules: Iterable[Rule]) -> Iterator[str]:

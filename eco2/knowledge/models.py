@@ -175,14 +175,25 @@ class Situation(Model):
     keywords: tuple[str, ...] = ()
 
 
-class UnknownAnswer(Model):
-    """What to say when the photo could not be identified; `{candidates}` is replaced by names."""
+class NoItem(Model):
+    """What to say and to do when there is no item; `ask_ko` where there is nothing to choose from either."""
 
-    choose_ko: str
     steps_ko: tuple[str, ...] = Field(min_length=1)
     fault_ko: str
-    answer_ko: str
-    answer_with_candidates_ko: str
+    lead_ko: str = ""
+    ask_ko: str
+
+
+class UnknownAnswer(Model):
+    """The answers that ask: a photo that could not be told, one without waste, and what is asked of the words.
+
+    `{names}` is replaced by what there is to choose from, `{question}` by that of the ambiguous word."""
+
+    unclear: NoItem
+    no_waste: NoItem
+    guesses_ko: str
+    ambiguous_ko: str
+    several_ko: str
 
 
 class SituationBook(Model):

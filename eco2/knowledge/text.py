@@ -10,8 +10,9 @@ A word counts only where a noun can stand:
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 PARTICLES = re.compile(
     r"(?:들|은|는|이|가|을|를|의|에|에서|에게|로|으로|와|과|랑|이랑|하고|도|만|까지|부터|나|이나|처럼|밖에|"
@@ -20,6 +21,7 @@ PARTICLES = re.compile(
 SHORT_PARTICLES = re.compile(r"(?:은|는|이|가|을|를|이랑|랑|하고|만|인데|이에요|예요|입니다|이요|요)?")
 PLURAL = re.compile(r"(?:s|es)?")
 GAP = r"(?:이|가|을|를|은|는|도|만|에|으로|로)?(?:아직|잔뜩|심하게|살짝|완전히|많이|좀|조금|다|잘|덜|꽤|너무)?"
+JOIN = re.compile(r"(?:이랑|랑|하고|와|과|도|이나|나|이고|고)?(?:및|그리고|또는|and|or)?")
 NEGATED = r"(?!\w{0,3}지(?:는|도|를)?(?:않|안|마|말))"
 
 
@@ -101,6 +103,12 @@ def phrase_spans(squashed: Squashed, phrases: Mapping[str, re.Pattern[str]]) -> 
             before = squashed.text[: match.start()]
             if match.start() in squashed.starts and not before.endswith(("안", "못")):
                 yield Span(match.start(), match.end(), key)
+
+
+def listed(squashed: Squashed, spans: Sequence[Span]) -> set[Span]:
+    """The spans that are told one after the other as in a list: "캔이랑 유리병", "캔, 유리병"."""
+    joined = [pair for pair in pairwise(spans) if JOIN.fullmatch(squashed.text[pair[0].end : pair[1].start])]
+    return {span for pair in joined for span in pair}
 
 
 def longest(spans: Iterable[Span]) -> list[Span]:

@@ -1,9 +1,10 @@
-"""The commands of the local stack: `eco2 up | down | status | logs | doctor` and `eco2 local env`."""
+"""The commands of the local stack: `eco2 up | down | status | logs | doctor` and `eco2 local env | url`."""
 
 import asyncio
 import contextlib
 import errno
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,12 +18,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, PROCESSES, process
+
 if TYPE_CHECKING:
     from eco2.local.config import Layout
     from eco2.local.state import StackState
 
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 READY_SECONDS = 180
+STOP_SECONDS = 90
+NAMES = ", ".join(row.name for row in PROCESSES)
+NARROW = 72
+"""Columns of a terminal below which the table of processes keeps only what matters, so that names stay whole."""
 out = Console()
 err = Console(stderr=True)
 
@@ -40,7 +47,8 @@ def plain_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        err.print(f"The disk is full ({error.filename}): free at least 2 GB, then run this again.", style="red")
+        where = f" ({error.filename})" if error.filename else ""
+        err.print(f"The disk is full{where}: free at least 2 GB, then run this again.", style="red", soft_wrap=True)
         raise typer.Exit(1) from None
 
 
@@ -48,16 +56,28 @@ def _names(only: str) -> set[str]:
     return {name.strip() for name in only.split(",") if name.strip()}
 
 
+UP_HELP = f"""Start the platform on this machine.
+
+Variables:
+
+* ECO2_HOME: the folder of data, logs and credentials (default: .eco2 in the checkout)
+
+* ECO2_GATEWAY_PORT: the port of the gateway (default: {DEFAULT_GATEWAY_PORT})
+
+* ECO2_PORT_BASE: the first of the ports behind it (default: {DEFAULT_PORT_BASE})"""
+
+
 def up(
     foreground: bool = typer.Option(False, "--foreground", "-f", help="Stay here and show every process's output."),
-    only: str = typer.Option("", help="Comma-separated names, instead of every process."),
+    only: str = typer.Option("", help=f"Comma-separated names; what they need is started too. Names: {NAMES}."),
     quiet: bool = typer.Option(False, hidden=True),
 ) -> None:
-    """Start the platform on this machine."""
-    from eco2.local import config, doctor
+    from eco2.local import config, doctor, stack
 
     with plain_errors():
+        stack.selection(_names(only))
         doctor.python()
+        doctor.data()
         at = config.layout()
         doctor.free_disk(at.home)
         if foreground:
@@ -70,6 +90,8 @@ async def _serve(at: "Layout", only: set[str], echo: Callable[[str, str], None] 
     from eco2.local.stack import units
     from eco2.local.supervisor import Supervisor, stop_requested
 
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger("eco2.local").setLevel(logging.INFO)
     supervisor = Supervisor(units(at, only), at.home, echo)
     with stop_requested() as requested:
         try:
@@ -101,7 +123,7 @@ def _start_in_background(at: "Layout", only: str) -> None:
 
     last = state.load(at.home)
     if last and last.alive:
-        out.print(f"Already running (pid {last.pid}); `eco2 status` shows the processes.")
+        _join(at, only, last)
         return
     if last:
         state.end_orphans(last)
@@ -110,13 +132,39 @@ def _start_in_background(at: "Layout", only: str) -> None:
     state.require_free_ports(ports, at.gateway_port)
     state.forget(at.home)
     began = time.monotonic()
-    supervisor = _spawn(at.home, only)
-    try:
-        _wait_until_ready(at.home, supervisor)
-    except KeyboardInterrupt:
-        supervisor.terminate()
-        raise
+    with _ended_on_failure(_spawn(at.home, only)) as supervisor:
+        _wait_until_ready(at.home, lambda: supervisor.poll() is not None)
     _say_what_next(at, only, time.monotonic() - began)
+
+
+def _join(at: "Layout", only: str, last: "StackState") -> None:
+    """Another `eco2 up` started it: wait for it, but leave it alone."""
+    from eco2.local import config, stack
+
+    absent = {row.name for row in stack.selection(_names(only))} - {row.name for row in last.processes}
+    if absent:
+        running = f"A stack without {', '.join(sorted(absent))} is already running (pid {last.pid})"
+        raise config.LocalError(f"{running}: `eco2 down` ends it, then start again.")
+    _wait_until_ready(at.home, lambda: not last.alive)
+    out.print(f"Already running (pid {last.pid}); `eco2 status` shows the processes.", highlight=False)
+
+
+@contextlib.contextmanager
+def _ended_on_failure(supervisor: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
+    """Whatever ends this command before the stack is ready ends what it started, too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield supervisor
+    except BaseException:
+        supervisor.terminate()
+        if supervisor.poll() is None:
+            err.print("Stopping what was started …", highlight=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            supervisor.wait(STOP_SECONDS)
+        supervisor.kill()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _spawn(home: Path, only: str) -> "subprocess.Popen[bytes]":
@@ -129,7 +177,8 @@ def _spawn(home: Path, only: str) -> "subprocess.Popen[bytes]":
         )
 
 
-def _wait_until_ready(home: Path, supervisor: "subprocess.Popen[bytes]") -> None:
+def _wait_until_ready(home: Path, ended: Callable[[], bool]) -> None:
+    """LocalError: the supervisor ended, or something is not ready in time."""
     from rich.live import Live
 
     from eco2.local import state
@@ -138,8 +187,9 @@ def _wait_until_ready(home: Path, supervisor: "subprocess.Popen[bytes]") -> None
     deadline = time.monotonic() + READY_SECONDS
     with Live(console=out, refresh_per_second=8, transient=True) as live:
         while time.monotonic() < deadline:
+            over = ended()
             now = state.load(home)
-            if supervisor.poll() is not None:
+            if over:
                 raise LocalError(_why_it_ended(home, now))
             if now:
                 live.update(_table(now))
@@ -151,19 +201,24 @@ def _wait_until_ready(home: Path, supervisor: "subprocess.Popen[bytes]") -> None
 
 
 def _why_it_ended(home: Path, last: "StackState | None") -> str:
+    from eco2.local import logs
+
     if last and last.error:
         return last.error
-    return (home / "logs" / "supervisor.log").read_text(errors="replace").strip() or "The supervisor ended."
+    return "\n".join(logs.last_lines(home / "logs" / "supervisor.log", 20)).strip() or "The supervisor ended."
 
 
 def _table(now: "StackState") -> Table:
-    table = Table("process", "kind", "port", "pid", "state", "restarts", box=None, header_style="bold")
+    columns = ("process", "kind", "port", "pid", "state", "restarts")
+    chosen = [0, 4] if out.width < NARROW else range(len(columns))
+    table = Table(*(columns[place] for place in chosen), box=None, header_style="bold")
     alive = now.alive
     for row in now.processes:
         ready = row.ready and alive
         mark = "[green]ready" if ready else "[yellow]starting" if alive else "[red]stopped"
         pid = str(row.pid) if row.pid and alive else "–"
-        table.add_row(row.name, row.kind, str(row.port), pid, mark, str(row.restarts))
+        cells = (row.name, row.kind, str(row.port), pid, mark, str(row.restarts))
+        table.add_row(*(cells[place] for place in chosen))
     return table
 
 
@@ -180,7 +235,7 @@ def down() -> None:
     from eco2.local import config, state
 
     with plain_errors():
-        home = config.layout().home
+        home = config.home()
         last = state.load(home)
         if last is None or not (_stop_supervisor(last) | bool(state.end_orphans(state.load(home) or last))):
             out.print("Nothing is running.")
@@ -193,7 +248,7 @@ def _stop_supervisor(last: "StackState") -> bool:
     if not last.alive:
         return False
     os.kill(last.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + STOP_SECONDS
     with out.status("Stopping …"):
         while last.alive and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -204,30 +259,31 @@ def _stop_supervisor(last: "StackState") -> bool:
 
 def status(as_json: bool = typer.Option(False, "--json", help="A JSON list, for programs.")) -> None:
     """Show every process; exit code 1 when something is not ready."""
-    from eco2.local import config
+    from eco2.local import config, state
 
     with plain_errors():
-        at = config.layout()
+        at = state.as_running(config.layout(make=False))
         now = _last_known(at)
     rows = [row.public() | ({} if now.alive else {"pid": None, "ready": False}) for row in now.processes]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
         out.print(_table(now))
+        gateway = at.public_url if any(row["name"] == "gateway" for row in rows) else "not in this stack"
+        out.print(f"\nGateway: {gateway}\nData and logs: {at.home}", highlight=False, soft_wrap=True)
     if not rows or not all(row["ready"] for row in rows):
         raise typer.Exit(1)
 
 
 def _last_known(at: "Layout") -> "StackState":
     from eco2.local import state
-    from eco2.processes import PROCESSES
 
     stopped = [state.ProcessState(row.name, row.kind, at.port_of(row.name)) for row in PROCESSES]
     return state.load(at.home) or state.StackState(0, None, stopped)
 
 
 def logs(
-    name: str = typer.Argument("", help="One process; without it, all."),
+    name: str = typer.Argument("", help=f"One of: {NAMES}, supervisor. Without it, all.", show_default=False),
     follow: bool = typer.Option(False, "-f", "--follow", help="Go on showing what is written."),
     lines: int = typer.Option(50, "-n", min=0, help="How many of the last lines."),
 ) -> None:
@@ -236,10 +292,12 @@ def logs(
     from eco2.local import logs as files
 
     with plain_errors():
-        folder = config.layout().folder("logs")
+        folder = config.home() / "logs"
         known = {path.stem: path for path in sorted(folder.glob("*.log"))}
+        if not known:
+            raise config.LocalError(f"There are no logs in {folder} yet: start the platform with `eco2 up`.")
         if name and name not in known:
-            raise config.LocalError(f"No log of {name!r}; there are: {', '.join(known) or 'none yet'}.")
+            raise config.LocalError(f"No log of {name!r}; there are: {', '.join(known)}.")
     chosen = {name: known[name]} if name else known
     show = (lambda _, line: typer.echo(line)) if name else _echo()
     for each, path in chosen.items():
@@ -264,18 +322,34 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-def env() -> None:
+def env(
+    of: str = typer.Option("", "--process", help="A name of the table of processes: adds the ports of that one."),
+) -> None:
     """Print the environment of the local processes as shell `export` lines."""
     import shlex
 
-    from eco2.local import config
+    from eco2.local import config, state
 
     with plain_errors():
-        for key, value in config.environment(config.layout()).items():
+        if of and of not in NAMES.split(", "):
+            raise config.LocalError(f"No process {of!r}. Known: {NAMES}.")
+        at = state.as_running(config.layout())
+        own = config.process_environment(at, process(of)) if of else {}
+        for key, value in (config.environment(at) | own).items():
             typer.echo(f"export {key}={shlex.quote(value)}")
 
 
+def url() -> None:
+    """Print the address of the gateway: of the stack that runs, or that would be started."""
+    from eco2.local import config, state
+
+    with plain_errors():
+        typer.echo(state.as_running(config.layout(make=False)).public_url)
+
+
 def register(app: typer.Typer, local: typer.Typer) -> None:
-    for command in (up, down, status, logs, doctor):
+    app.command(help=UP_HELP)(up)
+    for command in (down, status, logs, doctor):
         app.command()(command)
-    local.command()(env)
+    for command in (env, url):
+        local.command()(command)

@@ -1,5 +1,6 @@
 """Where a local stack lives, its generated credentials, and the environment that its processes get."""
 
+import errno
 import hashlib
 import json
 import os
@@ -37,7 +38,7 @@ class LocalError(Exception):
 class LocalSettings(BaseSettings):
     """What a user may set. A server given by its URL is used instead of a private one."""
 
-    model_config = SettingsConfigDict(env_prefix="ECO2_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ECO2_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Path | None = None
     port_base: int = Field(default=DEFAULT_PORT_BASE, ge=1024, le=32767 - SPAN)
@@ -112,19 +113,35 @@ class Layout:
 
 
 def home(checkout: Path = CHECKOUT) -> Path:
-    """The folder of the stack; it is made by `prepare_home`."""
-    return (local_settings().home or checkout / ".eco2").absolute()
+    """The folder of the stack; it is made by `prepare_home`. LocalError: ECO2_HOME names a folder of other things."""
+    chosen = local_settings().home
+    if chosen is None:
+        return checkout / ".eco2"
+    folder = chosen.absolute()
+    if folder.resolve() == checkout.resolve() or _holds_other_things(folder):
+        raise LocalError(f"ECO2_HOME={chosen} holds other things: set it to a new or empty folder, or unset it.")
+    return folder
 
 
-def layout(folder: Path | None = None, *, port_base: int | None = None, gateway_port: int | None = None) -> Layout:
-    """The stack of this checkout, or an all-private one in `folder`; makes folder and credentials when missing."""
+def _holds_other_things(folder: Path) -> bool:
+    filled = folder.is_dir() and any(folder.iterdir())
+    return filled and not any((folder / name).exists() for name in ("credentials.json", "state.json"))
+
+
+def layout(
+    folder: Path | None = None, *, port_base: int | None = None, gateway_port: int | None = None, make: bool = True
+) -> Layout:
+    """The stack of this checkout, or an all-private one in `folder`; makes folder and credentials when missing.
+
+    Without `make` nothing is written: a stack that never was gets credentials that are forgotten again."""
     settings = local_settings()
-    where = prepare_home(folder or home())
+    where = prepare_home(folder or home()) if make else (folder or home()).resolve()
+    file = where / "credentials.json"
     plain = Layout(
         home=where,
         port_base=settings.port_base if port_base is None else port_base,
         gateway_port=settings.gateway_port if gateway_port is None else gateway_port,
-        credentials=credentials(where / "credentials.json"),
+        credentials=credentials(file) if make or file.exists() else Credentials(),
         given={},
     )
     if folder is not None:
@@ -137,6 +154,8 @@ def prepare_home(folder: Path) -> Path:
     try:
         return _make_home(folder)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         raise LocalError(
             f"{folder} cannot be used ({error.strerror}): set ECO2_HOME to a folder of your own."
         ) from None
@@ -179,9 +198,13 @@ def credentials(path: Path) -> Credentials:
 def write_private(path: Path, text: str) -> None:
     """Replaces the file in one step; nobody but the owner reads it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
 
 
 def given_servers(settings: LocalSettings, private: Mapping[str, str]) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """What has to be true before a stack can start; each finding is one sentence with what to do."""
 
+import csv
 import importlib.metadata
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +60,8 @@ def wheels() -> str:
 
 
 def free_disk(folder: Path) -> str:
-    free = shutil.disk_usage(folder).free
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if free < MIN_FREE_BYTES:
         raise LocalError(
             f"Only {free / 1024**3:.1f} GB are free under {folder}: free at least 2 GB or set ECO2_HOME elsewhere."
@@ -76,23 +79,61 @@ def _ports(at: config.Layout) -> str:
     return f"{at.gateway_port} and {at.port_base}-{at.port_base + config.SPAN} are free"
 
 
-def _knowledge() -> str:
-    from eco2.knowledge import KnowledgeError, load
+def data() -> str:
+    """The knowledge base, and what the labels of the embedded model mean in it."""
+    from eco2.core.settings import KnowledgeSettings
+    from eco2.knowledge import KnowledgeError, default_directory, load
 
     try:
-        found = load()
+        folder = KnowledgeSettings().data_dir or default_directory()
+        found = load(folder)
     except KnowledgeError as error:
-        raise LocalError(f"{error} Restore the folder `data` from the repository.") from None
+        raise _data_error(error.problems) from None
+    problems = _label_problems(folder / "vision" / "imagenet_items.csv", set(found.items))
+    if problems:
+        raise _data_error(problems)
     return f"version {found.version}, {len(found.items)} items, {len(found.rules)} rules"
 
 
+def _label_problems(path: Path, item_ids: set[str]) -> list[str]:
+    from eco2.scan.vision import LabelTable, check_table
+
+    try:
+        table = LabelTable.load(path)
+    except OSError as error:
+        return [f"{path.name}: cannot be read in {path.parent} ({error.strerror})"]
+    except KeyError as error:
+        return [f"{path.name}: the column {error} is missing"]
+    except (ValueError, TypeError, AttributeError) as error:  # a row that is cut has None in its columns
+        return _bad_rows(path) or [f"{path.name}: {str(error).removeprefix(f'{path}: ')}"]
+    return [f"{path.name}: unknown item {item_id}" for item_id in check_table(table, item_ids)]
+
+
+def _bad_rows(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        return [f"{path.name}:{rows.line_num}: wrong row: {','.join(row)}" for row in rows if not _is_label_row(row)]
+
+
+def _is_label_row(row: list[str]) -> bool:
+    """`classes,label,item_id,share,note`"""
+    patterns = (r"\d+(-\d+)?", r".*", r".+", r"[01]|[01]?\.\d+", r".*")
+    return not row or (len(row) == len(patterns) and all(map(re.fullmatch, patterns, row)))
+
+
+def _data_error(problems: Sequence[str]) -> LocalError:
+    advice = "The data cannot be used: correct these lines; `git diff data` shows what changed."
+    return LocalError("\n".join([advice, *(f"  {problem}" for problem in problems)]))
+
+
 def findings() -> list[Finding]:
-    at = config.layout()
+    at = config.layout(make=False)
     return [
         _check("python", python),
         _check("debian packages", packages),
         _check("python packages", wheels),
         _check("disk", lambda: free_disk(at.home)),
         _check("ports", lambda: _ports(at)),
-        _check("knowledge base", _knowledge),
+        _check("knowledge base", data),
     ]

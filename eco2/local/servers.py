@@ -196,7 +196,8 @@ def _erlang_environment(at: Layout) -> dict[str, str]:
         "HOME": str(at.folder("rabbitmq")),
         "ERL_EPMD_PORT": str(at.port(config.EPMD)),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        # No Erlang process may start a port mapper: it would listen everywhere and outlive the stack.
+        "ERL_FLAGS": "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
     }
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from eco2.local import config, probes, servers, topology
 from eco2.local.config import Layout, LocalError
 from eco2.local.supervisor import Echo, Supervisor, Unit
-from eco2.processes import PROCESSES, SERVICES, Process
+from eco2.processes import PROCESSES, SERVICES, Process, process
 
 _GIVEN_BY = {
     "postgres": "ECO2_DATABASE_URL",
@@ -89,14 +89,23 @@ def _service_unit(at: Layout, row: Process) -> Unit:
     )
 
 
-def units(at: Layout, only: Collection[str] = (), *, with_migrations: bool = True) -> list[Unit]:
-    """All processes of the table, or those named in `only`."""
+def selection(only: Collection[str]) -> list[Process]:
+    """The processes named in `only` and all that they need; without names every one. LocalError: an unknown name."""
     unknown = set(only) - {row.name for row in PROCESSES}
     if unknown:
         raise LocalError(f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(p.name for p in PROCESSES)}.")
-    wanted = [row for row in PROCESSES if not only or row.name in only]
+    wanted = set(only) or {row.name for row in PROCESSES}
+    more = set(wanted)
+    while more:
+        more = {need for name in more for need in process(name).needs} - wanted
+        wanted |= more
+    return [row for row in PROCESSES if row.name in wanted]
+
+
+def units(at: Layout, only: Collection[str] = (), *, with_migrations: bool = True) -> list[Unit]:
+    """All processes of the table, or those named in `only` with what they need."""
     made: list[Unit] = []
-    for row in wanted:
+    for row in selection(only):
         if row in SERVICES:
             made.append(_service_unit(at, row))
         else:

@@ -1,18 +1,19 @@
 """What the supervisor writes down, and how the processes of an earlier one are found again: by pid and start time."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import psutil
 
-from eco2.local.config import LocalError, write_private
-from eco2.processes import Kind
+from eco2.local.config import Layout, LocalError, write_private
+from eco2.processes import SERVICES, Kind
 
 STOP_SECONDS = 25.0
 
@@ -58,6 +59,18 @@ def load(home: Path) -> StackState | None:
     except FileNotFoundError:
         return None
     return StackState(**{**raw, "processes": [ProcessState(**row) for row in raw["processes"]]})
+
+
+def as_running(at: Layout) -> Layout:
+    """`at` on the ports of the stack that runs there, whatever the environment says by now."""
+    last = load(at.home)
+    if last is None or not last.alive:
+        return at
+    ports = {row.name: row.port for row in last.processes}
+    bases = [ports[row.name] - row.port for row in SERVICES if row.name in ports]
+    return replace(
+        at, port_base=bases[0] if bases else at.port_base, gateway_port=ports.get("gateway", at.gateway_port)
+    )
 
 
 def forget(home: Path) -> None:
@@ -120,9 +133,10 @@ def require_free_ports(ports: Mapping[int, str], gateway_port: int) -> None:
 def holder(port: int) -> str:
     """Who listens there, as far as this user may know."""
     for pid in _listeners(port):
-        process = psutil.Process(pid)
-        return f"{process.name()} (pid {pid}, user {process.username()})"
-    return "another user's process"
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            process = psutil.Process(pid)
+            return f"{process.name()} (pid {pid}, user {process.username()})"
+    return "another process"
 
 
 def _listeners(port: int) -> Iterable[int]:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import itertools
+import logging
 import os
 import signal
 import time
@@ -24,6 +26,7 @@ OUTPUT_SECONDS = 2.0
 """How long the output of an ended process may still be read; a stray child could hold the pipe open."""
 STARTING_POLL, READY_POLL = 0.1, 2.0
 _PR_SET_PDEATHSIG = 1
+_log = logging.getLogger(__name__)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Echo = Callable[[str, str], None]
@@ -110,6 +113,7 @@ class Supervisor:
         if ready.done():
             return
         ready.cancel()
+        await asyncio.gather(ready, return_exceptions=True)
         self._raise_failure(tasks)
         late = [name for name, slot in self._slots.items() if not slot.usable.is_set()]
         raise LocalError(f"Not ready after {seconds:.0f} s: {', '.join(late)}; see `eco2 logs`.")
@@ -175,12 +179,13 @@ class Supervisor:
         if slot.state.restarts >= GIVE_UP_AFTER and not slot.usable.is_set():
             raise LocalError(self._last_words(slot))
         self._save()
+        _log.info("%s starts again in %.1f s (restart %d)", slot.unit.name, delay, slot.state.restarts)
         await asyncio.sleep(delay)
 
     def _last_words(self, slot: _Slot) -> str:
         path = self._home / "logs" / f"{slot.unit.name}.log"
         code = slot.process.returncode if slot.process else None
-        tail = "\n".join(f"  {line}" for line in logs.last_lines(path, 8))
+        tail = "\n".join(f"  {line}" for line, _ in itertools.groupby(logs.last_lines(path, 8)))
         return f"{slot.unit.name} ended with code {code} {slot.state.restarts} times at its start:\n{tail}"
 
     async def _run_once(self, slot: _Slot, log: logs.LogFile) -> None:
@@ -210,6 +215,7 @@ class Supervisor:
         finally:
             watch.cancel()
             await _end(process, unit)
+            _log.info("%s (pid %d) ended %s", unit.name, process.pid, _manner(process.returncode))
             slot.state.pid, slot.state.started, slot.state.ready = None, None, False
             self._save()
             await asyncio.wait([watch, ended, output], timeout=OUTPUT_SECONDS)
@@ -256,6 +262,10 @@ async def _end(process: asyncio.subprocess.Process, unit: Unit) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
+
+
+def _manner(code: int | None) -> str:
+    return f"with code {code}" if code is None or code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
 
 
 def _lock(home: Path) -> int:

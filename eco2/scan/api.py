@@ -3,13 +3,13 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import knowledge
 from eco2.core import photos
-from eco2.core.app import BadUser, MissingUser, User, error_responses, signed_in
-from eco2.core.queue import BrokerDown
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.core.broker import BrokerDown
 from eco2.core.storage import StorageDown
 from eco2.scan import service
 from eco2.scan.pipeline import ImageGone
@@ -21,39 +21,14 @@ _JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
 RETRY_SECONDS = 2
 CLASSIFY_SECONDS = 30.0
 
-_CANDIDATES: list[Any] = [
-    {"middle_category": "무색페트병", "minor_category": "투명 페트병(생수·음료)", "confidence": 0.41},
-    {"middle_category": "유리병", "minor_category": "유리 음료병", "confidence": 0.22},
-]
-_RESULT: dict[str, Any] = {
-    "task_id": _JOB,
-    "status": "completed",
-    "message": None,
-    "error": None,
-    "pipeline_result": {
-        "classification_result": {
-            "classification": {"major_category": "미확인", "middle_category": "미확인", "minor_category": "미확인"},
-            "situation_tags": [],
-            "meta": {"user_input": ""},
-        },
-        "disposal_rules": None,
-        "final_answer": {
-            "disposal_steps": {"단계1": "물건 하나만 화면에 크게 담아 다시 찍어 주세요."},
-            "insufficiencies": ["무엇인지 확인하지 못했어요."],
-            "user_answer": "사진만으로는 알기 어려워요. 아래에서 골라 주세요.",
-        },
-        "stream": None,
-    },
-    "reward": None,
-    "needs_choice": True,
-    "candidates": _CANDIDATES,
-}
-"""An uncertain scan, the form that new clients have to handle."""
+
+_IMAGE_URL = "cdn_url of your uploaded photo. Required: without it the answer is 400 IMAGE_URL_REQUIRED"
 
 
 class ScanRequest(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
+            "required": ["image_url"],  # documented so; the service answers its own 400 where it is missing
             "examples": [
                 {"image_url": "https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg"},
                 {
@@ -61,13 +36,13 @@ class ScanRequest(BaseModel):
                     "user_input": "라벨을 못 뗐어요",
                     "model": "gpt-5.2",
                 },
-            ]
+            ],
         }
     )
 
-    image_url: Annotated[str | None, Field(max_length=1000, description="cdn_url of your uploaded photo")] = None
-    user_input: Annotated[str | None, Field(max_length=1000, description="What you want to say or ask")] = None
-    model: Annotated[str | None, Field(max_length=100)] = None
+    image_url: Annotated[str | None, Field(max_length=1000, description=_IMAGE_URL)] = None
+    user_input: Annotated[Text | None, Field(max_length=1000, description="What you want to say or ask")] = None
+    model: Annotated[str | None, Field(max_length=100, description="Leave it out for the default")] = None
 
 
 class ScanSubmitted(BaseModel):
@@ -80,7 +55,7 @@ class ScanSubmitted(BaseModel):
 class Classification(BaseModel):
     major_category: Annotated[str, Field(examples=["재활용폐기물"])]
     middle_category: Annotated[str, Field(examples=["무색페트병"])]
-    minor_category: Annotated[str, Field(examples=["투명 페트병"])]
+    minor_category: Annotated[str, Field(examples=["생수병"])]
 
 
 class ClassificationResult(BaseModel):
@@ -118,14 +93,12 @@ class Reward(BaseModel):
 
 class Candidate(BaseModel):
     middle_category: str
-    minor_category: str
-    confidence: Annotated[float, Field(ge=0, le=1)]
+    minor_category: Annotated[str, Field(description="Give it to …/choice")]
+    confidence: Annotated[float, Field(ge=0, le=1, description="0: the user's words name it, the photo does not")]
 
 
 class ScanResult(BaseModel):
     """`reward` is always present: null means that none was earned."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_RESULT]})
 
     task_id: UUID
     status: Literal["completed", "failed"]
@@ -133,28 +106,52 @@ class ScanResult(BaseModel):
     error: Annotated[str | None, Field(description="Why a failed scan failed")]
     pipeline_result: PipelineResult | None
     reward: Reward | None
-    needs_choice: Annotated[bool, Field(description="The photo could not be told: POST …/choice one of candidates")]
-    candidates: list[Candidate]
+    needs_choice: Annotated[bool, Field(description="No item could be told: POST …/choice a minor_category")]
+    candidates: Annotated[
+        list[Candidate],
+        Field(description="To choose from; empty where the photo shows no waste or nothing worth a guess"),
+    ]
 
 
 class ScanProcessing(BaseModel):
     status: Literal["processing"] = "processing"
-    message: str
+    message: Annotated[str, Field(examples=["사진을 보고 있어요."])]
     current_stage: Annotated[str, Field(examples=["vision"])]
-    progress: Annotated[int, Field(ge=0, le=100)]
+    progress: Annotated[int, Field(ge=0, le=100, examples=[25])]
 
 
 class Choice(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"minor_category": "투명 페트병"}]})
 
-    minor_category: Annotated[str, Field(min_length=1, max_length=100)]
+    minor_category: Annotated[
+        str, Field(min_length=1, max_length=100, description="A candidate, or any name of GET /api/v1/scan/items")
+    ]
 
 
 class Category(BaseModel):
-    id: int
+    id: Annotated[int, Field(examples=[1])]
     name: Annotated[str, Field(examples=["재활용폐기물"])]
-    display_name: str
-    instructions: list[str]
+    display_name: Annotated[str, Field(examples=["재활용품"])]
+    instructions: Annotated[
+        list[str],
+        Field(
+            examples=[
+                [
+                    "비우고 물로 헹구세요.",
+                    "라벨·뚜껑처럼 다른 재질을 나누세요.",
+                    "종류별로 모아 섞지 말고 내세요.",
+                ]
+            ]
+        ),
+    ]
+
+
+class ItemName(BaseModel):
+    id: Annotated[str, Field(examples=["water_pet"])]
+    minor_category: Annotated[str, Field(description="Give it to …/choice", examples=["생수병"])]
+    middle_category: Annotated[str, Field(examples=["무색페트병"])]
+    major_category: Annotated[str, Field(examples=["재활용폐기물"])]
+    name_en: Annotated[str, Field(examples=["clear water bottle"])]
 
 
 _USER_ERRORS = (MissingUser, BadUser)
@@ -233,6 +230,23 @@ async def classify(
 )
 async def categories(request: Request) -> list[Category]:
     return [Category.model_validate(row) for row in knowledge.categories(request.app.state.resources.knowledge)]
+
+
+@router.get(
+    "/items",
+    response_model=list[ItemName],
+    dependencies=[signed_in],
+    summary="The names that a choice accepts",
+    responses=error_responses(*_USER_ERRORS),
+)
+async def items(
+    request: Request,
+    q: Annotated[str, Query(max_length=100, description="Part of a name, Korean or English; aliases count")] = "",
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> list[ItemName]:
+    """Best match first. A word for several things finds all of them; without `q` the list is that of the catalogue."""
+    found = request.app.state.resources.knowledge.search(q)[:limit]
+    return [ItemName(id=item.id, name_en=item.en, **item.classification.model_dump()) for item in found]
 
 
 @router.get(

@@ -71,18 +71,18 @@ class Eyes:
         """`composed`, in the words of the paid model where there is one."""
         provider = self.paid(model)
         if provider is None or rule["item_id"] is None:
-            return composed
+            return {**composed, "source": "rules"}
 
         async def compute() -> Json:
             return await provider.answer(rule, composed, user_input)
 
         material = orjson.dumps([composed, user_input], option=orjson.OPT_SORT_KEYS)
         try:
-            found, _ = await self.cache.get_or_compute("answer", provider.answer_version, material, compute)
+            found, source = await self.cache.get_or_compute("answer", provider.answer_version, material, compute)
         except ProviderFailed as error:
             _fell_back("answer", error)
-            return composed
-        return found
+            return {**composed, "source": "fallback"}
+        return {**found, "source": source}
 
 
 def _fell_back(stage: str, error: ProviderFailed) -> None:

@@ -25,7 +25,8 @@ from eco2.core.llm import Llm, LlmFailed
 from eco2.knowledge import Knowledge
 from eco2.knowledge.text import is_hangul, normalize, phrase
 from eco2.scan.providers import Json, ProviderFailed
-from eco2.scan.vision import CANDIDATES, WORTH_ASKING, Candidate, VisionResult
+from eco2.scan.seen import Candidate, VisionResult
+from eco2.scan.vision import CANDIDATES, WORTH_ASKING
 
 VISION_PROMPT_VERSION = "1"
 ANSWER_PROMPT_VERSION = "1"

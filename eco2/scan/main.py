@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from eco2 import knowledge
 from eco2.core import redis, telemetry
 from eco2.core.app import create_app
+from eco2.core.broker import Publisher
 from eco2.core.bus import EventBus
-from eco2.core.db import open_engine, ping
+from eco2.core.db import open_engine, ping, single
 from eco2.core.ops import Check, OpsApp, serve
-from eco2.core.queue import Publisher
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.scan import waste
@@ -42,7 +42,7 @@ def app(settings: ApiSettings) -> OpsApp:
         async with open_engine(settings) as engine:
             try:
                 yield Resources(
-                    engine=engine,
+                    engine=single(engine),
                     storage=Storage(settings),
                     bus=EventBus(streams),
                     publisher=publisher,

@@ -13,7 +13,7 @@ from eco2.core import photos
 from eco2.core.errors import NotFound
 from eco2.core.storage import ObjectTooLarge, Storage
 from eco2.knowledge import Item, Knowledge, Situation
-from eco2.scan.vision import VisionResult
+from eco2.scan.seen import VisionResult
 
 Json = dict[str, Any]
 
@@ -21,9 +21,13 @@ RECYCLABLE = "재활용폐기물"
 UNKNOWN = "미확인"
 """Class of a photo that could not be told; no class of the taxonomy has this name."""
 
+NO_WASTE = "not_waste"  # the situation of a photo that shows nothing to throw away
+WORTH_SHOWING = 0.08
+"""A guess of the photo below it looks like noise to the user, who gets the candidates to choose from."""
+
 
 class ImageGone(NotFound):
-    """The photo is not in the store; upload it to the URL of POST /images/scan first."""
+    """사진을 찾을 수 없어요. 사진을 다시 올려 주세요."""
 
     code = "IMAGE_NOT_FOUND"
 
@@ -56,19 +60,37 @@ def _inspect(data: bytes) -> tuple[str, bytes | None]:
 def match(knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | None) -> Json:
     """From what was seen and said to an item with its rule, or to the candidates that the user chooses from."""
     seen = VisionResult.from_json(dict(vision))
+    named = knowledge.choices(knowledge.subjects(user_input or ""))
     item = knowledge.item(seen.item_id) if seen.item_id else None
-    named = knowledge.mentions(user_input) if user_input else []
     if item is None and len(named) == 1:
         item = named[0]
-    rule = rule_of(knowledge, item, user_input, seen.situations)
-    rule["candidates"] = [
-        _candidate(knowledge.item(candidate.item_id), candidate.confidence) for candidate in seen.candidates
-    ]
+    rule = rule_of(knowledge, item, user_input, seen.situations, waste=seen.waste)
+    if item is None:
+        rule["candidates"] = _candidates(knowledge, named, seen)
     return rule
 
 
-def rule_of(knowledge: Knowledge, item: Item | None, user_input: str | None, visible: Sequence[str] = ()) -> Json:
-    """The stored form of stage `rule`; without an item, the user has to choose. `visible`: ids of situations seen."""
+def _candidates(knowledge: Knowledge, named: Sequence[Item], seen: VisionResult) -> list[Json]:
+    """What the words can mean, with confidence 0 where the photo does not show it, then what the photo shows."""
+    guesses = {guess.item_id: guess.confidence for guess in seen.candidates} if seen.waste else {}
+    shown = [item_id for item_id, confidence in guesses.items() if confidence >= WORTH_SHOWING]
+    ids = dict.fromkeys([*(item.id for item in named), *shown])
+    return [_candidate(knowledge.item(item_id), guesses.get(item_id, 0.0)) for item_id in ids]
+
+
+def rule_of(
+    knowledge: Knowledge,
+    item: Item | None,
+    user_input: str | None,
+    visible: Sequence[str] = (),
+    *,
+    waste: bool = True,
+) -> Json:
+    """The stored form of stage `rule`; without an item, the user has to choose.
+
+    `visible`: ids of situations seen. `waste`: whether the photo shows any; rules stored by older versions lack it.
+    """
+    visible = visible if waste else (NO_WASTE, *visible)
     said = knowledge.situations_in(user_input) if user_input else []
     seen = [knowledge.situations[name] for name in visible if name in knowledge.situations]
     situations = knowledge.by_precedence([*said, *(situation for situation in seen if situation not in said)])
@@ -77,6 +99,7 @@ def rule_of(knowledge: Knowledge, item: Item | None, user_input: str | None, vis
         "item_id": item.id if item else None,
         "stream_id": stream_id,
         "needs_choice": item is None,
+        "waste": waste,
         "situations": [situation.id for situation in situations],
         "disposal_rules": kb.disposal_rules(knowledge, item) if item else None,
         "candidates": [],
@@ -98,9 +121,13 @@ def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None
     if rule["item_id"] is None:
         names = [candidate["minor_category"] for candidate in rule["candidates"]]
         candidates = [item for item in map(knowledge.resolve, names) if item is not None]
-        return dict(kb.compose_unknown(knowledge, candidates))
+        return dict(kb.compose_unknown(knowledge, candidates, user_input, waste=_shows_waste(rule)))
     item = knowledge.item(rule["item_id"])
     return dict(kb.compose_answer(knowledge, item, _situations(knowledge, rule), user_input))
+
+
+def _shows_waste(rule: Mapping[str, Any]) -> bool:
+    return bool(rule.get("waste", True))
 
 
 def _situations(knowledge: Knowledge, rule: Mapping[str, Any]) -> Sequence[Situation]:
@@ -108,8 +135,9 @@ def _situations(knowledge: Knowledge, rule: Mapping[str, Any]) -> Sequence[Situa
 
 
 def reward(knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str, Any]) -> Json | None:
-    """The character that the scan earns: a recyclable with a rule, and nothing left undone."""
-    if rule["item_id"] is None or any(text.strip() for text in answered["insufficiencies"]):
+    """The character that the scan earns: a recyclable that was seen, with a rule, and nothing left undone."""
+    undone = any(text.strip() for text in answered["insufficiencies"])
+    if rule["item_id"] is None or undone or not _shows_waste(rule):
         return None
     found = knowledge.item(rule["item_id"]).classification
     if found.major_category != RECYCLABLE:

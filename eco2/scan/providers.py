@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
-from eco2.scan.vision import EmbeddedVision, VisionResult
+from eco2.scan.seen import VisionResult
+from eco2.scan.vision import EmbeddedVision
 
 Json = dict[str, Any]
 

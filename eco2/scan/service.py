@@ -21,9 +21,9 @@ from eco2.contracts.events import Draft, Stage, Status
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
 from eco2.core import photos
+from eco2.core.broker import BrokerDown, Publisher
 from eco2.core.bus import EventBus
 from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
-from eco2.core.queue import BrokerDown, Publisher
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.scan import pipeline, store
@@ -113,7 +113,10 @@ class ChoiceUnknown(BadRequest):
 
 @dataclass(frozen=True)
 class Services:
-    """What the functions below work with; the worker's stages have the vision model besides."""
+    """What the functions below work with; the worker's stages have the vision model besides.
+
+    `engine` commits each statement (`eco2.core.db.single`): every change of a job is one conditional statement.
+    """
 
     engine: AsyncEngine
     storage: Storage
@@ -402,7 +405,7 @@ def result_body(knowledge: Knowledge, job: Job) -> Json:
         "pipeline_result": {
             "classification_result": pipeline.classification(knowledge, job.rule, job.user_input),
             "disposal_rules": job.rule["disposal_rules"],
-            "final_answer": job.answer,
+            "final_answer": {name: value for name, value in (job.answer or {}).items() if name != "source"},
             "stream": pipeline.stream(knowledge, job.rule),
         },
         "reward": reward,
@@ -429,8 +432,10 @@ async def choose(services: Services, tx: AsyncConnection, job: Job, minor_catego
     answer = pipeline.answer(services.knowledge, rule, job.user_input)
     reward = pipeline.reward(services.knowledge, rule, answer)
     chosen = await store.choose(tx, job.id, rule, answer, reward)
-    if chosen is None:
-        raise ChoiceNotNeeded
+    if chosen is None:  # somebody was faster: the same person, clicking twice?
+        chosen = await find(tx, job.id, job.user_id)
+        if chosen.rule is None or chosen.rule.get("chosen") != item.id:
+            raise ChoiceNotNeeded
     return chosen
 
 

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from eco2.core.app import AppSettings
 from eco2.core.llm import LlmSettings
-from eco2.core.queue import CelerySettings
 from eco2.core.settings import (
     BrokerSettings,
     CacheSettings,
+    CelerySettings,
     DatabaseSettings,
     Duration,
     KnowledgeSettings,

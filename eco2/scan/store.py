@@ -97,12 +97,13 @@ async def _change(tx: AsyncConnection, job_id: UUID, statuses: tuple[str, ...], 
 
 
 async def save_vision(tx: AsyncConnection, job_id: UUID, vision: Json) -> Job | None:
-    """None when the job has ended meanwhile; so do the other saves."""
-    return await _change(tx, job_id, (*OPEN, "aborted"), {"vision": vision, "status": "processing"})
+    """None when the job has ended meanwhile; so do the other saves. The first output stays: later stages rest on it."""
+    values = {"vision": vision, "status": "processing"}
+    return await _change(tx, job_id, (*OPEN, "aborted"), values, jobs.c.vision.is_(None))
 
 
 async def save_rule(tx: AsyncConnection, job_id: UUID, rule: Json) -> Job | None:
-    return await _change(tx, job_id, OPEN, {"rule": rule})
+    return await _change(tx, job_id, OPEN, {"rule": rule}, jobs.c.rule.is_(None))
 
 
 async def complete(tx: AsyncConnection, job_id: UUID, answer: Json, reward: Json | None) -> Job | None:

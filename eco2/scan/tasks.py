@@ -16,13 +16,14 @@ from eco2 import knowledge
 from eco2.contracts.events import Stage
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_RULE, SCAN_VISION
 from eco2.core import redis
+from eco2.core.broker import Heartbeat, Publisher
 from eco2.core.bus import EventBus
 from eco2.core.consumer import Message, PoisonMessage, watch_dead_letters
-from eco2.core.db import open_engine, ping
+from eco2.core.db import open_engine, ping, single
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.llm import Llm
 from eco2.core.ops import Check
-from eco2.core.queue import Handler, Heartbeat, Publisher, run_worker
+from eco2.core.queue import Handler, run_worker
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
@@ -139,9 +140,10 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
         streams = await stack.enter_async_context(redis.connect(settings.redis_streams_url))
         cache = await stack.enter_async_context(redis.connect(settings.redis_cache_url, decode_responses=False))
         stack.push_async_callback(publisher.close)
-        executor = stack.enter_context(ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision"))
+        executor = ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision")
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)  # the loop must not wait for a photo
         yield Resources(
-            engine=engine,
+            engine=single(engine),
             storage=Storage(settings),
             bus=EventBus(streams),
             publisher=publisher,

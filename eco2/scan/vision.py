@@ -4,9 +4,9 @@ import csv
 import hashlib
 import io
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from PIL import Image
 
 from eco2.core import photos
 from eco2.scan import model
+from eco2.scan.seen import Candidate, VisionResult
 
 # Chosen by measurement, see data/vision/README.md. Both exceed one half, so a photo cannot reach both.
 CONFIDENT = 0.65
@@ -64,38 +65,6 @@ def _labels(classes: str) -> slice:
 def check_table(table: LabelTable, item_ids: set[str]) -> list[str]:
     """The item ids of the table that `item_ids` lacks."""
     return sorted(set(table.item_ids) - item_ids)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    item_id: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class VisionResult:
-    """`item_id` is None when the user must choose (`needs_choice`), among `candidates` (three at most) or freely.
-
-    `confidence` is that of the best candidate, or, where `waste` is False, that of there being no waste. `situations`
-    are ids of what can be seen of its state (soiled, with contents, …); a model that cannot tell leaves them out.
-    """
-
-    item_id: str | None
-    confidence: float
-    candidates: tuple[Candidate, ...]
-    needs_choice: bool
-    waste: bool
-    model: str
-    situations: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        candidates = tuple(Candidate(**candidate) for candidate in value["candidates"])
-        known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-        return cls(**{**known, "candidates": candidates, "situations": tuple(value.get("situations", ()))})
 
 
 class EmbeddedVision:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core import photos
-from eco2.core.app import BadUser, MissingUser, User, error_responses
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.scan import service
 from eco2.scan.api import ScanProcessing, ScanResult, result_response
@@ -23,13 +23,19 @@ class WasteRequest(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"content_type": "image/jpeg"}]})
 
     content_type: Annotated[str, Field(max_length=255)] = "image/jpeg"
-    user_input: Annotated[str | None, Field(max_length=1000)] = None
+    user_input: Annotated[Text | None, Field(max_length=1000)] = None
     model: Annotated[str | None, Field(max_length=100)] = None
 
 
 class WasteJob(BaseModel):
     job_id: Annotated[UUID, Field(examples=[_JOB])]
-    upload_url: Annotated[str, Field(description="PUT the photo here, with its Content-Type and no credentials")]
+    upload_url: Annotated[
+        str,
+        Field(
+            description="PUT the photo here, with its Content-Type and no credentials",
+            examples=["https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg?X-Amz-Signature=3c1f"],
+        ),
+    ]
     status_url: Annotated[str, Field(examples=[f"/api/v1/waste/status/{_JOB}"])]
     expires_in: Annotated[int, Field(examples=[900])]
 
@@ -40,8 +46,8 @@ class WasteProcessing(BaseModel):
 
 class WasteStatus(BaseModel):
     job_id: Annotated[UUID, Field(examples=[_JOB])]
-    progress: Annotated[int, Field(ge=-1, le=100, description="Percent; -1 when the job failed")]
-    message: str
+    progress: Annotated[int, Field(ge=-1, le=100, description="Percent; -1 when the job failed", examples=[25])]
+    message: Annotated[str, Field(examples=["사진을 보고 있어요."])]
     result: ScanResult | None = None
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from eco2 import knowledge as kb
 from eco2 import openapi
 
 DOCUMENT = Path(__file__).parents[2] / "docs/api/openapi.json"
@@ -35,6 +37,72 @@ def test_every_operation_documents_its_refusals(document: dict[str, Any]) -> Non
     public = {"GET /api/v1/auth/.well-known/jwks.json"}
     missing = [name for name, found in operations(document) if "401" not in found["responses"] and name not in public]
     assert not missing
+
+
+def test_every_service_is_in_the_document(document: dict[str, Any]) -> None:
+    first = {"/".join(path.split("/")[:4]) for path in document["paths"]}
+    assert first >= {f"/api/v1/{name}" for name in ("auth", "images", "scan", "waste", "character", "users")}
+    assert document["servers"] == [{"url": "/"}]
+
+
+def json_answers(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            if "application/json" in answer.get("content", {}):
+                yield f"{name} {status}", answer["content"]["application/json"]
+
+
+def shown(document: dict[str, Any], media: dict[str, Any]) -> list[Any]:
+    """The examples of a body."""
+    if "example" in media:
+        return [media["example"]]
+    rows = media.get("examples", {}).values()
+    found = document["components"]["examples"]
+    return [found[row["$ref"].rpartition("/")[2]]["value"] if "$ref" in row else row["value"] for row in rows]
+
+
+def test_every_answer_shows_an_example_that_fits_its_schema(document: dict[str, Any]) -> None:
+    for name, media in json_answers(document):
+        schema = {**media["schema"], "components": document["components"]}
+        examples = shown(document, media)
+        assert examples, name
+        for example in examples:
+            OAS31Validator(schema).validate(example)
+
+
+def test_a_result_is_shown_certain_uncertain_without_waste_and_failed(document: dict[str, Any]) -> None:
+    answer = document["paths"]["/api/v1/scan/{job_id}/result"]["get"]["responses"]["200"]
+    certain, uncertain, no_waste, failed = shown(document, answer["content"]["application/json"])
+    assert certain["reward"]["match_reason"] == "무색페트병>생수병"
+    assert certain["pipeline_result"]["disposal_rules"]["배출방법_공통"]
+    assert (uncertain["needs_choice"], len(uncertain["candidates"])) == (True, 2)
+    assert (no_waste["needs_choice"], no_waste["candidates"]) == (True, [])
+    assert (failed["status"], failed["pipeline_result"]) == ("failed", None)
+
+
+def test_lists_show_what_the_data_holds(document: dict[str, Any]) -> None:
+    base = kb.load()
+    answers = {name: shown(document, media)[0] for name, media in json_answers(document) if name.endswith(" 200")}
+    assert answers["GET /api/v1/scan/categories 200"][0] in kb.categories(base)
+    name = answers["GET /api/v1/scan/items 200"][0]
+    assert base.resolve(name["minor_category"]) == base.item(name["id"])
+    assert (name["name_en"], name["major_category"]) == (base.item(name["id"]).en, "재활용폐기물")
+    rows = {c.name: c for c in base.characters}
+    for path in ("GET /api/v1/character/catalog 200", "GET /api/v1/users/me/characters 200"):
+        row = answers[path][0]
+        assert (row["type"], row["dialog"]) == (rows[row["name"]].type, rows[row["name"]].dialog)
+
+
+def test_the_image_url_is_documented_as_required(document: dict[str, Any]) -> None:
+    request = document["components"]["schemas"]["ScanRequest"]
+    assert request["required"] == ["image_url"]
+    assert "IMAGE_URL_REQUIRED" in request["properties"]["image_url"]["description"]
+
+
+def test_the_stream_documents_its_types(document: dict[str, Any]) -> None:
+    text = document["paths"]["/api/v1/{service}/{job_id}/events"]["get"]["description"]
+    assert "`ts` is a string" in text
+    assert "`result` is an empty string" in text
 
 
 def _has_example(document: dict[str, Any], schema: dict[str, Any]) -> bool:

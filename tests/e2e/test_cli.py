@@ -1,8 +1,12 @@
 """The commands of a citizen and an operator, against the running stack."""
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,14 +21,13 @@ DEMO = Path(__file__).parents[2] / "data/demo/coffee.jpg"
 
 
 @pytest.fixture
-def eco2(stack: Stack) -> Any:
-    layout = stack.layout
-    own = {
-        "ECO2_HOME": str(layout.home),
-        "ECO2_PORT_BASE": str(layout.port_base),
-        "ECO2_GATEWAY_PORT": str(layout.gateway_port),
-    }
+def own(stack: Stack) -> dict[str, str]:
+    """The home is enough: the ports are those of the stack that runs there."""
+    return {"ECO2_HOME": str(stack.layout.home)}
 
+
+@pytest.fixture
+def eco2(own: dict[str, str]) -> Any:
     async def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "eco2.cli", *arguments),
@@ -54,12 +57,63 @@ async def test_scan_as_json_is_the_result_of_the_api(eco2: Any) -> None:
     assert (body["status"], body["needs_choice"]) == ("completed", False)
 
 
-async def test_scan_of_something_unclear_asks_and_says_how(eco2: Any, tmp_path: Path) -> None:
-    photo = tmp_path / "blur.jpg"
+@pytest.fixture
+def blur(tmp_path: Path) -> Path:
+    """A photo that the embedded model cannot tell; its name says nothing about its type."""
+    photo = tmp_path / "blur"
     photo.write_bytes(photos.jpeg(320, 240))
-    code, out, _ = await eco2("scan", str(photo), "--user", "somebody")
+    return photo
+
+
+async def test_scan_of_something_unclear_says_how_to_answer_later(eco2: Any, blur: Path) -> None:
+    code, out, _ = await eco2("scan", str(blur), "--user", "somebody")
     assert code == 0
     assert "미확인" in out
+    job, answer = re.findall(r"작업 번호: (\S+)\n.*: eco2 (choose \S+ 이름 --user somebody)\n", out)[0]
+    assert job in answer
+
+    code, _, err = await eco2(*answer.replace("이름", "없는것").split())
+    assert code == 1
+    assert "UNKNOWN_CATEGORY" in err
+    code, out, err = await eco2("choose", job, " 우유팩 ", "--user", "somebody")
+    assert code == 0, err
+    assert "종이팩" in out
+    code, _, err = await eco2("choose", job, "우유팩", "--user", "a stranger")
+    assert code == 1
+    assert "RESULT_NOT_FOUND" in err
+
+
+def at_a_terminal(own: dict[str, str], photo: Path, answers: list[str]) -> tuple[int, str]:
+    """Runs a scan on a terminal of its own and types an answer at each question."""
+    command = (sys.executable, "-m", "eco2.cli", "scan", str(photo), "--user", "a typist")
+    terminal, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command, env={**os.environ, **own, "TERM": "dumb"}, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while data := os.read(terminal, 65536):
+            shown += data
+            if answers and shown.rstrip().endswith(b"):"):
+                os.write(terminal, f"{answers.pop(0)}\n".encode())
+    os.close(terminal)
+    return process.wait(), shown.decode()
+
+
+async def test_a_wrong_answer_is_asked_again(own: dict[str, str], blur: Path) -> None:
+    answers = ["²", "99", "없는것", "  우유팩  "]
+    code, shown = await asyncio.wait_for(asyncio.to_thread(at_a_terminal, own, blur, answers), 60)
+    assert (code, answers) == (0, [])
+    assert "Traceback" not in shown
+    assert shown.count("번호나 이름을 적어 주세요 (그만두려면 Enter)") == 4
+    assert "종이팩" in shown
+
+
+async def test_leaving_the_question_says_how_to_answer_later(own: dict[str, str], blur: Path) -> None:
+    code, shown = await asyncio.wait_for(asyncio.to_thread(at_a_terminal, own, blur, [""]), 60)
+    assert code == 0
+    assert "eco2 choose" in shown
 
 
 async def test_scan_with_words_shows_the_reward(eco2: Any, tmp_path: Path) -> None:
@@ -73,9 +127,9 @@ async def test_scan_with_words_shows_the_reward(eco2: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda _: None, "Cannot read"),
-        (lambda path: path.write_bytes(b"text"), "photo"),
-        (lambda path: path.write_bytes(bytes(16 * 1024 * 1024)), "at most"),
+        (lambda _: None, "읽을 수 없어요"),
+        (lambda path: path.write_bytes(b"text"), "IMAGE_TYPE_NOT_SUPPORTED"),
+        (lambda path: path.write_bytes(bytes(16 * 1024 * 1024)), "16.0 MB예요. 15 MB까지"),
     ],
     ids=["missing", "no-photo", "too-large"],
 )
@@ -94,6 +148,33 @@ async def test_scan_without_a_platform_says_what_to_do(eco2: Any) -> None:
     code, _, err = await eco2("scan", str(DEMO), "--url", "http://127.0.0.1:11999")
     assert code == 1
     assert "eco2 up" in err
+
+
+async def test_words_past_the_limit_are_refused_before_the_upload(eco2: Any, blur: Path) -> None:
+    code, _, err = await eco2("scan", str(blur), "--say", "가" * 1001, "--url", "http://127.0.0.1:11999")
+    assert code == 1
+    assert "1000자" in err
+
+
+@pytest.mark.parametrize("name", ["postgres", "object-store"])
+async def test_another_server_at_the_address_is_not_taken_for_the_platform(eco2: Any, stack: Stack, name: str) -> None:
+    code, _, err = await eco2("scan", str(DEMO), "--url", f"http://127.0.0.1:{stack.layout.port_of(name)}")
+    assert code == 1
+    assert "Eco²가 아닌 것 같아요" in err
+
+
+async def test_a_forged_token_is_refused_in_korean(eco2: Any) -> None:
+    code, _, err = await eco2("scan", str(DEMO), "--token", "forged")
+    assert code == 1
+    assert "로그인이 필요해요" in err
+    assert "(UNAUTHORIZED)" in err
+
+
+async def test_status_shows_the_gateway_and_the_home(eco2: Any, stack: Stack) -> None:
+    _, out, _ = await eco2("status")
+    assert stack.layout.public_url in out
+    assert str(stack.layout.home) in out
+    assert (await eco2("local", "url"))[1].strip() == stack.layout.public_url
 
 
 async def test_status_lists_every_process(eco2: Any) -> None:
@@ -115,3 +196,4 @@ async def test_a_process_without_its_settings_names_them(eco2: Any) -> None:
     code, _, err = await eco2("run", "scan-api")
     assert code == 1
     assert "ECO2_DATABASE_URL" in err
+    assert 'eval "$(eco2 local env --process scan-api)"' in err

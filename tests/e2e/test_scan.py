@@ -109,6 +109,32 @@ async def test_an_uncertain_photo_asks_and_the_choice_completes_it(person: Peopl
     assert journey.is_error(other, 409, "CHOICE_NOT_NEEDED")
 
 
+async def test_a_word_for_several_things_is_asked_back(person: People) -> None:
+    who = person()
+    body = await journey.scan(who, photos.jpeg(320, 240), user_input="페트병")
+    assert (body["needs_choice"], body["reward"]) == (True, None)
+    names = [row["minor_category"] for row in body["candidates"]]
+    assert names[:3] == ["생수병", "유색 페트병", "식용유·간장 페트병"]
+    found = (await who.http.get("/api/v1/scan/items", params={"q": "페트병"})).json()
+    assert {*names[:3]} <= {row["minor_category"] for row in found}
+    for name in names:
+        listed = (await who.http.get("/api/v1/scan/items", params={"q": name, "limit": 1})).json()
+        assert [row["minor_category"] for row in listed] == [name]
+
+
+async def test_the_names_of_all_items_are_listed(person: People) -> None:
+    who = person()
+    some = (await who.http.get("/api/v1/scan/items")).json()
+    everything = (await who.http.get("/api/v1/scan/items", params={"limit": 500})).json()
+    assert len(some) == 50
+    assert len(everything) > 280
+    assert everything[:50] == some
+    assert some[0].keys() == {"id", "minor_category", "middle_category", "major_category", "name_en"}
+    for limit in ("0", "501", "x"):
+        refused = await who.http.get("/api/v1/scan/items", params={"limit": limit})
+        assert journey.is_error(refused, 422, "VALIDATION_ERROR")
+
+
 async def test_the_same_key_twice_at_once_is_one_job(person: People) -> None:
     who = person()
     body = {"image_url": await journey.upload(who, DEMO)}
@@ -159,12 +185,12 @@ async def test_odd_photos_are_read(person: People, data: bytes, content_type: st
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        pytest.param(b"this is no photo at all", "photo", id="text"),
-        pytest.param(b"", "", id="empty"),
-        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "", id="svg"),
-        pytest.param(b"%PDF-1.7 \n", "", id="pdf"),
-        pytest.param(photos.jpeg(640, 480)[:2000], "", id="truncated"),
-        pytest.param(photos.png_header(20_000, 10_000), "megapixel", id="200-megapixels"),
+        pytest.param(b"this is no photo at all", "JPEG", id="text"),
+        pytest.param(b"", "비어", id="empty"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "JPEG", id="svg"),
+        pytest.param(b"%PDF-1.7 \n", "JPEG", id="pdf"),
+        pytest.param(photos.jpeg(640, 480)[:2000], "손상", id="truncated"),
+        pytest.param(photos.png_header(20_000, 10_000), "5,000만 화소", id="200-megapixels"),
     ],
 )
 async def test_what_is_no_photo_fails_visibly_and_is_deleted(person: People, data: bytes, words: str) -> None:
@@ -199,7 +225,7 @@ async def test_more_than_15_mb_is_refused_at_the_edge(person: People) -> None:
     body = {"filename": "big.jpg", "content_type": "image/jpeg"}
     ticket = (await who.http.post("/api/v1/images/scan", json=body)).raise_for_status().json()
     url = httpx2.URL(ticket["upload_url"])
-    head = f"PUT {url.raw_path.decode()} HTTP/1.1\r\nHost: {url.netloc.decode()}\r\n"
+    head = f"PUT {url.raw_path.decode()} HTTP/1.1\r\nHost: {url.netloc.decode()}\r\nContent-Type: image/jpeg\r\n"
     for framing, status in (("Content-Length: 50000000", b" 413 "), ("Transfer-Encoding: chunked", b" 411 ")):
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(f"{head}{framing}\r\n\r\n".encode())

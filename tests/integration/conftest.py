@@ -8,8 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
 from eco2.core import redis
+from eco2.core.broker import Publisher
 from eco2.core.bus import EventBus
-from eco2.core.queue import Publisher
+from eco2.core.db import single
 from eco2.core.storage import Storage
 from eco2.local.stack import Stack
 from eco2.scan.service import Services
@@ -29,7 +30,7 @@ async def services(settings_of: object, engine: AsyncEngine, publisher: Publishe
     settings = ApiSettings()
     streams = redis.connect(settings.redis_streams_url)
     yield Services(
-        engine=engine,
+        engine=single(engine),
         storage=Storage(settings),
         bus=EventBus(streams),
         publisher=publisher,

@@ -16,7 +16,7 @@ from eco2.scan.cache import NEAR_BITS, ResultCache
 from eco2.scan.eyes import Eyes
 from eco2.scan.phash import BANDS, bands, phash
 from eco2.scan.providers import Embedded, ProviderFailed
-from eco2.scan.vision import Candidate, VisionResult
+from eco2.scan.seen import Candidate, VisionResult
 from tests import photos
 from tests.redis_server import RedisServer
 
@@ -160,7 +160,7 @@ async def test_a_failed_paid_model_is_replaced_and_not_remembered(eyes: Eyes, pa
     found = await eyes.look(PHOTO, "image/jpeg", None)
     assert (found["source"], found["model"]) == ("fallback", "free")
     composed = {"disposal_steps": {}, "insufficiencies": [], "user_answer": "composed"}
-    assert await eyes.answer({"item_id": "ceramic"}, composed, "?", None) == composed
+    assert await eyes.answer({"item_id": "ceramic"}, composed, "?", None) == {**composed, "source": "fallback"}
     paid.failing = False
     assert (await eyes.look(PHOTO, "image/jpeg", None))["source"] == "model"
 
@@ -169,10 +169,10 @@ async def test_an_answer_is_paid_for_once_per_rule_and_words(eyes: Eyes, paid: P
     composed = {"disposal_steps": {"단계1": "a"}, "insufficiencies": [], "user_answer": "b"}
     rule = {"item_id": "ceramic"}
     first = await eyes.answer(rule, composed, "왜요?", None)
-    assert await eyes.answer(rule, composed, "왜요?", None) == first
+    assert await eyes.answer(rule, composed, "왜요?", None) == {**first, "source": "exact"}
     assert paid.answers == 1
     assert await eyes.answer(rule, composed, "어디에?", None) != first
-    assert await eyes.answer({"item_id": None}, composed, "왜요?", None) == composed
+    assert await eyes.answer({"item_id": None}, composed, "왜요?", None) == {**composed, "source": "rules"}
     assert paid.answers == 2
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from eco2.character import service, store
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import QUEUES, REWARD_EXCHANGE, REWARD_QUEUE
-from eco2.core.queue import Publisher
+from eco2.core.broker import Publisher
 from eco2.scan.service import Services
 from tests.conftest import Person
 from tests.redis_server import until

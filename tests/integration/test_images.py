@@ -26,8 +26,8 @@ async def put(url: str, data: bytes, **headers: str) -> httpx2.Response:
         return await store.put(url, content=data, headers={"Content-Type": "image/jpeg", **headers})
 
 
-async def callback(who: Person, key: str, channel: str = "scan") -> httpx2.Response:
-    return await who.http.post(f"/api/v1/images/{channel}/callback", json={"key": key, "etag": "x"})
+async def callback(who: Person, key: str, channel: str = "scan", **body: str) -> httpx2.Response:
+    return await who.http.post(f"/api/v1/images/{channel}/callback", json={"key": key, **body})
 
 
 async def test_a_ticket_has_what_the_client_reads(person: People) -> None:
@@ -44,6 +44,8 @@ async def test_the_callback_checks_the_object_and_removes_its_metadata(person: P
     found = await ticket(who, "my", metadata={"album": "여름"})
     await put(found["upload_url"], photos.with_metadata("JPEG"))
     answer = (await callback(who, found["key"], "my")).raise_for_status().json()
+    again = (await callback(who, found["key"], "my", etag="some other")).raise_for_status().json()
+    assert again == answer, "the etag is optional and not compared"
     assert answer["metadata"] == {"album": "여름"}
     assert (answer["channel"], answer["content_type"], answer["uploader_id"]) == ("my", "image/jpeg", str(who.id))
     async with httpx2.AsyncClient() as anyone:
@@ -64,7 +66,9 @@ async def test_the_callback_deletes_what_is_no_photo(person: People, data: bytes
     who = person()
     found = await ticket(who)
     await put(found["upload_url"], data)
-    assert is_error(await callback(who, found["key"]), status, code)
+    answer = await callback(who, found["key"])
+    assert is_error(answer, status, code)
+    assert answer.json()["detail"].endswith("올려 주세요.")
     async with httpx2.AsyncClient() as anyone:
         assert (await anyone.get(found["cdn_url"])).status_code == 404
 

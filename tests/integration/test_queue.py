@@ -5,6 +5,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import httpx2
@@ -13,8 +14,8 @@ import pytest
 
 from eco2.contracts.queues import CELERY_EXCHANGE, CELERY_QUEUE, QUEUES
 from eco2.core import consumer
+from eco2.core.broker import BrokerDown, Heartbeat, Publisher
 from eco2.core.consumer import Message, PoisonMessage, consume_batches
-from eco2.core.queue import BrokerDown, Heartbeat, Publisher
 from tests.redis_server import free_port, until
 
 DEAD = str(QUEUES[CELERY_QUEUE].dead_letter_key)
@@ -156,3 +157,77 @@ async def _connections_of_this_process(management: httpx2.AsyncClient, at_least:
 
     await until(listed, 20)
     return names
+
+
+class Wire:
+    """A TCP proxy to the broker whose connections can be cut, as a network does."""
+
+    def __init__(self, port: int) -> None:
+        self._broker = port
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_broker, to_broker = await asyncio.open_connection("127.0.0.1", self._broker)
+        self._writers |= {writer, to_broker}
+        await asyncio.gather(self._pipe(reader, to_broker), self._pipe(from_broker, writer))
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+
+async def test_a_publisher_under_load_only_ever_says_that_the_broker_is_down(environment: dict[str, str]) -> None:
+    """Its connections are cut again and again under many senders: a message is confirmed, or refused as BrokerDown."""
+    url = urlsplit(environment["ECO2_BROKER_URL"])
+    wire = Wire(url.port or 0)
+    port = free_port()
+    errors: list[BaseException] = []
+    sent, stop = 0, asyncio.Event()
+
+    async def sender(publisher: Publisher) -> None:
+        nonlocal sent
+        while not stop.is_set():
+            try:
+                await publisher.send_json(CELERY_EXCHANGE, CELERY_QUEUE, {"n": 0}, uuid.uuid4().hex)
+                sent += 1
+            except BrokerDown:
+                await asyncio.sleep(0.01)
+            except Exception as error:  # noqa: BLE001 - whatever else escapes is the finding
+                errors.append(error)
+
+    async with await asyncio.start_server(wire.accept, "127.0.0.1", port):
+        publisher = Publisher(url._replace(netloc=url.netloc.replace(f":{url.port}", f":{port}")).geturl())
+        senders = [asyncio.create_task(sender(publisher)) for _ in range(16)]
+        for _ in range(8):
+            await asyncio.sleep(0.2)
+            wire.cut()
+        stop.set()
+        await asyncio.gather(*senders)
+        await publisher.close()
+        wire.cut()
+    assert not errors
+    assert sent > 0
+
+
+async def test_readiness_of_a_consumer_needs_its_connection() -> None:
+    heartbeat = Heartbeat()
+    heartbeat.beat()
+    with pytest.raises(BrokerDown):
+        await heartbeat.check_ready()
+    heartbeat.connected = True
+    await heartbeat.check_ready()
+    heartbeat.last -= 61
+    with pytest.raises(BrokerDown):
+        await heartbeat.check_ready()
+    with pytest.raises(RuntimeError):
+        await heartbeat.check_alive()
+    heartbeat.connected = False
+    await heartbeat.check_alive()

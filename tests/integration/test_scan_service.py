@@ -1,5 +1,6 @@
 """What a scan guarantees when something around it fails."""
 
+import asyncio
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from eco2.contracts import uploads
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
-from eco2.core.queue import Publisher
+from eco2.core.broker import Publisher, ride_out
+from eco2.core.photos import PhotoTooLarge
+from eco2.core.storage import StorageDown
 from eco2.scan import service, store
 from eco2.scan.service import Services
 from eco2.scan.store import Job
@@ -203,3 +206,82 @@ async def test_a_message_of_a_job_that_does_not_exist_is_dropped(
         return bool(queue.get("messages") == 0)
 
     await until(empty, 30)
+
+
+async def test_a_job_that_was_aborted_and_then_confirmed_is_queued(services: Services) -> None:
+    """The confirm of a first try may come after a second one has given up."""
+    job = await register(services)
+    async with services.engine.begin() as tx:
+        await store.abort(tx, job.id)
+        await store.enqueued(tx, job.id)
+    assert (await load(services, job)).status == "queued"
+
+
+async def test_the_first_output_of_a_stage_stays(services: Services) -> None:
+    job = await register(services)
+    async with services.engine.begin() as tx:
+        assert await store.save_vision(tx, job.id, SEEN) is not None
+        assert await store.save_vision(tx, job.id, {**SEEN, "item_id": "newspaper"}) is None
+    assert (await load(services, job)).vision == SEEN
+
+
+async def test_of_two_choices_at_once_one_counts_and_its_repeat_is_harmless(services: Services) -> None:
+    job = await register(services)
+    unsure = {**SEEN, "item_id": None, "needs_choice": True}
+    async with services.engine.begin() as tx:
+        await store.save_vision(tx, job.id, unsure)
+    await service.match_rule(services, await load(services, job))
+    await service.write_answer(services, await load(services, job), unchanged)
+    seen = await load(services, job)
+
+    async def choose(name: str) -> str:
+        async with services.engine.begin() as tx:
+            chosen = await service.choose(services, tx, seen, name)
+        assert chosen.rule is not None
+        return str(chosen.rule["item_id"])
+
+    names = ["우유팩", "우유팩", "신문지", "신문지"]
+    outcomes = await asyncio.gather(*(choose(name) for name in names), return_exceptions=True)
+    won = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    assert len(won) == 2
+    assert len(set(won)) == 1
+    assert sum(isinstance(outcome, service.ChoiceNotNeeded) for outcome in outcomes) == 2
+
+
+async def test_an_object_past_the_limit_is_refused_and_deleted_before_it_is_read(services: Services) -> None:
+    user = uuid.uuid4()
+    key = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
+    await services.storage.put(key, bytes(15 * 1024 * 1024 + 1), "image/jpeg")
+    with pytest.raises(PhotoTooLarge):
+        await service.own_image(services, user, services.storage.public_url(key))
+    assert await services.storage.head(key) is None
+
+
+async def test_a_server_that_is_away_costs_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eco2.core.broker.OUTAGE_PAUSES", (0.01,))
+    tries = 0
+
+    async def work() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 5:
+            raise StorageDown
+
+    await ride_out(work)
+    assert tries == 5
+    monkeypatch.setattr("eco2.core.broker.OUTAGE_SECONDS", 0.05)
+
+    async def never() -> None:
+        raise StorageDown
+
+    with pytest.raises(StorageDown):
+        await ride_out(never)
+
+    async def too_slow() -> None:
+        nonlocal tries
+        tries += 1
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await ride_out(too_slow)
+    assert tries == 6, "work that takes too long is no outage"

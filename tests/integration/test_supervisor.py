@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -131,6 +132,32 @@ async def test_a_crashed_process_is_restarted(tmp_path: Path, unit: Callable[...
         os.kill(first, signal.SIGKILL)
         await until(lambda: row(tmp_path, "api").restarts == 1 and row(tmp_path, "api").ready)
         assert row(tmp_path, "api").pid != first
+
+
+async def test_each_end_and_restart_is_one_line_of_the_supervisors_log(
+    tmp_path: Path, unit: Callable[..., Unit], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "eco2.local"):
+        async with running(tmp_path, unit("api", 0)):
+            os.kill(row(tmp_path, "api").pid or 0, signal.SIGKILL)
+            await until(lambda: row(tmp_path, "api").restarts == 1 and row(tmp_path, "api").ready)
+    lines = [record.getMessage() for record in caplog.records if record.name == "eco2.local.supervisor"]
+    assert len(lines) == 3
+    assert lines[0].endswith("ended by signal 9 (Killed)")
+    assert lines[1] == "api starts again in 0.2 s (restart 1)"
+    assert lines[2].endswith("ended with code 0")
+
+
+async def test_last_words_that_repeat_are_shown_once(tmp_path: Path) -> None:
+    async def never() -> bool:
+        return False
+
+    code = "print('\\n'.join(['same'] * 6)); raise SystemExit('end')"
+    broken = Unit("broken", "api", PORTS, (sys.executable, "-uc", code), never)
+    with pytest.raises(LocalError) as raised:
+        async with running(tmp_path, broken):
+            pass
+    assert str(raised.value).splitlines()[1:] == ["  end", "  same", "  end"]
 
 
 async def test_a_process_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 from eco2 import knowledge
 from eco2.core import photos
 from eco2.scan import model
-from eco2.scan.vision import EmbeddedVision, LabelTable, VisionResult, check_table
+from eco2.scan.seen import VisionResult
+from eco2.scan.vision import EmbeddedVision, LabelTable, check_table
 from tests import photos as samples
 
 DATA = Path(__file__).parents[2] / "data"

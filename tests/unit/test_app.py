@@ -8,6 +8,7 @@ from typing import Annotated
 
 import pytest
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from eco2.core import telemetry
@@ -31,6 +32,15 @@ async def me(user: User) -> str:
 @router.get("/count")
 async def count(n: Annotated[int, Query(ge=1)]) -> int:
     return n
+
+
+class Named(BaseModel):
+    name: str
+
+
+@router.post("/name")
+async def name(body: Named) -> str:
+    return body.name
 
 
 @router.get("/away")
@@ -108,6 +118,35 @@ def test_validation_errors_name_the_field(client: TestClient) -> None:
     with client:
         errors = client.get("/count?n=x").json()["errors"]
     assert [error["field"] for error in errors] == ["query.n"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ('{"name": "a"}', None),
+        ('{"name": "a"}', "text/plain"),
+        ('{"name": ', "application/json"),
+        ('["a"]', "application/json"),
+        ("", "application/json"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_told_what_to_send(
+    client: TestClient, body: str, content_type: str | None
+) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    with client:
+        answer = client.post("/name", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_ERROR")
+    assert answer.json()["errors"] == [
+        {"field": "body", "message": "send a JSON object with Content-Type: application/json"}
+    ]
+    assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+def test_a_field_of_a_body_is_still_named(client: TestClient) -> None:
+    with client:
+        assert client.post("/name", json={"name": "a"}).json() == "a"
+        assert [error["field"] for error in client.post("/name", json={}).json()["errors"]] == ["body.name"]
 
 
 def test_retry_after_is_sent(client: TestClient) -> None:

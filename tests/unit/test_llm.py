@@ -13,7 +13,7 @@ from eco2.core import llm
 from eco2.core.llm import DEFAULT_PRICES, OPENAI_URL, LlmFailed, LlmSettings, Price
 from eco2.local.llm_emulator import strict_problems
 from eco2.scan.llm import NONE, UNSURE, Answer, Prompts, Vision, to_result, wording_fault
-from eco2.scan.vision import Candidate
+from eco2.scan.seen import Candidate
 
 GEMINI = {"base_url": "https://gemini.example/v1", "api_key": "g", "models": ["gemini-*"]}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eco2.local import config
+from eco2.local import config, stack
 from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
 from eco2.processes import PROCESSES, SERVICES, process
 
@@ -27,6 +27,29 @@ def test_no_two_stacks_share_a_credential() -> None:
     assert len(set(values)) == len(values)
     assert min(map(len, values)) >= 20
     assert len(one.upload_secret) >= 32
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "PORT_BASE", "GATEWAY_PORT", "DATABASE_URL"):
+        monkeypatch.setenv(f"ECO2_{name}", "")
+    assert config.home(Path("/checkout")) == Path("/checkout/.eco2")
+    assert config.local_settings().database_url is None
+
+
+def test_the_checkout_is_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ECO2_HOME", str(config.CHECKOUT))
+    with pytest.raises(LocalError, match="holds other things"):
+        config.home()
+
+
+def test_a_selection_brings_what_it_needs() -> None:
+    chosen = {row.name for row in stack.selection({"gateway", "scan-api"})}
+    assert {"gateway", "auth-api", "ext-authz", "scan-api", "postgres", "rabbitmq", "object-store"} <= chosen
+    assert "scan-worker" not in chosen
+    assert all(set(process(name).needs) <= chosen for name in chosen)
+    assert stack.selection(()) == list(PROCESSES)
+    with pytest.raises(LocalError, match=r"Unknown: nobody\..*scan-api"):
+        stack.selection({"nobody"})
 
 
 def test_without_urls_every_server_is_private(at: Layout) -> None:

@@ -56,6 +56,23 @@ def test_other_types_are_refused(data: bytes) -> None:
         assert (caught.value.status, caught.value.code) == (415, "IMAGE_TYPE_NOT_SUPPORTED")
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (samples.PDF, "JPEG"),
+        (b"", "비어"),
+        (samples.jpeg()[:300], "손상"),
+        (b"\xff\xd8\xff" + bytes(photos.MAX_BYTES), "15 MB"),
+        (samples.png_header(20_000, 10_000), "5,000만 화소"),
+    ],
+)
+def test_what_is_refused_tells_a_citizen_what_to_do(data: bytes, words: str) -> None:
+    with pytest.raises(AppError) as caught:
+        photos.check(data)
+    assert words in caught.value.message
+    assert caught.value.message.endswith("올려 주세요.")
+
+
 def test_html_behind_a_gif_magic_is_broken() -> None:
     with pytest.raises(photos.PhotoBroken):
         photos.check(b"GIF89a/*" + samples.HTML)
@@ -107,9 +124,9 @@ def test_pixel_bombs_cost_no_memory(data: bytes) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _peak_memory()
     tracemalloc.start()
-    with pytest.raises(photos.PhotoTooLarge, match="50 megapixels"):
+    with pytest.raises(photos.PhotoTooLarge, match="5,000만 화소"):
         photos.check(data)
-    with pytest.raises(photos.PhotoTooLarge, match="50 megapixels"):
+    with pytest.raises(photos.PhotoTooLarge, match="5,000만 화소"):
         photos.decode(data, 64)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -341,3 +358,15 @@ def _peak_memory() -> int:
     """Bytes, of this process so far."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def test_a_jpeg_with_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    """Each scan is decoded over the whole photo: a file of 1 MB could keep a worker busy for minutes."""
+    data = samples.encoded(samples.picture(64, 64), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    bomb = data[:last] + data[last:-2] * 200 + data[-2:]
+    assert photos.decode(data, 224).size
+    with pytest.raises(photos.PhotoBroken):
+        photos.decode(bomb, 224)
+    with pytest.raises(photos.PhotoBroken):
+        photos.strip_metadata(bomb)

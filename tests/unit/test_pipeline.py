@@ -6,7 +6,7 @@ import pytest
 
 from eco2 import knowledge as kb
 from eco2.scan import pipeline
-from eco2.scan.vision import Candidate, VisionResult
+from eco2.scan.seen import Candidate, VisionResult
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,95 @@ def test_what_was_seen_finds_its_rule(knowledge: kb.Knowledge) -> None:
 def test_words_decide_only_when_the_photo_does_not(knowledge: kb.Knowledge) -> None:
     assert pipeline.match(knowledge, seen(None, "ceramic"), "우유팩이에요")["item_id"] == "milk_carton"
     assert pipeline.match(knowledge, seen("ceramic"), "우유팩이에요")["item_id"] == "ceramic"
+
+
+def asked(knowledge: kb.Knowledge, vision: dict[str, Any], words: str | None) -> tuple[list[tuple[str, float]], str]:
+    """(candidates, answer) of a scan that has to ask: nothing is known of it and nothing earned."""
+    rule = pipeline.match(knowledge, vision, words)
+    answer = pipeline.answer(knowledge, rule, words)
+    assert (rule["item_id"], rule["needs_choice"]) == (None, True)
+    assert any(text.strip() for text in answer["insufficiencies"])
+    assert pipeline.reward(knowledge, rule, answer) is None
+    return [(row["minor_category"], row["confidence"]) for row in rule["candidates"]], answer["user_answer"]
+
+
+@pytest.mark.parametrize("words", [None, "고양이예요"])
+def test_a_photo_without_waste_is_told_and_nothing_is_guessed(knowledge: kb.Knowledge, words: str | None) -> None:
+    candidates, answer = asked(knowledge, seen(None, "ceramic", waste=False), words)
+    assert candidates == []
+    assert "쓰레기가 보이지 않아요" in answer
+    assert "찍어" in answer
+    assert "이름" in answer
+    assert answer != asked(knowledge, seen(None), words)[1], "another answer than that to an unclear photo"
+
+
+def test_words_decide_over_a_photo_without_waste_but_earn_nothing(knowledge: kb.Knowledge) -> None:
+    earned = {}
+    for waste in (True, False):
+        rule = pipeline.match(knowledge, seen(None, waste=waste), "생수병이에요")
+        answer = pipeline.answer(knowledge, rule, "생수병이에요")
+        assert (rule["item_id"], rule["needs_choice"], rule["waste"]) == ("water_pet", False, waste)
+        earned[waste] = pipeline.reward(knowledge, rule, answer)
+        assert pipeline.reward(knowledge, rule, {"insufficiencies": []}) == earned[waste]
+        assert ("확인하지 못했어요" in answer["user_answer"]) is not waste
+    assert earned[True] is not None
+    assert earned[False] is None
+
+
+def test_a_choice_after_a_photo_without_waste_earns_nothing(knowledge: kb.Knowledge) -> None:
+    rule = pipeline.rule_of(knowledge, knowledge.item("water_pet"), None, waste=False)
+    assert pipeline.reward(knowledge, rule, pipeline.answer(knowledge, rule, None)) is None
+
+
+def test_rules_stored_before_waste_was_noted_still_answer(knowledge: kb.Knowledge) -> None:
+    rule = pipeline.match(knowledge, seen("milk_carton"), None)
+    unclear = pipeline.match(knowledge, seen(None), None)
+    del rule["waste"], unclear["waste"]
+    assert pipeline.reward(knowledge, rule, pipeline.answer(knowledge, rule, None)) is not None
+    assert "보이지 않아요" not in pipeline.answer(knowledge, unclear, None)["user_answer"]
+
+
+@pytest.mark.parametrize("words", ["페트병", "페트병이에요. 어떻게 버려요?"])
+def test_a_word_for_several_things_is_asked_back_before_the_guesses(knowledge: kb.Knowledge, words: str) -> None:
+    candidates, answer = asked(knowledge, seen(None, "ceramic", "colored_pet"), words)
+    names = [knowledge.item(name).ko for name in ("water_pet", "colored_pet", "oil_soysauce_pet", "ceramic")]
+    assert candidates == list(zip(names, (0.0, 0.3, 0.0, 0.3), strict=True)), "0: only the words say so"
+    question = knowledge.ambiguity("페트병")
+    assert question is not None
+    assert answer.startswith(question.ask_ko)
+    assert names[3] not in answer
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "candidates"),
+    [
+        ("우유팩이랑 신문지요", ("우유팩", "신문지"), ["우유팩", "신문지"]),
+        ("캔이랑 유리병", ("음료 캔", "유리병"), ["음료 캔", "소주병", "드링크·음료 유리병", "잼·소스 유리병"]),
+        ("캔, 유리병은요?", ("음료 캔", "유리병"), ["음료 캔", "소주병", "드링크·음료 유리병", "잼·소스 유리병"]),
+    ],
+)
+def test_two_things_are_asked_to_come_one_at_a_time(
+    knowledge: kb.Knowledge, words: str, named: tuple[str, ...], candidates: list[str]
+) -> None:
+    for waste in (True, False):
+        found, answer = asked(knowledge, seen(None, waste=waste), words)
+        assert found == [(name, 0.0) for name in candidates]
+        assert "한 번에 한 가지씩" in answer
+        assert ", ".join(named) in answer
+        assert ("쓰레기가 보이지 않아요" in answer) is not waste
+
+
+def test_a_part_that_is_mentioned_is_no_second_thing(knowledge: kb.Knowledge) -> None:
+    rule = pipeline.match(knowledge, seen(None), "생수병인데 뚜껑은 어떻게 해요?")
+    assert rule["item_id"] == "water_pet"
+
+
+def test_guesses_that_are_noise_are_not_shown(knowledge: kb.Knowledge) -> None:
+    guesses = (Candidate("ceramic", 0.08), Candidate("milk_carton", 0.0799))
+    vision = VisionResult(None, 0.08, guesses, needs_choice=True, waste=True, model="test").to_json()
+    assert [name for name, _ in asked(knowledge, vision, None)[0]] == [knowledge.item("ceramic").ko]
+    named, _ = asked(knowledge, vision, "우유팩이랑 신문지요")
+    assert named[0] == ("우유팩", 0.0799), "what the words name is shown in any case"
 
 
 @pytest.mark.parametrize("words", ["우유팩이랑 신문지요", "이거 어떻게 버려요?", None])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from eco2.scan import model, vision
-from eco2.scan.vision import Candidate, LabelTable, VisionResult, check_table, decide
+from eco2.scan.seen import Candidate, VisionResult
+from eco2.scan.vision import LabelTable, check_table, decide
 
 BOTTLE, CAN, CAT = 898, 455, 281
 

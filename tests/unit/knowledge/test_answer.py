@@ -1,5 +1,7 @@
 """Golden cases of the advice, and what must hold for every item."""
 
+from itertools import combinations
+
 import pytest
 
 from eco2.knowledge import (
@@ -11,6 +13,7 @@ from eco2.knowledge import (
     load,
     route,
 )
+from eco2.knowledge.text import normalize
 
 RECYCLE, GENERAL, SACK = "재활용폐기물", "일반종량제폐기물", "불연성종량제폐기물"
 FOOD, BULKY, BUILD, HAZARD = "음식물류폐기물", "대형폐기물", "공사장생활폐기물", "생활계유해폐기물"
@@ -169,7 +172,21 @@ def test_unknown_photo(knowledge: Knowledge) -> None:
         assert set(composed) == {"disposal_steps", "insufficiencies", "user_answer"}
         assert "확인하지 못했어요" in str(composed["insufficiencies"])
         assert "다시 찍" in str(composed["disposal_steps"])
-    assert "생수병" in str(compose_unknown(knowledge, candidates)["user_answer"])
+    composed = compose_unknown(knowledge, candidates)
+    assert "생수병" in str(composed["user_answer"])
+    assert str(composed).count("생수병") == 1, "told once"
+    assert str(composed).count("확인하지 못했어요") == 1
+    assert "아래" not in str(composed), "a client need not show a list"
+
+
+def test_what_a_rule_forbids_is_said_once(knowledge: Knowledge) -> None:
+    def pairs(text: str) -> set[str]:
+        plain = normalize(text.removesuffix(" 마세요."))
+        return {plain[n : n + 2] for n in range(len(plain) - 1)}
+
+    for rule in knowledge.rulebook.rules:
+        for one, other in combinations(map(pairs, rule.dont_ko), 2):
+            assert len(one & other) < 0.4 * min(len(one), len(other)), (rule.stream, rule.dont_ko)
 
 
 def test_disposal_rules(knowledge: Knowledge) -> None:

@@ -168,6 +168,12 @@ CASES: list[tuple[str, str, str, Edit]] = [
      lambda b: the_character(b, "페티").update(match="페트병")),
     ("class without character", C, "유리병: has 0 characters",
      lambda b: b["characters"].remove(the_character(b, "글래시"))),
+    ("renamed character", C, "페이피: is missing",
+     lambda b: the_character(b, "페이피").update(name="종이피")),
+    ("new character", C, "char-moon: 달이 is no name that the apps know",
+     lambda b: b["characters"].append({**the_character(b, "이코"), "code": "char-moon", "name": "달이"})),
+    ("swapped characters", C, "비니: match is 유리병, not 비닐류",
+     lambda b: (the_character(b, "비니").update(match="유리병"), the_character(b, "글래시").update(match="비닐류"))),
     ("code twice", C, "char-eco is there twice", lambda b: the_character(b, "페티").update(code="char-eco")),
     ("dialog against a rule", C, "clear_pet forbids (뚜껑 떼)",
      lambda b: the_character(b, "페티").update(dialog="뚜껑은 떼고 눌러 주세요!")),
@@ -208,7 +214,35 @@ def test_unreadable_files(tmp_path: Path) -> None:
     assert "missing" in failure.value.problems[1]
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "characters.yaml: file: is empty"),
+        (b"# only a remark\n", "characters.yaml: file: is empty"),
+        (b"- code: char-eco\n", "characters.yaml: file: has no keys at its top"),
+        (b"characters:\n  - code: a\n   name: b\n", "characters.yaml:3:4: not valid YAML"),
+        (b"characters:\n  - name: \xff\n", "characters.yaml:2:11: not valid YAML"),
+    ],
+    ids=["empty", "remark", "list", "indented", "bytes"],
+)
+def test_a_file_that_cannot_be_read_names_the_place(tmp_path: Path, content: bytes, problem: str) -> None:
+    for name in FILES:
+        shutil.copy(default_directory() / name, tmp_path / name)
+    (tmp_path / C).write_bytes(content)
+    with pytest.raises(KnowledgeError) as failure:
+        load(tmp_path)
+    assert len(failure.value.problems) == 1
+    assert failure.value.problems[0].startswith(problem)
+
+
 def test_problems_name_file_and_key(documents: dict[str, Any]) -> None:
     problems = problems_after(documents, T, lambda b: the_stream(b, "vinyl").update(kind="burn"))
     assert len(problems) == 1
-    assert problems[0].startswith("taxonomy.yaml: streams.")
+    assert problems[0].startswith("taxonomy.yaml: streams.vinyl.kind: ")
+
+
+def test_an_entry_without_id_is_named_by_its_place(documents: dict[str, Any]) -> None:
+    problems = problems_after(documents, C, lambda b: b["characters"][1].update(code=None, name=7))
+    assert "characters.yaml: characters.None.code: " in " ".join(problems)
+    problems = problems_after(documents, T, lambda b: b["groups"][0]["items"].insert(0, "stray"))
+    assert problems[0].startswith(f"taxonomy.yaml: groups.{documents[T]['groups'][0]['id']}.items.0: ")

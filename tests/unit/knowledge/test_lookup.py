@@ -1,6 +1,6 @@
 import pytest
 
-from eco2.knowledge import Knowledge, load
+from eco2.knowledge import Item, Knowledge, load
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,50 @@ def test_ambiguous_words_ask(knowledge: Knowledge) -> None:
     assert ambiguity.ask_ko.endswith("?")
     assert knowledge.ambiguity("생수병") is None
     assert knowledge.mentions("컵이랑 우유팩") == [knowledge.item("milk_carton")]
+
+
+@pytest.mark.parametrize(
+    ("text", "subjects"),
+    [
+        ("생수병이에요", ["water_pet"]),
+        ("물병이랑 생수병", ["water_pet"]),
+        ("종이컵이랑 우유팩이에요", ["paper_cup", "milk_carton"]),
+        ("컵", ["컵"]),
+        ("컵인데 뚜껑이 있어요", ["컵"]),
+        ("컵이랑 병", ["컵", "병"]),
+        ("컵하고 우유팩이요", ["컵", "milk_carton"]),
+        ("우유팩이에요. 병은 없어요", ["milk_carton"]),
+        ("이거 어떻게 버려요?", []),
+        ("", []),
+    ],
+)
+def test_subjects(knowledge: Knowledge, text: str, subjects: list[str]) -> None:
+    found = knowledge.subjects(text)
+    assert [subject.id if isinstance(subject, Item) else subject.term for subject in found] == subjects
+
+
+def test_every_name_that_is_shown_can_be_chosen(knowledge: Knowledge) -> None:
+    assert [item.id for item in knowledge.items.values() if knowledge.resolve(item.ko) != item] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [("생수", "water_pet"), ("우유", "milk_carton"), ("Milk  C", "milk_carton"), ("신문지", "newspaper")],
+)
+def test_search_finds_parts_of_names_and_aliases(knowledge: Knowledge, text: str, first: str) -> None:
+    assert knowledge.search(text)[0].id == first
+
+
+def test_search(knowledge: Knowledge) -> None:
+    everything = list(knowledge.items.values())
+    assert knowledge.search("") == everything
+    assert knowledge.search(" ") == everything
+    assert knowledge.search("!?") == []
+    assert knowledge.search("고양이 사진") == []
+    cups = knowledge.ambiguity("컵")
+    assert cups is not None
+    assert [item.id for item in knowledge.search("컵")][: len(cups.candidates)] == list(cups.candidates)
+    assert len({item.id for item in knowledge.search("병")}) == len(knowledge.search("병"))
 
 
 @pytest.mark.parametrize(

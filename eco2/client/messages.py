@@ -1,0 +1,26 @@
+"""What a citizen reads when the platform refuses something: the server's code → a sentence with what to do."""
+
+BY_CODE = {
+    "IMAGE_TYPE_NOT_SUPPORTED": "사진 파일이 아니에요. JPEG, PNG, WebP, HEIC, GIF 사진을 골라 주세요.",
+    "IMAGE_TOO_LARGE": "사진이 너무 커요. 15 MB, 5천만 화소 이하의 사진을 골라 주세요.",
+    "IMAGE_UNREADABLE": "사진이 깨져서 열 수 없어요. 다시 찍거나 다른 사진을 골라 주세요.",
+    "IMAGE_NOT_FOUND": "올린 사진을 찾을 수 없어요. 다시 올려 주세요.",
+    "UNSUPPORTED_MODEL": "쓸 수 없는 모델이에요.",
+    "TOO_MANY_JOBS": "지금은 기다리는 사진이 너무 많아요. 잠시 뒤에 다시 해 주세요.",
+    "SCAN_UNAVAILABLE": "지금은 스캔을 받을 수 없어요. 잠시 뒤에 다시 해 주세요.",
+    "STORAGE_UNAVAILABLE": "지금은 사진을 저장할 수 없어요. 잠시 뒤에 다시 해 주세요.",
+    "BROKER_UNAVAILABLE": "지금은 스캔을 받을 수 없어요. 잠시 뒤에 다시 해 주세요.",
+    "UNAVAILABLE": "잠시 문제가 생겼어요. 잠시 뒤에 다시 해 주세요.",
+    "INTERNAL_ERROR": "서버에서 문제가 생겼어요. 잠시 뒤에 다시 해 주세요.",
+    "RESULT_NOT_FOUND": "그런 스캔이 없어요. 작업 번호와 사용자를 확인해 주세요.",
+    "JOB_NOT_FOUND": "그런 스캔이 없어요. 작업 번호와 사용자를 확인해 주세요.",
+    "CHOICE_NOT_NEEDED": "이미 끝난 스캔이라 고를 필요가 없어요.",
+    "UNKNOWN_CATEGORY": "그런 이름의 품목이 없어요. 후보 가운데 하나나 다른 이름을 적어 주세요.",
+    "UNAUTHORIZED": "로그인이 필요해요. 토큰이 이 서버의 것인지 확인해 주세요.",
+    "MISSING_USER_ID": "로그인이 필요해요. 토큰이 이 서버의 것인지 확인해 주세요.",
+}
+
+
+def sentence(code: str, detail: str) -> str:
+    """Ours where there is one, else the server's own words; the code stays for whoever asks for help."""
+    return f"{BY_CODE.get(code, detail)} ({code})"

@@ -1,0 +1,197 @@
+"""The broker as every process sees it: publishing with confirms, the pulse of a consumer, riding out an outage."""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import aio_pika
+import orjson
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+from prometheus_client import Counter
+from redis.exceptions import RedisError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from eco2.core import telemetry
+from eco2.core.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+PUBLISH_SECONDS = 4.0
+PUBLISH_ATTEMPTS = 3
+STALE_SECONDS = 10.0
+STUCK_SECONDS = 60.0
+RETRY_PAUSES = (0.5, 2.0, 5.0)
+"""Seconds before a failed message is requeued, by its delivery count."""
+OUTAGE_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+OUTAGE_SECONDS = 120.0
+"""How long a message is kept while a server that its work needs is away. That is no failure of the message: giving it
+back would use up its deliveries and end it in the dead letters during an outage of seconds."""
+AWAY = (Unavailable, OperationalError, InterfaceError, PoolTimeout, RedisError, OSError)
+
+BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, OSError, TimeoutError)
+"""What aio-pika raises when the broker or a channel is gone; some of them are RuntimeErrors."""
+
+PUBLISHED = Counter("eco2_messages_published_total", "Messages confirmed by the broker", ["exchange", "routing_key"])
+
+
+class BrokerDown(Unavailable):
+    """The message broker does not answer; try again."""
+
+    code = "BROKER_UNAVAILABLE"
+
+
+class Publisher:
+    """Publishes with confirms over one connection, reconnecting as needed. Safe for concurrent use in one loop."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._url = broker_url
+        self._lock = asyncio.Lock()
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+
+    async def send_task(self, exchange: str, routing_key: str, task: str, *args: str) -> None:
+        """A Celery task message (protocol 2)."""
+        task_id = str(uuid.uuid4())
+        headers = {
+            "lang": "py",
+            "task": task,
+            "id": task_id,
+            "root_id": task_id,
+            "parent_id": None,
+            "group": None,
+            "retries": 0,
+            "eta": None,
+            "expires": None,
+            "timelimit": [None, None],
+            "argsrepr": repr(args),
+            "kwargsrepr": "{}",
+            "ignore_result": True,
+        }
+        embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+        body = orjson.dumps([args, {}, embed])
+        await self._send(exchange, routing_key, body, headers, message_id=task_id)
+
+    async def send_json(self, exchange: str, routing_key: str, body: Mapping[str, object], message_id: str) -> None:
+        """A plain JSON message of a contract."""
+        await self._send(exchange, routing_key, orjson.dumps(body), {}, message_id)
+
+    async def _send(
+        self, exchange: str, routing_key: str, body: bytes, headers: dict[str, Any], message_id: str
+    ) -> None:
+        message = aio_pika.Message(
+            body,
+            headers={**headers, **telemetry.trace_headers()},
+            content_type="application/json",
+            content_encoding="utf-8",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            correlation_id=message_id,
+            message_id=message_id,
+        )
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._publish(exchange, routing_key, message)
+        except BROKER_ERRORS as error:
+            raise BrokerDown from error
+        PUBLISHED.labels(exchange, routing_key).inc()
+
+    async def _publish(self, exchange: str, routing_key: str, message: aio_pika.Message) -> None:
+        for attempt in range(PUBLISH_ATTEMPTS):
+            channel = None
+            try:
+                channel = await self._open_channel()
+                target = await channel.get_exchange(exchange, ensure=False)
+                await target.publish(message, routing_key, mandatory=True)
+                return
+            except BROKER_ERRORS as error:
+                # A quorum queue nacks while it elects a leader; a closed channel is opened again.
+                if attempt == PUBLISH_ATTEMPTS - 1:
+                    raise
+                if not isinstance(error, DeliveryError):
+                    await self._discard(channel)
+                await asyncio.sleep(0.1 * 2**attempt)
+
+    async def _open_channel(self) -> AbstractChannel:
+        async with self._lock:
+            if self._channel is None or self._channel.is_closed:
+                await self._disconnect()
+                self._connection = await aio_pika.connect(self._url, timeout=PUBLISH_SECONDS)
+                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            return self._channel
+
+    async def _discard(self, failed: AbstractChannel | None) -> None:
+        """Close the connection of a channel that failed, unless another caller has already replaced it."""
+        async with self._lock:
+            if self._channel is failed:
+                await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None and not connection.is_closed:
+            with contextlib.suppress(*BROKER_ERRORS):
+                await connection.close()
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._disconnect()
+
+    async def depth(self, *queues: str) -> int:
+        """How many messages wait in these queues, those in work not counted. BrokerDown."""
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                channel = await self._open_channel()
+                declared = [await channel.declare_queue(name, passive=True) for name in queues]
+        except BROKER_ERRORS as error:
+            raise BrokerDown from error
+        return sum(queue.declaration_result.message_count or 0 for queue in declared)
+
+    async def ping(self) -> None:
+        """Raises BrokerDown when there is no open channel and none can be opened."""
+        try:
+            await self._open_channel()
+        except BROKER_ERRORS as error:
+            raise BrokerDown from error
+
+
+class Heartbeat:
+    """When the consumer loop last turned, and whether it is connected to the broker at all."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        self.connected = False
+
+    def beat(self) -> None:
+        self.last = time.monotonic()
+
+    async def check_ready(self) -> None:
+        """Raises unless the loop is connected and turned within STALE_SECONDS."""
+        if not self.connected or time.monotonic() - self.last > STALE_SECONDS:
+            raise BrokerDown("the consumer loop is not connected to the broker")
+
+    async def check_alive(self) -> None:
+        """Raises when a connected loop has been stuck for STUCK_SECONDS; a broker that is away is no reason."""
+        if self.connected and time.monotonic() - self.last > STUCK_SECONDS:
+            raise RuntimeError("the consumer loop is stuck")
+
+
+async def ride_out(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it, again and again while a server is away, for OUTAGE_SECONDS at most."""
+    start, failures = time.monotonic(), 0
+    while True:
+        try:
+            await work()
+        except TimeoutError:  # the work itself took too long; it is an OSError, too
+            raise
+        except AWAY as error:
+            if time.monotonic() - start > OUTAGE_SECONDS:
+                raise
+            log.warning("a server is away, trying again: %s", str(error).partition("\n")[0])
+        else:
+            return
+        await asyncio.sleep(OUTAGE_PAUSES[min(failures, len(OUTAGE_PAUSES) - 1)])
+        failures += 1

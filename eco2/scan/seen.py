@@ -1,0 +1,36 @@
+"""What a model saw in a photo, in the form that is stored."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Candidate:
+    item_id: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class VisionResult:
+    """`item_id` is None when the user must choose (`needs_choice`), among `candidates` (three at most) or freely.
+
+    `confidence` is that of the best candidate, or, where `waste` is False, that of there being no waste. `situations`
+    are ids of what can be seen of its state (soiled, with contents, …); a model that cannot tell leaves them out.
+    """
+
+    item_id: str | None
+    confidence: float
+    candidates: tuple[Candidate, ...]
+    needs_choice: bool
+    waste: bool
+    model: str
+    situations: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        candidates = tuple(Candidate(**candidate) for candidate in value["candidates"])
+        known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        return cls(**{**known, "candidates": candidates, "situations": tuple(value.get("situations", ()))})

@@ -1,0 +1,34 @@
+"""What an operator is told about a job."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from eco2.scan.inspect import InspectSettings, show
+from tests.conftest import Person
+from tests.e2e import journey
+
+DEMO = (Path(__file__).parents[2] / "data/demo/coffee.jpg").read_bytes()
+
+
+async def test_a_job_is_shown_with_its_stages_events_and_trace(
+    settings_of: object, person: Callable[[], Person]
+) -> None:
+    who = person()
+    job = await journey.submit(who, await journey.upload(who, DEMO), user_input="비밀 이야기")
+    frames = await journey.frames(who, job["stream_url"])
+    found = await show(InspectSettings(), uuid.UUID(job["job_id"]))
+    assert found is not None
+    assert found["job"]["status"] == "completed"
+    assert found["job"]["stored"] == ["vision", "rule", "answer"]
+    assert set(found["job"]["sources"]) == {"vision", "answer"}
+    assert found["job"]["seconds"] > 0
+    assert [event["seq"] for event in found["events"]] == list(range(1, len(frames) + 1))
+    assert [row["stage"] for row in found["stages"]] == ["queued", "vision", "rule", "answer", "reward"]
+    assert all(row["ms"] >= 0 for row in found["stages"])
+    assert found["trace_id"] == frames[0]["trace_id"]
+    assert "비밀" not in str(found)
+
+
+async def test_an_unknown_job_is_none(settings_of: object) -> None:
+    assert await show(InspectSettings(), uuid.uuid4()) is None

@@ -1,0 +1,97 @@
+"""`python -m tests.load`: the platform under load, against the lines it has to keep. See docs/performance.md."""
+
+import argparse
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+
+import aiohttp
+import uvloop
+from rich.console import Console
+
+from eco2.local.config import LocalError
+from tests.load import footprint, pipeline, polling, report, serve, streams, target
+from tests.load.bench import Bench
+from tests.load.client import Client, open_session
+
+RESULTS = Path(__file__).parents[2] / "bench" / "results.json"
+LONGEST_SECONDS, LONGEST_QUICK_SECONDS = 900, 240
+OPEN_FILES = 16384
+
+Scenario = Callable[[Bench, Collection[str]], Awaitable[list[report.Measure]]]
+
+SCENARIOS: dict[str, Scenario] = {
+    "cpu_per_job_tiny": pipeline.cpu_per_job,
+    "cpu_per_job_3mp": pipeline.cpu_per_job,
+    "jobs_per_second": pipeline.jobs_per_second,
+    "memory_pss": footprint.memory_pss,
+    "users_500": pipeline.users_500,
+    "repeated_images": pipeline.repeated_images,
+    "waste_polling": polling.waste_polling,
+    "event_latency": streams.event_latency,
+    "sse_idle": streams.sse_idle,
+    "vision_photo": footprint.vision_photo,
+}
+"""In the order in which they run. Names with the same function run together."""
+
+out = Console(stderr=True)
+
+
+async def measure(asked: argparse.Namespace, found: list[report.Measure]) -> bool:
+    """Adds to `found`, so that what was measured before an interruption is there. False when a scenario broke."""
+    complete = True
+    out.print("using the running stack …" if asked.url else "starting a stack …")
+    stack = target.running(asked.url) if asked.url else target.started(asked.llm)
+    async with stack as at, open_session() as session:
+        bench = Bench(at, Client(session, at.url), asked.quick)
+        for scenario in dict.fromkeys(SCENARIOS[name] for name in SCENARIOS if name in asked.only):
+            out.print(f"{scenario.__name__} …")
+            start = time.monotonic()
+            try:
+                found += await scenario(bench, asked.only)
+            except (RuntimeError, aiohttp.ClientError) as error:
+                out.print(f"  broke: {error!r}", style="red", markup=False)
+                complete = False
+            out.print(f"  {time.monotonic() - start:.0f} s")
+    return complete
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
+    parser.add_argument("--only", default=",".join(SCENARIOS), help=f"some of: {', '.join(SCENARIOS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, at most four minutes")
+    parser.add_argument("--url", help="use the stack that runs there instead of starting one")
+    parser.add_argument("--llm", choices=("emulated", "embedded"), default="emulated", help="who looks at the photos")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="default: bench/results.json")
+    parsed = parser.parse_args()
+    parsed.only = parsed.only.split(",")
+    if unknown := set(parsed.only) - SCENARIOS.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return parsed
+
+
+async def run(asked: argparse.Namespace) -> bool:
+    """True when everything was measured and no line was missed."""
+    found: list[report.Measure] = []
+    complete = False
+    try:
+        async with asyncio.timeout(LONGEST_QUICK_SECONDS if asked.quick else LONGEST_SECONDS):
+            complete = await measure(asked, found)
+    except (TimeoutError, LocalError) as error:
+        out.print(f"interrupted: {error!r}", style="red", markup=False)
+    report.show(found)
+    report.write(asked.results, found, {"quick": asked.quick, "llm": asked.llm, "settings": serve.SETTINGS})
+    return complete and all(one.passed is not False for one in found)
+
+
+def main() -> int:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, OPEN_FILES), hard))
+    return 0 if uvloop.run(run(arguments())) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

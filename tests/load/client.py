@@ -1,0 +1,96 @@
+"""Clients of the platform as the app is one: submit a photo, follow its events to the end."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+
+from tests.load.target import Photo, User
+
+JOB_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`seconds` from the request to the terminal event; `status` is that event's, or what went wrong."""
+
+    status: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "completed"
+
+
+class Client:
+    """All users over one pool of connections."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.session, self.url = session, url
+
+    async def submit(self, photo: Photo) -> str:
+        """The path of the job's events."""
+        body, headers = {"image_url": photo.url, "user_input": photo.words}, photo.user.headers
+        async with self.session.post(f"{self.url}/api/v1/scan", json=body, headers=headers) as response:
+            response.raise_for_status()
+            return str(orjson.loads(await response.read())["stream_url"])
+
+    async def scan(self, photo: Photo) -> Outcome:
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(JOB_SECONDS):
+                status, ended = await self._follow(photo.user, await self.submit(photo))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return Outcome(repr(error), time.perf_counter() - start)
+        return Outcome(status, ended - start)
+
+    async def _follow(self, user: User, path: str) -> tuple[str, float]:
+        """Status of the terminal event and when it came."""
+        status, ended = "no terminal event", 0.0
+        async with self.session.get(self.url + path, headers=user.headers) as response:
+            response.raise_for_status()
+            event = b""
+            async for line in response.content:
+                if line.startswith(b"event: "):
+                    event = line[7:-1]
+                elif event == b"done" and line.startswith(b"data: "):
+                    status, ended = str(orjson.loads(line[6:])["status"]), time.perf_counter()
+        return status, ended
+
+    async def scan_all(self, photos: Sequence[Photo], at_once: int) -> list[Outcome]:
+        """Each photo once, always `at_once` of them in work."""
+        outcomes: list[Outcome] = []
+        waiting = iter(photos)
+
+        async def worker() -> None:
+            outcomes.extend([await self.scan(photo) for photo in waiting])
+
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(at_once):
+                workers.create_task(worker())
+        return outcomes
+
+
+@asynccontextmanager
+async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+    dumps = lambda value: orjson.dumps(value).decode()  # noqa: E731
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, json_serialize=dumps) as session:
+        yield session
+
+
+def failures(outcomes: Sequence[Outcome]) -> list[str]:
+    """The first few different reasons."""
+    return sorted({one.status for one in outcomes if not one.ok})[:5]
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that `percent` of all values do not exceed."""
+    ordered = sorted(values)
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[max(0, int(rank) - 1)]

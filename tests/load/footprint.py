@@ -1,0 +1,47 @@
+"""Scenarios of memory and of the embedded model."""
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+from statistics import median
+
+from eco2 import knowledge
+from eco2.local import llm_emulator
+from eco2.scan.vision import EmbeddedVision, LabelTable
+from tests.load.bench import Bench
+from tests.load.machine import pss
+from tests.load.pipeline import AT_ONCE
+from tests.load.report import Measure
+
+JOBS = 1000
+
+
+async def memory_pss(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
+    """Every process of the stack, object store and edge included, once it has done a thousand jobs.
+
+    The emulated LLM stands for one that is elsewhere, and does not count.
+    """
+    await bench.llm_seconds(0, 0)
+    if bench.scanned < JOBS:
+        await bench.scan_all(await bench.photos(JOBS - bench.scanned), AT_ONCE)
+    used = {name: pss(pid) / 1e6 for name, pid in bench.target.pids().items() if name != llm_emulator.NAME}
+    rows = sorted(used.items(), key=lambda row: -row[1])
+    details = {"jobs": bench.scanned, "mb_by_process": {name: round(size, 1) for name, size in rows}}
+    return [Measure("memory_pss", sum(used.values()), details)]
+
+
+async def vision_photo(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
+    """In this process, on one thread: the demo photo, from its bytes to the decision."""
+    data = knowledge.default_directory()
+    image = (data / "demo" / "coffee.jpg").read_bytes()
+    table = LabelTable.load(data / "vision" / "imagenet_items.csv")
+    vision = EmbeddedVision(Path(bench.target.environment["ECO2_MODEL_DIR"]), table, threads=1)
+    vision.classify(image)
+    costs, photos = [], 40
+    for _ in range(3):
+        before = time.process_time()
+        for _ in range(photos):
+            vision.classify(image)
+        costs.append(1000 * (time.process_time() - before) / photos)
+    details = {"photo": "data/demo/coffee.jpg, 600×400", "photos_per_round": photos}
+    return [Measure("vision_photo", median(costs), {**details, "rounds": [round(cost, 2) for cost in costs]})]

@@ -1,0 +1,152 @@
+"""Scenarios of the scan path: CPU per job, throughput, many users, repeated photos."""
+
+import asyncio
+import random
+import time
+from collections.abc import Collection, Sequence
+from statistics import median
+
+from tests.load.bench import USERS, Bench, breakdown, load_of_driver, words
+from tests.load.client import Outcome, failures, percentile
+from tests.load.machine import Usage
+from tests.load.photos import THREE_MEGAPIXELS, TINY, photo
+from tests.load.report import Measure
+from tests.load.target import Photo
+
+AT_ONCE = 32
+SATURATED = 64
+SETTLE_SECONDS = 0.5
+"""Acknowledgements and grants follow the terminal event; they belong to the job."""
+THINK_SECONDS = 10.0
+LLM_SECONDS = (3.0, 2.0)
+"""Of vision and of the answer."""
+REPEATED = 0.7
+POPULAR = 20
+SIZES = {"cpu_per_job_tiny": (TINY, 300, 120), "cpu_per_job_3mp": (THREE_MEGAPIXELS, 80, 30)}
+"""Measure → size, jobs of a full round, of a quick one."""
+
+
+async def cpu_per_job(bench: Bench, wanted: Collection[str]) -> list[Measure]:
+    """Rounds of the sizes in turn, so that a change of the machine's load meets both."""
+    await bench.scan_all(await bench.photos(30), AT_ONCE)
+    await bench.llm_seconds(0, 0)
+    rounds: dict[str, list[tuple[Usage, int]]] = {name: [] for name in SIZES if name in wanted}
+    for _ in range(bench.sized(5, 3)):
+        for name, done in rounds.items():
+            size, full, quick = SIZES[name]
+            photos = await bench.photos(bench.sized(full, quick), size)
+            done.append((await _cost(bench, photos), len(photos)))
+    jobs = sum(count for done in rounds.values() for _, count in done)
+    calls = {"llm_calls_per_job": await bench.llm_calls() / jobs}
+    return [_cpu_measure(name, done, calls) for name, done in rounds.items()]
+
+
+async def _cost(bench: Bench, photos: Sequence[Photo]) -> Usage:
+    before = bench.target.usage()
+    await bench.scan_all(photos, AT_ONCE)
+    await asyncio.sleep(SETTLE_SECONDS)
+    return bench.target.usage().since(before)
+
+
+def _cpu_measure(name: str, rounds: Sequence[tuple[Usage, int]], calls: dict[str, float]) -> Measure:
+    costs = [1000 * usage.path / jobs for usage, jobs in rounds]
+    middle, jobs = sorted(rounds, key=lambda row: row[0].path)[len(rounds) // 2]
+    details = {
+        "jobs_per_round": jobs,
+        "in_flight": AT_ONCE,
+        "rounds": [round(cost, 2) for cost in costs],
+        **calls,
+        "ms_per_job_by_process": breakdown(middle, jobs),
+        **load_of_driver(middle, jobs),
+    }
+    return Measure(name, median(costs), details)
+
+
+async def jobs_per_second(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
+    rates, usages, count = [], [], bench.sized(600, 200)
+    await bench.llm_seconds(0, 0)
+    for _ in range(3):
+        photos = await bench.photos(count)
+        before = bench.target.usage()
+        start = time.perf_counter()
+        await bench.scan_all(photos, SATURATED)
+        rates.append(count / (time.perf_counter() - start))
+        usages.append(bench.target.usage().since(before))
+    details = {
+        "jobs_per_round": count,
+        "in_flight": SATURATED,
+        "rounds": [round(rate, 1) for rate in rates],
+        "cores_by_process": {name: round(cpu / usages[-1].wall, 2) for name, cpu in usages[-1].by_process.items()},
+        **load_of_driver(usages[-1], count),
+    }
+    return [Measure("jobs_per_second", median(rates), details)]
+
+
+async def _crowd(bench: Bench, photos: Sequence[Photo], seconds: float) -> tuple[list[Outcome], Usage]:
+    """Users that scan, think, and scan again; each begins somewhere within the first think time."""
+    outcomes: list[Outcome] = []
+    own: dict[str, list[Photo]] = {}
+    for each in photos:
+        own.setdefault(each.user.id, []).append(each)
+    before = bench.target.usage()
+    end = time.monotonic() + seconds
+
+    async def live(album: list[Photo]) -> None:
+        await asyncio.sleep(random.uniform(0, THINK_SECONDS))
+        while album and time.monotonic() < end:
+            outcomes.append(await bench.client.scan(album.pop()))
+            await asyncio.sleep(THINK_SECONDS)
+
+    async with asyncio.TaskGroup() as users:
+        for album in own.values():
+            users.create_task(live(album))
+    bench.scanned += len(outcomes)
+    return outcomes, bench.target.usage().since(before)
+
+
+def _photos_needed(seconds: float) -> int:
+    return USERS * (int(seconds / THINK_SECONDS) + 1)
+
+
+def _crowd_details(outcomes: Sequence[Outcome], usage: Usage) -> dict[str, object]:
+    return {
+        "users": USERS,
+        "think_seconds": THINK_SECONDS,
+        "jobs": len(outcomes),
+        "jobs_per_second": round(len(outcomes) / usage.wall, 1),
+        "path_cores": round(usage.path / usage.wall, 2),
+        "failures": failures(outcomes),
+        **load_of_driver(usage, max(1, len(outcomes))),
+    }
+
+
+async def users_500(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
+    seconds = bench.sized(60, 20)
+    photos = await bench.photos(_photos_needed(seconds))
+    llm = await bench.llm_seconds(*LLM_SECONDS)
+    outcomes, usage = await _crowd(bench, photos, seconds)
+    details = {**_crowd_details(outcomes, usage), "llm_seconds": llm, "llm_calls": await bench.llm_calls()}
+    done = [one.seconds for one in outcomes if one.ok]
+    success = 100 * len(done) / len(outcomes)
+    overhead = percentile(done, 95) - llm
+    details["overhead_p50"] = round(percentile(done, 50) - llm, 3)
+    return [Measure("users_500_success", success, details), Measure("users_500_overhead_p95", overhead, details)]
+
+
+async def repeated_images(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
+    """70 % of the photos are one of a few popular ones, byte for byte, each uploaded by its own user."""
+    seconds = bench.sized(60, 20)
+    seeds = bench.target.seeds
+    popular: list[tuple[bytes, str | None]] = [(photo(next(seeds)), None) for _ in range(POPULAR)]
+    images = (
+        random.choice(popular) if random.random() < REPEATED else (photo(seed), words(seed))
+        for seed, _ in zip(seeds, range(_photos_needed(seconds)), strict=False)
+    )
+    photos = await bench.target.upload(images, bench.target.users(USERS))
+    llm = await bench.llm_seconds(*LLM_SECONDS)
+    outcomes, usage = await _crowd(bench, photos, seconds)
+    details = {**_crowd_details(outcomes, usage), "popular": POPULAR, "repeated_share": REPEATED, "llm_seconds": llm}
+    details["llm_calls"] = await bench.llm_calls()
+    done = [one.seconds for one in outcomes if one.ok]
+    p50, p95 = percentile(done, 50), percentile(done, 95) - llm
+    return [Measure("repeated_images_p50", p50, details), Measure("repeated_images_overhead_p95", p95, details)]
