@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -72,3 +73,48 @@ async def test_jobs_in_flight_survive_the_end_of(
         return [found["name"] for found in rows] == ["이코", "팩토리"]
 
     await until(granted)
+
+
+async def submitted(who: Person, url: str, key: str) -> dict[str, object]:
+    """As a client does: the same idempotency key again until the answer is no 5xx."""
+    body, headers = {"image_url": url, "user_input": "우유팩"}, {"X-Idempotency-Key": key}
+    async with asyncio.timeout(60):
+        while (answer := await who.http.post("/api/v1/scan", json=body, headers=headers)).status_code >= 500:
+            assert answer.status_code == 503, answer.text
+            assert answer.headers["retry-after"]
+            await asyncio.sleep(0.3)
+    return dict(answer.raise_for_status().json())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("rabbitmq", signal.SIGTERM),
+        ("postgres", signal.SIGINT),  # fast shutdown
+        ("redis-streams", signal.SIGTERM),
+        ("redis-cache", signal.SIGKILL),
+        ("object-store", signal.SIGTERM),
+        ("scan-api", signal.SIGKILL),
+    ],
+)
+async def test_jobs_survive_the_restart_of(
+    stack: Stack, person: Callable[[], Person], name: str, number: signal.Signals
+) -> None:
+    who = person()
+    pictures = [photos.encoded(photos.picture(1600, 1200, seed=100 + n), "JPEG") for n in range(JOBS)]
+    urls = [await journey.upload(who, picture) for picture in pictures]
+    submitting = [asyncio.create_task(submitted(who, url, uuid.uuid4().hex)) for url in urls]
+    await asyncio.wait(submitting, return_when=asyncio.FIRST_COMPLETED)
+    pid = await send(stack, name, number)
+    jobs = await asyncio.gather(*submitting)
+    await back(stack, name, pid)
+    async with asyncio.timeout(120):
+        for job in jobs:
+            while (await who.http.get(str(job["result_url"]))).status_code != 200:
+                await asyncio.sleep(0.3)
+    for job in jobs:
+        assert (await journey.result(who, str(job["result_url"])))["status"] == "completed"
+        found = await journey.frames(who, str(job["stream_url"]))
+        assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
+        assert [frame["seq"] for frame in found] == list(range(1, len(EVENTS) + 1))
