@@ -18,8 +18,8 @@ from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
 from eco2.core.photos import PhotoTypeRefused
 from eco2.processes import SERVICES
 from eco2.scan import pipeline, service, waste
-from eco2.scan.store import Job
 from eco2.scan.seen import Candidate, VisionResult
+from eco2.scan.store import Job
 
 Json = dict[str, Any]
 

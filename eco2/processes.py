@@ -67,7 +67,7 @@ SERVICES = (
         41,
         "eco2.scan.tasks:run",
         queues=("scan.vision", "scan.rule", "scan.answer"),
-        needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
+        needs=("postgres", "redis-streams", "redis-cache", "rabbitmq", "object-store"),
     ),
     Process(
         "character-worker",

@@ -49,7 +49,7 @@ def call(client: httpx2.Client, method: str, path: str, **options: Any) -> httpx
     """The response if it is a 2xx; ClientError otherwise."""
     try:
         response = client.request(method, path, **options)
-    except httpx2.ProtocolError as error:
+    except (httpx2.ProtocolError, httpx2.ReadError, httpx2.WriteError) as error:
         raise _stranger(client) from error
     except httpx2.TransportError as error:
         raise ClientError(
@@ -61,7 +61,9 @@ def call(client: httpx2.Client, method: str, path: str, **options: Any) -> httpx
 
 
 def _stranger(client: httpx2.Client) -> ClientError:
-    return ClientError(f"{client.base_url}의 서버는 Eco²가 아닌 것 같아요. `eco2 local url`의 주소를 써 주세요.")
+    return ClientError(
+        f"{client.base_url}의 서버는 Eco²가 아닌 것 같아요. `eco2 local url`과 `eco2 status`로 주소를 확인해 주세요."
+    )
 
 
 def _refusal(client: httpx2.Client, response: httpx2.Response) -> ClientError:

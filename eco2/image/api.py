@@ -3,14 +3,17 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eco2.contracts.uploads import Channel
 from eco2.core import photos
-from eco2.core.app import BadUser, MissingUser, User, error_responses
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.image import service
+
+MAX_METADATA = 4096
 
 router = APIRouter(prefix="/api/v1/images", tags=["images"])
 
@@ -19,15 +22,28 @@ _CDN_URL = f"https://images.example.org/{_KEY}"
 _ETAG = "9e107d9d372bb6826bd81d3542a419d6"
 
 
+def _small_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what PostgreSQL cannot store as JSON, and what nobody needs with a photo."""
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, ValueError) as error:  # integers past 64 bits, too deep
+        raise ValueError(f"cannot be stored: {error}") from error
+    if len(text) > MAX_METADATA:
+        raise ValueError(f"has {len(text)} bytes; at most {MAX_METADATA} are allowed")
+    if b"\\u0000" in text:
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
 class UploadRequest(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"filename": "bottle.jpg", "content_type": "image/jpeg"}]}
     )
 
-    filename: Annotated[str, Field(min_length=1, max_length=255)]
+    filename: Annotated[Text, Field(min_length=1, max_length=255)]
     content_type: Annotated[str, Field(min_length=1, max_length=255)] = "application/octet-stream"
     uploader_id: UUID | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, Any], AfterValidator(_small_json)] = Field(default_factory=dict)
 
 
 class UploadTicket(BaseModel):
@@ -120,14 +136,17 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
 async def complete(channel: Channel, body: UploadCallback, user: User, request: Request) -> UploadedImage:
     """Checks that the object is there and is a photo within the limits, and removes its metadata (EXIF, GPS)."""
     resources = request.app.state.resources
+    async with resources.engine.connect() as tx:
+        upload = await service.find_own(tx, resources.upload_secret, user, channel, body.key)
+    checked = await service.check(resources.storage, body.key)  # no connection is held while the photo is read
     async with resources.engine.begin() as tx:
-        upload = await service.complete(tx, resources.storage, resources.upload_secret, user, channel, body.key)
+        await service.complete(tx, body.key, checked)
     return UploadedImage(
         key=upload.key,
         channel=channel,
         cdn_url=resources.storage.public_url(upload.key),
         uploader_id=upload.user_id,
         metadata=upload.metadata,
-        etag=upload.etag or "",
-        content_type=upload.content_type,
+        etag=checked.etag,
+        content_type=checked.content_type,
     )

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.contracts import uploads
 from eco2.contracts.uploads import Channel
-from eco2.core import photos
+from eco2.core import photos, uploaded
 from eco2.core.errors import BadRequest, NotFound
-from eco2.core.storage import ObjectTooLarge, Storage
+from eco2.core.storage import Storage
 from eco2.image import store
 
 
@@ -71,24 +71,7 @@ async def start(
     return Ticket(key, await storage.upload_url(key), storage.public_url(key))
 
 
-async def complete(
-    tx: AsyncConnection, storage: Storage, secret: str, user: UUID, channel: Channel, key: str
-) -> store.Upload:
-    """Check the object: it is there, it is a photo within the limits; remove its metadata (EXIF, GPS).
-
-    What is no such photo is deleted and refused (the errors of `eco2.core.photos`).
-    """
-    upload = await _owned(tx, secret, user, channel, key)
-    info = await storage.head(key)
-    if info is None:
-        raise UploadNotFound("The file has not been uploaded yet; PUT it to upload_url first.")
-    content_type, data = await _checked(storage, key)
-    info = await storage.head(key) or info
-    await store.complete(tx, key, content_type, info.etag, len(data))
-    return store.Upload(key, user, channel, content_type, upload.metadata, info.etag)
-
-
-async def _owned(tx: AsyncConnection, secret: str, user: UUID, channel: Channel, key: str) -> store.Upload:
+async def find_own(tx: AsyncConnection, secret: str, user: UUID, channel: Channel, key: str) -> store.Upload:
     actual = uploads.key_channel(key)
     upload = await store.find(tx, key) if actual else None
     if upload is None:
@@ -100,17 +83,26 @@ async def _owned(tx: AsyncConnection, secret: str, user: UUID, channel: Channel,
     return upload
 
 
-async def _checked(storage: Storage, key: str) -> tuple[str, bytes]:
-    try:
-        data = await storage.get(key, photos.MAX_BYTES) or b""
-        content_type = photos.check(data).content_type
-        clean = photos.strip_metadata(data)
-    except ObjectTooLarge:
-        await storage.delete(key)
-        raise photos.PhotoTooLarge from None
-    except (photos.PhotoBroken, photos.PhotoTooLarge, photos.PhotoTypeRefused):
-        await storage.delete(key)
-        raise
-    if clean is not None:
-        await storage.put(key, clean, content_type)
-    return content_type, clean or data
+@dataclass(frozen=True)
+class Checked:
+    """An object that turned out to be a photo; `size` in bytes, as it is stored now."""
+
+    content_type: str
+    etag: str
+    size: int
+
+
+async def check(storage: Storage, key: str) -> Checked:
+    """The object is there, it is a photo within the limits; its metadata (EXIF, GPS) is removed.
+
+    What is no such photo is deleted and refused (the errors of `eco2.core.photos`).
+    """
+    taken = await uploaded.take(storage, key)
+    info = await storage.head(key) if taken else None
+    if taken is None or info is None:
+        raise UploadNotFound("The file has not been uploaded yet; PUT it to upload_url first.")
+    return Checked(taken[1], info.etag, info.size)
+
+
+async def complete(tx: AsyncConnection, key: str, checked: Checked) -> None:
+    await store.complete(tx, key, checked.content_type, checked.etag, checked.size)

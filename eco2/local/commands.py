@@ -104,6 +104,7 @@ async def _serve(at: "Layout", only: set[str], echo: Callable[[str, str], None] 
                 failed.result()
             failed.cancel()
         finally:
+            err.print("Stopping …", highlight=False)
             await supervisor.stop()
 
 

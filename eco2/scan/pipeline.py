@@ -3,15 +3,11 @@
 Each takes what the stage before stored and returns what its own stage stores, as JSON; none knows queues or tables.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 from eco2 import knowledge as kb
-from eco2.core import photos
 from eco2.core.errors import NotFound
-from eco2.core.storage import ObjectTooLarge, Storage
 from eco2.knowledge import Item, Knowledge, Situation
 from eco2.scan.seen import VisionResult
 
@@ -30,31 +26,6 @@ class ImageGone(NotFound):
     """사진을 찾을 수 없어요. 사진을 다시 올려 주세요."""
 
     code = "IMAGE_NOT_FOUND"
-
-
-async def fetch(executor: Executor, storage: Storage, key: str) -> tuple[bytes, str]:
-    """(photo, content type): checked, and relieved of its metadata in the store as well.
-
-    What is no photo within the limits is deleted and refused. Raises ImageGone, the errors of `eco2.core.photos`.
-    """
-    try:
-        data = await storage.get(key, photos.MAX_BYTES)
-        if data is None:
-            raise ImageGone
-        content_type, clean = await asyncio.get_running_loop().run_in_executor(executor, _inspect, data)
-    except ObjectTooLarge:
-        await storage.delete(key)
-        raise photos.PhotoTooLarge from None
-    except (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBroken):
-        await storage.delete(key)
-        raise
-    if clean is not None:
-        await storage.put(key, clean, content_type)
-    return clean or data, content_type
-
-
-def _inspect(data: bytes) -> tuple[str, bytes | None]:
-    return photos.check(data).content_type, photos.strip_metadata(data)
 
 
 def match(knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | None) -> Json:

@@ -106,7 +106,7 @@ class ChoiceNotNeeded(Conflict):
 
 
 class ChoiceUnknown(BadRequest):
-    """No item of this name; take one of the candidates or a name from the catalogue."""
+    """No item of this name; take one of the candidates or a name of GET /api/v1/scan/items."""
 
     code = "UNKNOWN_CATEGORY"
 
@@ -428,7 +428,8 @@ async def choose(services: Services, tx: AsyncConnection, job: Job, minor_catego
         if job.rule.get("chosen") == item.id:
             return job
         raise ChoiceNotNeeded
-    rule = {**pipeline.rule_of(services.knowledge, item, job.user_input), "chosen": item.id}
+    shows_waste = job.rule.get("waste", True)
+    rule = {**pipeline.rule_of(services.knowledge, item, job.user_input, waste=shows_waste), "chosen": item.id}
     answer = pipeline.answer(services.knowledge, rule, job.user_input)
     reward = pipeline.reward(services.knowledge, rule, answer)
     chosen = await store.choose(tx, job.id, rule, answer, reward)

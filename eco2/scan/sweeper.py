@@ -13,7 +13,7 @@ from eco2.scan.settings import SweeperSettings
 log = logging.getLogger(__name__)
 
 SWEPT = Counter("eco2_scan_swept_total", "Jobs that the sweeper had to take care of", ["kind"])
-TOO_LATE = "The scan took too long and was given up; please try again."
+TOO_LATE = "분석이 너무 오래 걸려 멈췄어요. 다시 시도해 주세요."
 
 
 async def sweep(services: Services, settings: SweeperSettings) -> dict[str, int]:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from eco2 import knowledge
 from eco2.contracts.events import Stage
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_RULE, SCAN_VISION
-from eco2.core import redis
+from eco2.core import redis, uploaded
 from eco2.core.broker import Heartbeat, Publisher
 from eco2.core.bus import EventBus
 from eco2.core.consumer import Message, PoisonMessage, watch_dead_letters
@@ -27,10 +27,11 @@ from eco2.core.queue import Handler, run_worker
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
-from eco2.scan import pipeline, service, store, sweeper
+from eco2.scan import service, store, sweeper
 from eco2.scan.cache import ResultCache
 from eco2.scan.eyes import Eyes
 from eco2.scan.llm import LlmProvider, Prompts
+from eco2.scan.pipeline import ImageGone
 from eco2.scan.providers import Embedded, Provider
 from eco2.scan.service import Services
 from eco2.scan.settings import WorkerSettings
@@ -75,8 +76,10 @@ TASKS: dict[str, Handler[Resources]] = {SCAN_VISION: vision, SCAN_RULE: rule, SC
 async def _vision(resources: Resources, job: Job) -> None:
     if job.vision is None:
         await resources.bus.emit(str(job.id), service.started(Stage.VISION))
-        data, content_type = await pipeline.fetch(resources.eyes.executor, resources.storage, job.image_key)
-        seen = await resources.eyes.look(data, content_type, job.model)
+        photo = await uploaded.take(resources.storage, job.image_key, resources.eyes.executor)
+        if photo is None:
+            raise ImageGone
+        seen = await resources.eyes.look(*photo, job.model)
         async with resources.engine.begin() as tx:
             await store.save_vision(tx, job.id, seen)
     await service.after_vision(resources, job)
@@ -113,7 +116,7 @@ async def dead_letter(resources: Resources, message: Message) -> None:
         job_id = UUID(orjson.loads(message.body)[0][0])
     except (ValueError, LookupError, TypeError) as error:
         raise PoisonMessage(repr(error)) from error
-    await service.fail(resources, job_id, "The scan could not be processed; please try again later.")
+    await service.fail(resources, job_id, "분석하지 못했어요. 잠시 뒤 다시 시도해 주세요.")
 
 
 async def _watch(resources: Resources) -> None:

@@ -28,10 +28,12 @@ def own(stack: Stack) -> dict[str, str]:
 
 @pytest.fixture
 def eco2(own: dict[str, str]) -> Any:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ECO2_")}
+
     async def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "eco2.cli", *arguments),
-            env={**os.environ, **own, **environment},
+            env={**clean, **own, **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -197,3 +199,18 @@ async def test_a_process_without_its_settings_names_them(eco2: Any) -> None:
     assert code == 1
     assert "ECO2_DATABASE_URL" in err
     assert 'eval "$(eco2 local env --process scan-api)"' in err
+
+
+async def test_a_job_is_shown(eco2: Any) -> None:
+    _, out, _ = await eco2("scan", str(DEMO), "--json")
+    job = json.loads(out)["task_id"]
+    code, out, err = await eco2("job", "show", job)
+    assert code == 0, err
+    assert "completed" in out
+    assert "vision" in out
+    code, out, _ = await eco2("job", "show", job, "--json")
+    assert json.loads(out)["job"]["id"] == job
+    for unknown in ("nonsense", "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"):
+        code, _, err = await eco2("job", "show", unknown)
+        assert code == 1
+        assert "job" in err

@@ -134,3 +134,35 @@ async def test_objects_are_readable_by_their_url_and_never_listed(person: People
             assert found["key"].rpartition("/")[2] not in answer.text, listing
             assert answer.status_code in (403, 404) or not answer.content, listing
         assert (await anyone.delete(found["cdn_url"])).status_code in (403, 405)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"filename": "a\u0000.jpg"},
+        {"filename": "a.jpg", "metadata": {"a": "\u0000"}},
+        {"filename": "a.jpg", "metadata": {"a": 2**70}},
+        {"filename": "a.jpg", "metadata": {"a": "x" * 5000}},
+    ],
+    ids=["nul-name", "nul-metadata", "huge-integer", "long"],
+)
+async def test_what_the_database_cannot_store_is_refused(person: People, body: dict[str, Any]) -> None:
+    answer = await person().http.post("/api/v1/images/scan", json={"content_type": "image/jpeg", **body})
+    assert is_error(answer, 422, "VALIDATION_ERROR")
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "application/pdf"])
+async def test_a_page_cannot_be_put_where_a_photo_belongs(person: People, content_type: str) -> None:
+    found = await ticket(person())
+    async with httpx2.AsyncClient() as store:
+        refused = await store.put(found["upload_url"], content=b"<script>", headers={"Content-Type": content_type})
+    assert refused.status_code == 415
+
+
+async def test_a_browser_shows_an_object_as_a_picture_or_not_at_all(person: People) -> None:
+    found = await ticket(person())
+    await put(found["upload_url"], b"<script>alert(1)</script>")
+    async with httpx2.AsyncClient() as anyone:
+        headers = (await anyone.get(found["cdn_url"])).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in headers["content-security-policy"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eco2.local import config, stack
+from eco2.local import config, servers, stack
 from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
 from eco2.processes import PROCESSES, SERVICES, process
 
@@ -97,6 +97,13 @@ def test_clients_upload_and_download_through_the_gateway(at: Layout) -> None:
 def test_each_process_gets_its_ports(at: Layout) -> None:
     assert config.process_environment(at, process("scan-api")) == {"ECO2_PORT": "10033"}
     assert config.process_environment(at, process("ext-authz")) == {"ECO2_PORT": "10037", "ECO2_GRPC_PORT": "10036"}
+
+
+def test_no_erlang_process_starts_a_port_mapper(at: Layout) -> None:
+    found = servers._erlang_environment(at)
+    assert found["ERL_EPMD_PORT"] == str(at.port(config.EPMD))
+    assert found["ERL_EPMD_ADDRESS"] == "127.0.0.1"
+    assert "-start_epmd false" in found["ERL_FLAGS"]
 
 
 def test_routes_reach_ext_authz_by_grpc(at: Layout) -> None:
