@@ -6,9 +6,10 @@ Tests share it and keep apart by fresh users and ids. A test that stops or kills
 import json
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import httpx2
 import hypothesis  # noqa: F401 - its plugin would import it at the end, which Python 3.11 fails at once greenlets have run
@@ -79,18 +80,29 @@ def environment(stack: Stack) -> dict[str, str]:
     return config.environment(stack.layout)
 
 
-@pytest.fixture(scope="session")
-def settings_of(environment: dict[str, str]) -> Iterator[Callable[..., None]]:
-    """Sets the stack's environment, so that any Settings class can be built from it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield lambda: None
+S = TypeVar("S", bound=SettingsGroup)
+
+
+class FromStack(Protocol):
+    def __call__(self, cls: type[S]) -> S: ...
 
 
 @pytest.fixture(scope="session")
-async def engine(settings_of: object) -> AsyncIterator[AsyncEngine]:
-    async with open_engine(DatabaseSettings()) as engine:
+def settings(environment: dict[str, str]) -> FromStack:
+    """Builds settings of any class from the stack's environment, which is set for no longer than that."""
+
+    def build(cls: type[S]) -> S:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return cls()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+async def engine(settings: FromStack) -> AsyncIterator[AsyncEngine]:
+    async with open_engine(settings(DatabaseSettings)) as engine:
         yield engine
 
 

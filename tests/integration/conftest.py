@@ -15,6 +15,7 @@ from eco2.core.storage import Storage
 from eco2.local.stack import Stack
 from eco2.scan.service import Services
 from eco2.scan.settings import ApiSettings
+from tests.conftest import FromStack
 
 
 @pytest.fixture(scope="session")
@@ -25,17 +26,17 @@ async def publisher(environment: dict[str, str]) -> AsyncIterator[Publisher]:
 
 
 @pytest.fixture(scope="session")
-async def services(settings_of: object, engine: AsyncEngine, publisher: Publisher) -> AsyncIterator[Services]:
+async def services(settings: FromStack, engine: AsyncEngine, publisher: Publisher) -> AsyncIterator[Services]:
     """What scan-api works with."""
-    settings = ApiSettings()
-    streams = redis.connect(settings.redis_streams_url)
+    own = settings(ApiSettings)
+    streams = redis.connect(own.redis_streams_url)
     yield Services(
         engine=single(engine),
-        storage=Storage(settings),
+        storage=Storage(own),
         bus=EventBus(streams),
         publisher=publisher,
         knowledge=knowledge.load(),
-        upload_secret=settings.upload_secret,
+        upload_secret=own.upload_secret,
     )
     await streams.aclose()
 

@@ -392,15 +392,24 @@ async def test_an_upload_may_have_15_mb(edge: Edge) -> None:
 
 @pytest.mark.parametrize("size", ["16000000", "52428800", "9999999999999999"])
 async def test_a_larger_upload_is_413_before_it_is_sent(edge: Edge, size: str) -> None:
-    response = await edge.raw("/eco2-images/scan/a.jpg", "PUT", {"Content-Length": size})
+    response = await edge.raw("/eco2-images/scan/a.jpg", "PUT", {"Content-Length": size, "Content-Type": "image/jpeg"})
     assert is_error(response, 413, "PAYLOAD_TOO_LARGE")
     assert response.headers["access-control-allow-origin"] == "*"
     assert edge.services["object-store.storage"].calls == []
 
 
 async def test_an_upload_of_unknown_length_is_411(edge: Edge) -> None:
-    response = await edge.raw("/eco2-images/scan/a.jpg", "PUT", {"Transfer-Encoding": "chunked"})
+    response = await edge.raw(
+        "/eco2-images/scan/a.jpg", "PUT", {"Transfer-Encoding": "chunked", "Content-Type": "image/jpeg"}
+    )
     assert is_error(response, 411, "LENGTH_REQUIRED")
+    assert edge.services["object-store.storage"].calls == []
+
+
+@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/pdf", "image/jpegx", ""])
+async def test_only_photos_may_be_put(edge: Edge, kind: str) -> None:
+    response = await edge.client.put("/eco2-images/scan/a.jpg", content=b"x", headers={"Content-Type": kind})
+    assert response.status_code == 415
     assert edge.services["object-store.storage"].calls == []
 
 

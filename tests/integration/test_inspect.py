@@ -5,19 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eco2.scan.inspect import InspectSettings, show
-from tests.conftest import Person
+from tests.conftest import FromStack, Person
 from tests.e2e import journey
 
 DEMO = (Path(__file__).parents[2] / "data/demo/coffee.jpg").read_bytes()
 
 
 async def test_a_job_is_shown_with_its_stages_events_and_trace(
-    settings_of: object, person: Callable[[], Person]
+    settings: FromStack, person: Callable[[], Person]
 ) -> None:
     who = person()
     job = await journey.submit(who, await journey.upload(who, DEMO), user_input="비밀 이야기")
     frames = await journey.frames(who, job["stream_url"])
-    found = await show(InspectSettings(), uuid.UUID(job["job_id"]))
+    found = await show(settings(InspectSettings), uuid.UUID(job["job_id"]))
     assert found is not None
     assert found["job"]["status"] == "completed"
     assert found["job"]["stored"] == ["vision", "rule", "answer"]
@@ -30,5 +30,5 @@ async def test_a_job_is_shown_with_its_stages_events_and_trace(
     assert "비밀" not in str(found)
 
 
-async def test_an_unknown_job_is_none(settings_of: object) -> None:
-    assert await show(InspectSettings(), uuid.uuid4()) is None
+async def test_an_unknown_job_is_none(settings: FromStack) -> None:
+    assert await show(settings(InspectSettings), uuid.uuid4()) is None
