@@ -139,7 +139,7 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
     base = knowledge.load(data_dir)
     publisher = Publisher(settings.broker_url)
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(open_engine(settings))
+        engine = await stack.enter_async_context(open_engine(settings, test=False))
         streams = await stack.enter_async_context(redis.connect(settings.redis_streams_url))
         cache = await stack.enter_async_context(redis.connect(settings.redis_cache_url, decode_responses=False))
         stack.push_async_callback(publisher.close)
