@@ -35,9 +35,10 @@ class _ContextFilter(logging.Filter):
 
 
 class _Formatter(JsonFormatter):
-    """JSON lines without the context fields that are empty."""
+    """JSON lines without the context fields that are empty, and without uvicorn's copy of its message in colour."""
 
     def process_log_record(self, log_data: dict[str, object]) -> dict[str, object]:
+        log_data.pop("color_message", None)
         return {key: value for key, value in log_data.items() if value not in ("", None)}
 
 
