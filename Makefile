@@ -31,11 +31,11 @@ test: setup ## Everything a contributor runs before a commit: lint, then all tes
 	@$(BIN)/pytest -m "not slow"
 
 .PHONY: test-full
-test-full: test ## The same and the slow lane (fuzzing, faults)
+test-full: test ## The same and the slow lane (every server restarted in mid-job)
 	@$(BIN)/pytest -m slow
 
 .PHONY: bench
-bench: setup ## Measure speed and memory against the lines of docs/performance.md (15 minutes; ARGS=--quick: 4)
+bench: setup ## Measure speed and memory against the lines of docs/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)
 
 .PHONY: lint
