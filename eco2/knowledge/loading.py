@@ -13,11 +13,14 @@ from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import (
     Cast,
     Classification,
+    DropOffBook,
     Item,
     ItemRecord,
+    Region,
     Rule,
     Rulebook,
     SituationBook,
+    SourceBook,
     Taxonomy,
 )
 from eco2.knowledge.text import normalize, phrase
@@ -25,6 +28,7 @@ from eco2.knowledge.text import normalize, phrase
 MAX_STEPS = 10  # a result has room for 단계1 … 단계10
 TAXONOMY, RULES, SITUATIONS, CHARACTERS = "taxonomy.yaml", "rules.yaml", "situations.yaml", "characters.yaml"
 FILES = (TAXONOMY, RULES, SITUATIONS, CHARACTERS)
+SOURCES, DROP_OFFS, REGIONS = "sources.yaml", "drop_offs.yaml", "regions"
 NAMING = ("id", "stream", "code", "name", "term")
 """The keys by which an entry of a list is called in a message, the first that it has."""
 CLIENT_CHARACTERS = {
@@ -59,7 +63,7 @@ def load(directory: Path | None = None) -> Knowledge:
     """The checked knowledge base. Raises KnowledgeError listing all problems."""
     source = directory or default_directory()
     problems: list[str] = []
-    documents = {name: _read(source / name, problems) for name in FILES}
+    documents = {name: _read(source / name, name, problems) for name in _names(source)}
     if problems:
         raise KnowledgeError(problems)
     return build(documents, _digest(source))
@@ -72,6 +76,11 @@ def build(documents: Mapping[str, object], version: str) -> Knowledge:
     rulebook = _validate(documents, RULES, Rulebook, problems)
     situations = _validate(documents, SITUATIONS, SituationBook, problems)
     cast = _validate(documents, CHARACTERS, Cast, problems)
+    _validate({SOURCES: {"sources": []}, **documents}, SOURCES, SourceBook, problems)
+    _validate({DROP_OFFS: {"drop_offs": []}, **documents}, DROP_OFFS, DropOffBook, problems)
+    for name in documents:
+        if name.startswith(REGIONS):
+            _validate(documents, name, Region, problems)
     if taxonomy and rulebook and situations and cast:
         problems.extend(_check(taxonomy, rulebook, situations, cast))
         if not problems:
@@ -88,20 +97,26 @@ def default_directory() -> Path:
     raise KnowledgeError([f"{TAXONOMY}: file: not found in {' or '.join(map(str, candidates))}"])
 
 
-def _read(path: Path, problems: list[str]) -> object:
+def _names(source: Path) -> list[str]:
+    optional = [name for name in (SOURCES, DROP_OFFS) if (source / name).is_file()]
+    regions = sorted(f"{REGIONS}/{path.name}" for path in (source / REGIONS).glob("*.yaml"))
+    return [*FILES, *optional, *regions]
+
+
+def _read(path: Path, name: str, problems: list[str]) -> object:
     try:
         content = path.read_bytes()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        problems.append(f"{path.name}: file: {'missing' if missing else error.strerror} in {path.parent}")
+        problems.append(f"{name}: file: {'missing' if missing else error.strerror} in {path.parent}")
         return None
     try:
         document: object = yaml.load(content, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
-        problems.append(f"{path.name}{_place(error, content)}: not valid YAML: {_reason(error)}")
+        problems.append(f"{name}{_place(error, content)}: not valid YAML: {_reason(error)}")
         return None
     if not isinstance(document, dict):
-        problems.append(f"{path.name}: file: {'is empty' if document is None else 'has no keys at its top'}")
+        problems.append(f"{name}: file: {'is empty' if document is None else 'has no keys at its top'}")
     return document
 
 
@@ -153,7 +168,7 @@ def _name(entry: object, number: str) -> str:
 
 
 def _digest(source: Path) -> str:
-    content = b"".join((source / name).read_bytes() for name in FILES)
+    content = b"".join((source / name).read_bytes() for name in _names(source))
     return hashlib.sha256(content).hexdigest()[:12]
 
 
@@ -192,7 +207,7 @@ def _words(taxonomy: Taxonomy) -> dict[str, list[str]]:
     """Normalized word -> the items that claim it as name, English name or alias."""
     claims: dict[str, list[str]] = defaultdict(list)
     for record in _records(taxonomy):
-        for word in (record.ko, record.en, *record.aliases):
+        for word in (record.ko, record.en, *record.aliases, *record.aliases_en):
             claims[normalize(word)].append(record.id)
     return claims
 
