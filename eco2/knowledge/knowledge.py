@@ -39,6 +39,7 @@ class Knowledge:
     terms: Mapping[str, tuple[str, ...]] = field(repr=False)  # normalized word -> ids of the items it names
     phrases: Mapping[str, tuple[str, ...]] = field(repr=False)  # situation keyword -> its stems
     longest_term: int
+    classes: frozenset[str]  # normalized names of streams that also name an item, like 음식물
     questions: Mapping[str, Ambiguity]  # normalized ambiguous word -> its question
     index: Index = field(repr=False)
 
@@ -75,11 +76,18 @@ class Knowledge:
         """The items that somebody may be typing the name of, best first; without a text all of them."""
         return suggest(self, text) if text.strip() else list(self.items.values())
 
-    def spans(self, squashed: Squashed) -> list[Span]:
-        """The words that name items and the phrases that name situations, in order."""
-        terms = list(term_spans(squashed, self.terms, self.longest_term))
-        after = {match.end() for span in terms if (match := PARTICLES.match(squashed.text, span.end))}
-        return longest([*terms, *phrase_spans(squashed, self.phrases, after)])
+    def nouns(self, squashed: Squashed, *, loose: bool = False) -> list[Span]:
+        """The words that name items, in order. `loose`: also long ones that more is written to without a space."""
+        return longest(term_spans(squashed, self.terms, self.longest_term, loose=loose))
+
+    def phrases_in(self, squashed: Squashed) -> list[Span]:
+        """The phrases that name situations, in order, without those that are only part of a longer noun.
+
+        "기름 묻은 피자박스" holds a pizza box, not cooking oil."""
+        nouns = self.nouns(squashed)
+        after = {match.end() for span in nouns if (match := PARTICLES.match(squashed.text, span.end))}
+        phrases = list(phrase_spans(squashed, self.phrases, after))
+        return [span for span in longest([*nouns, *phrases]) if span.term in self.phrases and span in phrases]
 
     def situations_in(self, text: str) -> list[Situation]:
         """The situations whose keywords occur in a sentence, in order of precedence."""

@@ -50,6 +50,11 @@ CLIENT_CHARACTERS = {
     "폼이": "발포합성수지",
 }
 """Name → middle class. The apps draw characters by these names, so neither may change here alone."""
+CLASS_WORDS = (
+    *("음식물", "음식물쓰레기", "음식쓰레기", "음쓰", "비닐", "플라스틱", "종이", "캔", "고철", "유리", "유리병"),
+    *("종이팩", "스티로폼", "페트병", "투명페트병", "food waste", "plastic", "paper", "film", "glass", "can", "metal"),
+    *("scrap metal", "cardboard", "pet", "clear pet"),
+)
 NEWLINE = b"\n"
 Book = TypeVar("Book", bound=BaseModel)
 
@@ -216,6 +221,7 @@ def _assemble(books: Books, version: str) -> Knowledge:
         terms=terms,
         phrases={word: stems(word) for word in keywords},
         longest_term=max(map(len, terms)),
+        classes=frozenset(_class_words(taxonomy)),
         questions={word: entry for entry in taxonomy.ambiguous for word in _words_of(entry)},
         index=Index.of(terms, items.values()),
     )
@@ -243,6 +249,13 @@ def _words(taxonomy: Taxonomy) -> dict[str, list[str]]:
         for word in (record.ko, record.en, *record.aliases, *record.aliases_en):
             claims[normalize(word)].append(record.id)
     return claims
+
+
+def _class_words(taxonomy: Taxonomy) -> Iterator[str]:
+    """How people call a stream in "is it …?"."""
+    yield from map(normalize, CLASS_WORDS)
+    for stream in taxonomy.streams:
+        yield from (normalize(stream.ko), normalize(stream.en))
 
 
 def _words_of(entry: Ambiguity) -> list[str]:

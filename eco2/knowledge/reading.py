@@ -12,12 +12,24 @@ from dataclasses import dataclass, replace
 from eco2.knowledge import retrieval
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Item, Situation
-from eco2.knowledge.text import PARTICLES, Span, Squashed, in_list, is_hangul, listed, normalize, preceded, squash
+from eco2.knowledge.text import (
+    PARTICLES,
+    Span,
+    Squashed,
+    in_list,
+    is_hangul,
+    listed,
+    longest,
+    normalize,
+    preceded,
+    squash,
+)
 
 # What follows a noun that is not what the question is about.
 NOT = re.compile(r"(?:은|는|이|가)?(?:말고|아니고|아니라|아닌|아니에요|아니구|빼고|제외|대신)")
 PUT = r"(?:버려|버리|버릴|넣|부어|붓|부으|흘려|흘리|담|내놓|내도|내면|내야|섞|쏟|뿌려|태우)"
-INTO = re.compile(rf"(?:에다가|에다|에|로|으로)(?:그냥|같이|함께|다|바로|막|몰래|다같이)?{PUT}")
+PLACE = r"(?:칸|함|통|전용함|수거함|자리|쪽|류|봉투|봉지|마대|박스)?"
+INTO = re.compile(rf"{PLACE}(?:에다가|에다|에|로|으로)(?:그냥|같이|함께|다|바로|막|몰래|다같이)?{PUT}")
 FROM = re.compile(r"(?:에서|에|속에|안에)(?:나온|나오는|있던|꺼낸|뺀|떼낸|떼어낸|들어있던|딸려온)")
 CONTENT = re.compile(
     r"(?:이|가|을|를|도)?(?:좀|조금|많이|다|잔뜩|살짝|심하게)?(?:묻은|묻어있는|담긴|담았던|담은|담아둔|"
@@ -27,6 +39,23 @@ CONTENT = re.compile(
 )
 HOLDS = re.compile(r"(?:은|는)?(?:안|속|위|겉)?에(?:는)?(?:아직|좀|조금|많이|다|잔뜩|살짝)?$")
 HELD = re.compile(r"(?:이|가|도|은)?(?:좀|조금|많이|다|잔뜩|살짝|아직|꽉)?(?:묻|남|들|있|붙|배|섞|끼|낀|찼|차|범벅|새)")
+WITH = re.compile(r"(?:이랑|랑|하고|와|과)(?:함께|같이)")
+CLASS = re.compile(
+    r"(?:류)?(?:이|가)?(?:인가|인지|일까|맞|아닌가|아니에|아닌지|취급|으로|로|에|예요|이에요|이야|되나|돼|될|가능|쪽|칸)|(?:s|es)?$"
+)
+"""After the name of a stream in a question of the kind "is it …?"."""
+SOILS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        기름 음식물 음식 양념 국물 물 흙 먼지 페인트 약 담배꽁초 꽁초 고추장 김치 소스 라벨 스티커 테이프 송장 뚜껑
+        가스 배터리 건전지 물감 곰팡이 label sticker cap lid tape grease oil food sauce battery batteries pump straw
+        """,
+    )
+)
+"""What is in or on a thing that was named before: "용기 기름이 안 지워져요" asks about the container."""
+BETWEEN = re.compile(r"(?:의|로된|으로된)?|(?:[가-힣]{1,9}(?:던|은|는|인|한|된|진|난|긴|있잖아))")
+"""What may stand between the parts of one name: "휴지 다 쓰고 남은 심" is a 휴지심."""
 PART_OF = re.compile(r"의?")
 PART = re.compile(
     r".*(?:뚜껑|라벨|상자|박스|봉지|봉투|통|병|캔|케이스|팩|용기|껍질|껍데기|뼈|심|망|필름|포장|포장재|포장지|"
@@ -43,18 +72,43 @@ EN_HELD = re.compile(
     r"(?:s|es)?(?:inside|stuck|leftin|soaked|stained|covered|attached|residue|isstill|arestill|stillin|left)"
 )
 MODAL_CAN = re.compile(
-    r"\bcan(?:'t|not)?\s+(?=(?:i|you|we|they|it|he|she|this|that|these|those|be|go|the|my|an?|your|our|one|"
-    r"some\w*|any\w*"
-    r"|people)\b)|(?P<start>^|[.?!,])\s*can\s+(?!of\b|opener|lid)|\b(?P<who>that|what|how|where|which|they|i|"
-    r"you|we|it)\s+can\b(?!s)",
+    r"\bcan(?:'t|not)?\s+(?=(?:i|you|we|they|it|he|she|this|that|these|those|be|the|my|an?|your|our|one|some\w*|any\w*|people)\b)|"
+    r"(?P<start>^|[.?!,])\s*can\s+(?!of\b|opener|lid)|\b(?P<who>that|what|how|where|which|they|i|you|we|it|\w+s)\s+can\b(?!s)",
     re.IGNORECASE,
 )
+BIN = re.compile(r"\b(?:trash|garbage|rubbish|waste|recycling)[ -]?(?:can|bin|box|bag|chute)s?\b", re.IGNORECASE)
 CONTAINER_OF = re.compile(
     r"\b(bottle|can|box|bag|jar|tube|carton|pack|packet|tub|cup|tin|canister|pot|bowl|container|sachet|case|"
     r"lid|cap)s?"
     r" of (?:(?:some|the|my|old|used|expired|leftover) )?(\w+(?: \w+)?)",
     re.IGNORECASE,
 )
+
+VARIANTS = {
+    r"쓰래기|쓰레귀|쓰렉": "쓰레기",
+    r"[밧빳바배베]데리|밧테리|빳떼리|바테리|배터리이": "배터리",
+    r"스[치티]로[폼품폴]|스티로퐁|스치로뽐": "스티로폼",
+    r"[프뿌]라스틱|플라스택|플라스틱크": "플라스틱",
+    r"비니[루류루]|비니르": "비닐",
+    r"껍[떼대때디]기|껍딱|껍닥|껍떡|껍띠기": "껍데기",
+    r"패트|펫트|페뜨|팻트|페터병": "페트",
+    r"쥬스": "주스",
+    r"박쓰|빡스|박수(?=[를을은는이가]|\s|$)": "박스",
+    r"렌지": "레인지",
+    r"후라이팬|프라이펜|후라이펜": "프라이팬",
+    r"케[잌익]": "케이크",
+    r"펜티": "팬티",
+    r"(?<=[가-힣])졋": "졌",
+    r"(?<=[가-힣])렷": "렸",
+    r"(?<=[가-힣])됫|됬": "됐",
+    r"(?<=[가-힣])엇(?=어|네|는|습)": "었",
+    r"(?<=[가-힣])앗(?=어|네|는|습)": "았",
+    r"(?<=[가-힣])낫(?=어|네|습)": "났",
+    r"(?<=[가-힣])잇(?=어|는|네|습)": "있",
+    r"ㅋ+|ㅎ{2,}|ㅠ+|ㅜ+": " ",
+}
+"""Spellings that people use, as patterns, and the one that names are written in."""
+_VARIANTS = [(re.compile(pattern), standard) for pattern, standard in VARIANTS.items()]
 
 MATERIALS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "plastic": (("플라스틱", "프라스틱", "플라스택", "plastic"), ("plastic", "clear_pet")),
@@ -99,15 +153,23 @@ class Reading:
 
 
 def read(knowledge: Knowledge, text: str) -> Reading:
-    squashed = squash(_prepared(text))
-    found = knowledge.spans(squashed)
-    nouns = [span for span in found if span.term in knowledge.terms]
-    phrases = [span for span in found if span.term not in knowledge.terms]
+    found = _read(knowledge, _prepared(text))
+    if not found.mentions:
+        corrected = retrieval.corrected(knowledge, _prepared(text))
+        again = _read(knowledge, corrected) if corrected else found
+        return again if again.mentions else found
+    return found
+
+
+def _read(knowledge: Knowledge, text: str) -> Reading:
+    squashed = squash(text)
+    nouns, phrases = knowledge.nouns(squashed), knowledge.phrases_in(squashed)
+    nouns = _joined(knowledge, squashed, nouns)
     situations = tuple(knowledge.situations_of({span.term for span in phrases}))
-    mentions = [_mention(knowledge, squashed, span) for span in _meant(knowledge, squashed, nouns)]
-    mentions = _unique([*mentions, *_unknown_words(knowledge, squashed, found, mentions)])
+    mentions = [_mention(knowledge, squashed, span) for span in _meant(knowledge, squashed, nouns, phrases)]
+    mentions = _unique([*mentions, *_unknown_words(knowledge, squashed, [*nouns, *phrases], mentions)])
     if not mentions:
-        mentions, candidates = _guesses(knowledge, squashed, found)
+        mentions, candidates = _guesses(knowledge, squashed, phrases)
         if not mentions:
             return Reading((), situations, candidates, _material(squashed))
     return Reading(tuple(_with_situations(knowledge, squashed, mentions, phrases)), situations)
@@ -119,17 +181,44 @@ def subjects(knowledge: Knowledge, text: str) -> list[Item | Ambiguity]:
 
 
 def _prepared(text: str) -> str:
-    """English verbs that look like things taken out, "bottle of shampoo" turned into "shampoo bottle"."""
-    verbless = MODAL_CAN.sub(r"\g<start>\g<who> ", text.replace("’", "'"))
-    return CONTAINER_OF.sub(r"\2 \1", verbless)
+    """The sentence with usual spellings, without English verbs that look like things, "bottle of shampoo" turned into
+    "shampoo bottle"."""
+    for pattern, standard in _VARIANTS:
+        text = pattern.sub(standard, text)
+    text = text.replace("’", "'")
+    if BIN.sub("", text).strip():
+        text = BIN.sub("the bin", text)
+    return CONTAINER_OF.sub(r"\2 \1", MODAL_CAN.sub(r"\g<start>\g<who> ", text))
 
 
-def _meant(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span]) -> list[Span]:
+def _joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span]) -> list[Span]:
+    """Names whose parts stand apart: "딸기 담겼던 투명 팩" is a 딸기팩, "참기름 유리병" a 참기름병."""
+    words = [word for word in retrieval.written_words(squashed, nouns) if is_hangul(word.term[0])]
+    parts = sorted([*nouns, *words], key=lambda span: span.start)
+    joined: list[Span] = []
+    for one, other in ((one, other) for n, one in enumerate(parts) for other in parts[n + 1 : n + 4]):
+        gap = squashed.text[one.end : other.start]
+        parted = any(one.end <= place <= other.start for place in squashed.breaks)
+        if parted or not is_hangul(one.term[0]) or not BETWEEN.fullmatch(gap):
+            continue
+        if term := _compound(knowledge, one, other, known=other in nouns):
+            joined.append(Span(one.start, other.end, term))
+    return longest([*nouns, *joined])
+
+
+def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> str | None:
+    starts = range(len(other.term)) if known else range(1)
+    found = (one.term + other.term[start:] for start in starts)
+    return next((term for term in found if term in knowledge.terms and term not in (one.term, other.term)), None)
+
+
+def _meant(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phrases: Sequence[Span]) -> list[Span]:
     """The nouns that are asked about: not what they hold, where they are put, or what they are not.
 
     A word that could mean several items counts where no word is clear, or as part of a list: the lid of
     "생수병인데 뚜껑은요?" is no second thing, the bottle of "캔이랑 유리병" is one."""
     roles = {span: _role(knowledge, squashed, nouns, n) for n, span in enumerate(nouns)}
+    roles |= {span: "held" for span in nouns if any(_within(span, phrase) for phrase in phrases)}
     for wanted in ("", "held", "from"):
         meant = [span for span in nouns if roles[span] == wanted]
         if meant:
@@ -141,6 +230,10 @@ def _meant(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span]) -> l
     return clear or meant[:1]
 
 
+def _within(span: Span, phrase: Span) -> bool:
+    return phrase.start <= span.start and span.end <= phrase.end
+
+
 def _role(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], n: int) -> str:
     """ "" for what is asked about, else "not", "into", "from" or "held"."""
     span, text = nouns[n], squashed.text
@@ -148,40 +241,66 @@ def _role(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], n: in
         return "not"
     if INTO.match(text, span.end) or preceded(squashed, span.start, EN_INTO):
         return "into"
+    if n and (WITH.match(text, span.end) or _is_class(knowledge, squashed, nouns[n - 1], span)):
+        return "into"
     if FROM.match(text, span.end):
         return "from"
     return "held" if _held(knowledge, squashed, nouns, n) else ""
+
+
+def _is_class(knowledge: Knowledge, squashed: Squashed, previous: Span, span: Span) -> bool:
+    """Whether the word only names a stream: "달걀 껍데기는 음식물인가요?"."""
+    asked = span.term in knowledge.classes and CLASS.match(squashed.text, span.end)
+    return bool(asked) and not _parted(squashed, previous, span)
 
 
 def _held(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], n: int) -> bool:
     span, text = nouns[n], squashed.text
     previous = nouns[n - 1] if n else None
     following = nouns[n + 1] if n + 1 < len(nouns) else None
-    if previous and preceded(squashed, span.start, EN_WITH):
+    if previous and (preceded(squashed, span.start, EN_WITH) or _soils(squashed, previous, span)):
         return True
     if not is_hangul(span.term[-1]):
         end = following.start if following else None
         joined = following is not None and text[span.end : end] == "" and end not in squashed.breaks
         return joined or (len(nouns) > 1 and EN_HELD.match(text, span.end) is not None)
-    if following:
-        modifies = CONTENT.match(text, span.end)
-        if modifies and following.start - modifies.end() <= 4:
-            return True
-        between = text[span.end : following.start]
-        parted = any(span.end <= place <= following.start for place in squashed.breaks)
-        if PART_OF.fullmatch(between) and not parted and PART.fullmatch(following.term) and len(nouns) < 4:
-            return len(knowledge.terms[following.term]) == 1
+    if following and _modifies(knowledge, squashed, span, following):
+        return True
     if previous and len(knowledge.terms[span.term]) > 1 and PART.fullmatch(span.term) and n < 3:
         # "우유팩 뚜껑": which cap is meant is told by the carton's own rule.
-        parted = any(previous.end <= place <= span.start for place in squashed.breaks)
-        if PART_OF.fullmatch(text[previous.end : span.start]) and not parted:
-            return True
+        return PART_OF.fullmatch(text[previous.end : span.start]) is not None and not _parted(squashed, previous, span)
     holder = previous and HOLDS.fullmatch(text[previous.end : span.start])
     return bool(holder and HELD.match(text, span.end))
 
 
+def _modifies(knowledge: Knowledge, squashed: Squashed, span: Span, following: Span) -> bool:
+    """ "건전지 들어 있는 장난감", "노트북 배터리": the second one is asked about. "귤껍질 양파껍질" are two."""
+    text = squashed.text
+    holds = CONTENT.match(text, span.end)
+    if holds and following.start - holds.end() <= 4:
+        return True
+    if not PART_OF.fullmatch(text[span.end : following.start]) or _parted(squashed, span, following):
+        return False
+    part = PART.fullmatch(following.term) is not None and PART.fullmatch(span.term) is None
+    return part and len(knowledge.terms[following.term]) == 1
+
+
+def _soils(squashed: Squashed, previous: Span, span: Span) -> bool:
+    if span.term not in SOILS or _parted(squashed, previous, span):
+        return False
+    return re.match(r"(?:이|가|도|은|는|을|를|s)", squashed.text[span.end :]) is not None
+
+
+def _parted(squashed: Squashed, one: Span, other: Span) -> bool:
+    """Whether the two stand in a list, and not only side by side."""
+    told_apart = squashed.text[one.end : other.start] not in ("", "의") and in_list(squashed, one, other)
+    return told_apart or any(one.end <= place <= other.start for place in squashed.breaks)
+
+
 def _mention(knowledge: Knowledge, squashed: Squashed, span: Span) -> Mention:
     ids = knowledge.terms[span.term]
+    if (better := _english_compound(knowledge, squashed, span)) is not None:
+        return Mention(better, span)
     if len(ids) == 1:
         return Mention(knowledge.items[ids[0]], span)
     items = [knowledge.items[name] for name in ids]
@@ -195,6 +314,16 @@ def _mention(knowledge: Knowledge, squashed: Squashed, span: Span) -> Mention:
     if len({item.stream for item in left}) == 1:
         return Mention(left[0], span)
     return Mention(knowledge.question(span.term), span)
+
+
+def _english_compound(knowledge: Knowledge, squashed: Squashed, span: Span) -> Item | None:
+    """Of "snack bag" the index may know the bag only: what the words together mean, if that is sure."""
+    before = [edge for edge in squashed.starts if edge < span.start]
+    if is_hangul(span.term[0]) or not before or span.start in squashed.breaks:
+        return None
+    word = squashed.text[max(before) : span.start]
+    items, sure = retrieval.candidates(knowledge, [word, span.term]) if retrieval.is_noun(word) else ((), False)
+    return items[0] if sure else None
 
 
 def _written(squashed: Squashed, span: Span) -> str:
@@ -233,10 +362,14 @@ def _unknown_words(
     words = retrieval.content_words(squashed, found)
     if known:
         words = [word for word in words if any(_neighbours(squashed, word, mention.span) for mention in known)]
-    mentions = []
+    mentions: list[Mention] = []
     for word in words:
+        if NOT.match(squashed.text, word.end) or INTO.match(squashed.text, word.end):
+            continue
+        if any(_within(word, mention.span) for mention in mentions):
+            continue
         term = retrieval.closest(knowledge, word.term, alone=not known)
-        if term and not NOT.match(squashed.text, word.end) and not INTO.match(squashed.text, word.end):
+        if term:
             mention = _mention(knowledge, squashed, Span(word.start, word.end, term))
             mentions.append(replace(mention, guessed=mention.guessed or word.term))
     return mentions if known else mentions[:3]
@@ -251,7 +384,7 @@ def _guesses(knowledge: Knowledge, squashed: Squashed, found: Sequence[Span]) ->
     words = retrieval.content_words(squashed, found)
     items, sure = retrieval.candidates(knowledge, [word.term for word in words])
     if sure:
-        said = " ".join(word.term for word in words)
+        said = " ".join(word.term for word in words if word.end <= words[-1].end)
         return [Mention(items[0], Span(words[0].start, words[-1].end, said), guessed=said)], ()
     return [], items
 

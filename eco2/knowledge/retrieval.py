@@ -82,6 +82,12 @@ class Index:
     def initials(self) -> tuple[str, ...]:
         return tuple(map(initials, self.terms))
 
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The English words of names, and those that questions are made of."""
+        names = (word for word in self.postings if word.isascii() and word.isalpha())
+        return tuple(word for word in {*names, *_ENGLISH_FUNCTION} if len(word) > 2)
+
     def weight(self, gram: str) -> float:
         return math.log(1 + len(self.items) / (1 + len(self.postings.get(gram, ()))))
 
@@ -113,50 +119,87 @@ def _postings(documents: Sequence[Counter[str]]) -> dict[str, list[tuple[int, fl
     return dict(postings)
 
 
-def content_words(squashed: Squashed, found: Sequence[Span]) -> list[Span]:
-    """The written words that may name a thing: none that hold a known noun or phrase, no particles, no verbs."""
-    edges = sorted(squashed.starts | squashed.ends)
+def written_words(squashed: Squashed, found: Sequence[Span]) -> list[Span]:
+    """The written words, without particles, that hold none of the spans."""
     words = []
-    for start, end in pairwise(edges):
-        if any(span.start < end and span.end > start for span in found):
-            continue
-        word = _bare(squashed.text[start:end])
-        if word:
-            words.append(Span(start, start + len(word), word))
+    for start, end in pairwise(sorted(squashed.starts | squashed.ends)):
+        if not any(span.start < end and span.end > start for span in found):
+            bare = _without_particles(squashed.text[start:end])
+            words.append(Span(start, start + len(bare), bare))
     return words
 
 
-def _bare(word: str) -> str:
-    if not is_hangul(word[0]):
-        return "" if word in _ENGLISH_FUNCTION or len(word) < 3 else word
-    if _FUNCTION.fullmatch(word):
-        return ""
-    return _without_particles(re.split(rf"(?<=..){TAIL}", word)[0])
+def content_words(squashed: Squashed, found: Sequence[Span]) -> list[Span]:
+    """The written words that may name a thing: none that hold a known noun or phrase, no verbs, no bare materials.
+
+    Two that follow each other are also tried as one, first."""
+    words = [word for word in written_words(squashed, found) if is_noun(word.term)]
+    cut = [_cut(word) for word in words]
+    pairs = [
+        Span(one.start, other.end, one.term + other.term)
+        for one, other in pairwise(cut)
+        if one.end == other.start and is_hangul(one.term[0])
+    ]
+    return sorted([*pairs, *cut], key=lambda span: (span.start, -span.end))
+
+
+def _cut(word: Span) -> Span:
+    bare = re.split(rf"(?<=..){TAIL}", word.term)[0]
+    bare = _without_particles(bare)
+    return Span(word.start, word.start + len(bare), bare)
+
+
+def is_noun(word: str) -> bool:
+    """Whether an unknown word may be the name of a thing."""
+    if is_hangul(word[0]):
+        return len(word) > 1 and not _FUNCTION.fullmatch(word)
+    return len(word) > 2 and word not in _ENGLISH_FUNCTION and not word.isdigit()
 
 
 def _without_particles(word: str) -> str:
     for cut in range(2, len(word)):
-        if PARTICLES.fullmatch(word, cut):
+        if is_hangul(word[0]) and PARTICLES.fullmatch(word, cut):
             return word[:cut]
-    return word if len(word) > 1 else ""
+    return word
 
 
 def closest(knowledge: "Knowledge", word: str, *, alone: bool) -> str | None:
     """The term that a word is a compound or a misspelling of. `alone`: nothing else is named, so dare more."""
-    return misspelt(knowledge, word, alone) or (_head(knowledge, word) if alone else None)
+    forms = dict.fromkeys((word, *(word + letter for letter in "등이" if alone)))
+    found = (misspelt(knowledge, form, alone=alone) for form in forms)
+    return next(filter(None, found), None) or _head(knowledge, word, alone)
 
 
-def _head(knowledge: "Knowledge", word: str) -> str | None:
+def _head(knowledge: "Knowledge", word: str, alone: bool) -> str | None:
     for start in range(1, len(word)):
         head = word[start:]
-        if head in knowledge.terms and (len(head) > 1 or head in HEADS):
-            return head
+        if head in knowledge.terms and is_hangul(head[0]) and (len(head) > 1 or head in HEADS):
+            return head if alone or len(knowledge.terms[head]) == 1 or knowledge.questions[head].default else None
     return None
 
 
-def misspelt(knowledge: "Knowledge", word: str, alone: bool) -> str | None:
+def corrected(knowledge: "Knowledge", text: str) -> str:
+    """English with the words that no name has put right by the nearest one that some name has; "" if none is."""
+    changed = False
+
+    def fix(match: re.Match[str]) -> str:
+        nonlocal changed
+        word = match[0].lower()
+        if len(word) < 4 or word in _ENGLISH_FUNCTION or word.removesuffix("s") in knowledge.index.postings:
+            return word
+        found = process.extractOne(
+            word, knowledge.index.words, scorer=OSA.normalized_similarity, score_cutoff=0.75 if len(word) > 4 else 0.8
+        )
+        changed = changed or found is not None
+        return str(found[0]) if found else word
+
+    fixed = re.sub(r"[a-z]+", fix, text, flags=re.IGNORECASE)
+    return fixed if changed else ""
+
+
+def misspelt(knowledge: "Knowledge", word: str, *, alone: bool) -> str | None:
     letters = jamo(word)
-    if len(letters) < 5 or (not alone and len(letters) < 7):
+    if len(letters) < 5 or (not alone and len(letters) < 7) or not is_hangul(word[0]):
         return None
     index = knowledge.index
     best = process.extract(
@@ -181,8 +224,6 @@ _PLAIN = {letter: plain for plain in "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅎ" for letter
 
 def _likely(word: str, term: str) -> bool:
     """Short words must begin alike and be of one length: "화분" is no misspelt "화장"."""
-    if not is_hangul(word[0]):
-        return word[0] == term[0]
     return len(word) > 3 or (_PLAIN.get(jamo(word[0])[0]) == _PLAIN.get(jamo(term[0])[0]) and len(word) == len(term))
 
 
@@ -192,7 +233,7 @@ def candidates(knowledge: "Knowledge", words: Sequence[str]) -> tuple[tuple[Item
     It is when it has nearly all of what was said and no other item does. None where they share little."""
     index = knowledge.index
     query = {gram for word in words for gram in grams(word)}
-    total = sum(index.weight(gram) for gram in query) or 1.0
+    total = sum(index.weight(gram) * _share(index, gram) for gram in query) or 1.0
     scores: dict[int, float] = defaultdict(float)
     shares: dict[int, float] = defaultdict(float)
     for gram in query:
@@ -202,6 +243,11 @@ def candidates(knowledge: "Knowledge", words: Sequence[str]) -> tuple[tuple[Item
     ranked = [n for n in sorted(scores, key=lambda number: (-scores[number], number)) if shares[n] >= ASKABLE]
     sure = len(query) > 1 and len([n for n in ranked if shares[n] >= SURE]) == 1 and shares[ranked[0]] >= SURE
     return tuple(index.items[number] for number in ranked[:MAX_CANDIDATES]), sure
+
+
+def _share(index: Index, gram: str) -> float:
+    """An English word that no item has says little against the others; a bigram of Hangul does."""
+    return 1.0 if gram in index.postings or is_hangul(gram[0]) else 0.4
 
 
 def suggest(knowledge: "Knowledge", typed: str) -> list[Item]:

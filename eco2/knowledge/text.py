@@ -17,7 +17,7 @@ from itertools import pairwise
 
 _PARTICLE = (
     r"(?:들|은|는|이|가|을|를|의|에|에서|에게|로|으로|와|과|랑|이랑|하고|도|만|까지|부터|나|이나|처럼|밖에|"
-    r"같은|째|등|"
+    r"같은|(?<!통)째|등|"
     r"인데|인데요|인디|인뎅|인가|인가요|이에요|예요|이예요|에요|에여|이에여|예여|여|입니다|임|이야|야|이요|요|"
     r"유|이라|라|이라서|라서|"
     r"이고|고|말인데요|거|것|껀|건|거는|것은|같은거|같은것|종류|들도|뭉치|조각|여러개|한개|하나|두개|세개|몇개)"
@@ -49,7 +49,7 @@ _BEFORE = re.compile(
 )
 PLURAL = re.compile(r"(?:s|es)?")
 JOIN = re.compile(
-    r"(?:이랑|랑|하고|와|과|도|이나|나|이고|고|s|es)?(?:및|그리고|또는|and|or|plus)?(?:a|an|the|some|my|old)?"
+    r"(?:이랑|랑|하고|와|과|도|이나|나|이고|고|s|es)?(?:및|그리고|또는|and|or|plus)?(?:a|an|the|some|my|old|two|three|ten)?(?:먹다남은|다쓴|쓰던|안쓰는|고장난|빈|헌|깨진|남은)?"
 )
 GAPS = (
     frozenset(("이", "가", "을", "를", "은", "는", "도", "만", "에", "으로", "로", "의")),
@@ -140,24 +140,26 @@ def topic(noun: str) -> str:
     return noun + ("은" if closed else "는")
 
 
-def _stands_alone(squashed: Squashed, start: int, term: str) -> bool:
+def _stands_alone(squashed: Squashed, start: int, term: str, loose: bool) -> bool:
     end = start + len(term)
     hangul = is_hangul(term[0]) and is_hangul(term[-1])
     if start not in squashed.starts and not (hangul and (len(term) >= 3 or _BEFORE.search(squashed.text, 0, start))):
         return False
+    if loose and hangul and len(term) >= 4:
+        return True
     rest = squashed.text[end : squashed.word_end(end)]
     if not is_hangul(term[-1]):
         return PLURAL.fullmatch(rest) is not None
     return (_AFTER_SHORT if len(term) == 1 else _AFTER).fullmatch(rest) is not None
 
 
-def term_spans(squashed: Squashed, terms: Container[str], longest_term: int) -> Iterator[Span]:
+def term_spans(squashed: Squashed, terms: Container[str], longest_term: int, *, loose: bool = False) -> Iterator[Span]:
     """Every place where one of the normalized terms stands as a noun."""
     text = squashed.text
     for start in range(len(text)):
         for end in range(start + 1, min(start + longest_term, len(text)) + 1):
             term = text[start:end]
-            if term in terms and _stands_alone(squashed, start, term):
+            if term in terms and _stands_alone(squashed, start, term, loose):
                 yield Span(start, end, term)
 
 
