@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import (
+    Ambiguity,
     Cast,
     Classification,
     DropOffBook,
@@ -23,7 +25,8 @@ from eco2.knowledge.models import (
     SourceBook,
     Taxonomy,
 )
-from eco2.knowledge.text import normalize, phrase
+from eco2.knowledge.retrieval import Index
+from eco2.knowledge.text import normalize, says, stems
 
 MAX_STEPS = 10  # a result has room for 단계1 … 단계10
 TAXONOMY, RULES, SITUATIONS, CHARACTERS = "taxonomy.yaml", "rules.yaml", "situations.yaml", "characters.yaml"
@@ -72,20 +75,27 @@ def load(directory: Path | None = None) -> Knowledge:
 def build(documents: Mapping[str, object], version: str) -> Knowledge:
     """The knowledge base from the parsed files, by file name. Raises KnowledgeError listing all problems."""
     problems: list[str] = []
-    taxonomy = _validate(documents, TAXONOMY, Taxonomy, problems)
-    rulebook = _validate(documents, RULES, Rulebook, problems)
-    situations = _validate(documents, SITUATIONS, SituationBook, problems)
-    cast = _validate(documents, CHARACTERS, Cast, problems)
-    _validate({SOURCES: {"sources": []}, **documents}, SOURCES, SourceBook, problems)
-    _validate({DROP_OFFS: {"drop_offs": []}, **documents}, DROP_OFFS, DropOffBook, problems)
-    for name in documents:
-        if name.startswith(REGIONS):
-            _validate(documents, name, Region, problems)
-    if taxonomy and rulebook and situations and cast:
-        problems.extend(_check(taxonomy, rulebook, situations, cast))
+    books = _books(documents, problems)
+    if books:
+        problems.extend(_check(books))
         if not problems:
-            return _assemble(taxonomy, rulebook, situations, cast, version)
+            return _assemble(books, version)
     raise KnowledgeError(problems)
+
+
+def _books(documents: Mapping[str, object], problems: list[str]) -> "Books | None":
+    """Without sources or drop-offs a knowledge base is poorer, and still one."""
+    given = {SOURCES: {"sources": []}, DROP_OFFS: {"drop_offs": []}, **documents}
+    taxonomy = _validate(given, TAXONOMY, Taxonomy, problems)
+    rulebook = _validate(given, RULES, Rulebook, problems)
+    situations = _validate(given, SITUATIONS, SituationBook, problems)
+    cast = _validate(given, CHARACTERS, Cast, problems)
+    sources = _validate(given, SOURCES, SourceBook, problems)
+    drop_offs = _validate(given, DROP_OFFS, DropOffBook, problems)
+    regions = [_validate(given, name, Region, problems) for name in given if name.startswith(f"{REGIONS}/")]
+    if taxonomy and rulebook and situations and cast and sources and drop_offs and all(regions):
+        return Books(taxonomy, rulebook, situations, cast, sources, drop_offs, tuple(filter(None, regions)))
+    return None
 
 
 def default_directory() -> Path:
@@ -172,19 +182,42 @@ def _digest(source: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _assemble(taxonomy: Taxonomy, rulebook: Rulebook, situations: SituationBook, cast: Cast, version: str) -> Knowledge:
+@dataclass(frozen=True)
+class Books:
+    """The files after their shape was checked."""
+
+    taxonomy: Taxonomy
+    rulebook: Rulebook
+    situations: SituationBook
+    cast: Cast
+    sources: SourceBook
+    drop_offs: DropOffBook
+    regions: tuple[Region, ...]
+
+
+def _assemble(books: Books, version: str) -> Knowledge:
+    taxonomy = books.taxonomy
+    items = {item.id: item for item in _place_items(taxonomy)}
+    terms = _terms(taxonomy)
+    keywords = [word for s in books.situations.situations for word in (*s.keywords, *s.keywords_en)]
     return Knowledge(
         version=version,
         taxonomy=taxonomy,
-        rulebook=rulebook,
-        situation_book=situations,
-        items={item.id: item for item in _place_items(taxonomy)},
+        rulebook=books.rulebook,
+        situation_book=books.situations,
+        items=items,
         streams={stream.id: stream for stream in taxonomy.streams},
-        rules={rule.stream: rule for rule in rulebook.rules},
-        situations={situation.id: situation for situation in situations.situations},
-        characters=cast.characters,
-        terms=_terms(taxonomy),
-        phrases={word: phrase(word) for s in situations.situations for word in s.keywords},
+        rules={rule.stream: rule for rule in books.rulebook.rules},
+        situations={situation.id: situation for situation in books.situations.situations},
+        characters=books.cast.characters,
+        sources={source.id: source for source in books.sources.sources},
+        drop_offs=books.drop_offs.drop_offs,
+        regions={region.id: region for region in books.regions},
+        terms=terms,
+        phrases={word: stems(word) for word in keywords},
+        longest_term=max(map(len, terms)),
+        questions={word: entry for entry in taxonomy.ambiguous for word in _words_of(entry)},
+        index=Index.of(terms, items.values()),
     )
 
 
@@ -212,17 +245,31 @@ def _words(taxonomy: Taxonomy) -> dict[str, list[str]]:
     return claims
 
 
+def _words_of(entry: Ambiguity) -> list[str]:
+    return [normalize(word) for word in (entry.term, *entry.terms_en)]
+
+
 def _terms(taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
     """Word -> items. A declared ambiguity names all its candidates, unless the word is an item's own name."""
     names = {normalize(record.ko) for record in _records(taxonomy)}
     terms = {word: tuple(ids) for word, ids in _words(taxonomy).items()}
     for entry in taxonomy.ambiguous:
-        if normalize(entry.term) not in names:
-            terms[normalize(entry.term)] = entry.candidates
-    return terms
+        terms |= {word: entry.candidates for word in _words_of(entry) if word not in names}
+    return {**{plural: terms[word] for word in terms if (plural := _plural(word)) and plural not in terms}, **terms}
 
 
-def _check(taxonomy: Taxonomy, rulebook: Rulebook, situations: SituationBook, cast: Cast) -> Iterator[str]:
+def _plural(word: str) -> str:
+    """The English plural that is not only an added s; "" where there is none."""
+    if not word.isascii() or not word.isalpha():
+        return ""
+    for ending, plural in (("fe", "ves"), ("lf", "lves"), ("af", "aves")):
+        if word.endswith(ending):
+            return word.removesuffix(ending) + plural
+    return word[:-1] + "ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else ""
+
+
+def _check(books: Books) -> Iterator[str]:
+    taxonomy, rulebook, situations, cast = books.taxonomy, books.rulebook, books.situations, books.cast
     yield from _check_unique(taxonomy, rulebook, situations, cast)
     yield from _check_classes(taxonomy)
     yield from _check_words(taxonomy)
@@ -381,9 +428,9 @@ def _check_names(cast: Cast) -> Iterator[str]:
 
 
 def _check_forbidden(key: str, texts: Iterable[str], rules: Iterable[Rule]) -> Iterator[str]:
-    forbidden = [(rule.stream, words, phrase(words)) for rule in rules for words in rule.forbid]
+    forbidden = [(rule.stream, words, stems(words)) for rule in rules for words in rule.forbid]
     for text in texts:
         plain = normalize(text)
-        for stream, words, pattern in forbidden:
-            if pattern.search(plain):
+        for stream, words, sought in forbidden:
+            if says(plain, sought):
                 yield f'{key}: "{text}" tells people to do what {stream} forbids ({words})'

@@ -108,13 +108,16 @@ class Item(ItemRecord):
 
 
 class Ambiguity(Model):
-    """A word that names several items, and the question that tells them apart."""
+    """A word that names several items, and the question that tells them apart.
+
+    `default`: the candidate that it nearly always means, where that is harmless; it is answered beside the question."""
 
     term: str
     terms_en: tuple[str, ...] = ()
     ask_ko: str
     ask_en: str = ""
     candidates: tuple[str, ...] = Field(min_length=2)
+    default: str | None = None
 
 
 class Taxonomy(Model):

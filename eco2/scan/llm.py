@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from eco2.core import photos, telemetry
 from eco2.core.llm import Llm, LlmFailed
 from eco2.knowledge import Knowledge
-from eco2.knowledge.text import is_hangul, normalize, phrase
+from eco2.knowledge.text import is_hangul, normalize, says, stems
 from eco2.scan.providers import Json, ProviderFailed
 from eco2.scan.seen import Candidate, VisionResult
 from eco2.scan.vision import CANDIDATES, WORTH_ASKING
@@ -244,4 +244,4 @@ def wording_fault(text: str, knowledge: Knowledge, rule: Mapping[str, Any]) -> s
         return "not_korean"
     plain = normalize(text)
     forbidden = knowledge.rule(rule["stream_id"]).forbid
-    return "forbidden" if any(phrase(words).search(plain) for words in forbidden) else None
+    return "forbidden" if any(says(plain, stems(words)) for words in forbidden) else None
