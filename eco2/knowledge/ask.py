@@ -66,9 +66,11 @@ OFF_TOPIC = re.compile(
     re.IGNORECASE,
 )
 DANGER = re.compile(
-    r"폭발|화약|총알|실탄|방사|독극|독한|독성|산성|염산|황산|질산|가스|화학|약품|시약|수은|석면|기름통|"
+    r"폭발|화약|총알|실탄|방사|수류탄|포탄|탄피|레진|에폭시|경화제|시너|독극|독한|독성|산성|염산|황산|질산|"
+    r"가스|화학|약품|시약|수은|석면|기름통|"
     r"정체\s*모를|정체불명|모르는\s*액체|"
-    r"explosive|ammunition|bullet|radioact|poison|toxic|acid|chemical|gas cylinder|mercury|asbestos|"
+    r"explosive|grenade|bomb\b|epoxy|resin|hardener|solvent|thinner|ammunition|bullet|radioact|poison|toxic|"
+    r"acid|chemical|gas cylinder|mercury|asbestos|"
     r"unknown liquid|flammable",
     re.IGNORECASE,
 )
@@ -92,6 +94,15 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "지역번호+120이나 주민센터에 먼저 물어보세요.",
         "en": "It may be dangerous. Do not put it in a bag or down the drain: seal it, keep it apart, and ask 120 or "
         "your community centre (주민센터) first.",
+    },
+    "danger_name": {"ko": "위험할 수 있는 물건", "en": "A thing that may be dangerous"},
+    "danger_step": {
+        "ko": "건드리지 말고 따로 두세요. 불·연기·폭발물이 의심되면 피하고 119나 112에 신고하세요.",
+        "en": "Do not touch it and keep it apart. If you suspect fire or explosives, leave and call 119 or 112 (police).",
+    },
+    "danger_dont": {
+        "ko": "봉투·하수구·재활용에 넣지 마세요.",
+        "en": "Do not put it in a bag, a drain or the recycling.",
     },
     "which": {"ko": "혹시 {names} 가운데 하나인가요?", "en": "Do you mean one of these: {names}?"},
     "assumed": {"ko": "‘{said}’을(를) {name}(으)로 보고 안내해요.", "en": 'I take "{said}" as: {name}.'},
@@ -172,6 +183,8 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
             advice = advise(knowledge, item, mention.situations, lang, asked.region)
             items.append(entry(knowledge, advice, lang))
             parts.append(text_of(knowledge, advice, asked, mention))
+    if not mentions and DANGER.search(asked.text):
+        items.append(_unknown_danger(knowledge, lang))
     if not mentions:
         parts, questions, candidates = _nothing_named(asked)
     if asked.which_region:
@@ -237,6 +250,25 @@ def entry(knowledge: Knowledge, advice: Advice, lang: Lang) -> dict[str, Any]:
         "drop_off": [{"id": p.id, "name": told(p, "", lang), "where": told(p, "where", lang)} for p in places],
         "sources": [_source(source) for source in sources(knowledge, advice)],
         "confidence": item.confidence,
+    }
+
+
+def _unknown_danger(knowledge: Knowledge, lang: Lang) -> dict[str, Any]:
+    """The entry of a thing that is not known and may be dangerous: somebody has to be asked."""
+    stream = knowledge.stream("professional")
+    rule = knowledge.rule(stream.id)
+    return {
+        "item": None,
+        "name": say("danger_name", lang),
+        "stream": stream.id,
+        "stream_name": told(stream, "", lang),
+        "streams": [stream.id],
+        "situations": [],
+        "steps": [say("danger_step", lang), *(told(step, "", lang) for step in rule.steps)],
+        "donts": [say("danger_dont", lang)],
+        "drop_off": [],
+        "sources": [_source(knowledge.sources[name]) for name in rule.sources],
+        "confidence": "low",
     }
 
 

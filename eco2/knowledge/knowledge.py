@@ -63,6 +63,10 @@ class Knowledge:
         ids = self.terms.get(normalize(text), ())
         return self.items[ids[0]] if len(ids) == 1 else None
 
+    def named(self, term: str) -> list[Item]:
+        """The items that a normalized word names."""
+        return [self.items[name] for name in self.terms[term]]
+
     def question(self, term: str) -> Ambiguity:
         """The question that tells the items apart that a normalized word names. KeyError for a word that names one."""
         return self.questions[term]

@@ -268,7 +268,31 @@ def _terms(taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
     terms = {word: tuple(ids) for word, ids in _words(taxonomy).items()}
     for entry in taxonomy.ambiguous:
         terms |= {word: entry.candidates for word in _words_of(entry) if word not in names}
-    return {**{plural: terms[word] for word in terms if (plural := _plural(word)) and plural not in terms}, **terms}
+    variants = {variant: terms[word] for word in terms for variant in _variants(word)}
+    return {**variants, **terms}
+
+
+SYNONYMS = (
+    ("껍질", "껍데기"),
+    ("상자", "박스"),
+    ("봉지", "봉투"),
+    ("통", "용기"),
+    ("계란", "달걀"),
+    ("휴대폰", "핸드폰"),
+    ("드라이기", "드라이어"),
+    ("바디", "보디"),
+    ("can", "tin"),
+)
+
+
+def _variants(word: str) -> Iterator[str]:
+    """Other ways to say a name: parts of it by their synonyms, English plurals."""
+    if plural := _plural(word):
+        yield plural
+    for one, other in SYNONYMS:
+        for said, variant in ((one, other), (other, one)):
+            if len(word) > len(said) and (word.endswith(said) or (len(said) > 1 and word.startswith(said))):
+                yield word.replace(said, variant)
 
 
 def _plural(word: str) -> str:

@@ -33,7 +33,7 @@ INTO = re.compile(rf"{PLACE}(?:에다가|에다|에|로|으로)(?:그냥|같이|
 FROM = re.compile(r"(?:에서|에|속에|안에)(?:나온|나오는|있던|꺼낸|뺀|떼낸|떼어낸|들어있던|딸려온)")
 CONTENT = re.compile(
     r"(?:이|가|을|를|도)?(?:좀|조금|많이|다|잔뜩|살짝|심하게)?(?:묻은|묻어있는|담긴|담았던|담은|담아둔|"
-    r"담겨있던|들어있던|들어있는|들었던|"
+    r"담겨있던|담겼던|담겼었던|들어있던|들어있는|들었던|"
     r"들어간|든|들은|있는|있던|남은|남아있는|넣었던|싸던|쌌던|밴|배인|발린|붙은|붙어있는|달린|섞인|낀|채운|"
     r"넣은|넣어둔|싼|없는|안뗀|범벅된|범벅인)"
 )
@@ -54,7 +54,10 @@ SOILS = frozenset(
     )
 )
 """What is in or on a thing that was named before: "용기 기름이 안 지워져요" asks about the container."""
-BETWEEN = re.compile(r"(?:의|로된|으로된)?|(?:[가-힣]{1,9}(?:던|은|는|인|한|된|진|난|긴|있잖아))")
+BETWEEN = re.compile(
+    r"(?:의|로된|으로된)?(?:[가-힣]{1,9}(?:던|은|는|인|한|된|진|난|긴|있잖아))?"
+    r"(?:투명|무색|플라스틱|유리|종이|비닐|일회용|작은|큰|빈|헌|흰|하얀)*"
+)
 """What may stand between the parts of one name: "휴지 다 쓰고 남은 심" is a 휴지심."""
 PART_OF = re.compile(r"의?")
 PART = re.compile(
@@ -121,6 +124,7 @@ MATERIALS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ceramic": (("도자기", "사기", "세라믹", "ceramic", "china", "clay", "terracotta"), ()),
     "wood": (("나무", "원목", "목재", "wood", "wooden"), ()),
     "led": (("led", "엘이디"), ()),
+    "pet": (("페트", "pet"), ("clear_pet", "plastic")),
     "clear": (("투명", "무색", "clear", "transparent"), ("clear_pet",)),
     "coloured": (("유색", "색깔", "색있", "초록", "갈색", "녹색", "파란", "coloured", "colored", "green", "brown"), ()),
     "gel": (("젤", "gel"), ()),
@@ -164,7 +168,7 @@ def read(knowledge: Knowledge, text: str) -> Reading:
 def _read(knowledge: Knowledge, text: str) -> Reading:
     squashed = squash(text)
     nouns, phrases = knowledge.nouns(squashed), knowledge.phrases_in(squashed)
-    nouns = _joined(knowledge, squashed, nouns)
+    nouns = _joined(knowledge, squashed, nouns, phrases)
     situations = tuple(knowledge.situations_of({span.term for span in phrases}))
     mentions = [_mention(knowledge, squashed, span) for span in _meant(knowledge, squashed, nouns, phrases)]
     mentions = _unique([*mentions, *_unknown_words(knowledge, squashed, [*nouns, *phrases], mentions)])
@@ -191,15 +195,16 @@ def _prepared(text: str) -> str:
     return CONTAINER_OF.sub(r"\2 \1", MODAL_CAN.sub(r"\g<start>\g<who> ", text))
 
 
-def _joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span]) -> list[Span]:
+def _joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phrases: Sequence[Span]) -> list[Span]:
     """Names whose parts stand apart: "딸기 담겼던 투명 팩" is a 딸기팩, "참기름 유리병" a 참기름병."""
-    words = [word for word in retrieval.written_words(squashed, nouns) if is_hangul(word.term[0])]
+    words = [word for word in retrieval.written_words(squashed, [*nouns, *phrases]) if is_hangul(word.term[0])]
     parts = sorted([*nouns, *words], key=lambda span: span.start)
     joined: list[Span] = []
-    for one, other in ((one, other) for n, one in enumerate(parts) for other in parts[n + 1 : n + 4]):
+    for one, other in ((one, other) for n, one in enumerate(parts) for other in parts[n + 1 : n + 7]):
         gap = squashed.text[one.end : other.start]
         parted = any(one.end <= place <= other.start for place in squashed.breaks)
-        if parted or not is_hangul(one.term[0]) or not BETWEEN.fullmatch(gap):
+        crossed = any(one.end <= noun.start and noun.end <= other.start for noun in nouns)
+        if parted or crossed or not is_hangul(one.term[0]) or not BETWEEN.fullmatch(gap):
             continue
         if term := _compound(knowledge, one, other, known=other in nouns):
             joined.append(Span(one.start, other.end, term))
@@ -208,8 +213,21 @@ def _joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span]) -> 
 
 def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> str | None:
     starts = range(len(other.term)) if known else range(1)
-    found = (one.term + other.term[start:] for start in starts)
-    return next((term for term in found if term in knowledge.terms and term not in (one.term, other.term)), None)
+    for start in starts:
+        term = one.term + other.term[start:]
+        if term in knowledge.terms and term not in (one.term, other.term):
+            return term if all(_fits(item, other.term[:start]) for item in knowledge.named(term)) else None
+    return None
+
+
+def _fits(item: Item, dropped: str) -> bool:
+    """Whether an item is of the materials that a dropped part of a word names: a 맥주 페트병 is no 맥주병."""
+    said = [(words, streams) for words, streams in MATERIALS.values() if any(word in dropped for word in words)]
+    return all(_named_after(item, words) or item.stream in streams for words, streams in said)
+
+
+def _named_after(item: Item, words: Sequence[str]) -> bool:
+    return any(word in normalize(item.ko + item.en) for word in words)
 
 
 def _meant(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phrases: Sequence[Span]) -> list[Span]:
@@ -337,7 +355,7 @@ def _told_apart(items: Sequence[Item], rest: str) -> Sequence[Item]:
         said = [word for word in words if word in rest]
         if not said:
             continue
-        named = [item for item in items if any(word in normalize(item.ko + item.en) for word in words)]
+        named = [item for item in items if _named_after(item, words)]
         items = named or [item for item in items if item.stream in streams] or items
     return items
 
@@ -381,10 +399,12 @@ def _neighbours(squashed: Squashed, one: Span, other: Span) -> bool:
 
 
 def _guesses(knowledge: Knowledge, squashed: Squashed, found: Sequence[Span]) -> tuple[list[Mention], tuple[Item, ...]]:
+    if loose := knowledge.nouns(squashed, loose=True):
+        return [_mention(knowledge, squashed, loose[0])], ()
     words = retrieval.content_words(squashed, found)
     items, sure = retrieval.candidates(knowledge, [word.term for word in words])
     if sure:
-        said = " ".join(word.term for word in words if word.end <= words[-1].end)
+        said = " ".join(word.term for word in words)
         return [Mention(items[0], Span(words[0].start, words[-1].end, said), guessed=said)], ()
     return [], items
 
@@ -404,8 +424,16 @@ def _with_situations(
     owned: list[set[str]] = [set() for _ in mentions]
     for span in phrases:
         owned[_owner(squashed, mentions, span)].add(span.term)
+    for n in range(1, len(mentions)):
+        # "곰팡이 핀 이불이랑 옷": what is said of the first entry of a list holds for its like.
+        if not owned[n] and _alike(mentions[n - 1].subject, mentions[n].subject):
+            owned[n] |= owned[n - 1] if in_list(squashed, mentions[n - 1].span, mentions[n].span) else set()
     told = [tuple(knowledge.situations_of(keywords)) for keywords in owned]
     return [replace(mention, situations=told[n]) for n, mention in enumerate(mentions)]
+
+
+def _alike(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:
+    return isinstance(one, Item) and isinstance(other, Item) and one.stream == other.stream
 
 
 def _owner(squashed: Squashed, mentions: Sequence[Mention], phrase: Span) -> int:

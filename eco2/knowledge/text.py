@@ -147,10 +147,8 @@ def _stands_alone(squashed: Squashed, start: int, term: str, loose: bool) -> boo
         return False
     if loose and hangul and len(term) >= 4:
         return True
-    rest = squashed.text[end : squashed.word_end(end)]
-    if not is_hangul(term[-1]):
-        return PLURAL.fullmatch(rest) is not None
-    return (_AFTER_SHORT if len(term) == 1 else _AFTER).fullmatch(rest) is not None
+    pattern = PLURAL if not is_hangul(term[-1]) else _AFTER_SHORT if len(term) == 1 else _AFTER
+    return pattern.fullmatch(squashed.text, end, squashed.word_end(end)) is not None
 
 
 def term_spans(squashed: Squashed, terms: Container[str], longest_term: int, *, loose: bool = False) -> Iterator[Span]:
