@@ -98,7 +98,8 @@ TEXTS: dict[str, dict[Lang, str]] = {
     "danger_name": {"ko": "위험할 수 있는 물건", "en": "A thing that may be dangerous"},
     "danger_step": {
         "ko": "건드리지 말고 따로 두세요. 불·연기·폭발물이 의심되면 피하고 119나 112에 신고하세요.",
-        "en": "Do not touch it and keep it apart. If you suspect fire or explosives, leave and call 119 or 112 (police).",
+        "en": "Do not touch it and keep it apart. If you suspect fire or explosives, leave and "
+        "call 119 or 112 (police).",
     },
     "danger_dont": {
         "ko": "봉투·하수구·재활용에 넣지 마세요.",
