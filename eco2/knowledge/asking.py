@@ -198,6 +198,12 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
     return _body(asked, items, [*parts, *questions], " ".join(questions), candidates)
 
 
+def advices(knowledge: Knowledge, asked: Asked) -> list[Advice]:
+    """The advice about each thing of the question that is answered."""
+    found = ((mention, _item(knowledge, mention.subject)) for mention in asked.reading.mentions[:MAX_ITEMS])
+    return [advise(knowledge, item, mention.situations, asked.lang, asked.region) for mention, item in found if item]
+
+
 def _item(knowledge: Knowledge, subject: Item | Ambiguity) -> Item | None:
     """What is answered: of an ambiguous word what it nearly always means, if anything."""
     if isinstance(subject, Item):
