@@ -1,7 +1,7 @@
 """What Eco² knows about waste: items, streams, rules, situations, characters. Imports nothing of ours."""
 
 from eco2.knowledge.answer import Lang, categories, compose_answer, compose_unknown, disposal_rules, route
-from eco2.knowledge.ask import ask
+from eco2.knowledge.asking import ask
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.loading import KnowledgeError, default_directory, load
 from eco2.knowledge.models import (

@@ -4,7 +4,6 @@
 report; `--write` replaces that report.
 """
 
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,17 +17,11 @@ from pydantic import TypeAdapter
 
 from eco2.knowledge import Knowledge, ask, default_directory, load
 from eco2.knowledge.models import Model
+from eco2.knowledge.text import advises
 
 QUESTIONS, REPORT = "eval/questions.yaml", "eval/report.json"
 ALLOWED_DROP = 2.0
 """Points that a figure may fall below the committed report."""
-NEGATION = re.compile(
-    r"마세요|말고|말아|않|안\s*(?:돼|되|된)|안되|못|금지|아니|없|위험|not\b|n't\b|never|no longer|without|"
-    r"avoid|instead of|cannot|rather than",
-    re.IGNORECASE,
-)
-SENTENCE = re.compile(r"(?<=[.!?\n])\s*")
-
 Answer = Mapping[str, Any]
 Answerer = Callable[["Question"], Answer]
 
@@ -90,7 +83,7 @@ def score(question: Question, answer: Answer) -> Score:
         question=question,
         streams=_right(question, streams, asked_back, answer["lang"]),
         facts=(found, len(wanted)),
-        never=tuple(phrase for phrase in question.never if advised(text, phrase)),
+        never=tuple(phrase for phrase in question.never if advises(text, phrase)),
         got=tuple(f"{item['item']}:{item['stream']}" for item in answer["items"])
         or (("asks",) if asked_back else ("-",)),
     )
@@ -114,11 +107,6 @@ def _covered(wanted: Sequence[Sequence[str]], streams: list[str]) -> bool:
         return True
     fits = [n for n, stream in enumerate(streams) if stream in wanted[0]]
     return any(_covered(wanted[1:], streams[:n] + streams[n + 1 :]) for n in fits)
-
-
-def advised(text: str, phrase: str) -> bool:
-    """Whether a sentence of the text holds the phrase and does not say no."""
-    return any(phrase in sentence and not NEGATION.search(sentence) for sentence in SENTENCE.split(text))
 
 
 def figures(scores: Iterable[Score]) -> dict[str, dict[str, float]]:

@@ -49,7 +49,8 @@ _BEFORE = re.compile(
 )
 PLURAL = re.compile(r"(?:s|es)?")
 JOIN = re.compile(
-    r"(?:이랑|랑|하고|와|과|도|이나|나|이고|고|s|es)?(?:및|그리고|또는|and|or|plus)?(?:a|an|the|some|my|old|two|three|ten)?(?:먹다남은|다쓴|쓰던|안쓰는|고장난|빈|헌|깨진|남은)?"
+    r"(?:이랑|랑|하고|와|과|도|이나|나|이고|고|s|es)?(?:및|그리고|또는|and|or|plus)?(?:a|an|the|some|my|old|"
+    r"two|three|ten)?(?:먹다남은|다쓴|쓰던|안쓰는|고장난|빈|헌|깨진|남은)?"
 )
 GAPS = (
     frozenset(("이", "가", "을", "를", "은", "는", "도", "만", "에", "으로", "로", "의")),
@@ -84,7 +85,7 @@ _FILLER = frozenset(
 )
 ENGLISH_GAPS = (_FILLER, _FILLER, _FILLER)
 ENGLISH_NOT = re.compile(r"(?:not|isnt|arent|wasnt|no|without|never|nothing)(?:a|the|any|very|really|yet)?$")
-NEGATED = re.compile(r"\w{0,3}지(?:는|도|를)?(?:않|안|마|말)")
+NEGATED = re.compile(r"\w{0,3}(?:거나\w{0,6})?지(?:는|도|를)?(?:않|안|마|말)")
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,20 @@ def says(text: str, words: Sequence[str]) -> bool:
             return True
         start = text.find(words[0], start + 1)
     return False
+
+
+SENTENCE = re.compile(r"(?<=[.!?\n])\s*")
+NO = re.compile(
+    r"마세요|말고|말아|않|안\s*(?:돼|되|된)|안되|못|금지|아니|없|위험|\bnot\b|n't\b|never|no longer|without|"
+    r"avoid|instead of|cannot|rather than",
+    re.IGNORECASE,
+)
+
+
+def advises(text: str, words: str) -> bool:
+    """Whether a sentence of the text holds the words, as written, and does not say no."""
+    wanted = words.lower()
+    return any(wanted in sentence.lower() and not NO.search(sentence) for sentence in SENTENCE.split(text))
 
 
 def phrase_spans(

@@ -98,7 +98,8 @@ TEXTS: dict[str, dict[Lang, str]] = {
     "danger_name": {"ko": "위험할 수 있는 물건", "en": "A thing that may be dangerous"},
     "danger_step": {
         "ko": "건드리지 말고 따로 두세요. 불·연기·폭발물이 의심되면 피하고 119나 112에 신고하세요.",
-        "en": "Do not touch it and keep it apart. If you suspect fire or explosives, leave and call 119 or 112 (police).",
+        "en": "Do not touch it and keep it apart. If you suspect fire or explosives, leave and "
+        "call 119 or 112 (police).",
     },
     "danger_dont": {
         "ko": "봉투·하수구·재활용에 넣지 마세요.",
@@ -195,6 +196,12 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
     if asked.region and (WHEN.search(asked.text) or not mentions):
         parts += regions.collections(asked.region, lang)
     return _body(asked, items, [*parts, *questions], " ".join(questions), candidates)
+
+
+def advices(knowledge: Knowledge, asked: Asked) -> list[Advice]:
+    """The advice about each thing of the question that is answered."""
+    found = ((mention, _item(knowledge, mention.subject)) for mention in asked.reading.mentions[:MAX_ITEMS])
+    return [advise(knowledge, item, mention.situations, asked.lang, asked.region) for mention, item in found if item]
 
 
 def _item(knowledge: Knowledge, subject: Item | Ambiguity) -> Item | None:
