@@ -12,12 +12,14 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from pydantic import BaseModel
 
 from eco2 import knowledge
 from eco2.contracts.events import Stage, Status
 from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
 from eco2.core.photos import PhotoTypeRefused
 from eco2.processes import SERVICES
+from eco2.recycling.api import ItemDetail
 from eco2.scan import pipeline, service, waste
 from eco2.scan.seen import Candidate, VisionResult
 from eco2.scan.store import Job
@@ -136,10 +138,11 @@ def _knowledge_records(found: Json, base: knowledge.Knowledge) -> None:
     district = next(iter(base.regions.values()), None) or knowledge.Region(
         id="seoul_gangseo", ko="서울 강서구", en="Gangseo-gu, Seoul", sources=(), checked=date(2026, 11, 1)
     )
-    records = [base.item("pizza_box"), base.stream("paper_cardboard"), base.rule("paper_cardboard"), district]
-    records += [base.situations["grease_paper"], *base.drop_offs[:1], *[*base.sources.values()][:1]]
+    records: list[BaseModel] = [base.stream("paper_cardboard"), base.rule("paper_cardboard"), district]
+    records += [base.situations["grease_paper"], ItemDetail.of(base, base.item("pizza_box"))]
     for record in records:
-        schema = found["components"]["schemas"][type(record).__name__]
+        name = "DisposalStream" if isinstance(record, knowledge.Stream) else type(record).__name__
+        schema = found["components"]["schemas"][name]
         schema["examples"] = [record.model_dump(mode="json", by_alias=True)]
 
 

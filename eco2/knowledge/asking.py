@@ -285,7 +285,7 @@ def sources(knowledge: Knowledge, advice: Advice) -> list[Source]:
     cause = advice.outcome.cause
     names = [*advice.item.sources, *rule.sources, *(cause.sources if cause else ())]
     names += [name for override in advice.overrides for name in override.sources]
-    return [knowledge.sources[name] for name in dict.fromkeys(names)]
+    return [knowledge.sources[name] for name in dict.fromkeys(names) if name in knowledge.sources]
 
 
 def _source(source: Source) -> dict[str, str]:

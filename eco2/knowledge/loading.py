@@ -71,7 +71,7 @@ def load(directory: Path | None = None) -> Knowledge:
     """The checked knowledge base. Raises KnowledgeError listing all problems."""
     source = directory or default_directory()
     problems: list[str] = []
-    documents = {name: _read(source / name, name, problems) for name in _names(source)}
+    documents = {name: _read(source / name, name, problems) for name in names(source)}
     if problems:
         raise KnowledgeError(problems)
     return build(documents, _digest(source))
@@ -112,7 +112,7 @@ def default_directory() -> Path:
     raise KnowledgeError([f"{TAXONOMY}: file: not found in {' or '.join(map(str, candidates))}"])
 
 
-def _names(source: Path) -> list[str]:
+def names(source: Path) -> list[str]:
     optional = [name for name in (SOURCES, DROP_OFFS) if (source / name).is_file()]
     regions = sorted(f"{REGIONS}/{path.name}" for path in (source / REGIONS).glob("*.yaml"))
     return [*FILES, *optional, *regions]
@@ -178,12 +178,17 @@ def _entry(document: object, step: int | str) -> object:
 
 
 def _name(entry: object, number: str) -> str:
-    names = entry if isinstance(entry, dict) else {}
-    return next((str(names[key]) for key in NAMING if key in names), number)
+    return entry_name(entry) or number
+
+
+def entry_name(entry: object) -> str:
+    """How an entry of a list is called; "" where it has no name."""
+    keys = entry if isinstance(entry, dict) else {}
+    return next((str(keys[key]) for key in NAMING if key in keys), "")
 
 
 def _digest(source: Path) -> str:
-    content = b"".join((source / name).read_bytes() for name in _names(source))
+    content = b"".join((source / name).read_bytes() for name in names(source))
     return hashlib.sha256(content).hexdigest()[:12]
 
 
@@ -264,10 +269,10 @@ def _words_of(entry: Ambiguity) -> list[str]:
 
 def _terms(taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
     """Word -> items. A declared ambiguity names all its candidates, unless the word is an item's own name."""
-    names = {normalize(record.ko) for record in _records(taxonomy)}
+    proper = {normalize(record.ko) for record in _records(taxonomy)}
     terms = {word: tuple(ids) for word, ids in _words(taxonomy).items()}
     for entry in taxonomy.ambiguous:
-        terms |= {word: entry.candidates for word in _words_of(entry) if word not in names}
+        terms |= {word: entry.candidates for word in _words_of(entry) if word not in proper}
     variants = {variant: terms[word] for word in terms for variant in _variants(word)}
     return {**variants, **terms}
 
@@ -287,22 +292,24 @@ SYNONYMS = (
 
 def _variants(word: str) -> Iterator[str]:
     """Other ways to say a name: parts of it by their synonyms, English plurals."""
-    if plural := _plural(word):
-        yield plural
+    yield from _numbers(word)
     for one, other in SYNONYMS:
         for said, variant in ((one, other), (other, one)):
             if len(word) > len(said) and (word.endswith(said) or (len(said) > 1 and word.startswith(said))):
                 yield word.replace(said, variant)
 
 
-def _plural(word: str) -> str:
-    """The English plural that is not only an added s; "" where there is none."""
-    if not word.isascii() or not word.isalpha():
-        return ""
-    for ending, plural in (("fe", "ves"), ("lf", "lves"), ("af", "aves")):
-        if word.endswith(ending):
-            return word.removesuffix(ending) + plural
-    return word[:-1] + "ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else ""
+def _numbers(word: str) -> Iterator[str]:
+    """English plurals that are not only an added s, and the singular of a plural."""
+    if not word.isascii() or not word.isalpha() or len(word) < 4:
+        return
+    for ending, plural in (("fe", "ves"), ("lf", "lves"), ("af", "aves"), ("y", "ies")):
+        if word.endswith(ending) and (ending != "y" or word[-2] not in "aeiou"):
+            yield word.removesuffix(ending) + plural
+    if word.endswith("ies"):
+        yield word.removesuffix("ies") + "y"
+    elif word.endswith("s") and not word.endswith("ss"):
+        yield word.removesuffix("s")
 
 
 def _check(books: Books) -> Iterator[str]:

@@ -18,6 +18,7 @@ from eco2.knowledge.text import (
     Squashed,
     in_list,
     is_hangul,
+    is_korean,
     listed,
     longest,
     normalize,
@@ -68,9 +69,10 @@ PART = re.compile(
 EN_NOT = re.compile(r"(?:not|insteadof|ratherthan|otherthan|except|isnt|arent)(?:a|an|the|my|for)?$")
 EN_INTO = re.compile(r"(?:in|into|inside|down|to|onto|as|by|via)(?:the|a|an|my|our|your|regular|normal|same)?$")
 EN_WITH = re.compile(
-    r"(?:with|from|for|of|coveredin|fullof|containing|without|has|have|had|holding|through|on)"
+    r"(?:with|from|for|of|coveredin|fullof|containing|without|whose|has|have|had|holding|through|on)"
     r"(?:a|an|the|some|its|my|it|old|all|no|there|dried|leftover|any|still){0,2}$"
 )
+EN_KIND = re.compile(r"(?:kind|type|sort|version|one)")
 EN_HELD = re.compile(
     r"(?:s|es)?(?:inside|stuck|leftin|soaked|stained|covered|attached|residue|isstill|arestill|stillin|left)"
 )
@@ -136,6 +138,22 @@ MATERIALS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Words of a material or kind that tell the candidates of an ambiguous word apart: by their names, else by stream."""
 
 
+_MATERIAL_WORDS = (
+    "플라스틱",
+    "유리",
+    "종이",
+    "금속",
+    "스텐",
+    "비닐",
+    "나무",
+    "plastic",
+    "glass",
+    "paper",
+    "metal",
+    "wooden",
+)
+
+
 @dataclass(frozen=True)
 class Mention:
     """A thing that is asked about. `guessed`: the words it was found by, where these are no name of it."""
@@ -158,11 +176,15 @@ class Reading:
 
 def read(knowledge: Knowledge, text: str) -> Reading:
     found = _read(knowledge, _prepared(text))
-    if not found.mentions:
-        corrected = retrieval.corrected(knowledge, _prepared(text))
-        again = _read(knowledge, corrected) if corrected else found
-        return again if again.mentions else found
-    return found
+    if is_korean(text):
+        return found
+    corrected = retrieval.corrected(knowledge, text)
+    again = _read(knowledge, _prepared(corrected)) if corrected else found
+    return again if _named_letters(again) > _named_letters(found) else found
+
+
+def _named_letters(reading: Reading) -> int:
+    return sum(len(mention.span.term) for mention in reading.mentions)
 
 
 def _read(knowledge: Knowledge, text: str) -> Reading:
@@ -170,7 +192,8 @@ def _read(knowledge: Knowledge, text: str) -> Reading:
     nouns, phrases = knowledge.nouns(squashed), knowledge.phrases_in(squashed)
     nouns = _joined(knowledge, squashed, nouns, phrases)
     situations = tuple(knowledge.situations_of({span.term for span in phrases}))
-    mentions = [_mention(knowledge, squashed, span) for span in _meant(knowledge, squashed, nouns, phrases)]
+    meant = _meant(knowledge, squashed, nouns, phrases)
+    mentions = [_mention(knowledge, squashed, span, nouns) for span in meant]
     mentions = _unique([*mentions, *_unknown_words(knowledge, squashed, [*nouns, *phrases], mentions)])
     if not mentions:
         mentions, candidates = _guesses(knowledge, squashed, phrases)
@@ -220,9 +243,33 @@ def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> s
     return None
 
 
+def _around(squashed: Squashed, span: Span, nouns: Sequence[Span]) -> str:
+    """The text between the nouns before and after: what is said of this one."""
+    start = max((noun.end for noun in nouns if noun.end <= span.start), default=0)
+    end = min((noun.start for noun in nouns if noun.start >= span.end), default=len(squashed.text))
+    return squashed.text[start : span.start] + " " + squashed.text[span.end : end]
+
+
+def _told_apart_by_words(
+    items: Sequence[Item], squashed: Squashed, span: Span, nouns: Sequence[Span]
+) -> Sequence[Item]:
+    """The candidates that have another word of the sentence in a name: the tofu of "cat litter, the tofu kind"."""
+    if len(nouns) > 2:
+        return items
+    for word in retrieval.content_words(squashed, [span]):
+        others = [noun for noun in nouns if noun.start <= word.start < noun.end]
+        kinds = [noun for noun in others if EN_KIND.match(squashed.text, noun.end)]
+        if not kinds and any(_neighbours(squashed, noun, span) for noun in others):
+            continue
+        named = [item for item in items if any(word.term in normalize(name) for name in retrieval.names(item))]
+        items = named or items
+    return items
+
+
 def _fits(item: Item, dropped: str) -> bool:
     """Whether an item is of the materials that a dropped part of a word names: a 맥주 페트병 is no 맥주병."""
-    said = [(words, streams) for words, streams in MATERIALS.values() if any(word in dropped for word in words)]
+    told = [MATERIALS[name] for name in ("plastic", "glass", "paper", "metal", "film", "foam", "pet")]
+    said = [(words, streams) for words, streams in told if any(word in dropped for word in words)]
     return all(_named_after(item, words) or item.stream in streams for words, streams in said)
 
 
@@ -263,6 +310,8 @@ def _role(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], n: in
         return "into"
     if FROM.match(text, span.end):
         return "from"
+    if n and EN_KIND.match(text, span.end):
+        return "held"
     return "held" if _held(knowledge, squashed, nouns, n) else ""
 
 
@@ -315,10 +364,13 @@ def _parted(squashed: Squashed, one: Span, other: Span) -> bool:
     return told_apart or any(one.end <= place <= other.start for place in squashed.breaks)
 
 
-def _mention(knowledge: Knowledge, squashed: Squashed, span: Span) -> Mention:
+def _mention(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequence[Span] = ()) -> Mention:
     ids = knowledge.terms[span.term]
     if (better := _english_compound(knowledge, squashed, span)) is not None:
         return Mention(better, span)
+    around = _around(squashed, span, nouns)
+    if other := _of_material(knowledge, around, span):
+        return Mention(other, span)
     if len(ids) == 1:
         return Mention(knowledge.items[ids[0]], span)
     items = [knowledge.items[name] for name in ids]
@@ -328,7 +380,7 @@ def _mention(knowledge: Knowledge, squashed: Squashed, span: Span) -> Mention:
     term = retrieval.misspelt(knowledge, written, alone=True) if written != span.term else None
     if term and len(knowledge.terms[term]) == 1:
         return Mention(knowledge.items[knowledge.terms[term][0]], span, guessed=written)
-    left = _told_apart(items, squashed.text[: span.start] + " " + squashed.text[span.end :])
+    left = _told_apart_by_words(_told_apart(items, around), squashed, span, nouns)
     if len({item.stream for item in left}) == 1:
         return Mention(left[0], span)
     return Mention(knowledge.question(span.term), span)
@@ -342,6 +394,12 @@ def _english_compound(knowledge: Knowledge, squashed: Squashed, span: Span) -> I
     word = squashed.text[max(before) : span.start]
     items, sure = retrieval.candidates(knowledge, [word, span.term]) if retrieval.is_noun(word) else ((), False)
     return items[0] if sure else None
+
+
+def _of_material(knowledge: Knowledge, around: str, span: Span) -> Item | None:
+    """The item that the word names with a material told elsewhere: a "jar … (plastic)" is a plastic jar."""
+    names = (knowledge.terms.get(word + span.term, ()) for word in _MATERIAL_WORDS if word in around)
+    return next((knowledge.items[ids[0]] for ids in names if len(ids) == 1), None)
 
 
 def _written(squashed: Squashed, span: Span) -> str:

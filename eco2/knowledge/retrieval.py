@@ -76,7 +76,7 @@ class Index:
     @classmethod
     def of(cls, terms: Iterable[str], items: Iterable[Item]) -> "Index":
         known, listed = tuple(terms), tuple(items)
-        return cls(known, tuple(map(jamo, known)), listed, _postings([_grams(_texts(item)) for item in listed]))
+        return cls(known, tuple(map(jamo, known)), listed, _postings([_grams(names(item)) for item in listed]))
 
     @cached_property
     def initials(self) -> tuple[str, ...]:
@@ -85,14 +85,14 @@ class Index:
     @cached_property
     def words(self) -> tuple[str, ...]:
         """The English words of names, and those that questions are made of."""
-        names = (word for word in self.postings if word.isascii() and word.isalpha())
-        return tuple(word for word in {*names, *_ENGLISH_FUNCTION} if len(word) > 2)
+        known = (word for word in {*self.postings, *_ENGLISH_FUNCTION} if word.isascii() and len(word) > 2)
+        return tuple(sorted({form for word in known for form in (word, f"{word}s")}))
 
     def weight(self, gram: str) -> float:
         return math.log(1 + len(self.items) / (1 + len(self.postings.get(gram, ()))))
 
 
-def _texts(item: Item) -> list[str]:
+def names(item: Item) -> list[str]:
     return [item.ko, item.en, *item.aliases, *item.aliases_en]
 
 
@@ -106,7 +106,11 @@ def grams(text: str) -> Iterator[str]:
         if is_hangul(word[0]):
             yield from (one + other for one, other in pairwise(word)) if len(word) > 1 else (word,)
         elif word not in _ENGLISH_FUNCTION:
-            yield word.removesuffix("s")
+            yield singular(word)
+
+
+def singular(word: str) -> str:
+    return word if word.endswith("ss") else word.removesuffix("s")
 
 
 def _postings(documents: Sequence[Counter[str]]) -> dict[str, list[tuple[int, float]]]:
@@ -180,21 +184,32 @@ def _head(knowledge: "Knowledge", word: str, alone: bool) -> str | None:
 
 def corrected(knowledge: "Knowledge", text: str) -> str:
     """English with the words that no name has put right by the nearest one that some name has; "" if none is."""
+    words = re.findall(r"[a-z]+", text.lower())
+    if not any(word in _ENGLISH_FUNCTION or singular(word) in knowledge.index.postings for word in words):
+        return ""
     changed = False
 
     def fix(match: re.Match[str]) -> str:
         nonlocal changed
         word = match[0].lower()
-        if len(word) < 4 or word in _ENGLISH_FUNCTION or word.removesuffix("s") in knowledge.index.postings:
+        if len(word) < 4 or word in _ENGLISH_FUNCTION or singular(word) in knowledge.index.postings:
             return word
-        found = process.extractOne(
-            word, knowledge.index.words, scorer=OSA.normalized_similarity, score_cutoff=0.75 if len(word) > 4 else 0.8
-        )
-        changed = changed or found is not None
-        return str(found[0]) if found else word
+        least = 0.75 if len(word) > 4 else 0.8
+        known = knowledge.index.words
+        found = process.extract(word, known, scorer=OSA.normalized_similarity, score_cutoff=least, limit=5)
+        nearest = [str(other) for other, score, _ in found if score == found[0][1]]
+        changed = changed or bool(nearest)
+        return max(nearest, key=lambda other: _told_with(knowledge, other, words), default=word)
 
     fixed = re.sub(r"[a-z]+", fix, text, flags=re.IGNORECASE)
     return fixed if changed else ""
+
+
+def _told_with(knowledge: "Knowledge", word: str, others: Sequence[str]) -> int:
+    """How many items have the word and another one of the sentence."""
+    postings = knowledge.index.postings
+    here = {number for number, _ in postings.get(singular(word), ())}
+    return sum(len(here & {n for n, _ in postings.get(singular(other), ())}) for other in others)
 
 
 def misspelt(knowledge: "Knowledge", word: str, *, alone: bool) -> str | None:

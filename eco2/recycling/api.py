@@ -72,14 +72,30 @@ class ItemPage(BaseModel):
     next_cursor: Annotated[str | None, Field(description="Give it as `cursor` for the next page", examples=[_ID])]
 
 
+class DisposalStream(Stream):
+    """One way of getting rid of things."""
+
+
 class ItemDetail(BaseModel):
     """An item as it stands in the knowledge base, with the rule of its stream and where it is taken."""
 
     item: Item
-    stream: Stream
+    stream: DisposalStream
     rule: Rule
     drop_offs: list[DropOff]
     sources: list[Source]
+
+    @classmethod
+    def of(cls, knowledge: Knowledge, item: Item) -> "ItemDetail":
+        rule = knowledge.rule(item.stream)
+        names = dict.fromkeys((*item.sources, *rule.sources))
+        return cls(
+            item=item,
+            stream=DisposalStream.model_validate(knowledge.stream(item.stream).model_dump(by_alias=True)),
+            rule=rule,
+            drop_offs=drop_offs(knowledge, item, item.stream),
+            sources=[knowledge.sources[name] for name in names if name in knowledge.sources],
+        )
 
 
 class Question(BaseModel):
@@ -130,7 +146,7 @@ class Answered(BaseModel):
     confidence: Annotated[str, Field(examples=["high"])]
 
 
-class Choice(BaseModel):
+class Meaning(BaseModel):
     item: Annotated[str, Field(examples=["paper_cup"])]
     name: Annotated[str, Field(examples=["종이컵"])]
     stream: Annotated[str, Field(examples=["paper_mixed"])]
@@ -140,7 +156,7 @@ class Answer(BaseModel):
     """`items` is empty when the question names nothing that we know; then `clarify` asks, or `answer` declines."""
 
     lang: Annotated[Lang, Field(examples=["ko"])]
-    district: District | None
+    district: Annotated[District | None, Field(examples=[{"id": "seoul_gangseo", "name": "서울 강서구"}])] = None
     items: list[Answered]
     answer: Annotated[
         str, Field(examples=["기름 밴 종이는 재활용되지 않으니 이 피자 상자는 종량제봉투에 버려 주세요."])
@@ -148,7 +164,13 @@ class Answer(BaseModel):
     clarify: Annotated[
         str | None, Field(description="What we need to know", examples=["종이컵인가요, 플라스틱컵인가요?"])
     ] = None
-    candidates: Annotated[list[Choice] | None, Field(description="What may be meant")] = None
+    candidates: Annotated[
+        list[Meaning] | None,
+        Field(
+            description="What may be meant",
+            examples=[[{"item": "paper_cup", "name": "종이컵", "stream": "paper_mixed"}]],
+        ),
+    ] = None
 
 
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before")]
@@ -182,15 +204,7 @@ async def items(
 )
 async def item(request: Request, item_id: str) -> ItemDetail:
     knowledge = _knowledge(request)
-    found = service.one(knowledge.items.get(item_id), service.ItemNotFound)
-    rule = knowledge.rule(found.stream)
-    return ItemDetail(
-        item=found,
-        stream=knowledge.stream(found.stream),
-        rule=rule,
-        drop_offs=drop_offs(knowledge, found, found.stream),
-        sources=[knowledge.sources[name] for name in dict.fromkeys((*found.sources, *rule.sources))],
-    )
+    return ItemDetail.of(knowledge, service.one(knowledge.items.get(item_id), service.ItemNotFound))
 
 
 @router.get("/search", response_model=list[ItemSummary], summary="Suggestions while somebody types")
@@ -211,7 +225,7 @@ async def search(
     return [ItemSummary.of(knowledge, item) for item in service.search(knowledge, q, limit)]
 
 
-@router.get("/streams", response_model=list[Stream], summary="The ways of getting rid of things")
+@router.get("/streams", response_model=list[DisposalStream], summary="The ways of getting rid of things")
 async def streams(request: Request) -> list[Stream]:
     return list(_knowledge(request).streams.values())
 
