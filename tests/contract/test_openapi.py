@@ -43,7 +43,9 @@ def test_every_operation_documents_its_refusals(document: dict[str, Any]) -> Non
 
 def test_every_service_is_in_the_document(document: dict[str, Any]) -> None:
     first = {"/".join(path.split("/")[:4]) for path in document["paths"]}
-    assert first >= {f"/api/v1/{name}" for name in ("auth", "images", "scan", "waste", "character", "users", "recycling")}
+    assert first >= {
+        f"/api/v1/{name}" for name in ("auth", "images", "scan", "waste", "character", "users", "recycling")
+    }
     assert document["servers"] == [{"url": "/"}]
 
 
