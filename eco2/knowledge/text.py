@@ -275,7 +275,7 @@ def _letters(char: str) -> str:
     if not is_hangul(char):
         return char
     number = ord(char) - ord("가")
-    return _LEADING[number // 588] + _VOWELS[number % 588 // 28] + _TRAILING[number % 28]
+    return f"{_LEADING[number // 588]}{_VOWELS[number % 588 // 28]}{_TRAILING[number % 28]}"
 
 
 def initials(text: str) -> str:

@@ -25,7 +25,7 @@ def streams(knowledge: Knowledge, question: str, district: str | None = None) ->
         ("휴지 다 쓰고 남은 심", [("tissue_core", "paper_mixed")]),
         ("기름 묻은 피자박스", [("pizza_box", "general_bag")]),
         ("깨진 유리컵이랑 피자박스", [("broken_glass", "noncombustible_sack"), ("pizza_box", "paper_cardboard")]),
-        ("건전지 들어있는 장난감", [("toy_mixed", "small_ewaste_bin")]),
+        ("건전지 들어있는 장난감", [("electronic_toy", "small_ewaste_bin")]),
         ("소주병 말고 와인병이요", [("wine_bottle", "glass_bottle")]),
         ("남은 알약을 변기에 버려도 돼요?", [("pills", "medicine_box")]),
         ("보조배터리가 부풀었어요", [("power_bank", "professional")]),
@@ -87,15 +87,12 @@ def test_a_district_decides_and_its_lack_is_told(knowledge: Knowledge) -> None:
 
 
 def test_safety_comes_first(knowledge: Knowledge) -> None:
-    for item in knowledge.items.values():
-        for situation in knowledge.situations.values():
-            if (
-                situation.kind == "safety"
-                and situation.target_stream
-                and knowledge.applies(situation, item, item.stream)
-            ):
-                moved = decide(knowledge, item, [*others, situation])
-                assert moved.stream == situation.target_stream or item.stream == situation.target_stream
+    others = [situation for situation in knowledge.situations.values() if situation.kind == "reroute"]
+    dangers = [s for s in knowledge.situations.values() if s.kind == "safety" and s.target_stream]
+    for item in [*knowledge.items.values()][::7]:
+        for danger in dangers:
+            if knowledge.applies(danger, item, item.stream) and danger.target_stream != item.stream:
+                assert decide(knowledge, item, [*others, danger]).stream == danger.target_stream
 
 
 @pytest.mark.parametrize(
