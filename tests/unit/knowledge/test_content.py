@@ -24,7 +24,8 @@ def test_size(knowledge: Knowledge) -> None:
 def test_items_are_complete_in_english(knowledge: Knowledge) -> None:
     for item in knowledge.items.values():
         assert item.aliases_en, item.id
-        assert item.note_ko and item.note_en, item.id
+        assert item.note_ko, item.id
+        assert item.note_en, item.id
         assert len(item.steps_en) == len(item.steps_ko), item.id
         assert len(item.dont_en) == len(item.dont_ko), item.id
         assert bool(item.where_en) == bool(item.where_ko), item.id
@@ -143,6 +144,7 @@ def test_sample_of_the_household_waste_data_set(tmp_path: Path, encoding: str) -
     assert list(found.regions) == ["가상특별시 견본구", "가상도 보기시"]
     assert found.problems == ("가상도 빈칸군: no day could be read",)
     differing = found.regions["가상특별시 견본구"]["pickups"][0]
-    assert "days" not in differing and differing["from_time"] == "18:00" and differing["until_time"] == "24:00"
+    assert "days" not in differing
+    assert (differing["from_time"], differing["until_time"]) == ("18:00", "24:00")
     food = found.regions["가상도 보기시"]["pickups"][1]
     assert food["days"] == ["mon", "tue", "wed", "thu", "fri"]
