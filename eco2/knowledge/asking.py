@@ -11,6 +11,7 @@ from eco2.knowledge.answer import (
     Lang,
     advise,
     ask_which,
+    decide,
     drop_offs,
     exception_text,
     lead,
@@ -21,7 +22,7 @@ from eco2.knowledge.answer import (
     varies,
 )
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Ambiguity, Item, Region, Source
+from eco2.knowledge.models import Ambiguity, Item, Region, Situation, Source
 from eco2.knowledge.reading import Mention, Reading, read
 from eco2.knowledge.text import is_korean
 
@@ -154,8 +155,10 @@ def understand(knowledge: Knowledge, question: str, district: str | None = None,
     reading = read(knowledge, regions.without(knowledge, text))
     named = reading.mentions or reading.candidates or reading.material
     refused = not DISPOSAL.search(text) and (bool(OFF_TOPIC.search(text)) or not (named or _tells_more(found, text)))
+    lost = district if district and len(found) != 1 else ""
+    if district and not found:
+        found = regions.above(knowledge, district)
     region = found[0] if len(found) == 1 else None
-    lost = district if district and not region else ""
     return Asked(text, language, reading, region, lost or "", refused, tuple(found) if len(found) > 1 else ())
 
 
@@ -175,8 +178,8 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
     mentions = asked.reading.mentions[:MAX_ITEMS]
     parts, items, questions, candidates = [], [], [], []
     for mention in mentions:
-        item = _item(knowledge, mention.subject)
-        if isinstance(mention.subject, Ambiguity):
+        item = _item(knowledge, mention, asked.region)
+        if isinstance(mention.subject, Ambiguity) and not _settled(knowledge, mention, asked.region):
             meant = [knowledge.item(name) for name in mention.subject.candidates]
             candidates += meant
             questions.append(ask_which(names_of(meant, lang), knowledge.situation_book.unknown, mention.subject, lang))
@@ -200,15 +203,25 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
 
 def advices(knowledge: Knowledge, asked: Asked) -> list[Advice]:
     """The advice about each thing of the question that is answered."""
-    found = ((mention, _item(knowledge, mention.subject)) for mention in asked.reading.mentions[:MAX_ITEMS])
+    mentions = asked.reading.mentions[:MAX_ITEMS]
+    found = ((mention, _item(knowledge, mention, asked.region)) for mention in mentions)
     return [advise(knowledge, item, mention.situations, asked.lang, asked.region) for mention, item in found if item]
 
 
-def _item(knowledge: Knowledge, subject: Item | Ambiguity) -> Item | None:
-    """What is answered: of an ambiguous word what it nearly always means, if anything."""
-    if isinstance(subject, Item):
-        return subject
-    return knowledge.items.get(subject.default or "")
+def _item(knowledge: Knowledge, mention: Mention, region: Region | None) -> Item | None:
+    """What is answered: of an ambiguous word what its situation leaves, or what it nearly always means, if anything."""
+    if isinstance(mention.subject, Item):
+        return mention.subject
+    return _settled(knowledge, mention, region) or knowledge.items.get(mention.subject.default or "")
+
+
+def _settled(knowledge: Knowledge, mention: Mention, region: Region | None) -> Item | None:
+    """An item of an ambiguous word where what was told makes it go to one place, whichever it is: broken glass."""
+    assert isinstance(mention.subject, Ambiguity)
+    meant = [knowledge.item(name) for name in mention.subject.candidates]
+    outcomes = {item.id: decide(knowledge, item, mention.situations, region) for item in meant}
+    moved = [item for item in meant if isinstance(outcomes[item.id].cause, Situation)]
+    return moved[0] if moved and len({outcomes[item.id].stream for item in moved}) == 1 else None
 
 
 def _nothing_named(asked: Asked) -> tuple[list[str], list[str], list[Item]]:

@@ -6,13 +6,17 @@ from typing import Any
 
 import yaml
 
-from eco2.knowledge.answer import advise, decide
+from eco2.knowledge.answer import decide
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.loading import KnowledgeError, load, names
 from eco2.knowledge.models import Model
 from eco2.knowledge.text import advises, normalize, says, stems
 
 RULES, SITUATIONS, TAXONOMY = "rules.yaml", "situations.yaml", "taxonomy.yaml"
+
+
+AT_THE_SHOP = {"retailer_takeback"}
+"""Streams that end where a thing was bought, so that no place can be named."""
 
 
 def check(directory: Path | None = None) -> list[str]:
@@ -88,18 +92,6 @@ def _sources(knowledge: Knowledge) -> Iterator[str]:
     for region in knowledge.regions.values():
         if not region.sources:
             yield f"regions/{region.id}.yaml: {region.id}: has no source"
-    used = {name for record in _sourced(knowledge) for name in record.sources}
-    yield from (f"sources.yaml: {name}: nothing refers to it" for name in knowledge.sources if name not in used)
-
-
-def _sourced(knowledge: Knowledge) -> Iterator[Any]:
-    yield from knowledge.items.values()
-    yield from knowledge.rules.values()
-    yield from (case for rule in knowledge.rules.values() for case in rule.exceptions)
-    yield from knowledge.situations.values()
-    yield from knowledge.drop_offs
-    yield from knowledge.regions.values()
-    yield from (override for region in knowledge.regions.values() for override in region.overrides)
 
 
 def _deposits(knowledge: Knowledge) -> Iterator[str]:
@@ -113,25 +105,25 @@ def _deposits(knowledge: Knowledge) -> Iterator[str]:
 def _places(knowledge: Knowledge) -> Iterator[str]:
     served = {stream for place in knowledge.drop_offs for stream in place.streams}
     for stream in knowledge.streams.values():
-        if stream.kind in ("dropoff", "return") and stream.id not in served:
+        if stream.kind in ("dropoff", "return") and stream.id not in served | AT_THE_SHOP:
             yield f"drop_offs.yaml: {stream.id}: no place takes it"
 
 
 def _advice(knowledge: Knowledge) -> Iterator[str]:
-    """What is told about an item in a situation against the rule of the stream it then goes to."""
-    for item in knowledge.items.values():
-        for situation in knowledge.situations.values():
-            if not knowledge.applies(situation, item, item.stream):
-                continue
-            outcome = decide(knowledge, item, [situation])
-            rule = knowledge.rule(outcome.stream)
-            told = advise(knowledge, item, [situation])
-            forbidden = [(words, stems(words)) for words in (*rule.forbid, *item.forbid)]
-            for step in told.steps:
-                plain = normalize(step)
-                for words, sought in forbidden:
-                    if says(plain, sought):
-                        yield f'{SITUATIONS}: {situation.id}: "{step}" for {item.id}: {rule.stream} forbids {words}'
+    """The step of a situation against the rule of each stream in which it is told."""
+    told = {
+        (situation.id, decide(knowledge, item, [situation]).stream)
+        for situation in knowledge.situations.values()
+        if situation.step_ko
+        for item in knowledge.items.values()
+        if knowledge.applies(situation, item, item.stream)
+    }
+    for name, stream in sorted(told):
+        step = knowledge.situations[name].step_ko
+        plain = normalize(step)
+        for words in knowledge.rule(stream).forbid:
+            if says(plain, stems(words)):
+                yield f'{SITUATIONS}: {name}: "{step}" is what {stream} forbids ({words})'
 
 
 def _english_advice(knowledge: Knowledge) -> Iterator[str]:

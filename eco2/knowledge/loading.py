@@ -1,6 +1,7 @@
 """Reading data/ and refusing it, with every problem named, when it is not consistent."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -273,8 +274,19 @@ def _terms(taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
     terms = {word: tuple(ids) for word, ids in _words(taxonomy).items()}
     for entry in taxonomy.ambiguous:
         terms |= {word: entry.candidates for word in _words_of(entry) if word not in proper}
+    for record in _records(taxonomy):
+        for part in map(normalize, _parts(record.en)):
+            terms.setdefault(part, (record.id,))
     variants = {variant: terms[word] for word in terms for variant in _variants(word)}
     return {**variants, **terms}
+
+
+def _parts(name: str) -> Iterator[str]:
+    """The names in "laptop or tablet" and in "wine or spirits bottle"."""
+    parts = re.split(r",\s*(?:or\s+)?|\s+or\s+", name)
+    head = parts[-1].split()[-1]
+    for part in parts if len(parts) > 1 else ():
+        yield part if part.endswith(head) or " " not in parts[-1] else f"{part} {head}"
 
 
 SYNONYMS = (
@@ -308,7 +320,7 @@ def _numbers(word: str) -> Iterator[str]:
             yield word.removesuffix(ending) + plural
     if word.endswith("ies"):
         yield word.removesuffix("ies") + "y"
-    elif word.endswith("s") and not word.endswith("ss"):
+    elif word.endswith("s") and not word.endswith(("ss", "ves")):  # to leave is no leaf
         yield word.removesuffix("s")
 
 

@@ -47,6 +47,14 @@ def find(knowledge: Knowledge, district: str) -> list[Region]:
     return fits if shorter != wanted else within
 
 
+def above(knowledge: Knowledge, district: str) -> list[Region]:
+    """The region above a district that is not known itself: what Seoul has laid down holds in all of it."""
+    province = PROVINCES.match(district.strip())
+    parents = {region.part_of for region in knowledge.regions.values()}
+    found = (region for region in knowledge.regions.values() if region.id in parents)
+    return [region for region in found if province and any(name.startswith(province[0][:2]) for name in names(region))]
+
+
 def _last(name: str) -> str:
     return PROVINCES.sub("", name, count=1) or name
 

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from eco2.core import telemetry
 from eco2.core.errors import BadRequest, NotFound
 from eco2.core.llm import Llm, LlmFailed
-from eco2.knowledge import Item, Knowledge, Region, asking, grounding, read
+from eco2.knowledge import Item, Knowledge, Lang, Region, asking, grounding, read
 from eco2.knowledge.retrieval import suggest
 
 ASKED = Counter("eco2_recycling_asked_total", "Questions by how they were answered", ["outcome"])
@@ -97,7 +97,7 @@ class Paid:
 
 
 async def ask(
-    knowledge: Knowledge, paid: Paid | None, question: str, district: str | None, lang: asking.Lang | None
+    knowledge: Knowledge, paid: Paid | None, question: str, district: str | None, lang: Lang | None
 ) -> dict[str, Any]:
     """The composed answer; with a paid model its wording, if that says nothing but what the rules do."""
     asked = asking.understand(knowledge, question, district, lang)
