@@ -63,8 +63,8 @@ def decide(knowledge: Knowledge, item: Item, situations: Sequence[Situation], re
         if case.condition and case.then != item.stream and _holds(case, situations):
             return Outcome(case.then, case)
     for override in overrides(knowledge, item, item.stream, region):
-        if override.then and override.then != item.stream:
-            return Outcome(override.then, override)
+        if override.then:  # a gu may keep to the national way where the city above it does not
+            return Outcome(override.then, override if override.then != item.stream else None)
     return Outcome(item.stream)
 
 
