@@ -112,9 +112,15 @@ class Squashed:
 _WORD = re.compile(r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])")
 
 
+def _uniform(text: str) -> str:
+    """Wide letters made narrow, syllables composed; single letters of Hangul, as typed, stay what they are."""
+    plain = (char if "ㄱ" <= char <= "ㅣ" else unicodedata.normalize("NFKC", char) for char in text)
+    return unicodedata.normalize("NFC", "".join(plain))
+
+
 def squash(text: str) -> Squashed:
     words, starts, ends, breaks, position = [], set(), set(), set(), 0
-    for match in _WORD.finditer(unicodedata.normalize("NFKC", text).lower()):
+    for match in _WORD.finditer(_uniform(text).lower()):
         if match["sign"]:
             breaks.add(position)
             continue

@@ -63,7 +63,7 @@ def test_an_unknown_thing_is_asked_about(knowledge: Knowledge) -> None:
 
 
 def test_an_unknown_danger_is_not_guessed_at(knowledge: Knowledge) -> None:
-    answer = ask(knowledge, "정체불명의 화학약품 버리고 싶어요")
+    answer = ask(knowledge, "창고에서 수류탄 같은 게 나왔는데 버려도 되나요?")
     assert [item["stream"] for item in answer["items"]] == ["professional"]
 
 
