@@ -36,6 +36,7 @@ def documents(directory: Path) -> dict[str, Any]:
 def lint(knowledge: Knowledge) -> Iterator[str]:
     yield from _english(knowledge)
     yield from _sources(knowledge)
+    yield from _references(knowledge)
     yield from _deposits(knowledge)
     yield from _places(knowledge)
     yield from _advice(knowledge)
@@ -92,6 +93,26 @@ def _sources(knowledge: Knowledge) -> Iterator[str]:
     for region in knowledge.regions.values():
         if not region.sources:
             yield f"regions/{region.id}.yaml: {region.id}: has no source"
+
+
+def _references(knowledge: Knowledge) -> Iterator[str]:
+    """Names in districts, drop-offs and exceptions that nothing has."""
+    for region in knowledge.regions.values():
+        place = f"regions/{region.id}.yaml: {region.id}"
+        if region.part_of not in (None, *knowledge.regions):
+            yield f"{place}: is part of unknown region {region.part_of}"
+        for override in region.overrides:
+            if override.item not in (None, *knowledge.items):
+                yield f"{place}: unknown item {override.item}"
+            for stream in (override.stream, override.then):
+                if stream not in (None, *knowledge.streams):
+                    yield f"{place}: unknown stream {stream}"
+    named = [(f"{TAXONOMY}: {item.id}", item.sources) for item in knowledge.items.values()]
+    named += [(f"{RULES}: {rule.stream}", rule.sources) for rule in knowledge.rules.values()]
+    named += [(f"drop_offs.yaml: {place.id}", place.sources) for place in knowledge.drop_offs]
+    named += [(f"regions/{region.id}.yaml: {region.id}", region.sources) for region in knowledge.regions.values()]
+    for key, names_ in named:
+        yield from (f"{key}: unknown source {name}" for name in names_ if name not in knowledge.sources)
 
 
 def _deposits(knowledge: Knowledge) -> Iterator[str]:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable
 import httpx2
 import pytest
 
-from tests.conftest import GATEWAY_PORT, Person, Stack
+from eco2.local.stack import Stack
+from tests.conftest import GATEWAY_PORT, Person
 
 People = Callable[[], Person]
 BASE = "/api/v1/recycling"

@@ -54,8 +54,9 @@ def test_references_of_sources_and_places_are_known(knowledge: Knowledge) -> Non
         used.update(region.sources, *(override.sources for override in region.overrides))
         assert all(o.item is None or o.item in knowledge.items for o in region.overrides), region.id
         assert all(o.then is None or o.then in knowledge.streams for o in region.overrides), region.id
-    for thing in (*knowledge.items.values(), *knowledge.rules.values(), *knowledge.situations.values()):
-        used.update(thing.sources)
+    used.update(name for item in knowledge.items.values() for name in item.sources)
+    used.update(name for rule in knowledge.rules.values() for name in rule.sources)
+    used.update(name for situation in knowledge.situations.values() for name in situation.sources)
     assert used <= knowledge.sources.keys()
     assert all(name in knowledge.items for place in knowledge.drop_offs for name in place.items)
 

@@ -43,6 +43,7 @@ def test_the_knowledge_base_is_clean() -> None:
 @pytest.mark.parametrize(
     ("file", "edit", "expected"),
     [
+        ("rules.yaml", lambda b: rule(b, "vinyl").update(sources=["moon"]), "vinyl: unknown source moon"),
         ("rules.yaml", lambda b: rule(b, "vinyl").pop("sources"), "vinyl: has no source"),
         ("rules.yaml", lambda b: rule(b, "vinyl")["steps"][0].pop("en"), "vinyl: en is missing"),
         ("rules.yaml", lambda b: rule(b, "vinyl")["dont_en"].pop(), "vinyl: an entry of dont_en is missing"),
