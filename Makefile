@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
-PYTHON_PATHS := eco2 tests migrations
+PYTHON_PATHS := eco2 tests tools migrations
 
 .PHONY: help
 help: ## This list
@@ -37,6 +37,10 @@ test-full: test ## The same and the slow lane (every server restarted in mid-job
 .PHONY: bench
 bench: setup ## Measure speed and memory against the lines of docs/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)
+
+.PHONY: eval-vision
+eval-vision: setup ## How often the embedded vision model answers and is right; fails where it falls behind its report
+	@$(BIN)/python -m tools.vision.evaluate
 
 .PHONY: lint
 lint: ## Style, types, import walls, manifests, shell, Dockerfile
