@@ -174,6 +174,8 @@ class Beliefs:
     nothing: float
     labelled_nothing: float
     """What the labels alone give to no waste."""
+    labelled: Floats
+    """What the labels alone give to each item of no material: the head has seen too few such things to be asked."""
 
 
 def believe(senses: Senses, features: Floats, labels: Floats) -> Beliefs:
@@ -190,6 +192,7 @@ def believe(senses: Senses, features: Floats, labels: Floats) -> Beliefs:
         {material: float(head[n]) for n, material in enumerate(MATERIALS)},
         float(head[other] * nothing / rest),
         float(nothing),
+        np.where(senses.material == other, masses, 0).astype(np.float32),
     )
 
 

@@ -1,6 +1,7 @@
 """`eco2 vision classify`: the embedded model on files of this machine, without a stack."""
 
 import json
+import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -59,6 +60,7 @@ def _watched(files: list[Path]) -> Iterable[Path]:
 def _model() -> "EmbeddedVision":
     from eco2 import knowledge
     from eco2.local import config
+    from eco2.scan import model
     from eco2.scan.beliefs import Senses
     from eco2.scan.settings import VisionSettings
     from eco2.scan.vision import EmbeddedVision
@@ -66,6 +68,11 @@ def _model() -> "EmbeddedVision":
     settings = VisionSettings()
     data = settings.data_dir or knowledge.default_directory()
     cache = settings.model_dir or config.layout(make=False).folder("models")
+    # The build takes 100 MB more than the use: a process of its own gives them back.
+    build = multiprocessing.get_context("spawn").Process(target=model.model_path, args=(cache,))
+    if not any(cache.glob("*.onnx")):
+        build.start()
+        build.join()
     return EmbeddedVision(cache, Senses.load(data / "vision", knowledge.load(data)))
 
 

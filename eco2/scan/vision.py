@@ -1,7 +1,7 @@
 """The embedded vision model: photo in, disposal item out, honest when unsure."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +106,7 @@ def _category(senses: Senses, beliefs: Beliefs) -> tuple[str | None, str | None,
     if sure >= senses.head.sure and best != CATEGORIES[MIXED] and not strange:
         of_it = [material for material in MATERIALS if CATEGORIES[material] == best]
         return _finer(senses, beliefs, best), max(of_it, key=lambda material: beliefs.materials[material]), sure
-    category, share = next(iter(by_category(senses, beliefs).items()))
+    category, share = next(iter(by_category(senses, _for_things(senses, beliefs)).items()))
     if _is_thing(senses, beliefs) and share >= senses.head.sure_item:
         return category, None, share
     return None, None, max(share, sure)
@@ -118,6 +118,11 @@ def _finer(senses: Senses, beliefs: Beliefs, category: str) -> str:
     return finer if share >= senses.head.sure else category
 
 
+def _for_things(senses: Senses, beliefs: Beliefs) -> Beliefs:
+    """The beliefs that decide: those of the labels alone where the likeliest item is of none of the materials."""
+    return replace(beliefs, items=beliefs.labelled) if _is_thing(senses, beliefs) else beliefs
+
+
 def _is_thing(senses: Senses, beliefs: Beliefs) -> bool:
     """Whether the likeliest item is of none of the materials."""
     return bool(senses.material[int(np.argmax(beliefs.items))] == len(MATERIALS))
@@ -126,7 +131,7 @@ def _is_thing(senses: Senses, beliefs: Beliefs) -> bool:
 def _result(senses: Senses, beliefs: Beliefs, category: str | None, name: str) -> VisionResult:
     """The item is told when the category is sure, and so is where the item goes."""
     ranked = np.argsort(-beliefs.items, kind="stable")[:CANDIDATES]
-    share = placed(senses, beliefs, int(ranked[0]))
+    share = placed(senses, _for_things(senses, beliefs), int(ranked[0]))
     least = senses.head.sure_item if _is_thing(senses, beliefs) else senses.head.sure
     sure = category is not None and share >= least
     waste = beliefs.nothing < NOT_WASTE
