@@ -143,7 +143,8 @@ class Senses:
     def masses(self, labels: Floats) -> tuple[Floats, Floats, Floats]:
         """Of `labels` (…, 1000): (that of each item, of each material and of other things (…, 7), of no waste (…,))."""
         items = labels @ self.shares.T
-        groups: Floats = items @ np.eye(len(MATERIALS) + 1, dtype=np.float32)[self.material]
+        of_group = np.eye(len(MATERIALS) + 1)[self.material].astype(np.float32)
+        groups: Floats = np.matmul(items, of_group, dtype=np.float32)
         return items, groups, labels @ self.not_waste
 
     def inputs(self, features: Floats, labels: Floats) -> Floats:

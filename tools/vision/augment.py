@@ -6,13 +6,14 @@ board is replaced, and the photo is turned, cut, blurred, tinted, shrunk and sav
 
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
 
 Rng = np.random.Generator
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[Any]
 
 SIDE = 224
 """Side of the square that variations are made in."""
@@ -58,7 +59,7 @@ def _light(image: Image.Image, rng: Rng) -> Image.Image:
     pixels = pixels * np.exp(rng.normal(0, 0.08, 3))  # the colour of the light
     if rng.random() < 0.4:  # a shadow or a lamp from one side
         slope = np.linspace(1, rng.uniform(0.5, 1), SIDE)
-        pixels = pixels * np.rot90(np.tile(slope, (SIDE, 1)), rng.integers(4))[:, :, None]
+        pixels = pixels * np.rot90(np.tile(slope, (SIDE, 1)), int(rng.integers(4)))[:, :, None]
     image = Image.fromarray((pixels.clip(0, 1) * 255).astype(np.uint8))
     image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.7, 1.4))
     return ImageEnhance.Color(image).enhance(rng.uniform(0.5, 1.5))
@@ -138,7 +139,7 @@ def _background(rng: Rng, photos: Sequence[Image.Image]) -> Floats:
     made: list[Callable[[Rng], Floats]] = [_plain, _wood, _grain]
     if rng.random() < 0.5:
         return made[rng.integers(len(made))](rng).clip(0, 1).astype(np.float32)
-    photo = photos[rng.integers(len(photos))]
+    photo = photos[int(rng.integers(len(photos)))]
     side = min(photo.size) * rng.uniform(0.2, 0.9)
     left, top = rng.uniform(0, photo.width - side), rng.uniform(0, photo.height - side)
     cut = photo.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
@@ -165,7 +166,7 @@ def _noise(rng: Rng, high: int, wide: int) -> Floats:
 def _wood(rng: Rng) -> Floats:
     grain = sum((_noise(rng, 3, n) / k for k, n in enumerate((12, 40, 120), 1)), np.zeros((SIDE, SIDE), np.float32))
     tone = np.array([0.62, 0.45, 0.3], np.float32) * rng.uniform(0.5, 1.4)
-    return np.rot90(tone * (1 + 0.8 * grain[:, :, None]), rng.integers(2))
+    return np.rot90(tone * (1 + 0.8 * grain[:, :, None]), int(rng.integers(2)))
 
 
 def _grain(rng: Rng) -> Floats:

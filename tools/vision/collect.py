@@ -87,9 +87,9 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         for name in WALLPAPERS:
             for n, path in enumerate(wallpapers(unpack(name, Path(scratch)))):
-                with Image.open(path) as image:
-                    image.thumbnail((1000, 1000))
-                    keep(image, out / "wallpapers", f"{name}-{n}")
+                with Image.open(path) as paper:
+                    paper.thumbnail((1000, 1000))
+                    keep(paper, out / "wallpapers", f"{name}-{n}")
         for path in sorted(unpack("gcompris-qt-data", Path(scratch)).rglob("*.rcc")):
             if path.stem in GCOMPRIS:
                 for n, image in enumerate(carve(path.read_bytes())):
@@ -98,9 +98,9 @@ def main() -> None:
         for path in sorted(stamps.rglob("*.png")):
             kind = STAMPS.get(path.relative_to(stamps).parts[0])
             if kind is not None and "toys" not in path.parts and not path.stem.endswith("_mirror"):
-                with Image.open(path) as image:
+                with Image.open(path) as stamp:
                     name = "-".join(path.relative_to(stamps).with_suffix("").parts)
-                    keep(image, out / ("drawings" if "cartoon" in path.parts else kind), f"stamp-{name}")
+                    keep(stamp, out / ("drawings" if "cartoon" in path.parts else kind), f"stamp-{name}")
 
 
 if __name__ == "__main__":

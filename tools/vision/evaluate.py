@@ -70,8 +70,8 @@ class Evaluation:
     kind: npt.NDArray[np.str_]
     view: npt.NDArray[np.str_]
     fold: Ints
-    weights: Floats  # (folds, inputs, classes)
-    biases: Floats
+    weights: npt.NDArray[np.float16]  # (folds, inputs, classes)
+    biases: npt.NDArray[np.float16]
 
     @classmethod
     def load(cls, path: Path = EVALUATION) -> Self:
@@ -104,8 +104,8 @@ def report(evaluation: Evaluation, senses: Senses) -> Json:
     """Per group of photos: how many, the share answered, and of these the share that is right."""
     category = np.full(len(evaluation.label), None, object)
     nothing = np.zeros(len(evaluation.label), bool)
-    for row, answer, no_waste in outcomes(evaluation, senses):
-        category[row], nothing[row] = answer, no_waste
+    for at, answer, no_waste in outcomes(evaluation, senses):
+        category[at], nothing[at] = answer, no_waste
     answered = np.array([one is not None for one in category])
     truth = [RIGHT[MATERIALS[label]] if label < len(MATERIALS) else set() for label in evaluation.label]
     right = np.array([one in allowed for one, allowed in zip(category, truth, strict=True)])

@@ -46,6 +46,7 @@ NOTHING_ANSWERED = 0.008
 """Share of the photos of no waste that the head may answer; the labels may add to it."""
 
 Bools = npt.NDArray[np.bool_]
+Halves = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def main() -> None:
     print(table(found))
 
 
-def kept(pictures: Pictures, weights: Floats, biases: Floats) -> Evaluation:
+def kept(pictures: Pictures, weights: Halves, biases: Halves) -> Evaluation:
     """What is committed: each photo as it is, one variation of each, and small pictures of animals and places."""
     first = np.unique(np.stack([pictures.number, pictures.view == "varied"], 1), axis=0, return_index=True)[1]
     varied = np.isin(np.arange(len(pictures.number)), first) & (pictures.view == "varied")
