@@ -9,6 +9,7 @@ from eco2.client import commands as client
 from eco2.knowledge import commands as knowledge
 from eco2.local import commands
 from eco2.processes import SERVICES
+from eco2.scan import classify
 from eco2.scan import commands as scan
 
 TARGETS = {row.name: row.target for row in SERVICES if row.target}
@@ -30,6 +31,9 @@ local.command()(client.token)
 job = typer.Typer(help="Look into one job.", no_args_is_help=True)
 app.add_typer(job, name="job")
 job.command()(scan.show)
+vision = typer.Typer(help="The embedded vision model.", no_args_is_help=True)
+app.add_typer(vision, name="vision")
+vision.command()(classify.classify)
 
 
 @contextlib.contextmanager
