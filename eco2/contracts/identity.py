@@ -14,6 +14,9 @@ IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER)
 VERIFIED_CLAIMS_HEADER = "x-jwt-payload"
 """The name under which a mesh may pass on claims. Ours uses no header for them, and removes a client's own."""
 
+TOKEN_SCHEME_HEADER = "x-token-scheme"
+"""Set by the edge for ext-authz: the first letters of `Authorization`, `-` without one. No service sees it."""
+
 ACCESS_AUDIENCE = "api"
 REFRESH_AUDIENCE = "refresh"
 
@@ -31,3 +34,5 @@ class Claims(BaseModel):
     exp: int
     provider: str
     role: str = "citizen"
+    sid: str | None = None
+    """The session; a token that was not made by a sign-in has none, and is revoked by its `jti`."""
