@@ -59,6 +59,7 @@ SERVICES = (
         needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
     Process("character-api", "api", 34, "eco2.character.main:run", "character-api.character", needs=("postgres",)),
+    Process("my-api", "api", 38, "eco2.my.main:run", "my-api.users", grpc_port=39, needs=("postgres",)),
     Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
     Process("ext-authz", "grpc", 37, "eco2.ext_authz.main:run", "ext-authz.auth", grpc_port=36),
     Process(

@@ -1,6 +1,11 @@
 """Who is asking: cookies, headers and token claims that cross process boundaries."""
 
+from typing import Literal
+
 from pydantic import BaseModel
+
+Provider = Literal["google", "kakao", "naver"]
+"""Who vouches for a person who signs in."""
 
 ACCESS_COOKIE = "s_access"
 REFRESH_COOKIE = "s_refresh"
