@@ -84,7 +84,7 @@ def _caller(request: Request) -> Caller:
     """The address is the last one in the list: the edge appended it, whatever came before is the client's word."""
     forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     peer = request.client.host if request.client else ""
-    return Caller(forwarded or peer, request.headers.get("user-agent", ""))
+    return Caller(forwarded or peer, request.headers.get("user-agent", ""), request.headers.get("host", ""))
 
 
 def _own_page(
@@ -137,6 +137,68 @@ async def jwks(at: At, response: Response) -> dict[str, Any]:
     return at.keyring.jwks
 
 
+# Your sessions (before the routes of the providers, whose path would match)
+
+
+def _session_of(at: Services, access: str | None, bearer: str | None) -> UUID | None:
+    """The session of the request, as its token has it; the edge has verified that token."""
+    claims = service.claims_of(at, _bearer(bearer) or access)
+    return UUID(claims.sid) if claims and claims.sid else None
+
+
+_REFUSED = (MissingUser, BadUser)
+
+
+@router.get(
+    "/sessions",
+    response_model=list[SessionInfo],
+    summary="Where you are signed in",
+    responses=error_responses(*_REFUSED),
+)
+async def sessions(user: User, at: At, access: AccessToken = None, authorization: Bearer = None) -> list[SessionInfo]:
+    """The session that was used last comes first."""
+    current = _session_of(at, access, authorization)
+    return [
+        SessionInfo(
+            id=row.id,
+            provider=row.provider,
+            device_id=row.device_id,
+            user_agent=row.user_agent,
+            ip=row.ip,
+            created_at=row.created_at,
+            refreshed_at=row.refreshed_at,
+            current=row.id == current,
+        )
+        for row in await service.sessions(at, user)
+    ]
+
+
+@router.delete(
+    "/sessions/{session_id}",
+    status_code=204,
+    summary="End one of your sessions",
+    responses=error_responses(*_REFUSED, service.NoSuchSession, service.NotLockedOut),
+)
+async def end_session(user: User, at: At, session_id: UUID) -> None:
+    await service.end_one(at, user, session_id)
+
+
+@router.post(
+    "/logout/all",
+    response_model=LoggedOut,
+    summary="End all of your sessions",
+    responses=error_responses(*_REFUSED, service.NotLockedOut),
+)
+async def logout_everywhere(user: User, at: At, access: AccessToken = None, authorization: Bearer = None) -> Response:
+    """Also the one of this request, and its token if that has no session."""
+    claims = service.claims_of(at, _bearer(authorization) or access)
+    also = [UUID(claims.sid or claims.jti)] if claims else []
+    ended = await service.end_all(at, user, "logout_all", *also)
+    response = JSONResponse(LoggedOut(data=Message(message=f"Signed out of {ended} sessions.")).model_dump())
+    _forget(at, response)
+    return response
+
+
 # Sign in
 
 RedirectUri = Annotated[
@@ -175,7 +237,7 @@ Started = Annotated[service.Start, Depends(_start)]
 
 @router.get("/{provider}", response_model=ProviderUrl, summary="Begin to sign in", responses=_STARTS)
 async def begin(started: Started) -> ProviderUrl:
-    """Send the browser to `authorization_url`. It comes back to the callback, in the same browser, within ten minutes."""
+    """Send the browser to `authorization_url`; the same browser has to come back to the callback within ten minutes."""
     return ProviderUrl(data=_authorization(started))
 
 
@@ -289,68 +351,5 @@ async def logout(
     else:
         message = Message(message="Signed out." if ended else "There was no session.")
         response = JSONResponse(LoggedOut(data=message).model_dump())
-    _forget(at, response)
-    return response
-
-
-def _session_of(at: Services, access: str | None, bearer: str | None) -> UUID | None:
-    """The session of the request, as its token has it; the edge has verified that token."""
-    claims = service.claims_of(at, _bearer(bearer) or access)
-    return UUID(claims.sid) if claims and claims.sid else None
-
-
-_REFUSED = (MissingUser, BadUser)
-
-
-@router.get(
-    "/sessions",
-    response_model=list[SessionInfo],
-    summary="Where you are signed in",
-    responses=error_responses(*_REFUSED),
-)
-async def sessions(
-    user: User, at: At, access: AccessToken = None, authorization: Bearer = None
-) -> list[SessionInfo]:
-    """The session that was used last comes first."""
-    current = _session_of(at, access, authorization)
-    return [
-        SessionInfo(
-            id=row.id,
-            provider=row.provider,
-            device_id=row.device_id,
-            user_agent=row.user_agent,
-            ip=row.ip,
-            created_at=row.created_at,
-            refreshed_at=row.refreshed_at,
-            current=row.id == current,
-        )
-        for row in await service.sessions(at, user)
-    ]
-
-
-@router.delete(
-    "/sessions/{session_id}",
-    status_code=204,
-    summary="End one of your sessions",
-    responses=error_responses(*_REFUSED, service.NoSuchSession, service.NotLockedOut),
-)
-async def end_session(user: User, at: At, session_id: UUID) -> None:
-    await service.end_one(at, user, session_id)
-
-
-@router.post(
-    "/logout/all",
-    response_model=LoggedOut,
-    summary="End all of your sessions",
-    responses=error_responses(*_REFUSED, service.NotLockedOut),
-)
-async def logout_everywhere(
-    user: User, at: At, access: AccessToken = None, authorization: Bearer = None
-) -> Response:
-    """Also the one of this request, and its token if that has no session."""
-    claims = service.claims_of(at, _bearer(authorization) or access)
-    also = [UUID(claims.sid or claims.jti)] if claims else []
-    ended = await service.end_all(at, user, "logout_all", *also)
-    response = JSONResponse(LoggedOut(data=Message(message=f"Signed out of {ended} sessions.")).model_dump())
     _forget(at, response)
     return response

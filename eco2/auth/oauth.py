@@ -3,10 +3,11 @@
 Authlib does the protocol. What differs between the three is the table below and how a profile is read.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -133,8 +134,8 @@ class Providers:
         base = self._settings.oauth_emulator_url
         if not base:
             raise NotOffered
-        steps = (f"{base}/{provider}/{step}" for step in ("authorize", "token", "profile"))
-        return Endpoints(*steps, known.read, known.scope, known.extra, known.pkce)
+        here = f"{base}/{provider}"
+        return replace(known, authorize=f"{here}/authorize", token=f"{here}/token", profile=f"{here}/profile")
 
     def _credentials(self, provider: str) -> tuple[str | None, str | None]:
         found = (getattr(self._settings, f"{provider}_client_{part}") for part in ("id", "secret"))
@@ -164,22 +165,27 @@ class Providers:
         )
         return str(url)
 
-    async def profile_of_code(
-        self, provider: str, redirect_uri: str, code: str, state: str, verifier: str
-    ) -> Profile:
+    async def profile_of_code(self, provider: str, redirect_uri: str, code: str, state: str, verifier: str) -> Profile:
         """Who came back from the provider with this code; NotOffered, ProviderAway, ProviderRefused."""
         at = self._endpoints(provider)
         client = self._client(provider, at, redirect_uri)
         proof = {"code_verifier": verifier} if at.pkce else {"body": urlencode({"state": state})}
-        with _plain_errors(provider):
+        async with self._call(provider):
             token = await client.fetch_token(at.token, code=code, grant_type="authorization_code", **proof)
-            return await _profile(at, client, token["access_token"])
+            return await _profile(at, client, str(token["access_token"]))
 
     async def verify(self, provider: str, access_token: str) -> Profile:
         """Whose this token of a provider is; NotOffered, ProviderAway, ProviderRefused."""
         at = self._endpoints(provider)
-        with _plain_errors(provider):
+        async with self._call(provider):
             return await _profile(at, self._client(provider, at), access_token)
+
+    @asynccontextmanager
+    async def _call(self, provider: str) -> AsyncIterator[None]:
+        """A provider that trickles its answer is away, too."""
+        with _plain_errors(provider):
+            async with asyncio.timeout(2 * self._settings.oauth_timeout.total_seconds()):
+                yield
 
 
 async def _profile(at: Endpoints, client: AsyncOAuth2Client, access_token: str) -> Profile:
@@ -201,7 +207,7 @@ def _plain_errors(provider: str) -> Iterator[None]:
         log.warning("%s answered %d", provider, error.response.status_code)
         refused = error.response.status_code in (400, 401, 403)
         raise (ProviderRefused if refused else ProviderAway) from error
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, TimeoutError) as error:
         log.warning("%s is away: %r", provider, error)
         raise ProviderAway from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -13,8 +13,8 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 from uuid import UUID, uuid4, uuid5
 
 from redis.asyncio import Redis
@@ -98,8 +98,8 @@ class NoSuchSession(NotFound):
 class TooMany(AppError):
     """Too many attempts; wait a moment."""
 
-    status: ClassVar[int] = 429
-    code: ClassVar[str] = "RATE_LIMITED"
+    status = 429
+    code = "RATE_LIMITED"
 
 
 class NotLockedOut(Unavailable):
@@ -114,6 +114,7 @@ class Caller:
 
     ip: str
     user_agent: str
+    host: str
 
     @property
     def columns(self) -> dict[str, str | None]:
@@ -187,7 +188,7 @@ async def start(
 ) -> Start:
     """Where to send the browser; RedirectRefused, NotOffered, TooMany. `browser` is the cookie of an earlier start."""
     await limit(at, "start", caller.ip, at.settings.sign_ins_per_minute)
-    target = redirect_uri or _callbacks(at.settings, provider)[0]
+    target = redirect_uri or _callback_at(at.settings, provider, caller.host)
     frontend = frontend or at.settings.frontend_url
     if target not in _callbacks(at.settings, provider) or frontend not in at.settings.origins:
         raise RedirectRefused
@@ -205,6 +206,12 @@ async def start(
 
 def _callbacks(settings: Settings, provider: str) -> list[str]:
     return [f"{base}/api/v1/auth/{provider}/callback" for base in settings.redirect_bases]
+
+
+def _callback_at(settings: Settings, provider: str, host: str) -> str:
+    """The callback at the host that was asked, where the cookie of this start will be sent."""
+    known = _callbacks(settings, provider)
+    return next((url for url in known if urlsplit(url).netloc == host), known[0])
 
 
 def _digest(text: str) -> str:
@@ -258,13 +265,13 @@ def _reason(failure: Exception) -> str:
         return failure.reason
     if isinstance(failure, AWAY):
         return "temporarily_unavailable"
-    return {TooMany: "rate_limited", ProviderAway: "provider_unavailable"}.get(type(failure), "oauth_failed")
+    if isinstance(failure, TooMany):
+        return "rate_limited"
+    return "provider_unavailable" if isinstance(failure, ProviderAway) else "oauth_failed"
 
 
 async def _sign_in(at: Services, caller: Caller, sign_in: store.SignIn, code: str, state: str) -> Pair:
-    profile = await at.providers.profile_of_code(
-        sign_in.provider, sign_in.redirect_uri, code, state, sign_in.verifier
-    )
+    profile = await at.providers.profile_of_code(sign_in.provider, sign_in.redirect_uri, code, state, sign_in.verifier)
     user = await at.users.find_or_create(profile)
     async with at.engine.begin() as tx:
         session = await store.add_session(
@@ -280,7 +287,6 @@ async def _sign_in(at: Services, caller: Caller, sign_in: store.SignIn, code: st
         )
         signed_in = {"user_id": user, "session_id": session.id}
         await store.audit(tx, id=uuid4(), provider=profile.provider, outcome="signed_in", **signed_in, **caller.columns)
-    await at.users.note_login(user, profile)
     return pair_of(at, session)
 
 
@@ -428,11 +434,16 @@ async def end_one(at: Services, user: UUID, session: UUID) -> None:
     await end(at, user, "ended_by_user", session)
 
 
-async def end_all(at: Services, user: UUID, reason: str, *also: UUID) -> int:
-    """Log out everywhere: how many sessions that were. `also`: ids of tokens without a session. NotLockedOut."""
-    alive = [session.id for session in await sessions(at, user)]
-    if alive or also:
-        await end(at, user, reason, *alive, *also)
+async def end_all(at: Services, user: UUID, reason: str, *also: UUID, before: datetime | None = None) -> int:
+    """Log out everywhere: how many sessions that were. `also`: ids of tokens without a session. NotLockedOut.
+
+    Repeated after a NotLockedOut it tries again what was left over.
+    """
+    alive = [row.id for row in await sessions(at, user) if before is None or row.created_at < before]
+    async with at.engine.connect() as tx:
+        left = await store.not_denied(tx, user)
+    if ids := [*alive, *also, *left]:
+        await end(at, user, reason, *ids)
     return len(alive)
 
 

@@ -41,7 +41,7 @@ class ProviderSettings(SettingsGroup):
     oauth_emulator_url: str | None = None
     """Emulated providers stand in for those without an id. Everybody can sign in as anybody there: only locally."""
     oauth_timeout: Duration = timedelta(seconds=5)
-    """For each of the two calls to a provider."""
+    """For each wait on a provider; a sign-in has twice as much for its two calls."""
 
 
 class Settings(
@@ -53,8 +53,8 @@ class Settings(
     """Other base URLs of the API whose callbacks are allowed."""
     frontend_url: str
     """The web app; sign-ins that name no other end there. Others have to be among `cors_origins`."""
-    users_target: str
-    """`host:port` of the gRPC UsersService."""
+    grpc_my_api: str
+    """`host:port` of the UsersService."""
     cookie_domain: str | None = None
     refresh_grace: Duration = timedelta(seconds=10)
     """How long an old refresh token still gives the pair that replaced it: for requests that were under way."""

@@ -123,6 +123,12 @@ async def undelivered(tx: AsyncConnection, limit: int, age: timedelta) -> list[P
     return [Pending(*row) for row in await tx.execute(query.order_by(revocations.c.created_at).limit(limit))]
 
 
+async def not_denied(tx: AsyncConnection, user: UUID) -> list[UUID]:
+    """What was revoked of this user and is not in the list yet."""
+    query = select(revocations.c.id).where(revocations.c.user_id == user, revocations.c.denied_at.is_(None))
+    return list((await tx.execute(query)).scalars())
+
+
 async def in_force(tx: AsyncConnection) -> list[Pending]:
     """Every revocation of tokens that would still be valid, in order."""
     query = select(*_PENDING).where(revocations.c.until > func.now()).order_by(revocations.c.created_at)

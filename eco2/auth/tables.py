@@ -43,6 +43,7 @@ revocations = Table(
     Column("denied_at", TIME),
     Column("published_at", TIME),
     Index("ix_revocations_until", "until"),
+    Index("ix_revocations_user_id", "user_id"),
     Index(
         "ix_revocations_pending",
         "created_at",

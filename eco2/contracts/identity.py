@@ -19,8 +19,8 @@ IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER)
 VERIFIED_CLAIMS_HEADER = "x-jwt-payload"
 """The name under which a mesh may pass on claims. Ours uses no header for them, and removes a client's own."""
 
-TOKEN_SCHEME_HEADER = "x-token-scheme"
-"""Set by the edge for ext-authz: the first letters of `Authorization`, `-` without one. No service sees it."""
+SCHEME_HEADER = "x-auth-scheme"
+"""Set by the edge for ext-authz: the first letters of `Authorization`, if there are any. No service sees it."""
 
 ACCESS_AUDIENCE = "api"
 REFRESH_AUDIENCE = "refresh"

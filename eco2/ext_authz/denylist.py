@@ -129,8 +129,7 @@ class Follower:
         self._denylist.hears(True)
         self._wanted.set()  # what was broadcast before this moment is in the list
         try:
-            while not channel.is_closed:
-                await asyncio.sleep(0.2)
+            await channel.closed()
         finally:
             self._denylist.hears(False)
 

@@ -23,7 +23,7 @@ from eco2.contracts.identity import (
     ACCESS_AUDIENCE,
     PROVIDER_HEADER,
     ROLE_HEADER,
-    TOKEN_SCHEME_HEADER,
+    SCHEME_HEADER,
     USER_ID_HEADER,
 )
 from eco2.contracts.pb import ext_authz_pb2 as pb
@@ -143,7 +143,7 @@ def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]
 
     It never adds `Authorization` by itself. What sends neither Origin nor Sec-Fetch-Site is no browser.
     """
-    if http.headers.get(TOKEN_SCHEME_HEADER, "-") != "-":
+    if http.headers.get(SCHEME_HEADER):
         return
     origin = http.headers.get("origin")
     if origin is not None and origin not in origins:
@@ -156,7 +156,7 @@ def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]
 def _allow(user: str, provider: str, role: str, keeps_tokens: bool) -> pb.CheckResponse:
     identity = {USER_ID_HEADER: user, PROVIDER_HEADER: provider, ROLE_HEADER: role}
     headers = [_header(name, value) for name, value in identity.items()]
-    removed = (TOKEN_SCHEME_HEADER, *(() if keeps_tokens else TOKEN_HEADERS))
+    removed = (SCHEME_HEADER, *(() if keeps_tokens else TOKEN_HEADERS))
     return pb.CheckResponse(
         status=pb.Status(code=StatusCode.OK.value[0]),
         ok_response=pb.OkHttpResponse(headers=headers, headers_to_remove=removed),

@@ -1,7 +1,7 @@
 """Sessions, revocations, login audit
 
 Revision ID: 0010
-Revises: 0002
+Revises: 0003
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "0010"
-down_revision: str | None = "0002"
+down_revision: str | None = "0003"
 branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
@@ -65,6 +65,7 @@ def _revocations() -> None:
         schema="auth",
     )
     op.create_index("ix_revocations_until", "revocations", ["until"], schema="auth")
+    op.create_index("ix_revocations_user_id", "revocations", ["user_id"], schema="auth")
     op.create_index(
         "ix_revocations_pending",
         "revocations",
