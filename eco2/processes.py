@@ -56,6 +56,7 @@ SERVICES = (
         32,
         "eco2.image.main:run",
         "image-api.image",
+        grpc_port=30,
         needs=("postgres", "object-store"),
     ),
     Process(
@@ -64,10 +65,27 @@ SERVICES = (
         33,
         "eco2.scan.main:run",
         "scan-api.scan",
+        grpc_port=40,
         needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
-    Process("character-api", "api", 34, "eco2.character.main:run", "character-api.character", needs=("postgres",)),
-    Process("my-api", "api", 38, "eco2.my.main:run", "my-api.users", grpc_port=39, needs=("postgres",)),
+    Process(
+        "character-api",
+        "api",
+        34,
+        "eco2.character.main:run",
+        "character-api.character",
+        grpc_port=29,
+        needs=("postgres",),
+    ),
+    Process(
+        "my-api",
+        "api",
+        38,
+        "eco2.my.main:run",
+        "my-api.users",
+        grpc_port=39,
+        needs=("postgres", "rabbitmq"),
+    ),
     Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
     # It is not ready before auth-api has written the list of what was revoked.
     Process(

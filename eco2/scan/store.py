@@ -1,17 +1,17 @@
 """Every SQL statement of the scan services."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from eco2.scan.tables import UNFINISHED, jobs
+from eco2.scan.tables import UNFINISHED, jobs, preferences
 
 Json = dict[str, Any]
 
@@ -34,6 +34,8 @@ class Job:
     answer: Json | None
     reward: Json | None
     error: str | None
+    language: str | None
+    district: str | None
     enqueued: bool
 
     @property
@@ -47,6 +49,13 @@ _COLUMNS = [
 ]
 
 
+def _preferred(user: UUID) -> Json:
+    """What the user prefers, read by the statement that writes the job."""
+    theirs = preferences.c.user_id == user
+    columns = (preferences.c.language, preferences.c.district)
+    return {column.name: select(column).where(theirs).scalar_subquery() for column in columns}
+
+
 async def add(
     tx: AsyncConnection,
     job_id: UUID,
@@ -57,8 +66,9 @@ async def add(
     model: str | None,
 ) -> Job:
     """Insert a queued job, or return the user's job of the same key; an aborted one is queued again. One statement."""
-    row = {"id": job_id, "user_id": user, "idempotency_key": idempotency_key, "image_key": image_key}
-    statement = insert(jobs).values({**row, "user_input": user_input, "model": model, "status": "queued"})
+    row: Json = {"id": job_id, "user_id": user, "idempotency_key": idempotency_key, "image_key": image_key}
+    row |= {"user_input": user_input, "model": model, "status": "queued"}
+    statement = insert(jobs).values({**row, **_preferred(user)})
     revived = case((jobs.c.status == "aborted", "queued"), else_=jobs.c.status)
     statement = statement.on_conflict_do_update(
         index_elements=[jobs.c.user_id, jobs.c.idempotency_key], set_={"status": revived}
@@ -126,7 +136,7 @@ async def add_waiting(
 ) -> None:
     """A job whose photo is still to be uploaded."""
     row = {"id": job_id, "user_id": user, "image_key": image_key, "user_input": user_input, "model": model}
-    await tx.execute(insert(jobs).values({**row, "status": "waiting"}))
+    await tx.execute(insert(jobs).values({**row, **_preferred(user), "status": "waiting"}))
 
 
 async def uploaded(tx: AsyncConnection, job_id: UUID) -> None:
@@ -192,3 +202,80 @@ async def choose(tx: AsyncConnection, job_id: UUID, rule: Json, answer: Json, re
     """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once."""
     values = {"rule": rule, "answer": answer, "reward": reward}
     return await _change(tx, job_id, ("completed",), values, jobs.c.rule["needs_choice"].as_boolean())
+
+
+# --- what a user has here ---------------------------------------------------------------------------------------------
+
+SHOWN = (*OPEN, "completed", "failed")
+"""A job whose photo or message never came is none that the user remembers."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs of a user; None leaves a thing open. `items`: of the middle class that is asked for."""
+
+    statuses: Sequence[str] = SHOWN
+    stream: str | None = None
+    items: Sequence[str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Dated:
+    job: Job
+    created_at: datetime
+    finished_at: datetime | None
+
+
+async def history(
+    tx: AsyncConnection, user: UUID, wanted: Filter, after: tuple[datetime, UUID] | None, limit: int, *, newest: bool
+) -> list[Dated]:
+    """The user's jobs from the newest or the oldest one on, after that of (created at, id)."""
+    place = (jobs.c.created_at, jobs.c.id)
+    statement = select(*_COLUMNS, jobs.c.created_at, jobs.c.finished_at).where(jobs.c.user_id == user)
+    statement = statement.where(*_filtered(wanted)).limit(limit)
+    statement = statement.order_by(*(column.desc() if newest else column for column in place))
+    if after is not None:
+        row, last = tuple_(*place), tuple_(*after)
+        statement = statement.where(row < last if newest else row > last)
+    return [Dated(Job(*row[:-2]), *row[-2:]) for row in await tx.execute(statement)]
+
+
+def _filtered(wanted: Filter) -> list[Any]:
+    found: list[Any] = [jobs.c.status.in_(wanted.statuses)]
+    if wanted.stream is not None:
+        found.append(jobs.c.rule["stream_id"].as_string() == wanted.stream)
+    if wanted.items is not None:
+        found.append(jobs.c.rule["item_id"].as_string().in_(wanted.items))
+    if wanted.since is not None:
+        found.append(jobs.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        found.append(jobs.c.created_at < wanted.until)
+    return found
+
+
+async def photos_of(tx: AsyncConnection, user: UUID, limit: int) -> list[tuple[UUID, str]]:
+    """(job id, object key) of some of the user's jobs."""
+    rows = await tx.execute(select(jobs.c.id, jobs.c.image_key).where(jobs.c.user_id == user).limit(limit))
+    return [(job_id, key) for job_id, key in rows]
+
+
+async def forget_jobs(tx: AsyncConnection, job_ids: Sequence[UUID]) -> None:
+    await tx.execute(delete(jobs).where(jobs.c.id.in_(job_ids)))
+
+
+async def prefer(tx: AsyncConnection, user: UUID, version: int, language: str, district: str | None) -> None:
+    """Keep the newest version."""
+    statement = insert(preferences).values(user_id=user, version=version, language=language, district=district)
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=[preferences.c.user_id],
+        set_={"version": new.version, "language": new.language, "district": new.district},
+        where=preferences.c.version < new.version,
+    )
+    await tx.execute(statement)
+
+
+async def forget_preferences(tx: AsyncConnection, user: UUID) -> int:
+    return (await tx.execute(delete(preferences).where(preferences.c.user_id == user))).rowcount

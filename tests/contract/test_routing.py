@@ -132,7 +132,12 @@ PATHS = (
     "/api/v1/chat/0123456789ab/events",
     "/api/v1/stream",
     "/api/v1/character/catalog",
+    "/api/v1/users/me",
+    "/api/v1/users/me/preferences",
+    "/api/v1/users/me/export",
+    "/api/v1/users/me/scans",
     "/api/v1/users/me/characters",
+    "/api/v1/users/me/characters/페티/ownership",
     "/eco2-images/scan/a.jpg",
 )
 
