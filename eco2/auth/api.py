@@ -72,7 +72,7 @@ class SessionInfo(BaseModel):
     ip: Annotated[str | None, Field(examples=["203.0.113.7"])]
     created_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
     refreshed_at: Annotated[datetime, Field(examples=["2026-11-22T12:31:00Z"])]
-    current: Annotated[bool, Field(description="The session of this request")]
+    current: Annotated[bool, Field(description="The session of this request", examples=[True])]
 
 
 def _services(request: Request) -> Services:
@@ -299,7 +299,7 @@ async def callback(
     dependencies=[own_page],
     summary="The next pair of tokens",
     responses={
-        201: {"description": "Both cookies are replaced", "content": {"application/json": {"example": None}}},
+        201: {"description": "Both cookies are replaced", "content": {"application/json": {"schema": {"type": "null"}}}},
         **error_responses(
             service.NoRefreshToken,
             service.RefreshInvalid,
