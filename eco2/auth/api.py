@@ -299,7 +299,10 @@ async def callback(
     dependencies=[own_page],
     summary="The next pair of tokens",
     responses={
-        201: {"description": "Both cookies are replaced", "content": {"application/json": {"schema": {"type": "null"}}}},
+        201: {
+            "description": "Both cookies are replaced",
+            "content": {"application/json": {"schema": {"type": "null"}}},
+        },
         **error_responses(
             service.NoRefreshToken,
             service.RefreshInvalid,
