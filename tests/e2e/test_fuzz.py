@@ -39,7 +39,7 @@ def token(stack: Stack) -> str:
     return keys.mint(tokens, uuid.uuid4(), "local")
 
 
-def ask(case: Case, token: str) -> None:
+def ask(case: "Case[Any]", token: str) -> None:
     if (case.method.upper(), case.path) in LEFT_OUT:
         pytest.skip("not for fuzzing")
     headers = {"Authorization": f"Bearer {token}"}
@@ -53,18 +53,25 @@ def ask(case: Case, token: str) -> None:
         assert response.status_code != 403, "403 is for revoked sessions only"
 
 
-_ONCE = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": [Phase.explicit, Phase.generate]}
+_few = settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
+_many = settings(_few, max_examples=300, derandomize=False)
 
 
 @api.parametrize()
-@settings(max_examples=12, derandomize=True, **_ONCE)
-def test_nonsense_is_refused_not_failed(case: Case, token: str) -> None:
+@_few
+def test_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
     ask(case, token)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @api.parametrize()
-@settings(max_examples=300, **_ONCE)
-def test_much_nonsense_is_refused_not_failed(case: Case, token: str) -> None:
+@_many
+def test_much_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
     ask(case, token)
