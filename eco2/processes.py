@@ -65,7 +65,7 @@ SERVICES = (
         33,
         "eco2.scan.main:run",
         "scan-api.scan",
-        grpc_port=40,
+        grpc_port=28,
         needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
     Process(

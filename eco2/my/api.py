@@ -27,14 +27,21 @@ class Profile(BaseModel):
     last_login_at: Annotated[datetime | None, Field(examples=["2026-11-22T09:30:00Z"])]
     profile_image_url: Annotated[str | None, Field(examples=[None])]
     language: Annotated[Language, Field(examples=["ko"])]
-    district: Annotated[str | None, Field(examples=["seoul-mapo"])]
+    district: Annotated[str | None, Field(examples=["seoul_mapo"])]
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    """A field that may be left out and has no null: its default is never used, and says nothing to clients."""
+    del schema["default"]
 
 
 class ProfileChange(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"nickname": "초록"}, {"phone_number": "010-1234-5678"}]})
 
     nickname: Annotated[
-        Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=service.NICKNAME_LENGTH)
+        Text,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=service.NICKNAME_LENGTH),
+        Field(json_schema_extra=_no_default),
     ] = ""
     phone_number: Annotated[
         Text | None, Field(max_length=40, description="A Korean mobile number; null removes it")
@@ -43,15 +50,15 @@ class ProfileChange(BaseModel):
 
 class Preferences(BaseModel):
     language: Annotated[Language, Field(examples=["ko"])]
-    district: Annotated[str | None, Field(description="Where you put out your waste", examples=["seoul-mapo"])]
+    district: Annotated[str | None, Field(description="Where you put out your waste", examples=["seoul_mapo"])]
 
 
 class PreferencesChange(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"language": "en", "district": "seoul-mapo"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"language": "en", "district": "seoul_mapo"}]})
 
-    language: Language = "ko"
+    language: Annotated[Language, Field(json_schema_extra=_no_default)] = "ko"
     district: Annotated[
-        str | None, Field(max_length=64, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="null: none in particular")
+        str | None, Field(max_length=64, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", description="null: none in particular")
     ] = None
 
 

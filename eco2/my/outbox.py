@@ -19,8 +19,8 @@ from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.contracts.pb import auth_pb2, scan_pb2, user_data_pb2
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core import grpc
-from eco2.core.broker import AWAY, Publisher
-from eco2.core.errors import Unavailable
+from eco2.core.broker import Publisher
+from eco2.core.errors import AWAY, Unavailable
 from eco2.my import store
 from eco2.my.store import Letter
 
@@ -61,7 +61,7 @@ async def _survive(work: Awaitable[T]) -> T | None:
     """What the work gives; None when it failed: it is done again by the next round."""
     try:
         return await work
-    except AWAY as error:
+    except tuple(AWAY) as error:
         log.warning("the outbox is out of reach: %s", str(error).partition("\n")[0])
     except Exception:
         log.exception("the outbox failed")
@@ -130,7 +130,7 @@ class Outbox:
         except Exception as error:
             pause = timedelta(seconds=PAUSES[min(letter.attempts, len(PAUSES)) - 1])
             fields = {"kind": letter.kind, "user": str(letter.user_id), "attempts": letter.attempts}
-            if isinstance(error, AWAY):
+            if isinstance(error, tuple(AWAY)):
                 log.warning("not delivered yet: %s", str(error).partition("\n")[0], extra=fields)
             else:
                 log.exception("not delivered", extra=fields)

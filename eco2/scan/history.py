@@ -81,6 +81,5 @@ async def scans(
     """Newest first. What is submitted meanwhile does not move the pages that follow."""
     services = request.app.state.resources
     wanted = mine.filter_of(services.knowledge, mine.Asked(stream, category, status, first, last))
-    async with services.engine.connect() as tx:
-        rows, following = await mine.history(tx, user, wanted, cursor, limit)
+    rows, following = await mine.history(services.db, user, wanted, cursor, limit)
     return {"scans": [mine.entry(services, row) for row in rows], "next_cursor": following}

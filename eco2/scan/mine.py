@@ -7,9 +7,8 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from eco2.core import cursors
+from eco2.core.database import Database
 from eco2.core.errors import BadRequest
 from eco2.knowledge import Knowledge
 from eco2.scan import service, store
@@ -90,10 +89,10 @@ def _midnight(day: date) -> datetime:
 
 
 async def history(
-    tx: AsyncConnection, user: UUID, wanted: Filter, cursor: str | None, limit: int, *, newest: bool = True
+    db: Database, user: UUID, wanted: Filter, cursor: str | None, limit: int, *, newest: bool = True
 ) -> tuple[list[Dated], str | None]:
     """(jobs, cursor of the next page). BadCursor."""
-    rows = await store.history(tx, user, wanted, _place(cursor) if cursor else None, limit + 1, newest=newest)
+    rows = await store.history(db, user, wanted, _place(cursor) if cursor else None, limit + 1, newest=newest)
     more = len(rows) > limit
     rows = rows[:limit]
     return rows, cursors.encode(rows[-1].created_at, str(rows[-1].job.id)) if more else None
@@ -130,8 +129,7 @@ def entry(services: Services, row: Dated) -> Json:
 async def export(services: Services, user: UUID, cursor: str) -> tuple[list[tuple[str, Json]], str]:
     """A page of all that is kept about the user, oldest first, jobs that were never handed over included."""
     everything = Filter(statuses=(*store.SHOWN, "waiting", "aborted"))
-    async with services.engine.connect() as tx:
-        rows, following = await history(tx, user, everything, cursor or None, EXPORT_PAGE, newest=False)
+    rows, following = await history(services.db, user, everything, cursor or None, EXPORT_PAGE, newest=False)
     return [("scans", _copy(services, row)) for row in rows], following or ""
 
 
@@ -144,21 +142,17 @@ def _copy(services: Services, row: Dated) -> Json:
 
 async def purge(services: Services, user: UUID) -> int:
     """Remove jobs, photos and preferences; returns how many rows. A photo goes before the row that names it."""
-    removed = 0
-    async with services.engine.begin() as tx:
-        removed += await store.forget_preferences(tx, user)
+    removed = await store.forget_preferences(services.db, user)
     while True:
-        async with services.engine.connect() as tx:
-            found = await store.photos_of(tx, user, PURGE_PAGE)
+        found = await store.photos_of(services.db, user, PURGE_PAGE)
         await asyncio.gather(*(services.storage.delete(key) for _, key in found))
-        async with services.engine.begin() as tx:
-            await store.forget_jobs(tx, [job_id for job_id, _ in found])
+        await store.forget_jobs(services.db, [job_id for job_id, _ in found])
         removed += len(found)
         if len(found) < PURGE_PAGE:
             return removed
 
 
-async def prefer(tx: AsyncConnection, user: UUID, version: int, language: str, district: str | None) -> None:
+async def prefer(db: Database, user: UUID, version: int, language: str, district: str | None) -> None:
     if language not in LANGUAGES:
         raise UnknownLanguage
-    await store.prefer(tx, user, version, language, district)
+    await store.prefer(db, user, version, language, district)

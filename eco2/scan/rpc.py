@@ -19,8 +19,7 @@ class Preferences(PreferencesServiceServicer):
 
     async def Put(self, request: pb.PutRequest, _context: object) -> pb.PutResponse:  # noqa: N802 - of the protocol
         user = uuid_of(request.user_id, user_data.BAD_ID)
-        async with self._services.engine.begin() as tx:
-            await mine.prefer(tx, user, request.version, request.language, request.district or None)
+        await mine.prefer(self._services.db, user, request.version, request.language, request.district or None)
         return pb.PutResponse()
 
 

@@ -1,22 +1,22 @@
-"""Every SQL statement of the scan services."""
+"""Every SQL statement of the scan services. Each is one transaction; what changes a job is conditional on its state."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg.types.json import Jsonb
 
-from eco2.scan.tables import UNFINISHED, jobs, preferences
+from eco2.core.database import Database, Row
 
 Json = dict[str, Any]
 
 OPEN = ("queued", "processing")
 SWEEP_LOCK = 0x7363616E
+UNFINISHED: LiteralString = "(status IN ('queued', 'processing') OR (status = 'failed' AND announced_at IS NULL))"
+"""Rows that the sweeper may have to look after; they have an index of their own."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,22 @@ class Job:
         return self.status in OPEN
 
 
-_COLUMNS = [
-    *(jobs.c[name] for name in Job.__dataclass_fields__ if name != "enqueued"),
-    jobs.c.enqueued_at.is_not(None).label("enqueued"),
-]
+_COLUMNS: LiteralString = """
+    jobs.id, jobs.user_id, jobs.image_key, jobs.user_input, jobs.model, jobs.status, jobs.vision, jobs.rule,
+    jobs.answer, jobs.reward, jobs.error, jobs.language, jobs.district, jobs.enqueued_at IS NOT NULL"""
+_REVIVED: LiteralString = "CASE jobs.status WHEN 'aborted' THEN 'queued' ELSE jobs.status END"
+_PREFERRED: LiteralString = """
+    (SELECT language FROM scan.preferences WHERE user_id = %(user)s),
+    (SELECT district FROM scan.preferences WHERE user_id = %(user)s)"""
+_IS_OPEN: LiteralString = "status IN ('queued', 'processing')"
 
 
-def _preferred(user: UUID) -> Json:
-    """What the user prefers, read by the statement that writes the job."""
-    theirs = preferences.c.user_id == user
-    columns = (preferences.c.language, preferences.c.district)
-    return {column.name: select(column).where(theirs).scalar_subquery() for column in columns}
+def _job(row: Row | None) -> Job | None:
+    return Job(*row) if row else None
 
 
 async def add(
-    tx: AsyncConnection,
+    db: Database,
     job_id: UUID,
     user: UUID,
     idempotency_key: str | None,
@@ -65,143 +66,196 @@ async def add(
     user_input: str | None,
     model: str | None,
 ) -> Job:
-    """Insert a queued job, or return the user's job of the same key; an aborted one is queued again. One statement."""
-    row: Json = {"id": job_id, "user_id": user, "idempotency_key": idempotency_key, "image_key": image_key}
-    row |= {"user_input": user_input, "model": model, "status": "queued"}
-    statement = insert(jobs).values({**row, **_preferred(user)})
-    revived = case((jobs.c.status == "aborted", "queued"), else_=jobs.c.status)
-    statement = statement.on_conflict_do_update(
-        index_elements=[jobs.c.user_id, jobs.c.idempotency_key], set_={"status": revived}
+    """Insert a queued job, or return the user's job of the same key; an aborted one is queued again."""
+    row = await db.row(
+        f"""INSERT INTO scan.jobs (id, user_id, idempotency_key, image_key, user_input, model, status,
+                                   language, district)
+            VALUES (%(id)s, %(user)s, %(idempotency_key)s, %(image_key)s, %(user_input)s, %(model)s, 'queued',
+                    {_PREFERRED})
+            ON CONFLICT (user_id, idempotency_key) DO UPDATE SET status = {_REVIVED}
+            RETURNING {_COLUMNS}""",
+        id=job_id,
+        user=user,
+        idempotency_key=idempotency_key,
+        image_key=image_key,
+        user_input=user_input,
+        model=model,
     )
-    return Job(*(await tx.execute(statement.returning(*_COLUMNS))).one())
+    assert row is not None
+    return Job(*row)
 
 
-async def enqueued(tx: AsyncConnection, job_id: UUID) -> None:
+async def enqueued(db: Database, job_id: UUID) -> None:
     """Note that the broker has the job's first message; it may already be further."""
-    revived = case((jobs.c.status == "aborted", "queued"), else_=jobs.c.status)
-    await tx.execute(update(jobs).where(jobs.c.id == job_id).values(enqueued_at=func.now(), status=revived))
+    await db.rows(f"UPDATE scan.jobs SET enqueued_at = now(), status = {_REVIVED} WHERE id = %(id)s", id=job_id)
 
 
-async def abort(tx: AsyncConnection, job_id: UUID) -> None:
+async def abort(db: Database, job_id: UUID) -> None:
     """Mark a job that could not be handed over, unless another request has managed to."""
-    found = (jobs.c.id == job_id, jobs.c.enqueued_at.is_(None), jobs.c.status == "queued")
-    await tx.execute(update(jobs).where(*found).values(status="aborted"))
+    await db.rows(
+        "UPDATE scan.jobs SET status = 'aborted' WHERE id = %(id)s AND enqueued_at IS NULL AND status = 'queued'",
+        id=job_id,
+    )
 
 
-async def load(tx: AsyncConnection, job_id: UUID) -> Job | None:
-    row = (await tx.execute(select(*_COLUMNS).where(jobs.c.id == job_id))).one_or_none()
-    return Job(*row) if row else None
+async def load(db: Database, job_id: UUID) -> Job | None:
+    return _job(await db.row(f"SELECT {_COLUMNS} FROM scan.jobs WHERE id = %(id)s", id=job_id))
 
 
-async def load_own(tx: AsyncConnection, job_id: UUID, user: UUID) -> Job | None:
+async def load_own(db: Database, job_id: UUID, user: UUID) -> Job | None:
     """The job if it is the user's."""
-    row = (await tx.execute(select(*_COLUMNS).where(jobs.c.id == job_id, jobs.c.user_id == user))).one_or_none()
-    return Job(*row) if row else None
+    sql: LiteralString = f"SELECT {_COLUMNS} FROM scan.jobs WHERE id = %(id)s AND user_id = %(user)s"
+    return _job(await db.row(sql, id=job_id, user=user))
 
 
-async def _change(tx: AsyncConnection, job_id: UUID, statuses: tuple[str, ...], values: Json, *also: Any) -> Job | None:
-    found = (jobs.c.id == job_id, jobs.c.status.in_(statuses), *also)
-    statement = update(jobs).where(*found).values(values).returning(*_COLUMNS)
-    row = (await tx.execute(statement)).one_or_none()
-    return Job(*row) if row else None
+async def save_vision(db: Database, job_id: UUID, vision: Json) -> bool:
+    """False when the job has ended meanwhile, or its output is there: the first one stays, later stages rest on it.
+
+    So do the other saves."""
+    return (
+        await db.row(
+            """UPDATE scan.jobs SET vision = %(vision)s, status = 'processing'
+           WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') AND vision IS NULL RETURNING id""",
+            id=job_id,
+            vision=Jsonb(vision),
+        )
+        is not None
+    )
 
 
-async def save_vision(tx: AsyncConnection, job_id: UUID, vision: Json) -> Job | None:
-    """None when the job has ended meanwhile; so do the other saves. The first output stays: later stages rest on it."""
-    values = {"vision": vision, "status": "processing"}
-    return await _change(tx, job_id, (*OPEN, "aborted"), values, jobs.c.vision.is_(None))
+async def save_rule(db: Database, job_id: UUID, rule: Json) -> bool:
+    return (
+        await db.row(
+            f"UPDATE scan.jobs SET rule = %(rule)s WHERE id = %(id)s AND {_IS_OPEN} AND rule IS NULL RETURNING id",
+            id=job_id,
+            rule=Jsonb(rule),
+        )
+        is not None
+    )
 
 
-async def save_rule(tx: AsyncConnection, job_id: UUID, rule: Json) -> Job | None:
-    return await _change(tx, job_id, OPEN, {"rule": rule}, jobs.c.rule.is_(None))
-
-
-async def complete(tx: AsyncConnection, job_id: UUID, answer: Json, reward: Json | None) -> Job | None:
+async def complete(db: Database, job_id: UUID, answer: Json, reward: Json | None) -> bool:
     """Marked announced: the message that ends here is acknowledged only after the last event is out."""
-    values = {"answer": answer, "reward": reward, "status": "completed"}
-    return await _change(tx, job_id, OPEN, {**values, "finished_at": func.now(), "announced_at": func.now()})
+    return (
+        await db.row(
+            f"""UPDATE scan.jobs SET answer = %(answer)s, reward = %(reward)s, status = 'completed',
+                finished_at = now(), announced_at = now()
+            WHERE id = %(id)s AND {_IS_OPEN} RETURNING id""",
+            id=job_id,
+            answer=Jsonb(answer),
+            reward=_jsonb(reward),
+        )
+        is not None
+    )
 
 
-async def fail(tx: AsyncConnection, job_id: UUID, error: str) -> Job | None:
-    values = {"error": error, "status": "failed", "finished_at": func.now()}
-    return await _change(tx, job_id, (*OPEN, "aborted"), values)
+def _jsonb(value: Json | None) -> Jsonb | None:
+    return None if value is None else Jsonb(value)
 
 
-async def announced(tx: AsyncConnection, job_id: UUID) -> None:
-    await tx.execute(update(jobs).where(jobs.c.id == job_id).values(announced_at=func.now()))
+async def fail(db: Database, job_id: UUID, error: str) -> Job | None:
+    """The failed job; None when it had ended before."""
+    row = await db.row(
+        f"""UPDATE scan.jobs SET error = %(error)s, status = 'failed', finished_at = now()
+            WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') RETURNING {_COLUMNS}""",
+        id=job_id,
+        error=error,
+    )
+    return _job(row)
+
+
+async def announced(db: Database, job_id: UUID) -> None:
+    await db.rows("UPDATE scan.jobs SET announced_at = now() WHERE id = %(id)s", id=job_id)
 
 
 async def add_waiting(
-    tx: AsyncConnection, job_id: UUID, user: UUID, image_key: str, user_input: str | None, model: str | None
+    db: Database, job_id: UUID, user: UUID, image_key: str, user_input: str | None, model: str | None
 ) -> None:
     """A job whose photo is still to be uploaded."""
-    row = {"id": job_id, "user_id": user, "image_key": image_key, "user_input": user_input, "model": model}
-    await tx.execute(insert(jobs).values({**row, **_preferred(user), "status": "waiting"}))
+    await db.rows(
+        f"""INSERT INTO scan.jobs (id, user_id, image_key, user_input, model, status, language, district)
+           VALUES (%(id)s, %(user)s, %(image_key)s, %(user_input)s, %(model)s, 'waiting', {_PREFERRED})
+           ON CONFLICT (id) DO NOTHING""",
+        id=job_id,
+        user=user,
+        image_key=image_key,
+        user_input=user_input,
+        model=model,
+    )
 
 
-async def uploaded(tx: AsyncConnection, job_id: UUID) -> None:
-    """The photo of a waiting (or aborted) job is there; any other job stays as it is."""
-    found = (jobs.c.id == job_id, jobs.c.status.in_(("waiting", "aborted")))
-    await tx.execute(update(jobs).where(*found).values(status="queued"))
+async def uploaded(db: Database, job_id: UUID) -> Job | None:
+    """The photo of a waiting (or aborted) job is there: queue it. None for a job in any other state."""
+    row = await db.row(
+        f"""UPDATE scan.jobs SET status = 'queued' WHERE id = %(id)s AND status IN ('waiting', 'aborted')
+            RETURNING {_COLUMNS}""",
+        id=job_id,
+    )
+    return _job(row)
+
+
+async def choose(db: Database, job_id: UUID, rule: Json, answer: Json, reward: Json | None) -> Job | None:
+    """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once."""
+    row = await db.row(
+        f"""UPDATE scan.jobs SET rule = %(rule)s, answer = %(answer)s, reward = %(reward)s
+            WHERE id = %(id)s AND status = 'completed' AND (jobs.rule ->> 'needs_choice')::boolean
+            RETURNING {_COLUMNS}""",
+        id=job_id,
+        rule=Jsonb(rule),
+        answer=Jsonb(answer),
+        reward=_jsonb(reward),
+    )
+    return _job(row)
 
 
 # --- sweeper ----------------------------------------------------------------------------------------------------------
 
-SWEEP_ROWS = 200
+_UNFINISHED: LiteralString = f"""SELECT {_COLUMNS} FROM scan.jobs WHERE {UNFINISHED} AND """
+_OLDEST_FIRST: LiteralString = " ORDER BY created_at LIMIT 200"
 
 
 @asynccontextmanager
-async def sweeping(engine: AsyncEngine) -> AsyncIterator[AsyncConnection | None]:
-    """A connection for the one sweeper of the moment; None while another process sweeps."""
-    async with engine.connect() as connection:
-        ours = await connection.scalar(select(func.pg_try_advisory_lock(SWEEP_LOCK)))
-        await connection.commit()
-        if not ours:
-            yield None
-            return
+async def sweeping(db: Database) -> AsyncIterator[bool]:
+    """True for the one sweeper of the moment; False while another process sweeps."""
+    async with db.connection() as connection:
+        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [SWEEP_LOCK])
+        ours = bool((await cursor.fetchone() or (False,))[0])
         try:
-            yield connection
+            yield ours
         finally:
-            await connection.execute(select(func.pg_advisory_unlock(SWEEP_LOCK)))
-            await connection.commit()
+            if ours and not connection.broken:
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
 
 
-async def _unfinished(tx: AsyncConnection, *found: Any) -> list[Job]:
-    statement = select(*_COLUMNS).where(UNFINISHED, *found).order_by(jobs.c.created_at).limit(SWEEP_ROWS)
-    return [Job(*row) for row in await tx.execute(statement)]
+async def _unfinished(db: Database, found: LiteralString, older: timedelta) -> list[Job]:
+    rows = await db.rows(_UNFINISHED + found + _OLDEST_FIRST, older=older)
+    return [Job(*row) for row in rows]
 
 
-async def never_queued(tx: AsyncConnection, older: timedelta) -> list[Job]:
+async def never_queued(db: Database, older: timedelta) -> list[Job]:
     """Committed, but the broker never confirmed: the process died in between."""
-    found = (jobs.c.status == "queued", jobs.c.enqueued_at.is_(None), jobs.c.created_at < func.now() - older)
-    return await _unfinished(tx, *found)
+    found: LiteralString = "status = 'queued' AND enqueued_at IS NULL AND created_at < now() - %(older)s"
+    return await _unfinished(db, found, older)
 
 
-async def stuck(tx: AsyncConnection, older: timedelta) -> list[Job]:
+async def stuck(db: Database, older: timedelta) -> list[Job]:
     """Queued, and then nothing for so long that the message must have been lost."""
-    last = func.coalesce(jobs.c.swept_at, jobs.c.enqueued_at)
-    return await _unfinished(tx, jobs.c.status.in_(OPEN), last < func.now() - older)
+    return await _unfinished(db, f"{_IS_OPEN} AND coalesce(swept_at, enqueued_at) < now() - %(older)s", older)
 
 
-async def swept(tx: AsyncConnection, job_id: UUID) -> None:
-    await tx.execute(update(jobs).where(jobs.c.id == job_id).values(swept_at=func.now()))
+async def swept(db: Database, job_id: UUID) -> None:
+    await db.rows("UPDATE scan.jobs SET swept_at = now() WHERE id = %(id)s", id=job_id)
 
 
-async def overdue(tx: AsyncConnection, older: timedelta) -> list[Job]:
+async def overdue(db: Database, older: timedelta) -> list[Job]:
     """Still open so long after they came that nobody waits any more."""
-    return await _unfinished(tx, jobs.c.status.in_(OPEN), jobs.c.created_at < func.now() - older)
+    return await _unfinished(db, f"{_IS_OPEN} AND created_at < now() - %(older)s", older)
 
 
-async def unannounced(tx: AsyncConnection, older: timedelta) -> list[Job]:
+async def unannounced(db: Database, older: timedelta) -> list[Job]:
     """Failed, but nobody was told: the process died in between."""
-    found = (jobs.c.status == "failed", jobs.c.announced_at.is_(None), jobs.c.finished_at < func.now() - older)
-    return await _unfinished(tx, *found)
-
-
-async def choose(tx: AsyncConnection, job_id: UUID, rule: Json, answer: Json, reward: Json | None) -> Job | None:
-    """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once."""
-    values = {"rule": rule, "answer": answer, "reward": reward}
-    return await _change(tx, job_id, ("completed",), values, jobs.c.rule["needs_choice"].as_boolean())
+    found: LiteralString = "status = 'failed' AND announced_at IS NULL AND finished_at < now() - %(older)s"
+    return await _unfinished(db, found, older)
 
 
 # --- what a user has here ---------------------------------------------------------------------------------------------
@@ -228,54 +282,67 @@ class Dated:
     finished_at: datetime | None
 
 
+_HISTORY: LiteralString = f"""SELECT {_COLUMNS}, created_at, finished_at FROM scan.jobs
+    WHERE user_id = %(user)s AND status = ANY(%(statuses)s)"""
+
+
 async def history(
-    tx: AsyncConnection, user: UUID, wanted: Filter, after: tuple[datetime, UUID] | None, limit: int, *, newest: bool
+    db: Database, user: UUID, wanted: Filter, after: tuple[datetime, UUID] | None, limit: int, *, newest: bool
 ) -> list[Dated]:
     """The user's jobs from the newest or the oldest one on, after that of (created at, id)."""
-    place = (jobs.c.created_at, jobs.c.id)
-    statement = select(*_COLUMNS, jobs.c.created_at, jobs.c.finished_at).where(jobs.c.user_id == user)
-    statement = statement.where(*_filtered(wanted)).limit(limit)
-    statement = statement.order_by(*(column.desc() if newest else column for column in place))
-    if after is not None:
-        row, last = tuple_(*place), tuple_(*after)
-        statement = statement.where(row < last if newest else row > last)
-    return [Dated(Job(*row[:-2]), *row[-2:]) for row in await tx.execute(statement)]
-
-
-def _filtered(wanted: Filter) -> list[Any]:
-    found: list[Any] = [jobs.c.status.in_(wanted.statuses)]
+    sql = _HISTORY
     if wanted.stream is not None:
-        found.append(jobs.c.rule["stream_id"].as_string() == wanted.stream)
+        sql += " AND rule ->> 'stream_id' = %(stream)s"
     if wanted.items is not None:
-        found.append(jobs.c.rule["item_id"].as_string().in_(wanted.items))
+        sql += " AND rule ->> 'item_id' = ANY(%(items)s)"
     if wanted.since is not None:
-        found.append(jobs.c.created_at >= wanted.since)
+        sql += " AND created_at >= %(since)s"
     if wanted.until is not None:
-        found.append(jobs.c.created_at < wanted.until)
-    return found
-
-
-async def photos_of(tx: AsyncConnection, user: UUID, limit: int) -> list[tuple[UUID, str]]:
-    """(job id, object key) of some of the user's jobs."""
-    rows = await tx.execute(select(jobs.c.id, jobs.c.image_key).where(jobs.c.user_id == user).limit(limit))
-    return [(job_id, key) for job_id, key in rows]
-
-
-async def forget_jobs(tx: AsyncConnection, job_ids: Sequence[UUID]) -> None:
-    await tx.execute(delete(jobs).where(jobs.c.id.in_(job_ids)))
-
-
-async def prefer(tx: AsyncConnection, user: UUID, version: int, language: str, district: str | None) -> None:
-    """Keep the newest version."""
-    statement = insert(preferences).values(user_id=user, version=version, language=language, district=district)
-    new = statement.excluded
-    statement = statement.on_conflict_do_update(
-        index_elements=[preferences.c.user_id],
-        set_={"version": new.version, "language": new.language, "district": new.district},
-        where=preferences.c.version < new.version,
+        sql += " AND created_at < %(until)s"
+    if after is not None:
+        sql += " AND (created_at, id) < (%(at)s, %(id)s)" if newest else " AND (created_at, id) > (%(at)s, %(id)s)"
+    sql += " ORDER BY created_at DESC, id DESC" if newest else " ORDER BY created_at, id"
+    at, job_id = after or (None, None)
+    rows = await db.rows(
+        sql + " LIMIT %(limit)s",
+        user=user,
+        statuses=list(wanted.statuses),
+        stream=wanted.stream,
+        items=list(wanted.items or ()),
+        since=wanted.since,
+        until=wanted.until,
+        at=at,
+        id=job_id,
+        limit=limit,
     )
-    await tx.execute(statement)
+    return [Dated(Job(*row[:-2]), *row[-2:]) for row in rows]
 
 
-async def forget_preferences(tx: AsyncConnection, user: UUID) -> int:
-    return (await tx.execute(delete(preferences).where(preferences.c.user_id == user))).rowcount
+async def photos_of(db: Database, user: UUID, limit: int) -> list[tuple[UUID, str]]:
+    """(job id, object key) of some of the user's jobs."""
+    sql: LiteralString = "SELECT id, image_key FROM scan.jobs WHERE user_id = %(user)s LIMIT %(limit)s"
+    return [(job_id, key) for job_id, key in await db.rows(sql, user=user, limit=limit)]
+
+
+async def forget_jobs(db: Database, job_ids: Sequence[UUID]) -> None:
+    await db.rows("DELETE FROM scan.jobs WHERE id = ANY(%(ids)s)", ids=list(job_ids))
+
+
+async def prefer(db: Database, user: UUID, version: int, language: str, district: str | None) -> None:
+    """Keep the newest version."""
+    await db.rows(
+        """INSERT INTO scan.preferences AS known (user_id, version, language, district)
+           VALUES (%(user)s, %(version)s, %(language)s, %(district)s)
+           ON CONFLICT (user_id) DO UPDATE
+           SET version = excluded.version, language = excluded.language, district = excluded.district
+           WHERE known.version < excluded.version""",
+        user=user,
+        version=version,
+        language=language,
+        district=district,
+    )
+
+
+async def forget_preferences(db: Database, user: UUID) -> int:
+    """How many rows were removed."""
+    return len(await db.rows("DELETE FROM scan.preferences WHERE user_id = %(user)s RETURNING user_id", user=user))

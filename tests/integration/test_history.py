@@ -1,12 +1,13 @@
 """The list of one's scans through the gateway."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import cursors
 from eco2.scan import pipeline
@@ -15,20 +16,26 @@ from eco2.scan.tables import jobs
 from tests.conftest import Person
 
 PATH = "/api/v1/users/me/scans"
+Add = Callable[..., Awaitable[str]]
 NOON = datetime(2026, 3, 10, 3, 0, tzinfo=UTC)  # 12 o'clock in Korea
 
 
-async def add(services: Services, user: uuid.UUID, at: datetime, item: str | None = "water_pet", **row: Any) -> str:
-    """One job; with an item, a finished one."""
-    base, job_id = services.knowledge, uuid.uuid4()
-    if item is not None:
-        rule = pipeline.rule_of(base, base.item(item), None)
-        answer = pipeline.answer(base, rule, None)
-        row = {"status": "completed", "rule": rule, "answer": answer, "finished_at": at, "vision": {}, **row}
-    async with services.engine.begin() as tx:
-        values = {"id": job_id, "user_id": user, "image_key": f"scan/{job_id.hex}.jpg", "created_at": at, **row}
-        await tx.execute(insert(jobs).values(values))
-    return str(job_id)
+@pytest.fixture
+def add(services: Services, engine: AsyncEngine) -> Add:
+    """Writes one job, with an item a finished one; returns its id."""
+
+    async def write(user: uuid.UUID, at: datetime, item: str | None = "water_pet", **row: Any) -> str:
+        base, job_id = services.knowledge, uuid.uuid4()
+        if item is not None:
+            rule = pipeline.rule_of(base, base.item(item), None)
+            answer = pipeline.answer(base, rule, None)
+            row = {"status": "completed", "rule": rule, "answer": answer, "finished_at": at, "vision": {}, **row}
+        async with engine.begin() as tx:
+            values = {"id": job_id, "user_id": user, "image_key": f"scan/{job_id.hex}.jpg", "created_at": at, **row}
+            await tx.execute(insert(jobs).values(values))
+        return str(job_id)
+
+    return write
 
 
 async def pages(who: Person, limit: int, **asked: str) -> list[list[str]]:
@@ -43,12 +50,12 @@ async def pages(who: Person, limit: int, **asked: str) -> list[list[str]]:
 
 
 async def test_pages_hold_every_scan_once_newest_first_also_of_one_moment(
-    person: Callable[[], Person], services: Services
+    person: Callable[[], Person], services: Services, add: Add
 ) -> None:
     who, other = person(), person()
-    await add(services, other.id, NOON)
-    at_once = sorted([await add(services, who.id, NOON) for _ in range(7)], reverse=True)
-    later = [await add(services, who.id, NOON + timedelta(seconds=number)) for number in (1, 2)]
+    await add(other.id, NOON)
+    at_once = sorted([await add(who.id, NOON) for _ in range(7)], reverse=True)
+    later = [await add(who.id, NOON + timedelta(seconds=number)) for number in (1, 2)]
     expected = [*reversed(later), *at_once]
     for limit in (1, 2, 3, 9, 100):
         found = await pages(who, limit)
@@ -58,21 +65,21 @@ async def test_pages_hold_every_scan_once_newest_first_also_of_one_moment(
 
 
 async def test_what_is_submitted_meanwhile_does_not_move_the_pages(
-    person: Callable[[], Person], services: Services
+    person: Callable[[], Person], services: Services, add: Add
 ) -> None:
     who = person()
-    old = [await add(services, who.id, NOON + timedelta(seconds=number)) for number in range(4)]
+    old = [await add(who.id, NOON + timedelta(seconds=number)) for number in range(4)]
     first = (await who.http.get(PATH, params={"limit": 2})).json()
-    await add(services, who.id, NOON + timedelta(hours=1))
+    await add(who.id, NOON + timedelta(hours=1))
     second = (await who.http.get(PATH, params={"limit": 2, "cursor": first["next_cursor"]})).json()
     assert [row["job_id"] for row in (*first["scans"], *second["scans"])] == old[::-1]
 
 
-async def test_an_entry_tells_what_it_was(person: Callable[[], Person], services: Services) -> None:
+async def test_an_entry_tells_what_it_was(person: Callable[[], Person], services: Services, add: Add) -> None:
     who = person()
-    job = await add(services, who.id, NOON)
-    failed = await add(services, who.id, NOON - timedelta(hours=1), None, status="failed", error="안 됐어요.")
-    running = await add(services, who.id, NOON - timedelta(hours=2), None, status="queued")
+    job = await add(who.id, NOON)
+    failed = await add(who.id, NOON - timedelta(hours=1), None, status="failed", error="안 됐어요.")
+    running = await add(who.id, NOON - timedelta(hours=2), None, status="queued")
     found = (await who.http.get(PATH)).json()["scans"]
     assert [row["job_id"] for row in found] == [job, failed, running]
     assert [row["status"] for row in found] == ["completed", "failed", "processing"]
@@ -85,19 +92,19 @@ async def test_an_entry_tells_what_it_was(person: Callable[[], Person], services
 
 
 async def test_what_the_user_never_finished_to_submit_is_not_listed(
-    person: Callable[[], Person], services: Services
+    person: Callable[[], Person], services: Services, add: Add
 ) -> None:
     who = person()
     for status in ("waiting", "aborted"):
-        await add(services, who.id, NOON, None, status=status)
+        await add(who.id, NOON, None, status=status)
     assert (await who.http.get(PATH)).json() == {"scans": [], "next_cursor": None}
 
 
-async def test_filters_narrow_the_list(person: Callable[[], Person], services: Services) -> None:
+async def test_filters_narrow_the_list(person: Callable[[], Person], services: Services, add: Add) -> None:
     who = person()
-    pet = await add(services, who.id, NOON)
-    battery = await add(services, who.id, NOON + timedelta(days=1), "alkaline")
-    failed = await add(services, who.id, NOON + timedelta(days=2), None, status="failed")
+    pet = await add(who.id, NOON)
+    battery = await add(who.id, NOON + timedelta(days=1), "alkaline")
+    failed = await add(who.id, NOON + timedelta(days=2), None, status="failed")
     battery_item = services.knowledge.item("alkaline")
     rule = pipeline.rule_of(services.knowledge, battery_item, None)
 
@@ -116,13 +123,13 @@ async def test_filters_narrow_the_list(person: Callable[[], Person], services: S
     assert await listed(**{"from": "2026-03-11", "to": "2026-03-11", "stream": "clear_pet"}) == []
 
 
-async def test_a_day_is_one_in_korea(person: Callable[[], Person], services: Services) -> None:
+async def test_a_day_is_one_in_korea(person: Callable[[], Person], services: Services, add: Add) -> None:
     who = person()
     midnight = datetime(2026, 3, 9, 15, 0, tzinfo=UTC)  # the 10th begins in Korea
-    await add(services, who.id, midnight - timedelta(seconds=1))
-    first = await add(services, who.id, midnight)
-    last = await add(services, who.id, midnight + timedelta(hours=24) - timedelta(microseconds=1))
-    await add(services, who.id, midnight + timedelta(hours=24))
+    await add(who.id, midnight - timedelta(seconds=1))
+    first = await add(who.id, midnight)
+    last = await add(who.id, midnight + timedelta(hours=24) - timedelta(microseconds=1))
+    await add(who.id, midnight + timedelta(hours=24))
     found = (await who.http.get(PATH, params={"from": "2026-03-10", "to": "2026-03-10"})).json()["scans"]
     assert [row["job_id"] for row in found] == [last, first]
 

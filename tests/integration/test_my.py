@@ -17,9 +17,13 @@ from eco2.auth import keys
 from eco2.auth.settings import TokenSettings
 from eco2.character.tables import ownerships
 from eco2.contracts.grants import DEFAULT_CHARACTER
+from eco2.contracts.pb import scan_pb2, user_data_pb2
 from eco2.contracts.pb import users_pb2 as pb
+from eco2.contracts.pb.scan_pb2_grpc import PreferencesServiceStub
+from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.contracts.pb.users_pb2_grpc import UsersServiceStub
 from eco2.core import grpc
+from eco2.core.errors import BadRequest
 from eco2.image.tables import uploads
 from eco2.my.main import connect
 from eco2.my.outbox import Outbox
@@ -201,28 +205,40 @@ async def test_preferences_reach_the_scans_that_follow(
 ) -> None:
     who = await sign_in()
     assert (await who.http.get(f"{ME}/preferences")).json() == {"language": "ko", "district": None}
-    answer = await who.http.patch(f"{ME}/preferences", json={"language": "en", "district": "seoul-mapo"})
+    answer = await who.http.patch(f"{ME}/preferences", json={"language": "en", "district": "seoul_mapo"})
     assert answer.json() == (await who.http.get(f"{ME}/preferences")).json()
-    assert answer.json() == {"language": "en", "district": "seoul-mapo"}
+    assert answer.json() == {"language": "en", "district": "seoul_mapo"}
 
     async def known() -> bool:
-        return await preferred(engine, who.id) == ("en", "seoul-mapo")
+        return await preferred(engine, who.id) == ("en", "seoul_mapo")
 
     await until(known, 1)
-    async with services.engine.begin() as tx:
-        job = await scans.register(tx, who.id, None, f"scan/{uuid.uuid4().hex}.jpg", None, None)
-        await scan_store.abort(tx, job.id)
-        waiting, _ = await scans.prepare(services, tx, who.id, "image/jpeg", None, None)
-        second = await scan_store.load(tx, waiting)
-    assert (job.language, job.district) == ("en", "seoul-mapo")
+    job = await scans.register(services.db, who.id, None, f"scan/{uuid.uuid4().hex}.jpg", None, None)
+    await scan_store.abort(services.db, job.id)
+    waiting, _ = await scans.prepare(services, who.id, "image/jpeg", None, None)
+    second = await scan_store.load(services.db, waiting)
+    assert (job.language, job.district) == ("en", "seoul_mapo")
     assert second is not None
-    assert (second.language, second.district) == ("en", "seoul-mapo")
+    assert (second.language, second.district) == ("en", "seoul_mapo")
     await who.http.patch(f"{ME}/preferences", json={"district": None})
 
     async def cleared() -> bool:
         return await preferred(engine, who.id) == ("en", None)
 
     await until(cleared, 1)
+
+
+async def test_preferences_that_come_late_change_nothing(environment: dict[str, str], engine: AsyncEngine) -> None:
+    user = uuid.uuid4()
+    async with grpc.channel(environment["ECO2_GRPC_SCAN_API"]) as channel:
+        scan_api = PreferencesServiceStub(channel)
+        for version, language in ((2, "en"), (1, "ko"), (2, "ko")):
+            request = scan_pb2.PutRequest(user_id=str(user), version=version, language=language)
+            await grpc.call(scan_api.Put, request)
+            assert await preferred(engine, user) == ("en", None)
+        with pytest.raises(BadRequest) as caught:
+            await grpc.call(scan_api.Put, scan_pb2.PutRequest(user_id=str(user), version=3, language="fr"))
+        assert caught.value.code == "INVALID_LANGUAGE"
 
 
 @pytest.mark.parametrize(
@@ -347,12 +363,28 @@ async def test_an_export_has_everything_of_the_user(sign_in: SignUp) -> None:
 async def test_an_export_of_many_pages_is_whole(sign_in: SignUp, services: Services) -> None:
     who = await sign_in()
     made = []
-    async with services.engine.begin() as tx:
-        for number in range(123):
-            job = await scans.register(tx, who.id, str(number), f"scan/{uuid.uuid4().hex}.jpg", f"말 {number}", None)
-            await scan_store.fail(tx, job.id, "시험")
-            await scan_store.announced(tx, job.id)
-            made.append(str(job.id))
+    for number in range(123):
+        key = f"scan/{uuid.uuid4().hex}.jpg"
+        job = await scans.register(services.db, who.id, str(number), key, f"말 {number}", None)
+        await scan_store.fail(services.db, job.id, "시험")
+        await scan_store.announced(services.db, job.id)
+        made.append(str(job.id))
     found = json.loads((await who.http.get(f"{ME}/export")).content)
     assert [row["job_id"] for row in found["scans"]] == made
     assert found["scans"][7]["user_input"] == "말 7"
+
+
+@pytest.mark.parametrize("name", ["SCAN", "IMAGE"])
+async def test_a_copy_of_nobody_or_from_nowhere_is_refused(environment: dict[str, str], name: str) -> None:
+    async with grpc.channel(environment[f"ECO2_GRPC_{name}_API"]) as channel:
+        data = UserDataServiceStub(channel)
+        user = str(uuid.uuid4())
+        assert not (await grpc.call(data.Export, user_data_pb2.ExportRequest(user_id=user))).records
+        assert (await grpc.call(data.Purge, user_data_pb2.PurgeRequest(user_id=user))).removed == 0
+        for request, code in (
+            (user_data_pb2.ExportRequest(user_id="me"), "INVALID_USER_ID"),
+            (user_data_pb2.ExportRequest(user_id=user, cursor="nonsense"), "INVALID_CURSOR"),
+        ):
+            with pytest.raises(BadRequest) as caught:
+                await grpc.call(data.Export, request)
+            assert caught.value.code == code

@@ -66,7 +66,7 @@ class Elsewhere(SessionServiceServicer, PreferencesServiceServicer):
 
 
 @pytest.fixture(scope="module")
-async def database(stack: Stack, environment: dict[str, str]) -> AsyncIterator[AsyncEngine]:
+async def own(stack: Stack, environment: dict[str, str]) -> AsyncIterator[AsyncEngine]:
     url = make_url(environment["ECO2_DATABASE_URL"])
     password = stack.layout.credentials.postgres_admin_password
     admin = create_async_engine(
@@ -92,11 +92,11 @@ def elsewhere() -> Elsewhere:
 
 @pytest.fixture
 async def make(
-    database: AsyncEngine, elsewhere: Elsewhere, environment: dict[str, str]
+    own: AsyncEngine, elsewhere: Elsewhere, environment: dict[str, str]
 ) -> AsyncIterator[Callable[..., Outbox]]:
     """Makes the outbox of one more my-api; there may be several."""
     port = free_port()
-    services = {
+    services: dict[str, grpc.Register] = {
         "eco2.auth.v1.SessionService": partial(add_SessionServiceServicer_to_server, elsewhere),
         "eco2.scan.v1.PreferencesService": partial(add_PreferencesServiceServicer_to_server, elsewhere),
         user_data.NAME: user_data.register(elsewhere.export, elsewhere.purge),
@@ -111,47 +111,47 @@ async def make(
             stack.push_async_callback(publisher.close)
             data = {name: UserDataServiceStub(channel) for name in ("one", "two")}
             others = Others(publisher, SessionServiceStub(channel), PreferencesServiceStub(channel), data)
-            return Outbox(database, others, purge_after, timedelta(seconds=0.2))
+            return Outbox(own, others, purge_after, timedelta(seconds=0.2))
 
         yield build
 
 
-async def sign_in(database: AsyncEngine, known_as: str | None = None) -> uuid.UUID:
-    async with database.begin() as tx:
+async def sign_in(own: AsyncEngine, known_as: str | None = None) -> uuid.UUID:
+    async with own.begin() as tx:
         account, _, _ = await service.sign_in(tx, "google", known_as or uuid.uuid4().hex, None, None, None)
     return account.id
 
 
-async def letters(database: AsyncEngine, user: uuid.UUID) -> list[str]:
-    async with database.connect() as tx:
+async def letters(own: AsyncEngine, user: uuid.UUID) -> list[str]:
+    async with own.connect() as tx:
         found = select(outbox.c.kind).where(outbox.c.user_id == user).order_by(outbox.c.id)
         return list((await tx.execute(found)).scalars())
 
 
-async def due_now(database: AsyncEngine) -> None:
-    async with database.begin() as tx:
+async def due_now(own: AsyncEngine) -> None:
+    async with own.begin() as tx:
         await tx.execute(update(outbox).values(due_at=func.now()))
 
 
-async def test_a_grant_waits_for_the_broker(database: AsyncEngine, make: Callable[..., Outbox]) -> None:
-    user = await sign_in(database)
+async def test_a_grant_waits_for_the_broker(own: AsyncEngine, make: Callable[..., Outbox]) -> None:
+    user = await sign_in(own)
     away = make(broker_url=f"amqp://eco2:nobody@127.0.0.1:{free_port()}/eco2")
     assert await away.deliver("grant") == 1
-    assert await letters(database, user) == ["grant"]
+    assert await letters(own, user) == ["grant"]
     assert await away.deliver("grant") == 0  # it has a pause
-    await due_now(database)
+    await due_now(own)
     assert await make().deliver("grant") == 1
-    assert await letters(database, user) == []
+    assert await letters(own, user) == []
 
 
 async def test_who_dies_while_delivering_leaves_the_letter_to_the_next(
-    database: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    user = await sign_in(database)
-    async with database.begin() as tx:
+    user = await sign_in(own)
+    async with own.begin() as tx:
         await service.leave(tx, user)
     monkeypatch.setattr(outbox_module, "LEASE", timedelta(seconds=0.5))
-    async with database.begin() as tx:
+    async with own.begin() as tx:
         taken = await store.take_letters(tx, "revoke", timedelta(seconds=0.5), 10)
     assert [letter.user_id for letter in taken] == [user]  # and now its process is killed
     other = make()
@@ -162,22 +162,22 @@ async def test_who_dies_while_delivering_leaves_the_letter_to_the_next(
 
     await until(delivered, 3)
     assert [request.user_id for request in elsewhere.told] == [str(user)]
-    assert "revoke" not in await letters(database, user)
+    assert "revoke" not in await letters(own, user)
 
 
 async def test_a_deletion_ends_the_sessions_from_before_it(
-    database: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
-    user = await sign_in(database)
+    user = await sign_in(own)
     before = datetime.now(UTC)
-    async with database.begin() as tx:
+    async with own.begin() as tx:
         await service.leave(tx, user)
     elsewhere.failing = True
     ours = make()
     await ours.deliver("revoke")
-    assert "revoke" in await letters(database, user)
+    assert "revoke" in await letters(own, user)
     elsewhere.failing = False
-    await due_now(database)
+    await due_now(own)
     await ours.deliver("revoke")
     (request,) = elsewhere.told
     assert (request.user_id, request.reason) == (str(user), "account_deleted")
@@ -186,65 +186,65 @@ async def test_a_deletion_ends_the_sessions_from_before_it(
 
 
 async def test_preferences_are_told_as_they_are_now(
-    database: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
-    user = await sign_in(database)
+    user = await sign_in(own)
     for language in ("en", "ko", "en"):
-        async with database.begin() as tx:
-            await service.prefer(tx, user, {"language": language, "district": "seoul-mapo"})
+        async with own.begin() as tx:
+            await service.prefer(tx, user, {"language": language, "district": "seoul_mapo"})
     assert await make().deliver("preferences") == 3
-    assert {(row.version, row.language, row.district) for row in elsewhere.told} == {(3, "en", "seoul-mapo")}
+    assert {(row.version, row.language, row.district) for row in elsewhere.told} == {(3, "en", "seoul_mapo")}
 
 
 async def test_a_letter_is_taken_by_one_of_many(
-    database: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
-    users = {await sign_in(database) for _ in range(10)}
+    users = {await sign_in(own) for _ in range(10)}
     for user in users:
-        async with database.begin() as tx:
+        async with own.begin() as tx:
             await service.leave(tx, user)
     await asyncio.gather(*(make().deliver("revoke") for _ in range(4)))
     assert sorted(request.user_id for request in elsewhere.told) == sorted(map(str, users))
 
 
 async def test_a_purge_goes_on_until_everybody_has_forgotten(
-    database: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
     known_as = uuid.uuid4().hex
-    user = await sign_in(database, known_as)
-    async with database.begin() as tx:
+    user = await sign_in(own, known_as)
+    async with own.begin() as tx:
         await service.leave(tx, user)
     ours = make()
     await ours.purge()
-    assert await letters(database, user) == ["purge", "purge"]
-    again = await sign_in(database, known_as)
+    assert await letters(own, user) == ["purge", "purge"]
+    again = await sign_in(own, known_as)
     assert again != user  # too late to come back
     elsewhere.failing = True
     await ours.deliver("purge")
     await ours.purge()
-    async with database.connect() as tx:
+    async with own.connect() as tx:
         assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == user)) == user
     elsewhere.failing = False
-    await due_now(database)
+    await due_now(own)
     await ours.deliver("purge")
     await ours.purge()
     assert [request.user_id for request in elsewhere.told] == [str(user)] * 2
-    async with database.connect() as tx:
+    async with own.connect() as tx:
         assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == user)) is None
         assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == again)) == again
 
 
 async def test_who_signs_in_while_the_purge_begins_is_back_or_new_and_never_in_between(
-    database: AsyncEngine, make: Callable[..., Outbox]
+    own: AsyncEngine, make: Callable[..., Outbox]
 ) -> None:
     ours = make()
     for _ in range(15):
         known_as = uuid.uuid4().hex
-        user = await sign_in(database, known_as)
-        async with database.begin() as tx:
+        user = await sign_in(own, known_as)
+        async with own.begin() as tx:
             await service.leave(tx, user)
-        back, _ = await asyncio.gather(sign_in(database, known_as), ours.purge())
-        async with database.connect() as tx:
+        back, _ = await asyncio.gather(sign_in(own, known_as), ours.purge())
+        async with own.connect() as tx:
             found = await tx.scalar(
                 select(social_accounts.c.user_id).where(social_accounts.c.provider_user_id == known_as)
             )
@@ -253,14 +253,14 @@ async def test_who_signs_in_while_the_purge_begins_is_back_or_new_and_never_in_b
 
 
 async def test_the_running_outbox_delivers_at_once_and_survives_failures(
-    database: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
     ours = make(purge_after=timedelta(days=1))
     running = asyncio.create_task(ours.run())
     try:
         elsewhere.failing = True
-        user = await sign_in(database)
-        async with database.begin() as tx:
+        user = await sign_in(own)
+        async with own.begin() as tx:
             await service.prefer(tx, user, {"language": "en"})
         ours.ring()
         await asyncio.sleep(0.3)
@@ -271,7 +271,7 @@ async def test_the_running_outbox_delivers_at_once_and_survives_failures(
 
         await until(told, 5)
         elsewhere.told.clear()
-        async with database.begin() as tx:
+        async with own.begin() as tx:
             await service.prefer(tx, user, {"language": "ko"})
         ours.ring()
         await until(told, 0.5)
