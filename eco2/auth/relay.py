@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 from eco2.auth import store
 from eco2.auth.service import Services, deny
 from eco2.contracts.queues import REVOCATION_EXCHANGE
-from eco2.core.broker import AWAY, BrokerDown, Publisher
+from eco2.core.broker import BrokerDown, Publisher
+from eco2.core.errors import AWAY
 
 log = logging.getLogger(__name__)
 

@@ -29,8 +29,7 @@ from eco2.auth.store import Session
 from eco2.auth.users import Users
 from eco2.contracts.identity import Claims
 from eco2.contracts.revocations import Revocation
-from eco2.core.broker import AWAY
-from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
+from eco2.core.errors import AWAY, AppError, BadRequest, NotFound, Unauthorized, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -263,7 +262,7 @@ async def _take(at: Services, provider: str, state: str | None, browser: str | N
 def _reason(failure: Exception) -> str:
     if isinstance(failure, _SignInFailed):
         return failure.reason
-    if isinstance(failure, AWAY):
+    if isinstance(failure, tuple(AWAY)):
         return "temporarily_unavailable"
     if isinstance(failure, TooMany):
         return "rate_limited"
@@ -298,7 +297,7 @@ async def _audit_failure(at: Services, caller: Caller, provider: str, reason: st
     try:
         async with at.engine.begin() as tx:
             await store.audit(tx, id=uuid4(), provider=provider, outcome=reason, **caller.columns)
-    except AWAY as error:
+    except tuple(AWAY) as error:
         log.warning("a failed sign-in is not in the audit: %s", error)
 
 
