@@ -36,7 +36,7 @@ async def run(at: Services, publisher: Publisher) -> None:
             if time.monotonic() - tidied > TIDY_SECONDS:
                 await tidy(at)
                 tidied = time.monotonic()
-        except (*AWAY, ValueError) as error:
+        except tuple(AWAY | {ValueError}) as error:
             log.warning("revocations wait: %s", str(error).partition("\n")[0])
         # What nobody woke this process for is likely in the hands of another one.
         age = timedelta(0) if await _woken(at.undelivered) else timedelta(seconds=EVERY_SECONDS)

@@ -235,13 +235,14 @@ async def finish(
 ) -> Ending:
     """The callback. However it ends, the browser is sent to the app that began, or to the default one."""
     sign_in: store.SignIn | None = None
+    expected: tuple[type[Exception], ...] = (_SignInFailed, AppError, *AWAY)
     try:
         await limit(at, "callback", caller.ip, at.settings.sign_ins_per_minute)
         sign_in = await _take(at, provider, state, browser)
         if error or not code:
             raise _SignInFailed("access_denied" if error == "access_denied" else "oauth_failed")
         pair = await _sign_in(at, caller, sign_in, code, state or "")
-    except (_SignInFailed, AppError, *AWAY) as failure:
+    except expected as failure:
         reason = _reason(failure)
         await _audit_failure(at, caller, provider, reason)
         frontend = sign_in.frontend if sign_in else at.settings.frontend_url
