@@ -20,11 +20,23 @@ from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
 from eco2.core.photos import PhotoTypeRefused
 from eco2.processes import SERVICES
 from eco2.recycling.api import ItemDetail
-from eco2.scan import pipeline, service, waste
+from eco2.scan import history, pipeline, service, waste
 from eco2.scan.seen import Candidate, VisionResult
 from eco2.scan.store import Job
 
 Json = dict[str, Any]
+
+AUTH = "/api/v1/auth"
+PUBLIC = (
+    f"{AUTH}/.well-known/jwks.json",
+    f"{AUTH}/{{provider}}",
+    f"{AUTH}/{{provider}}/login",
+    f"{AUTH}/{{provider}}/authorize",
+    f"{AUTH}/{{provider}}/callback",
+    f"{AUTH}/refresh",
+    f"{AUTH}/logout",
+)
+"""What answers without a user; the edge's policy has the same list (workloads/routing)."""
 
 DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 
@@ -105,7 +117,7 @@ def _parameter(name: str, place: str, schema: Json, *, required: bool = True) ->
 def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
-    app = api_app("Eco²", *(import_module(f"{module}.api").router for module in modules), waste.router)
+    app = api_app("Eco²", *(import_module(f"{module}.api").router for module in modules), waste.router, history.router)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
     found["servers"] = [{"url": "/"}]
@@ -117,8 +129,11 @@ def document() -> Json:
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }
     found["security"] = [{"cookie": []}, {"bearer": []}]
+    for path in PUBLIC:
+        for operation in found["paths"][path].values():
+            operation["security"] = []
     for path, methods in found["paths"].items():
-        if path in PUBLIC or path.startswith("/api/v1/recycling/"):
+        if path.startswith("/api/v1/recycling/"):
             methods.get("get", {})["security"] = []
     return dict(found)
 
@@ -202,6 +217,8 @@ def _example(schemas: Json, schema: Json) -> Any:
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
+    if schema.get("type") == "null":
+        return None
     if "items" in schema:
         return [_example(schemas, schema["items"])]
     if "properties" in schema:

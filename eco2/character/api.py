@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from eco2.character import service
@@ -27,6 +27,11 @@ class OwnedCharacter(BaseModel):
     type: Annotated[str, Field(examples=["무색페트병"])]
     dialog: Annotated[str, Field(examples=["라벨을 떼고 꾹 누른 다음 뚜껑을 닫아 주세요!"])]
     acquired_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
+
+
+class Ownership(BaseModel):
+    character_name: Annotated[str, Field(examples=["페티"])]
+    owned: Annotated[bool, Field(examples=[True])]
 
 
 @router.get(
@@ -63,3 +68,15 @@ async def owned(user: User, request: Request) -> list[OwnedCharacter]:
         )
         for row in rows
     ]
+
+
+@router.get(
+    "/users/me/characters/{name}/ownership",
+    response_model=Ownership,
+    summary="Whether you own a character",
+    responses=error_responses(MissingUser, BadUser, service.CharacterNotFound),
+)
+async def ownership(name: Annotated[str, Path(max_length=100)], user: User, request: Request) -> Ownership:
+    resources = request.app.state.resources
+    async with resources.engine.connect() as tx:
+        return Ownership(character_name=name, owned=await service.owns(tx, resources.knowledge, user, name))

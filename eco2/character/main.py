@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
+from eco2.character import rpc
 from eco2.character.api import router
 from eco2.character.settings import ApiSettings
-from eco2.core import telemetry
+from eco2.core import grpc, telemetry, user_data
 from eco2.core.app import create_app
 from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
@@ -23,16 +24,21 @@ NAME = "character-api"
 class Resources:
     engine: AsyncEngine
     knowledge: Knowledge
+    answering: Check
 
     def checks(self) -> Mapping[str, Check]:
-        return {"postgres": lambda: ping(self.engine)}
+        return {"postgres": lambda: ping(self.engine), "grpc": self.answering}
 
 
 def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
-        async with open_engine(settings) as engine:
-            yield Resources(engine, knowledge.load(settings.data_dir))
+        base = knowledge.load(settings.data_dir)
+        async with (
+            open_engine(settings) as engine,
+            grpc.serving(settings, {user_data.NAME: rpc.user_data_of(engine, base)}) as answering,
+        ):
+            yield Resources(engine, base, answering)
 
     return create_app(NAME, settings, resources, router)
 

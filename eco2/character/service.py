@@ -9,11 +9,18 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.character import store
-from eco2.contracts.grants import Grant
+from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.core.consumer import Message, PoisonMessage
+from eco2.core.errors import NotFound
 from eco2.knowledge import Character, Knowledge
 
-DEFAULT_CODE = "char-eco"
+
+class CharacterNotFound(NotFound):
+    """There is no character of this name; GET /api/v1/character/catalog lists them."""
+
+    code = "CHARACTER_NOT_FOUND"
+
+
 _IDS = UUID("0a4c2f5e-8d0b-4f0e-9a51-3f1f0f7f2c11")
 
 
@@ -34,12 +41,19 @@ def by_code(knowledge: Knowledge) -> dict[str, Character]:
 
 
 async def owned(tx: AsyncConnection, knowledge: Knowledge, user: UUID) -> list[Owned]:
-    """The user's characters, oldest first. Everybody owns the default character, without a row for it."""
+    """The user's characters, oldest first. The default one is everybody's, also while its grant is on its way."""
     characters = by_code(knowledge)
     rows = [(code, at) for code, at in await store.owned(tx, user) if code in characters]
-    if DEFAULT_CODE not in {code for code, _ in rows}:
-        rows.insert(0, (DEFAULT_CODE, rows[0][1] if rows else datetime.now(UTC)))
+    if DEFAULT_CHARACTER not in {code for code, _ in rows}:
+        rows.insert(0, (DEFAULT_CHARACTER, rows[0][1] if rows else datetime.now(UTC)))
     return [Owned(character_id(code), characters[code], at) for code, at in rows]
+
+
+async def owns(tx: AsyncConnection, knowledge: Knowledge, user: UUID, name: str) -> bool:
+    """Whether the user owns the character of that name. CharacterNotFound."""
+    if name not in {character.name for character in knowledge.characters}:
+        raise CharacterNotFound
+    return any(row.character.name == name for row in await owned(tx, knowledge, user))
 
 
 def parse(message: Message, knowledge: Knowledge) -> Grant:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,3 +33,8 @@ async def owned(tx: AsyncConnection, user: UUID) -> list[tuple[str, datetime]]:
     columns = (ownerships.c.character_code, ownerships.c.acquired_at)
     statement = select(*columns).where(ownerships.c.user_id == user).order_by(ownerships.c.acquired_at, columns[0])
     return [(code, at) for code, at in await tx.execute(statement)]
+
+
+async def forget(tx: AsyncConnection, user: UUID) -> int:
+    """Remove what the user owns; returns how many rows."""
+    return (await tx.execute(delete(ownerships).where(ownerships.c.user_id == user))).rowcount

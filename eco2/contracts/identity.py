@@ -1,6 +1,11 @@
 """Who is asking: cookies, headers and token claims that cross process boundaries."""
 
+from typing import Literal
+
 from pydantic import BaseModel
+
+Provider = Literal["google", "kakao", "naver"]
+"""Who vouches for a person who signs in."""
 
 ACCESS_COOKIE = "s_access"
 REFRESH_COOKIE = "s_refresh"
@@ -13,6 +18,9 @@ IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER)
 
 VERIFIED_CLAIMS_HEADER = "x-jwt-payload"
 """The name under which a mesh may pass on claims. Ours uses no header for them, and removes a client's own."""
+
+SCHEME_HEADER = "x-auth-scheme"
+"""Set by the edge for ext-authz: the first letters of `Authorization`, if there are any. No service sees it."""
 
 ACCESS_AUDIENCE = "api"
 REFRESH_AUDIENCE = "refresh"
@@ -31,3 +39,5 @@ class Claims(BaseModel):
     exp: int
     provider: str
     role: str = "citizen"
+    sid: str | None = None
+    """The session; a token that was not made by a sign-in has none, and is revoked by its `jti`."""

@@ -218,6 +218,7 @@ class RequestEdge:
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         given = headers.get("x-request-id", "")
         telemetry.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        telemetry.user_id.set(headers.get(USER_ID_HEADER, ""))
         with telemetry.span(f"{scope['method']} {scope['path']}", headers, SpanKind.SERVER):
             await self._handle(scope, receive, send, headers.get(USER_ID_HEADER, ""))
 

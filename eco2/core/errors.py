@@ -11,10 +11,11 @@ class AppError(Exception):
     """Base of all expected errors. `message` is shown to the caller: say what to do."""
 
     status: ClassVar[int] = 500
-    code: ClassVar[str] = "INTERNAL_ERROR"
+    code = "INTERNAL_ERROR"
 
-    def __init__(self, message: str = "", *, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, message: str = "", *, code: str = "", headers: dict[str, str] | None = None) -> None:
         self.message = message or (self.__doc__ or self.code).strip()
+        self.code = code or self.code
         self.headers = headers
         super().__init__(self.message)
 
@@ -53,8 +54,8 @@ class Unavailable(AppError):
     status = 503
     code = "UNAVAILABLE"
 
-    def __init__(self, message: str = "", *, retry_after: int = 2) -> None:
-        super().__init__(message, headers={"Retry-After": str(retry_after)})
+    def __init__(self, message: str = "", *, code: str = "", retry_after: int = 2) -> None:
+        super().__init__(message, code=code, headers={"Retry-After": str(retry_after)})
 
 
 AWAY: set[type[Exception]] = {Unavailable, OSError}

@@ -20,13 +20,15 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 BUCKET = "eco2-images"
 DATABASE = "eco2"
 VHOST = "eco2"
-CORS_ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173", "http://localhost:3000")
+FRONTEND = "http://localhost:5173"
+CORS_ORIGINS = (FRONTEND, "http://127.0.0.1:5173", "http://localhost:3000")
 
 # Offsets to the port base that are not in the table of processes: side doors of the private servers.
 BROKER_MANAGEMENT, BROKER_PROMETHEUS, EPMD, BROKER_DISTRIBUTION = 5, 6, 7, 8
 STORE_MASTER, STORE_VOLUME, STORE_FILER = 11, 12, 13
 STORE_MASTER_GRPC, STORE_VOLUME_GRPC, STORE_FILER_GRPC, STORE_S3_GRPC = 14, 15, 16, 17
 GATEWAY_ADMIN = 21
+OAUTH_EMULATOR = 46
 SPAN = 50
 """How many ports from the base upwards belong to one stack."""
 
@@ -269,6 +271,19 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_ISSUER": issuer(at),
         "ECO2_MODEL_DIR": str(at.folder("models")),
         "ECO2_CORS_ORIGINS": json.dumps(CORS_ORIGINS),
+        "ECO2_PUBLIC_URL": at.public_url,
+        "ECO2_REDIRECT_URLS": json.dumps([f"http://localhost:{at.gateway_port}"]),
+        "ECO2_FRONTEND_URL": FRONTEND,
+        "ECO2_OAUTH_EMULATOR_URL": f"http://127.0.0.1:{at.port(OAUTH_EMULATOR)}",
+        **grpc_addresses(at),
+    }
+
+
+def grpc_addresses(at: Layout) -> dict[str, str]:
+    """`ECO2_GRPC_<PROCESS>` → `host:port` of every process that answers gRPC to others of ours."""
+    rows = [row for row in SERVICES if row.kind == "api" and row.grpc_port is not None]
+    return {
+        f"ECO2_GRPC_{row.name.upper().replace('-', '_')}": f"127.0.0.1:{at.port(row.grpc_port or 0)}" for row in rows
     }
 
 
@@ -285,5 +300,6 @@ def process_environment(at: Layout, row: Process) -> dict[str, str]:
 
 
 def route_ports(at: Layout) -> dict[str, int]:
-    """In-cluster service host → local port, as the routes need it; a gRPC service by its gRPC port."""
-    return {row.service: at.port(row.grpc_port or row.port) for row in SERVICES if row.service}
+    """In-cluster service host → local port, as the routes need it; ext-authz by its gRPC port."""
+    asked = {row.service: row.grpc_port if row.kind == "grpc" else row.port for row in SERVICES if row.service}
+    return {service: at.port(port or 0) for service, port in asked.items()}

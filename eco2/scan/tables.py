@@ -1,6 +1,6 @@
 """Schema `scan`."""
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Index, Table, Text, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Table, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from eco2.core.db import metadata
@@ -15,6 +15,9 @@ jobs = Table(
     Column("image_key", Text, nullable=False),
     Column("user_input", Text),
     Column("model", Text),
+    # As the user preferred when the job came; None: nobody said.
+    Column("language", Text),
+    Column("district", Text),
     Column("status", Text, nullable=False),
     # What each stage found, stored before its message is acknowledged; a stage whose column is set is never run again.
     Column("vision", JSONB(none_as_null=True)),
@@ -34,5 +37,16 @@ jobs = Table(
     CheckConstraint("status IN ('waiting', 'queued', 'processing', 'completed', 'failed', 'aborted')", name="status"),
     Index("ix_jobs_user_id_created_at", "user_id", "created_at"),
     Index("ix_jobs_unfinished", "created_at", postgresql_where=text(UNFINISHED)),
+    schema="scan",
+)
+
+preferences = Table(
+    "preferences",
+    metadata,
+    # A copy of what my-api keeps, so that a job needs no call to know it.
+    Column("user_id", UUID(as_uuid=True), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("district", Text),
     schema="scan",
 )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.character import service, store
-from eco2.contracts.grants import Grant
+from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.contracts.queues import QUEUES, REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core.broker import Publisher
 from eco2.scan.service import Services
@@ -80,8 +80,8 @@ async def _take_dead_letters(url: str, count: int) -> None:
 async def test_everybody_owns_the_default_character(person: Callable[[], Person]) -> None:
     first, second = person(), person()
     rows = [(await who.http.get("/api/v1/users/me/characters")).json() for who in (first, second)]
-    assert [[row["code"] for row in found] for found in rows] == [[service.DEFAULT_CODE]] * 2
-    assert rows[0][0]["id"] == rows[1][0]["id"] == str(service.character_id(service.DEFAULT_CODE))
+    assert [[row["code"] for row in found] for found in rows] == [[DEFAULT_CHARACTER]] * 2
+    assert rows[0][0]["id"] == rows[1][0]["id"] == str(service.character_id(DEFAULT_CHARACTER))
 
 
 async def test_the_catalogue_has_the_names_that_clients_know(person: Callable[[], Person]) -> None:

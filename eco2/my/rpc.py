@@ -1,0 +1,96 @@
+"""UsersService over gRPC: what auth-api asks when somebody signs in."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eco2.contracts.pb import users_pb2 as pb
+from eco2.contracts.pb.users_pb2_grpc import UsersServiceServicer, add_UsersServiceServicer_to_server
+from eco2.core.grpc import Register, uuid_of
+from eco2.my import service, store
+
+NAME = "eco2.users.v1.UsersService"
+BAD_ID = "INVALID_USER_ID"
+
+
+class Users(UsersServiceServicer):
+    def __init__(self, engine: AsyncEngine, told: Callable[[], None]) -> None:
+        self._engine = engine
+        self._told = told
+
+    async def GetOrCreateFromOAuth(  # noqa: N802 - names of the protocol, here and below
+        self,
+        request: pb.GetOrCreateFromOAuthRequest,
+        _context: object,
+    ) -> pb.GetOrCreateFromOAuthResponse:
+        async with self._engine.begin() as tx:
+            account, social, new = await service.sign_in(
+                tx,
+                request.provider,
+                request.provider_user_id,
+                request.email or None,
+                request.nickname or None,
+                request.profile_image_url or None,
+            )
+        self._told()
+        return pb.GetOrCreateFromOAuthResponse(
+            user=_user(account), social_account=_social_account(social), is_new_user=new
+        )
+
+    async def GetUser(  # noqa: N802
+        self, request: pb.GetUserRequest, _context: object
+    ) -> pb.GetUserResponse:
+        user = uuid_of(request.user_id, BAD_ID)
+        async with self._engine.connect() as tx:
+            account = await store.find(tx, user)
+        return pb.GetUserResponse(user=_user(account) if account else None)
+
+    async def UpdateLoginTime(  # noqa: N802
+        self,
+        request: pb.UpdateLoginTimeRequest,
+        _context: object,
+    ) -> pb.UpdateLoginTimeResponse:
+        user, provider = uuid_of(request.user_id, BAD_ID), service.checked_provider(request.provider)
+        async with self._engine.begin() as tx:
+            done = await store.logged_in(tx, user, provider, request.provider_user_id)
+        return pb.UpdateLoginTimeResponse(success=done)
+
+
+def register(engine: AsyncEngine, told: Callable[[], None]) -> Register:
+    """`told` is called when the outbox may have something new."""
+    return partial(add_UsersServiceServicer_to_server, Users(engine, told))
+
+
+def _user(account: store.Account) -> pb.User:
+    return pb.User(
+        id=str(account.id),
+        nickname=account.nickname,
+        profile_image_url=account.profile_image_url,
+        phone_number=account.phone_number,
+        created_at=_time(account.created_at),
+        updated_at=_time(account.updated_at),
+        last_login_at=_time(account.last_login_at),
+    )
+
+
+def _social_account(social: store.SocialAccount) -> pb.SocialAccount:
+    return pb.SocialAccount(
+        id=str(social.id),
+        user_id=str(social.user_id),
+        provider=social.provider,
+        provider_user_id=social.provider_user_id,
+        email=social.email,
+        created_at=_time(social.created_at),
+        last_login_at=_time(social.last_login_at),
+    )
+
+
+def _time(value: datetime | None) -> Timestamp | None:
+    if value is None:
+        return None
+    found = Timestamp()
+    found.FromDatetime(value)
+    return found
