@@ -23,6 +23,18 @@ from eco2.scan.store import Job
 
 Json = dict[str, Any]
 
+AUTH = "/api/v1/auth"
+PUBLIC = (
+    f"{AUTH}/.well-known/jwks.json",
+    f"{AUTH}/{{provider}}",
+    f"{AUTH}/{{provider}}/login",
+    f"{AUTH}/{{provider}}/authorize",
+    f"{AUTH}/{{provider}}/callback",
+    f"{AUTH}/refresh",
+    f"{AUTH}/logout",
+)
+"""What answers without a user; the edge's policy has the same list (workloads/routing)."""
+
 DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 
 Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail", "code"}`; validation adds `errors`.
@@ -112,7 +124,9 @@ def document() -> Json:
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }
     found["security"] = [{"cookie": []}, {"bearer": []}]
-    found["paths"]["/api/v1/auth/.well-known/jwks.json"]["get"]["security"] = []
+    for path in PUBLIC:
+        for operation in found["paths"][path].values():
+            operation["security"] = []
     return dict(found)
 
 
@@ -181,6 +195,8 @@ def _example(schemas: Json, schema: Json) -> Any:
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
+    if schema.get("type") == "null":
+        return None
     if "items" in schema:
         return [_example(schemas, schema["items"])]
     if "properties" in schema:

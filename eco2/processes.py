@@ -41,7 +41,15 @@ SERVERS = (
 )
 
 SERVICES = (
-    Process("auth-api", "api", 31, "eco2.auth.main:run", "auth-api.auth"),
+    Process(
+        "auth-api",
+        "api",
+        31,
+        "eco2.auth.main:run",
+        "auth-api.auth",
+        grpc_port=40,
+        needs=("postgres", "redis-streams", "redis-cache"),
+    ),
     Process(
         "image-api",
         "api",
@@ -79,7 +87,16 @@ SERVICES = (
         needs=("postgres", "rabbitmq"),
     ),
     Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
-    Process("ext-authz", "grpc", 37, "eco2.ext_authz.main:run", "ext-authz.auth", grpc_port=36),
+    # It is not ready before auth-api has written the list of what was revoked.
+    Process(
+        "ext-authz",
+        "grpc",
+        37,
+        "eco2.ext_authz.main:run",
+        "ext-authz.auth",
+        grpc_port=36,
+        needs=("redis-streams", "auth-api"),
+    ),
     Process(
         "scan-worker",
         "worker",
