@@ -9,10 +9,11 @@ import jwt
 import pytest
 
 from eco2.local.stack import Stack
-from tests.browser import Browser
+from tests.browser import APP, Browser
 from tests.redis_server import until
 
 ME = "/api/v1/users/me"
+HOME = f"{APP}/#/home"
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ async def test_who_deletes_the_account_is_locked_out_everywhere_and_can_come_bac
     name = f"떠나는-{uuid.uuid4().hex[:12]}"
     desk, phone = browser(), browser()
     for device in (desk, phone):
-        await device.sign_in("kakao", name=name, email="leaving@example.com")
+        assert await device.sign_in("kakao", name=name, email="leaving@example.com") == HOME
     profile = (await desk.request("GET", ME)).json()
     assert (profile["username"], profile["provider"]) == (name, "kakao")
     old = user_of(desk)
@@ -43,7 +44,7 @@ async def test_who_deletes_the_account_is_locked_out_everywhere_and_can_come_bac
 
     await until(locked_out, 1)
     back = browser()
-    await back.sign_in("kakao", name=name, email="leaving@example.com")
+    assert await back.sign_in("kakao", name=name, email="leaving@example.com") == HOME
     assert user_of(back) == old
     assert (await back.request("GET", ME)).json()["username"] == name
     assert await locked_out()  # coming back does not revive what was ended
@@ -51,7 +52,7 @@ async def test_who_deletes_the_account_is_locked_out_everywhere_and_can_come_bac
 
 async def test_an_export_names_sessions_and_sign_ins(browser: Callable[[], Browser]) -> None:
     who = browser()
-    await who.sign_in("google", name=f"복사-{uuid.uuid4().hex[:12]}", email="copy@example.com")
+    assert await who.sign_in("google", name=f"복사-{uuid.uuid4().hex[:12]}", email="copy@example.com") == HOME
     found = (await who.request("GET", f"{ME}/export")).json()
     assert found["account"]["id"] == user_of(who)
     assert [row["email"] for row in found["account"]["social_accounts"]] == ["copy@example.com"]
