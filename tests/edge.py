@@ -151,12 +151,13 @@ class Authz:
     """The real ext-authz, which a test may take away for a while; the test says what is revoked."""
 
     def __init__(self, port: int) -> None:
-        nowhere: dict[str, Any] = {
-            "redis_streams_url": "redis://127.0.0.1:1/0",
-            "broker_url": "amqp://127.0.0.1:1/eco2",
-        }
         self.settings = Settings(
-            grpc_port=port, port=0, shutdown_grace=timedelta(seconds=1), cors_origins=(ORIGIN,), **nowhere
+            grpc_port=port,
+            port=0,
+            shutdown_grace=timedelta(seconds=1),
+            cors_origins=(ORIGIN,),
+            redis_streams_url="redis://127.0.0.1:1/0",
+            broker_url="amqp://127.0.0.1:1/eco2",
         )
         self.denylist = Denylist(self.settings)
         self.trust()

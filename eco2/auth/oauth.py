@@ -190,9 +190,13 @@ class Providers:
 
 async def _profile(at: Endpoints, client: AsyncOAuth2Client, access_token: str) -> Profile:
     headers = {"Authorization": f"Bearer {access_token}"}
-    answer = await client.get(at.profile, headers=headers, withhold_token=True)
+    answer = await client.request("GET", at.profile, headers=headers, withhold_token=True)
     answer.raise_for_status()
-    return at.read(answer.json())
+    body = answer.json()
+    try:
+        return at.read(body)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"no profile as documented: {error!r}") from error
 
 
 @contextmanager
@@ -210,6 +214,6 @@ def _plain_errors(provider: str) -> Iterator[None]:
     except (httpx2.HTTPError, TimeoutError) as error:
         log.warning("%s is away: %r", provider, error)
         raise ProviderAway from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError) as error:
         log.warning("%s answered something else than documented: %r", provider, error)
         raise ProviderAway from error

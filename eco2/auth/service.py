@@ -235,22 +235,19 @@ async def finish(
 ) -> Ending:
     """The callback. However it ends, the browser is sent to the app that began, or to the default one."""
     sign_in: store.SignIn | None = None
+    expected: tuple[type[Exception], ...] = (_SignInFailed, AppError, *AWAY)
     try:
         await limit(at, "callback", caller.ip, at.settings.sign_ins_per_minute)
         sign_in = await _take(at, provider, state, browser)
         if error or not code:
             raise _SignInFailed("access_denied" if error == "access_denied" else "oauth_failed")
         pair = await _sign_in(at, caller, sign_in, code, state or "")
-    except _failures() as failure:
+    except expected as failure:
         reason = _reason(failure)
         await _audit_failure(at, caller, provider, reason)
         frontend = sign_in.frontend if sign_in else at.settings.frontend_url
         return Ending(f"{frontend}{LOGIN}?{urlencode({'error': reason})}")
     return Ending(sign_in.frontend + HOME, pair)
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    return (_SignInFailed, AppError, *AWAY)
 
 
 async def _take(at: Services, provider: str, state: str | None, browser: str | None) -> store.SignIn:
