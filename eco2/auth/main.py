@@ -74,7 +74,7 @@ def app(settings: Settings) -> OpsApp:
         async with (
             open_services(settings) as at,
             relaying(at),
-            grpc.serving(settings, {rpc.NAME: rpc.register(at)}) as answering,
+            grpc.serving(settings, rpc.registers(at)) as answering,
         ):
             yield Resources(at, answering)
 

@@ -1,12 +1,15 @@
-"""SessionService over gRPC: other services end somebody's sessions."""
+"""What auth-api answers to other services: it ends somebody's sessions, and copies or removes what it keeps of them."""
 
+from collections.abc import Mapping
 from datetime import UTC
 from functools import partial
+from uuid import UUID
 
-from eco2.auth import service
+from eco2.auth import service, store
 from eco2.auth.service import Services
 from eco2.contracts.pb import auth_pb2 as pb
 from eco2.contracts.pb.auth_pb2_grpc import SessionServiceServicer, add_SessionServiceServicer_to_server
+from eco2.core import user_data
 from eco2.core.grpc import Register, uuid_of
 
 NAME = "eco2.auth.v1.SessionService"
@@ -25,5 +28,19 @@ class Sessions(SessionServiceServicer):
         return pb.RevokeAllResponse(revoked=ended)
 
 
-def register(at: Services) -> Register:
-    return partial(add_SessionServiceServicer_to_server, Sessions(at))
+def registers(at: Services) -> Mapping[str, Register]:
+    return {
+        NAME: partial(add_SessionServiceServicer_to_server, Sessions(at)),
+        user_data.NAME: user_data.register(partial(_export, at), partial(_purge, at)),
+    }
+
+
+async def _export(at: Services, user: UUID, _cursor: str) -> tuple[user_data.Records, str]:
+    async with at.engine.connect() as tx:
+        sessions, audits = await store.sign_ins_of(tx, user)
+    return [*(("sessions", row) for row in sessions), *(("sign_ins", row) for row in audits)], ""
+
+
+async def _purge(at: Services, user: UUID) -> int:
+    async with at.engine.begin() as tx:
+        return await store.forget(tx, user)

@@ -1,7 +1,7 @@
 """Every SQL statement and every Redis key of auth-api."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,6 +85,31 @@ async def forget_old(tx: AsyncConnection, sessions_before: datetime, audits_befo
 
 async def audit(tx: AsyncConnection, **values: Any) -> None:
     await tx.execute(insert(login_audits).values(**values))
+
+
+async def sign_ins_of(tx: AsyncConnection, user: UUID) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(sessions, audited sign-ins) of a user, oldest first, over or not."""
+    devices = [sessions.c[name] for name in ("id", "provider", "device_id", "user_agent", "ip", "created_at")]
+    held = select(*devices, sessions.c.refreshed_at, sessions.c.revoked_at).where(sessions.c.user_id == user)
+    audited = select(
+        *(login_audits.c[name] for name in ("id", "provider", "outcome", "ip", "user_agent", "created_at"))
+    )
+    theirs = audited.where(login_audits.c.user_id == user).order_by(login_audits.c.created_at)
+    rows = await tx.execute(held.order_by(sessions.c.created_at)), await tx.execute(theirs)
+    return _plain(rows[0].mappings()), _plain(rows[1].mappings())
+
+
+def _plain(rows: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    """With names that JSON takes: those of SQLAlchemy are of a class of its own."""
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+async def forget(tx: AsyncConnection, user: UUID) -> int:
+    """Remove sessions and audits of a user; returns how many rows. Revocations go when their tokens have run out."""
+    removed = 0
+    for table in (sessions, login_audits):
+        removed += (await tx.execute(delete(table).where(table.c.user_id == user))).rowcount
+    return removed
 
 
 # Revocations: the outbox

@@ -39,8 +39,10 @@ class ProfileChange(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"nickname": "초록"}, {"phone_number": "010-1234-5678"}]})
 
     nickname: Annotated[
-        Text,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=service.NICKNAME_LENGTH),
+        str,
+        StringConstraints(
+            strip_whitespace=True, min_length=1, max_length=service.NICKNAME_LENGTH, pattern=r"^[^\x00]*$"
+        ),
         Field(json_schema_extra=_no_default),
     ] = ""
     phone_number: Annotated[

@@ -374,7 +374,7 @@ async def test_an_export_of_many_pages_is_whole(sign_in: SignUp, services: Servi
     assert found["scans"][7]["user_input"] == "말 7"
 
 
-@pytest.mark.parametrize("name", ["SCAN", "IMAGE"])
+@pytest.mark.parametrize("name", ["SCAN", "IMAGE"])  # the others have one page
 async def test_a_copy_of_nobody_or_from_nowhere_is_refused(environment: dict[str, str], name: str) -> None:
     async with grpc.channel(environment[f"ECO2_GRPC_{name}_API"]) as channel:
         data = UserDataServiceStub(channel)
