@@ -44,8 +44,6 @@ Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail",
 403 means that your session was revoked and nothing else; what belongs to another user is 404.
 """
 
-PUBLIC = ("/api/v1/auth/.well-known/jwks.json",)
-
 _JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
 _FRAME = {
     "job_id": _JOB,
