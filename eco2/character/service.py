@@ -1,19 +1,23 @@
-"""The catalogue of characters, who owns which, and the grants that change it."""
+"""The catalogue of characters, who owns which, and the grants that give characters and points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+from prometheus_client import Counter
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eco2.character import store
+from eco2.character import points, store
+from eco2.character.points import Rates
 from eco2.contracts.grants import Grant
 from eco2.core.consumer import Message, PoisonMessage
 from eco2.knowledge import Character, Knowledge
 
 DEFAULT_CODE = "char-eco"
+EPOCH = datetime(2020, 1, 1, tzinfo=points.KOREA)
+ENTRIES = Counter("eco2_points_entries_total", "Rows of the points ledger", ["reason"])
 _IDS = UUID("0a4c2f5e-8d0b-4f0e-9a51-3f1f0f7f2c11")
 
 
@@ -43,16 +47,41 @@ async def owned(tx: AsyncConnection, knowledge: Knowledge, user: UUID) -> list[O
 
 
 def parse(message: Message, knowledge: Knowledge) -> Grant:
-    """PoisonMessage when the body is no grant of the contract or names an unknown character."""
+    """PoisonMessage when the body is no grant of the contract, or names an unknown character or an impossible time."""
     try:
         grant = Grant.model_validate_json(message.body)
     except ValidationError as error:
         raise PoisonMessage(str(error)) from error
     if grant.character_code not in by_code(knowledge):
         raise PoisonMessage(f"unknown character {grant.character_code!r}")
-    return grant
+    if grant.earned_at < EPOCH:
+        raise PoisonMessage(f"earned at {grant.earned_at}, before there was anything to earn")
+    # A clock that is ahead must not open the next day early.
+    return grant.model_copy(update={"earned_at": min(grant.earned_at, datetime.now(UTC))})
 
 
-async def grant(tx: AsyncConnection, knowledge: Knowledge, messages: Sequence[Message]) -> int:
-    """Write the grants of a batch; returns how many characters were new to their users."""
-    return await store.add(tx, [parse(message, knowledge) for message in messages])
+@dataclass(frozen=True)
+class Written:
+    characters: int
+    """How many were new to their users."""
+    amount: int
+    """Points of the batch."""
+
+
+async def grant(tx: AsyncConnection, knowledge: Knowledge, rates: Rates, messages: Sequence[Message]) -> Written:
+    """Write the grants of a batch: the characters, and the points of those that come from a scan.
+
+    The character is given whatever the photo is: the result of the scan has already said so. Only one batch is in work
+    at a time, among all workers, since what a photo is worth depends on what was written before.
+    """
+    found = [parse(message, knowledge) for message in messages]
+    await store.lock_ledger(tx)
+    gone = await store.gone(tx, {one.user_id for one in found})
+    kept = [one for one in found if one.user_id not in gone]
+    new = await store.add(tx, kept)
+    scans = [one for one in kept if one.source == "scan"]
+    entries = points.decide(scans, await store.standings(tx, scans), rates)
+    await store.enter(tx, entries)
+    for entry in entries:
+        ENTRIES.labels(entry.reason).inc()
+    return Written(new, sum(entry.amount for entry in entries))

@@ -12,7 +12,7 @@ import orjson
 from prometheus_client import Counter
 
 from eco2.scan.cache import ResultCache
-from eco2.scan.phash import phash
+from eco2.scan.phash import hexadecimal, phash
 from eco2.scan.providers import Embedded, Provider, ProviderFailed
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class Eyes:
     """`paid` gives the provider of a requested model name (None: the default model), or None without a key.
 
     What `look` and `answer` return carries `source`: where it came from (`eco2.scan.cache.Source`, or `fallback`).
+    What `look` returns carries `digest` and `phash` (hex) besides, which tell the photo from others.
     """
 
     embedded: Embedded
@@ -39,32 +40,43 @@ class Eyes:
     async def look(self, data: bytes, content_type: str, model: str | None) -> Json:
         """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered."""
         provider = self.paid(model)
+        digest = hashlib.sha256(data).hexdigest()
         if provider is None:
-            return await self._look(self.embedded, data, content_type)
-        try:
-            return await self._look_paid(provider, data, content_type)
-        except ProviderFailed as error:
-            _fell_back("vision", error)
-            return {**(await self.embedded.look(data, content_type)).to_json(), "source": "fallback"}
+            found = await self._look(self.embedded, data, content_type)
+        else:
+            try:
+                found = await self._look_paid(provider, data, content_type, digest)
+            except ProviderFailed as error:
+                _fell_back("vision", error)
+                found = {**(await self.embedded.look(data, content_type)).to_json(), "source": "fallback"}
+        if "phash" not in found:
+            found["phash"] = await self._phash(data)
+        return {**found, "digest": digest}
 
-    async def _look(self, provider: Provider, data: bytes, content_type: str) -> Json:
+    async def _phash(self, data: bytes) -> str:
+        return hexadecimal(await asyncio.get_running_loop().run_in_executor(self.executor, phash, data))
+
+    async def _look(self, provider: Provider, data: bytes, content_type: str, look_alike: str | None = None) -> Json:
+        """The hash is remembered with the result: an exact hit needs no decoding."""
+
         async def compute() -> Json:
-            return (await provider.look(data, content_type)).to_json()
+            seen = (await provider.look(data, content_type)).to_json()
+            return {**seen, "phash": look_alike or await self._phash(data)}
 
         # The embedded model costs as much as a lock: let two do the same work now and then.
         share = provider is not self.embedded
         found, source = await self.cache.get_or_compute("vision", provider.vision_version, data, compute, share=share)
         return {**found, "source": source}
 
-    async def _look_paid(self, provider: Provider, data: bytes, content_type: str) -> Json:
-        version, digest = provider.vision_version, hashlib.sha256(data).hexdigest()
+    async def _look_paid(self, provider: Provider, data: bytes, content_type: str, digest: str) -> Json:
+        version = provider.vision_version
         if (known := await self.cache.peek("vision", version, digest)) is not None:
             return {**known, "source": "exact"}
-        look_alike = await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
-        if (near := await self.cache.near("vision", version, look_alike)) is not None:
-            return {**near, "source": "near"}
-        found = await self._look(provider, data, content_type)
-        await self.cache.remember(version, look_alike, digest)
+        look_alike = await self._phash(data)
+        if (near := await self.cache.near("vision", version, int(look_alike, 16))) is not None:
+            return {**near, "phash": look_alike, "source": "near"}
+        found = await self._look(provider, data, content_type, look_alike)
+        await self.cache.remember(version, int(look_alike, 16), digest)
         return found
 
     async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, model: str | None) -> Json:
