@@ -1,4 +1,4 @@
-"""character-api: the catalogue and who owns which."""
+"""character-api: the catalogue, who owns which, points and leaderboards."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
 from eco2.character.api import router
+from eco2.character.catalogue import Rendered, catalogue
+from eco2.character.leaderboard import Districts
 from eco2.character.settings import ApiSettings
 from eco2.core import telemetry
 from eco2.core.app import create_app
@@ -21,8 +23,12 @@ NAME = "character-api"
 
 @dataclass(frozen=True)
 class Resources:
+    settings: ApiSettings
     engine: AsyncEngine
     knowledge: Knowledge
+    districts: Districts
+    catalogue: Rendered
+    district_names: Rendered
 
     def checks(self) -> Mapping[str, Check]:
         return {"postgres": lambda: ping(self.engine)}
@@ -32,7 +38,15 @@ def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
         async with open_engine(settings) as engine:
-            yield Resources(engine, knowledge.load(settings.data_dir))
+            base, districts = knowledge.load(settings.data_dir), Districts.load(settings.data_dir)
+            yield Resources(
+                settings=settings,
+                engine=engine,
+                knowledge=base,
+                districts=districts,
+                catalogue=catalogue(base.characters),
+                district_names=Rendered.of(districts.names),
+            )
 
     return create_app(NAME, settings, resources, router)
 

@@ -1,5 +1,6 @@
 """The catalogue of characters, who owns which, and the grants that give characters and points."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,15 +11,22 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.character import points, store
-from eco2.character.points import Rates
+from eco2.character.points import Rates, Streak
 from eco2.contracts.grants import Grant
 from eco2.core.consumer import Message, PoisonMessage
+from eco2.core.errors import BadRequest
 from eco2.knowledge import Character, Knowledge
 
 DEFAULT_CODE = "char-eco"
 EPOCH = datetime(2020, 1, 1, tzinfo=points.KOREA)
 ENTRIES = Counter("eco2_points_entries_total", "Rows of the points ledger", ["reason"])
 _IDS = UUID("0a4c2f5e-8d0b-4f0e-9a51-3f1f0f7f2c11")
+
+
+class BadCursor(BadRequest):
+    """Give the next_cursor of the page before, as it was."""
+
+    code = "INVALID_CURSOR"
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,46 @@ def parse(message: Message, knowledge: Knowledge) -> Grant:
         raise PoisonMessage(f"earned at {grant.earned_at}, before there was anything to earn")
     # A clock that is ahead must not open the next day early.
     return grant.model_copy(update={"earned_at": min(grant.earned_at, datetime.now(UTC))})
+
+
+@dataclass(frozen=True)
+class Account:
+    """`lines`: a page of the ledger; `cursor` asks for the next one, None on the last."""
+
+    balance: int
+    today: int
+    streak: Streak
+    lines: list[store.Line]
+    cursor: str | None
+
+
+async def account(tx: AsyncConnection, user: UUID, cursor: str | None, limit: int, now: datetime) -> Account:
+    """The user's points and a page of how they came about, newest first. BadCursor."""
+    totals, today = await store.totals(tx, user), points.day_of(now)
+    lines = await store.history(tx, user, _place(cursor) if cursor else None, limit + 1)
+    more, lines = len(lines) > limit, lines[:limit]
+    return Account(
+        balance=sum(totals.values()),
+        today=totals.get(today, 0),
+        streak=points.streak(totals, today),
+        lines=lines,
+        cursor=_cursor(lines[-1]) if more else None,
+    )
+
+
+def _cursor(line: store.Line) -> str:
+    return urlsafe_b64encode(f"{line.earned_at.isoformat()} {line.id}".encode()).decode()
+
+
+def _place(cursor: str) -> tuple[datetime, int]:
+    try:
+        earned_at, number = urlsafe_b64decode(cursor).decode().split(" ")
+        place = datetime.fromisoformat(earned_at), int(number)
+    except ValueError:
+        raise BadCursor from None
+    if place[0].tzinfo is None or not 0 < place[1] < 2**63:
+        raise BadCursor
+    return place
 
 
 @dataclass(frozen=True)
