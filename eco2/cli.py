@@ -27,6 +27,10 @@ local.command()(client.token)
 job = typer.Typer(help="Look into one job.", no_args_is_help=True)
 app.add_typer(job, name="job")
 job.command()(scan.show)
+feedback = typer.Typer(help="What users say about results.", no_args_is_help=True)
+app.add_typer(feedback, name="feedback")
+feedback.command()(scan.export)
+feedback.command()(scan.top)
 
 
 @contextlib.contextmanager

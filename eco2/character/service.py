@@ -133,3 +133,9 @@ async def grant(tx: AsyncConnection, knowledge: Knowledge, rates: Rates, message
     for entry in entries:
         ENTRIES.labels(entry.reason).inc()
     return Written(new, sum(entry.amount for entry in entries))
+
+
+async def purge(tx: AsyncConnection, user: UUID) -> int:
+    """Remove everything about the user; how many rows there were. No batch is in work meanwhile."""
+    await store.lock_ledger(tx)
+    return await store.purge(tx, user)
