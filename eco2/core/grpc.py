@@ -28,8 +28,7 @@ from prometheus_client import Histogram
 
 from eco2.contracts.identity import USER_ID_HEADER
 from eco2.core import telemetry
-from eco2.core.broker import AWAY
-from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unauthorized, Unavailable
+from eco2.core.errors import AWAY, AppError, BadRequest, Conflict, NotFound, Unauthorized, Unavailable
 from eco2.core.ops import Check
 from eco2.core.settings import Settings
 
@@ -170,7 +169,7 @@ def _refusal(method: str, error: Exception) -> tuple[Status, str, str]:
         return _STATUS.get(error.status, Status.INTERNAL), error.code, error.message
     if isinstance(error, TimeoutError):
         return Status.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "It took too long; try again."
-    if isinstance(error, AWAY):
+    if isinstance(error, tuple(AWAY)):
         log.warning("a server is away: %s", str(error).partition("\n")[0])
         return Status.UNAVAILABLE, Unavailable.code, "A server we depend on is away; try again in a moment."
     log.error("unhandled error", exc_info=error, extra={"method": method})

@@ -87,14 +87,14 @@ def export(
 async def _export(target: Path, since: datetime, *, words: bool) -> tuple[int, int]:
     """(lines written, rows without a label)."""
     from eco2 import knowledge
-    from eco2.core.db import open_engine
+    from eco2.core.database import open_database
     from eco2.scan import feedback
 
     base, written, left = knowledge.load(), 0, 0
     unfinished = target.with_name(f"{target.name}.part")
     with unfinished.open("w", encoding="utf-8") as file:
-        async with open_engine(_settings()) as engine, engine.connect() as tx:
-            async for row in feedback.rows(tx, since):
+        async with open_database(_settings(), repeat=False) as db:
+            async for row in feedback.rows(db, since):
                 line = feedback.example(base, row, words=words)
                 if line is None:
                     left += 1
@@ -128,11 +128,11 @@ def top(
 
 async def _top(since: datetime, limit: int) -> list[Json]:
     from eco2 import knowledge
-    from eco2.core.db import open_engine
+    from eco2.core.database import open_database
     from eco2.scan import feedback
 
-    async with open_engine(_settings()) as engine, engine.connect() as tx:
-        found = await feedback.top(tx, since, limit)
+    async with open_database(_settings(), repeat=True) as db:
+        found = await feedback.top(db, since, limit)
     items = knowledge.load().items
 
     def named(item_id: str) -> Json:

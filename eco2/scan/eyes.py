@@ -39,45 +39,39 @@ class Eyes:
 
     async def look(self, data: bytes, content_type: str, model: str | None) -> Json:
         """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered."""
-        provider = self.paid(model)
-        digest = hashlib.sha256(data).hexdigest()
-        if provider is None:
-            found = await self._look(self.embedded, data, content_type)
-        else:
-            try:
-                found = await self._look_paid(provider, data, content_type, digest)
-            except ProviderFailed as error:
-                _fell_back("vision", error)
-                found = {**(await self.embedded.look(data, content_type)).to_json(), "source": "fallback"}
+        found = await self._seen(data, content_type, model)
         if "phash" not in found:
-            found["phash"] = await self._phash(data)
-        return {**found, "digest": digest}
+            found["phash"] = hexadecimal(await self._phash(data))
+        return {**found, "digest": hashlib.sha256(data).hexdigest()}
 
-    async def _phash(self, data: bytes) -> str:
-        return hexadecimal(await asyncio.get_running_loop().run_in_executor(self.executor, phash, data))
+    async def _phash(self, data: bytes) -> int:
+        return await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
 
-    async def _look(self, provider: Provider, data: bytes, content_type: str, look_alike: str | None = None) -> Json:
-        """The hash is remembered with the result: an exact hit needs no decoding."""
+    async def _seen(self, data: bytes, content_type: str, model: str | None) -> Json:
+        provider = self.paid(model)
+        if provider is None:
+            # The embedded model costs as much as a lock: let two do the same work now and then.
+            return await self._look(self.embedded, data, content_type, share=False)
+        try:
+            return await self._look(provider, data, content_type, share=True)
+        except ProviderFailed as error:
+            _fell_back("vision", error)
+            return {**(await self.embedded.look(data, content_type)).to_json(), "source": "fallback"}
+
+    async def _look(self, provider: Provider, data: bytes, content_type: str, *, share: bool) -> Json:
+        """With `phash`, where the cache works: remembered with the result, so that an exact hit needs no decoding."""
+
+        async def look_alike() -> int:
+            return await self._phash(data)
 
         async def compute() -> Json:
             seen = (await provider.look(data, content_type)).to_json()
-            return {**seen, "phash": look_alike or await self._phash(data)}
+            return seen if share else {**seen, "phash": hexadecimal(await look_alike())}
 
-        # The embedded model costs as much as a lock: let two do the same work now and then.
-        share = provider is not self.embedded
-        found, source = await self.cache.get_or_compute("vision", provider.vision_version, data, compute, share=share)
+        found, source = await self.cache.get_or_compute(
+            "vision", provider.vision_version, data, compute, share=share, look_alike=look_alike if share else None
+        )
         return {**found, "source": source}
-
-    async def _look_paid(self, provider: Provider, data: bytes, content_type: str, digest: str) -> Json:
-        version = provider.vision_version
-        if (known := await self.cache.peek("vision", version, digest)) is not None:
-            return {**known, "source": "exact"}
-        look_alike = await self._phash(data)
-        if (near := await self.cache.near("vision", version, int(look_alike, 16))) is not None:
-            return {**near, "phash": look_alike, "source": "near"}
-        found = await self._look(provider, data, content_type, look_alike)
-        await self.cache.remember(version, int(look_alike, 16), digest)
-        return found
 
     async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, model: str | None) -> Json:
         """`composed`, in the words of the paid model where there is one."""

@@ -12,10 +12,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.database import Database, Row
 from eco2.core.errors import BadRequest, Conflict, NotFound
 from eco2.knowledge import Knowledge
 from eco2.scan import service
@@ -87,10 +86,9 @@ _ERRORS = (MissingUser, BadUser, service.ResultNotFound)
 async def give(job_id: UUID, body: Feedback, user: User, request: Request) -> GivenFeedback:
     """Again replaces what you said before. The result stays as it is."""
     resources = request.app.state.resources
-    async with resources.engine.begin() as tx:
-        job = await service.find(tx, job_id, user)
-        said = judge(resources.knowledge, job, body.verdict, body.minor_category, body.comment)
-        return _given(resources.knowledge, await save(tx, job, said))
+    job = await service.find(resources.db, job_id, user)
+    said = judge(resources.knowledge, job, body.verdict, body.minor_category, body.comment)
+    return _given(resources.knowledge, await save(resources.db, job, said))
 
 
 @router.get(
@@ -101,9 +99,8 @@ async def give(job_id: UUID, body: Feedback, user: User, request: Request) -> Gi
 )
 async def given(job_id: UUID, user: User, request: Request) -> GivenFeedback:
     resources = request.app.state.resources
-    async with resources.engine.connect() as tx:
-        await service.find(tx, job_id, user)
-        row = await load(tx, job_id, user)
+    await service.find(resources.db, job_id, user)
+    row = await load(resources.db, job_id, user)
     if row is None:
         raise NoFeedback
     return _given(resources.knowledge, row)
@@ -168,7 +165,7 @@ def example(knowledge: Knowledge, row: Mapping[str, Any], *, words: bool) -> Jso
         "middle_category": item.classification.middle_category,
         "stream": item.stream,
         "verdict": row["verdict"],
-        "answered": row["answered"],
+        "answered": row["item_id"],
         "seen": seen.get("item_id"),
         "confidence": seen.get("confidence"),
         "candidates": [candidate["item_id"] for candidate in seen.get("candidates", [])],
@@ -182,68 +179,80 @@ def example(knowledge: Knowledge, row: Mapping[str, Any], *, words: bool) -> Jso
 
 # --- statements: every SQL statement about feedback -------------------------------------------------------------------
 
-_SAVE = text("""
-INSERT INTO scan.feedback (job_id, user_id, verdict, item_id, actual_item_id, comment, model)
-VALUES (:job_id, :user_id, :verdict, :item_id, :actual_item_id, :comment, :model)
-ON CONFLICT (job_id, user_id) DO UPDATE SET
-    verdict = excluded.verdict, item_id = excluded.item_id, actual_item_id = excluded.actual_item_id,
-    comment = excluded.comment, model = excluded.model, updated_at = now()
-RETURNING job_id, verdict, actual_item_id, comment, updated_at
-""")
-
-_LOAD = text("""
-SELECT job_id, verdict, actual_item_id, comment, updated_at
-FROM scan.feedback WHERE job_id = :job_id AND user_id = :user_id
-""")
-
-_EXPORT = text("""
-SELECT f.job_id, f.verdict, f.item_id AS answered, f.item_id, f.actual_item_id, f.model, f.updated_at,
-    j.image_key, j.user_input, j.vision, j.rule
-FROM scan.feedback f JOIN scan.jobs j ON j.id = f.job_id
-WHERE f.updated_at >= :since
-ORDER BY f.updated_at, f.job_id
-""")
-
-# Disputed: what many people call wrong, before what few do; then what they say it was, most often first.
-_TOP = text("""
-WITH said AS (
-    SELECT item_id, count(*) AS judged, count(*) FILTER (WHERE verdict = 'wrong') AS wrong
-    FROM scan.feedback WHERE updated_at >= :since GROUP BY item_id
-), meant AS (
-    SELECT item_id, actual_item_id, count(*) AS times,
-        row_number() OVER (PARTITION BY item_id ORDER BY count(*) DESC, actual_item_id) AS place
-    FROM scan.feedback WHERE updated_at >= :since AND verdict = 'wrong' AND actual_item_id IS NOT NULL
-    GROUP BY item_id, actual_item_id
-)
-SELECT said.item_id, judged, wrong, coalesce(
-    jsonb_agg(jsonb_build_object('item', actual_item_id, 'times', times) ORDER BY place)
-    FILTER (WHERE place <= 3), '[]'
-) AS meant
-FROM said LEFT JOIN meant USING (item_id)
-WHERE wrong > 0
-GROUP BY said.item_id, judged, wrong
-ORDER BY wrong DESC, wrong::float / judged DESC, said.item_id
-LIMIT :limit
-""")
+_GIVEN = "job_id, verdict, actual_item_id, comment, updated_at"
 
 
-async def save(tx: AsyncConnection, job: Job, said: Said) -> Json:
-    row = {"job_id": job.id, "user_id": job.user_id, **asdict(said)}
-    return dict((await tx.execute(_SAVE, row)).mappings().one())
+async def save(db: Database, job: Job, said: Said) -> Json:
+    row = await db.row(
+        """INSERT INTO scan.feedback (job_id, user_id, verdict, item_id, actual_item_id, comment, model)
+            VALUES (%(job)s, %(user)s, %(verdict)s, %(item_id)s, %(actual_item_id)s, %(comment)s, %(model)s)
+            ON CONFLICT (job_id, user_id) DO UPDATE SET verdict = excluded.verdict, item_id = excluded.item_id,
+                actual_item_id = excluded.actual_item_id, comment = excluded.comment, model = excluded.model,
+                updated_at = now()
+            RETURNING job_id, verdict, actual_item_id, comment, updated_at""",
+        job=job.id,
+        user=job.user_id,
+        **asdict(said),
+    )
+    assert row is not None
+    return _named(_GIVEN, row)
 
 
-async def load(tx: AsyncConnection, job_id: UUID, user: UUID) -> Json | None:
-    row = (await tx.execute(_LOAD, {"job_id": job_id, "user_id": user})).mappings().one_or_none()
-    return dict(row) if row else None
+async def load(db: Database, job_id: UUID, user: UUID) -> Json | None:
+    row = await db.row(
+        """SELECT job_id, verdict, actual_item_id, comment, updated_at FROM scan.feedback
+           WHERE job_id = %(job)s AND user_id = %(user)s""",
+        job=job_id,
+        user=user,
+    )
+    return _named(_GIVEN, row) if row else None
 
 
-async def rows(tx: AsyncConnection, since: datetime) -> AsyncIterator[Json]:
-    """All feedback since then with its job, oldest first, a few at a time."""
-    async with tx.stream(_EXPORT, {"since": since}) as found:
-        async for row in found.mappings():
-            yield dict(row)
+def _named(columns: str, row: Row) -> Json:
+    return dict(zip(columns.split(", "), row, strict=True))
 
 
-async def top(tx: AsyncConnection, since: datetime, limit: int) -> list[Json]:
-    """`{item_id, judged, wrong, meant: [{item, times}]}` of the items that people dispute most."""
-    return [dict(row) for row in (await tx.execute(_TOP, {"since": since, "limit": limit})).mappings()]
+async def rows(db: Database, since: datetime) -> AsyncIterator[Json]:
+    """All feedback since then with its job, oldest first, a few rows at a time."""
+    async with db.connection() as connection, connection.transaction(), connection.cursor("feedback") as cursor:
+        await cursor.execute(
+            """SELECT f.job_id, f.verdict, f.item_id, f.actual_item_id, f.model, f.updated_at,
+                   j.image_key, j.user_input, j.vision, j.rule
+               FROM scan.feedback f JOIN scan.jobs j ON j.id = f.job_id
+               WHERE f.updated_at >= %(since)s ORDER BY f.updated_at, f.job_id""",
+            {"since": since},
+        )
+        names = [column.name for column in cursor.description or ()]
+        async for row in cursor:
+            yield dict(zip(names, row, strict=True))
+
+
+async def top(db: Database, since: datetime, limit: int) -> list[Json]:
+    """`{item_id, judged, wrong, meant: [{item, times}]}` of the items that people dispute most.
+
+    What many call wrong comes before what few do; `meant` is what they say it was, most often first.
+    """
+    found = await db.rows(
+        """WITH said AS (
+               SELECT item_id, count(*) AS judged, count(*) FILTER (WHERE verdict = 'wrong') AS wrong
+               FROM scan.feedback WHERE updated_at >= %(since)s GROUP BY item_id
+           ), meant AS (
+               SELECT item_id, actual_item_id, count(*) AS times,
+                   row_number() OVER (PARTITION BY item_id ORDER BY count(*) DESC, actual_item_id) AS place
+               FROM scan.feedback
+               WHERE updated_at >= %(since)s AND verdict = 'wrong' AND actual_item_id IS NOT NULL
+               GROUP BY item_id, actual_item_id
+           )
+           SELECT said.item_id, judged, wrong, coalesce(
+               jsonb_agg(jsonb_build_object('item', actual_item_id, 'times', times) ORDER BY place)
+               FILTER (WHERE place <= 3), '[]'
+           )
+           FROM said LEFT JOIN meant USING (item_id)
+           WHERE wrong > 0
+           GROUP BY said.item_id, judged, wrong
+           ORDER BY wrong DESC, wrong::float / judged DESC, said.item_id
+           LIMIT %(limit)s""",
+        since=since,
+        limit=limit,
+    )
+    return [_named("item_id, judged, wrong, meant", row) for row in found]

@@ -16,9 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from eco2.core.db import metadata
-
-UNFINISHED = text("(status IN ('queued', 'processing') OR (status = 'failed' AND announced_at IS NULL))")
-"""Rows that the sweeper may have to look after."""
+from eco2.scan.store import UNFINISHED
 
 jobs = Table(
     "jobs",
@@ -47,7 +45,7 @@ jobs = Table(
     UniqueConstraint("user_id", "idempotency_key"),
     CheckConstraint("status IN ('waiting', 'queued', 'processing', 'completed', 'failed', 'aborted')", name="status"),
     Index("ix_jobs_user_id_created_at", "user_id", "created_at"),
-    Index("ix_jobs_unfinished", "created_at", postgresql_where=UNFINISHED),
+    Index("ix_jobs_unfinished", "created_at", postgresql_where=text(UNFINISHED)),
     schema="scan",
 )
 
@@ -57,7 +55,7 @@ feedback = Table(
     Column("job_id", UUID(as_uuid=True), ForeignKey(jobs.c.id, ondelete="CASCADE"), nullable=False),
     Column("user_id", UUID(as_uuid=True), nullable=False),
     Column("verdict", Text, nullable=False),
-    # What was answered, and what it was where the user knows; both ids of items.
+    # What was answered, and what it was where the user knows: ids of items.
     Column("item_id", Text, nullable=False),
     Column("actual_item_id", Text),
     Column("comment", Text),
