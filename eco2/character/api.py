@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.character import leaderboard, service, store
@@ -13,6 +13,7 @@ from eco2.character.catalogue import Rendered
 from eco2.character.leaderboard import Period
 from eco2.character.points import Reason
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.core.cursors import BadCursor
 
 router = APIRouter(prefix="/api/v1", tags=["characters"])
 
@@ -33,6 +34,11 @@ class OwnedCharacter(BaseModel):
     type: Annotated[str, Field(examples=["무색페트병"])]
     dialog: Annotated[str, Field(examples=["라벨을 떼고 꾹 누른 다음 뚜껑을 닫아 주세요!"])]
     acquired_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
+
+
+class Ownership(BaseModel):
+    character_name: Annotated[str, Field(examples=["페티"])]
+    owned: Annotated[bool, Field(examples=[True])]
 
 
 _USER_ERRORS = (MissingUser, BadUser)
@@ -92,6 +98,18 @@ async def owned(user: User, request: Request) -> list[OwnedCharacter]:
     ]
 
 
+@router.get(
+    "/users/me/characters/{name}/ownership",
+    response_model=Ownership,
+    summary="Whether you own a character",
+    responses=error_responses(*_USER_ERRORS, service.CharacterNotFound),
+)
+async def ownership(name: Annotated[str, Path(max_length=100)], user: User, request: Request) -> Ownership:
+    resources = request.app.state.resources
+    async with resources.engine.connect() as tx:
+        return Ownership(character_name=name, owned=await service.owns(tx, resources.knowledge, user, name))
+
+
 # --- points -----------------------------------------------------------------------------------------------------------
 
 
@@ -130,7 +148,7 @@ class PointsAccount(BaseModel):
     "/users/me/points",
     response_model=PointsAccount,
     summary="Your points, your streak, and how they came about",
-    responses=error_responses(*_USER_ERRORS, service.BadCursor),
+    responses=error_responses(*_USER_ERRORS, BadCursor),
 )
 async def points(
     user: User,

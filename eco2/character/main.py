@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
+from eco2.character import rpc
 from eco2.character.api import router
 from eco2.character.catalogue import Rendered, catalogue
 from eco2.character.leaderboard import Districts
 from eco2.character.settings import ApiSettings
-from eco2.core import telemetry
+from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
 from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
@@ -29,16 +30,20 @@ class Resources:
     districts: Districts
     catalogue: Rendered
     district_names: Rendered
+    answering: Check
 
     def checks(self) -> Mapping[str, Check]:
-        return {"postgres": lambda: ping(self.engine)}
+        return {"postgres": lambda: ping(self.engine), "grpc": self.answering}
 
 
 def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
-        async with open_engine(settings) as engine:
-            base, districts = knowledge.load(settings.data_dir), Districts.load(settings.data_dir)
+        base, districts = knowledge.load(settings.data_dir), Districts.load(settings.data_dir)
+        async with (
+            open_engine(settings) as engine,
+            grpc.serving(settings, rpc.registers(engine, base)) as answering,
+        ):
             yield Resources(
                 settings=settings,
                 engine=engine,
@@ -46,6 +51,7 @@ def app(settings: ApiSettings) -> OpsApp:
                 districts=districts,
                 catalogue=catalogue(base.characters),
                 district_names=Rendered.of(districts.names),
+                answering=answering,
             )
 
     return create_app(NAME, settings, resources, router)

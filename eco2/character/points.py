@@ -71,7 +71,7 @@ def bands(phash: str, day: date) -> list[int]:
 
 def decide(grants: Sequence[Grant], standings: Sequence[Standing], rates: Rates) -> list[Entry]:
     """The ledger entries of a batch, in its order; nothing for a job that has an entry. What comes first earns."""
-    entries: dict[UUID, Entry] = {}
+    entries: dict[UUID | None, Entry] = {}
     paid: list[Grant] = []
     earned: Counter[tuple[UUID, date]] = Counter()
     for grant, standing in zip(grants, standings, strict=True):

@@ -1,6 +1,5 @@
 """The catalogue of characters, who owns which, and the grants that give characters and points."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,21 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.character import points, store
 from eco2.character.points import Rates, Streak
-from eco2.contracts.grants import Grant
+from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
+from eco2.core import cursors
 from eco2.core.consumer import Message, PoisonMessage
-from eco2.core.errors import BadRequest
+from eco2.core.errors import NotFound
 from eco2.knowledge import Character, Knowledge
 
-DEFAULT_CODE = "char-eco"
 EPOCH = datetime(2020, 1, 1, tzinfo=points.KOREA)
 ENTRIES = Counter("eco2_points_entries_total", "Rows of the points ledger", ["reason"])
 _IDS = UUID("0a4c2f5e-8d0b-4f0e-9a51-3f1f0f7f2c11")
 
 
-class BadCursor(BadRequest):
-    """Give the next_cursor of the page before, as it was."""
+class CharacterNotFound(NotFound):
+    """There is no character of this name; GET /api/v1/character/catalog lists them."""
 
-    code = "INVALID_CURSOR"
+    code = "CHARACTER_NOT_FOUND"
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,58 @@ def by_code(knowledge: Knowledge) -> dict[str, Character]:
 
 
 async def owned(tx: AsyncConnection, knowledge: Knowledge, user: UUID) -> list[Owned]:
-    """The user's characters, oldest first. Everybody owns the default character, without a row for it."""
+    """The user's characters, oldest first. The default one is everybody's, also while its grant is on its way."""
     characters = by_code(knowledge)
     rows = [(code, at) for code, at in await store.owned(tx, user) if code in characters]
-    if DEFAULT_CODE not in {code for code, _ in rows}:
-        rows.insert(0, (DEFAULT_CODE, rows[0][1] if rows else datetime.now(UTC)))
+    if DEFAULT_CHARACTER not in {code for code, _ in rows}:
+        rows.insert(0, (DEFAULT_CHARACTER, rows[0][1] if rows else datetime.now(UTC)))
     return [Owned(character_id(code), characters[code], at) for code, at in rows]
+
+
+async def owns(tx: AsyncConnection, knowledge: Knowledge, user: UUID, name: str) -> bool:
+    """Whether the user owns the character of that name. CharacterNotFound."""
+    if name not in {character.name for character in knowledge.characters}:
+        raise CharacterNotFound
+    return any(row.character.name == name for row in await owned(tx, knowledge, user))
+
+
+# --- what a scan earns ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """Classes as the taxonomy spells them; `complete`: nothing was left undone."""
+
+    major: str
+    middle: str
+    rule_found: bool
+    complete: bool
+
+
+def of_class(knowledge: Knowledge, middle: str) -> Character | None:
+    """The character of a middle class."""
+    return next((character for character in knowledge.characters if character.match == middle), None)
+
+
+def earned(knowledge: Knowledge, scanned: Scanned) -> Character | None:
+    """The rule of the contract: a recyclable with a rule and nothing left undone earns the character of its class."""
+    recyclable = scanned.major == knowledge.taxonomy.recyclable_major
+    if not (recyclable and scanned.rule_found and scanned.complete):
+        return None
+    return of_class(knowledge, scanned.middle)
+
+
+async def give(tx: AsyncConnection, character: Character, user: UUID, job: UUID) -> bool:
+    """Let the user own the character for that job; False when the user had it before. Again gives the same answer."""
+    await store.lock_ledger(tx)
+    if await store.gone(tx, [user]):
+        return False
+    grant = Grant(job_id=job, user_id=user, character_code=character.code, source="scan", earned_at=datetime.now(UTC))
+    await store.add(tx, [grant])
+    return await store.earned_by(tx, user, character.code) == job
+
+
+# --- grants -----------------------------------------------------------------------------------------------------------
 
 
 def parse(message: Message, knowledge: Knowledge) -> Grant:
@@ -66,46 +111,6 @@ def parse(message: Message, knowledge: Knowledge) -> Grant:
         raise PoisonMessage(f"earned at {grant.earned_at}, before there was anything to earn")
     # A clock that is ahead must not open the next day early.
     return grant.model_copy(update={"earned_at": min(grant.earned_at, datetime.now(UTC))})
-
-
-@dataclass(frozen=True)
-class Account:
-    """`lines`: a page of the ledger; `cursor` asks for the next one, None on the last."""
-
-    balance: int
-    today: int
-    streak: Streak
-    lines: list[store.Line]
-    cursor: str | None
-
-
-async def account(tx: AsyncConnection, user: UUID, cursor: str | None, limit: int, now: datetime) -> Account:
-    """The user's points and a page of how they came about, newest first. BadCursor."""
-    totals, today = await store.totals(tx, user), points.day_of(now)
-    lines = await store.history(tx, user, _place(cursor) if cursor else None, limit + 1)
-    more, lines = len(lines) > limit, lines[:limit]
-    return Account(
-        balance=sum(totals.values()),
-        today=totals.get(today, 0),
-        streak=points.streak(totals, today),
-        lines=lines,
-        cursor=_cursor(lines[-1]) if more else None,
-    )
-
-
-def _cursor(line: store.Line) -> str:
-    return urlsafe_b64encode(f"{line.earned_at.isoformat()} {line.id}".encode()).decode()
-
-
-def _place(cursor: str) -> tuple[datetime, int]:
-    try:
-        earned_at, number = urlsafe_b64decode(cursor).decode().split(" ")
-        place = datetime.fromisoformat(earned_at), int(number)
-    except ValueError:
-        raise BadCursor from None
-    if place[0].tzinfo is None or not 0 < place[1] < 2**63:
-        raise BadCursor
-    return place
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,42 @@ async def grant(tx: AsyncConnection, knowledge: Knowledge, rates: Rates, message
     for entry in entries:
         ENTRIES.labels(entry.reason).inc()
     return Written(new, sum(entry.amount for entry in entries))
+
+
+# --- points -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Account:
+    """`lines`: a page of the ledger; `cursor` asks for the next one, None on the last."""
+
+    balance: int
+    today: int
+    streak: Streak
+    lines: list[store.Line]
+    cursor: str | None
+
+
+async def account(tx: AsyncConnection, user: UUID, cursor: str | None, limit: int, now: datetime) -> Account:
+    """The user's points and a page of how they came about, newest first. BadCursor."""
+    totals, today = await store.totals(tx, user), points.day_of(now)
+    lines = await store.history(tx, user, place(cursor) if cursor else None, limit + 1)
+    more, lines = len(lines) > limit, lines[:limit]
+    return Account(
+        balance=sum(totals.values()),
+        today=totals.get(today, 0),
+        streak=points.streak(totals, today),
+        lines=lines,
+        cursor=cursors.encode(lines[-1].earned_at, str(lines[-1].id)) if more else None,
+    )
+
+
+def place(cursor: str) -> tuple[datetime, int]:
+    """Where the page before ended. BadCursor."""
+    at, number = cursors.decode(cursor)
+    if not number.isascii() or not number.isdecimal() or int(number) >= 2**63:
+        raise cursors.BadCursor
+    return at, int(number)
 
 
 async def purge(tx: AsyncConnection, user: UUID) -> int:

@@ -55,6 +55,12 @@ async def owned(tx: AsyncConnection, user: UUID) -> list[tuple[str, datetime]]:
     return [(code, at) for code, at in await tx.execute(statement)]
 
 
+async def earned_by(tx: AsyncConnection, user: UUID, code: str) -> UUID | None:
+    """The job that earned the user the character."""
+    found = (ownerships.c.user_id == user, ownerships.c.character_code == code)
+    return (await tx.execute(select(ownerships.c.job_id).where(*found))).scalar_one_or_none()
+
+
 # --- ledger -----------------------------------------------------------------------------------------------------------
 
 # For each grant of the batch, what the ledger has so far. A twin of the same person is looked for among the person's

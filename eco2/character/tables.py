@@ -29,7 +29,8 @@ ownerships = Table(
     Column("user_id", UUID(as_uuid=True), nullable=False),
     Column("character_code", Text, nullable=False),
     Column("source", Text, nullable=False),
-    Column("job_id", UUID(as_uuid=True), nullable=False),
+    # None: no scan earned it.
+    Column("job_id", UUID(as_uuid=True)),
     Column("acquired_at", DateTime(timezone=True), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("user_id", "character_code"),

@@ -1,9 +1,12 @@
-"""The message on `reward.character`: one character earned by one job."""
+"""The message on `reward.character`: one character that a user comes to own."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+DEFAULT_CHARACTER = "char-eco"
+"""Code of the character that everybody owns from the sign-up on."""
 
 PHASH_BITS = 256
 TWIN_BITS = 24
@@ -24,15 +27,22 @@ class Photo(BaseModel):
 class Grant(BaseModel):
     """JSON body. May be delivered any number of times; (user_id, character_code) is owned once.
 
-    Fields that are not known yet are ignored, so that a sender may be newer than its reader.
+    `job_id` is that of the scan that earned it; a sign-up has none. Unknown fields are ignored, so that a sender may be
+    newer than its reader.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    job_id: UUID
+    job_id: UUID | None
     user_id: UUID
     character_code: str
-    source: Literal["scan"]
+    source: Literal["scan", "signup"]
     earned_at: AwareDatetime
     photo: Photo | None = None
-    """None where the sender could not tell (a job of an older version)."""
+    """None where the sender could not tell (a job of an older version, a sign-up)."""
+
+    @model_validator(mode="after")
+    def _a_scan_has_a_job(self) -> Self:
+        if self.source == "scan" and self.job_id is None:
+            raise ValueError("a scan's grant names its job")
+        return self

@@ -21,6 +21,7 @@ ID = pg.UUID(as_uuid=True)
 
 
 def upgrade() -> None:
+    op.alter_column("ownerships", "job_id", nullable=True, schema=SCHEMA)
     op.create_table(
         "points",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),

@@ -17,7 +17,7 @@ from eco2 import knowledge
 from eco2.character import service, store
 from eco2.character.points import Rates
 from eco2.character.tables import points
-from eco2.contracts.grants import Grant
+from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.contracts.queues import QUEUES, REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core.broker import Heartbeat, Publisher
 from eco2.core.consumer import Message, consume_batches
@@ -171,8 +171,8 @@ async def test_a_killed_worker_loses_and_doubles_nothing(
 async def test_everybody_owns_the_default_character(person: Callable[[], Person]) -> None:
     first, second = person(), person()
     rows = [(await who.http.get("/api/v1/users/me/characters")).json() for who in (first, second)]
-    assert [[row["code"] for row in found] for found in rows] == [[service.DEFAULT_CODE]] * 2
-    assert rows[0][0]["id"] == rows[1][0]["id"] == str(service.character_id(service.DEFAULT_CODE))
+    assert [[row["code"] for row in found] for found in rows] == [[DEFAULT_CHARACTER]] * 2
+    assert rows[0][0]["id"] == rows[1][0]["id"] == str(service.character_id(DEFAULT_CHARACTER))
 
 
 async def test_the_catalogue_has_the_names_that_clients_know(person: Callable[[], Person]) -> None:
