@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Literal
 from uuid import UUID
 
-from eco2.contracts.grants import PHASH_BITS, TWIN_BITS, Grant, Photo
+from eco2.contracts.grants import PHASH_BITS, TWIN_BITS, Grant
 
 KOREA = timezone(timedelta(hours=9), "KST")
 """Korea keeps one offset all year."""
@@ -51,10 +51,6 @@ def day_of(moment: datetime) -> date:
     return moment.astimezone(KOREA).date()
 
 
-def is_same(one: Photo, other: Photo) -> bool:
-    return (int(one.phash, 16) ^ int(other.phash, 16)).bit_count() <= TWIN_BITS or one.digest == other.digest
-
-
 def bands(phash: str, day: date) -> list[int]:
     """One key for each of TWIN_BITS + 1 bands of the hash, with the day in it.
 
@@ -72,28 +68,48 @@ def bands(phash: str, day: date) -> list[int]:
 def decide(grants: Sequence[Grant], standings: Sequence[Standing], rates: Rates) -> list[Entry]:
     """The ledger entries of a batch, in its order; nothing for a job that has an entry. What comes first earns."""
     entries: dict[UUID | None, Entry] = {}
-    paid: list[Grant] = []
+    paid: list[_Paid] = []
     earned: Counter[tuple[UUID, date]] = Counter()
     for grant, standing in zip(grants, standings, strict=True):
         if standing.known or grant.job_id in entries:
             continue
-        day = (grant.user_id, day_of(grant.earned_at))
-        reason = _reason(grant, standing, paid)
-        if reason == "scan" and standing.earned + earned[day] + rates.per_scan > rates.daily_cap:
+        one = _Paid.of(grant)
+        reason = _reason(one, standing, paid)
+        if reason == "scan" and standing.earned + earned[one.user, one.day] + rates.per_scan > rates.daily_cap:
             reason = "daily_cap"
         amount = rates.per_scan if reason == "scan" else 0
         entries[grant.job_id] = Entry(grant, amount, reason)
         if amount:
-            earned[day] += amount
-            paid.append(grant)
+            earned[one.user, one.day] += amount
+            paid.append(one)
     return list(entries.values())
 
 
-def _reason(grant: Grant, standing: Standing, paid: Iterable[Grant]) -> Reason:
-    twins = [other for other in paid if grant.photo and other.photo and is_same(grant.photo, other.photo)]
-    if standing.seen_before or any(twin.user_id == grant.user_id for twin in twins):
+@dataclass(frozen=True)
+class _Paid:
+    """A grant as the others of its batch are compared with it; `phash` is -1 without a photo."""
+
+    user: UUID
+    day: date
+    digest: str
+    phash: int
+
+    @classmethod
+    def of(cls, grant: Grant) -> "_Paid":
+        day, photo = day_of(grant.earned_at), grant.photo
+        return cls(grant.user_id, day, photo.digest, int(photo.phash, 16)) if photo else cls(grant.user_id, day, "", -1)
+
+    def is_twin(self, other: "_Paid") -> bool:
+        if self.phash < 0 or other.phash < 0:
+            return False
+        return (self.phash ^ other.phash).bit_count() <= TWIN_BITS or self.digest == other.digest
+
+
+def _reason(one: _Paid, standing: Standing, paid: Iterable[_Paid]) -> Reason:
+    twins = [other for other in paid if one.is_twin(other)]
+    if standing.seen_before or any(twin.user == one.user for twin in twins):
         return "seen_before"
-    if standing.seen_today or any(day_of(twin.earned_at) == day_of(grant.earned_at) for twin in twins):
+    if standing.seen_today or any(twin.day == one.day for twin in twins):
         return "seen_today"
     return "scan"
 

@@ -64,10 +64,11 @@ async def earned_by(tx: AsyncConnection, user: UUID, code: str) -> UUID | None:
 # --- ledger -----------------------------------------------------------------------------------------------------------
 
 # For each grant of the batch, what the ledger has so far. A twin of the same person is looked for among the person's
-# rows; a twin of the day by the bands, of which it shares at least one.
+# rows; a twin of the day by the bands, of which it shares at least one. The first column is no EXISTS: PostgreSQL would
+# read the whole ledger to answer it for all grants at once.
 _STANDINGS = text("""
 SELECT
-    EXISTS (SELECT FROM character.points p WHERE p.job_id = g.job_id),
+    (SELECT p.id FROM character.points p WHERE p.job_id = g.job_id) IS NOT NULL,
     EXISTS (
         SELECT FROM character.points p
         WHERE p.user_id = g.user_id AND p.amount > 0
