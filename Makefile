@@ -38,6 +38,10 @@ test-full: test ## The same and the slow lane (every server restarted in mid-job
 bench: setup ## Measure speed and memory against the lines of docs/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)
 
+.PHONY: eval
+eval: setup ## Ask the knowledge base the questions of data/eval and compare with the last report (ARGS=--write replaces it)
+	@$(BIN)/python -m eco2.knowledge.evaluation $(ARGS)
+
 .PHONY: lint
 lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff check $(PYTHON_PATHS)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import typer
 
 from eco2.client import commands as client
+from eco2.knowledge import commands as knowledge
 from eco2.local import commands
 from eco2.processes import SERVICES
 from eco2.scan import commands as scan
@@ -23,6 +24,8 @@ app.add_typer(local, name="local")
 commands.register(app, local)
 app.command()(client.scan)
 app.command()(client.choose)
+app.command()(knowledge.ask)
+app.add_typer(knowledge.knowledge, name="knowledge")
 local.command()(client.token)
 job = typer.Typer(help="Look into one job.", no_args_is_help=True)
 app.add_typer(job, name="job")

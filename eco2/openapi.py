@@ -5,18 +5,21 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import orjson
+from pydantic import BaseModel
 
 from eco2 import knowledge
 from eco2.contracts.events import Stage, Status
 from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
 from eco2.core.photos import PhotoTypeRefused
 from eco2.processes import SERVICES
+from eco2.recycling.api import ItemDetail
 from eco2.scan import feedback, pipeline, service, waste
 from eco2.scan.seen import Candidate, VisionResult
 from eco2.scan.store import Job
@@ -28,6 +31,8 @@ DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail", "code"}`; validation adds `errors`.
 403 means that your session was revoked and nothing else; what belongs to another user is 404.
 """
+
+PUBLIC = ("/api/v1/auth/.well-known/jwks.json",)
 
 _JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
 _FRAME = {
@@ -113,7 +118,9 @@ def document() -> Json:
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }
     found["security"] = [{"cookie": []}, {"bearer": []}]
-    found["paths"]["/api/v1/auth/.well-known/jwks.json"]["get"]["security"] = []
+    for path, methods in found["paths"].items():
+        if path in PUBLIC or path.startswith("/api/v1/recycling/"):
+            methods.get("get", {})["security"] = []
     return dict(found)
 
 
@@ -125,6 +132,19 @@ _SEEN = {
     "uncertain": VisionResult(None, 0.41, _GUESSES, needs_choice=True, waste=True, model=""),
     "no_waste": VisionResult(None, 0.93, (), needs_choice=True, waste=False, model=""),
 }
+
+
+def _knowledge_records(found: Json, base: knowledge.Knowledge) -> None:
+    """Show the records of the knowledge base by real ones."""
+    district = next(iter(base.regions.values()), None) or knowledge.Region(
+        id="seoul_gangseo", ko="서울 강서구", en="Gangseo-gu, Seoul", sources=(), checked=date(2026, 11, 1)
+    )
+    records: list[BaseModel] = [base.stream("paper_cardboard"), base.rule("paper_cardboard"), district]
+    records += [base.situations["grease_paper"], ItemDetail.of(base, base.item("pizza_box"))]
+    for record in records:
+        name = "DisposalStream" if isinstance(record, knowledge.Stream) else type(record).__name__
+        schema = found["components"]["schemas"][name]
+        schema["examples"] = [record.model_dump(mode="json", by_alias=True)]
 
 
 def scan_results() -> dict[str, Json]:
@@ -148,6 +168,7 @@ def _job(status: str, **outcome: Any) -> Job:
 
 def _add_examples(found: Json) -> None:
     """Show every answer by an example: the results that the pipeline gives, else what the schema's fields have."""
+    _knowledge_records(found, knowledge.load())
     results = scan_results()
     running = {"job_id": _JOB, "progress": 25, "message": service.STAGE_TEXT["vision"]}
     finished = {**running, "progress": 100, "message": service.STAGE_TEXT["done"], "result": results["completed"]}

@@ -67,7 +67,8 @@ SERVICES = (
         grpc_port=29,
         needs=("postgres",),
     ),
-    Process("my-api", "api", 38, "eco2.my.main:run", "my-api.users", grpc_port=39, needs=("postgres",)),
+    Process("my-api", "api", 26, "eco2.my.main:run", "my-api.users", grpc_port=39, needs=("postgres",)),
+    Process("recycling-api", "api", 38, "eco2.recycling.main:run", "recycling-api.recycling"),
     Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
     Process("ext-authz", "grpc", 37, "eco2.ext_authz.main:run", "ext-authz.auth", grpc_port=36),
     Process(

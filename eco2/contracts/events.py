@@ -76,5 +76,5 @@ def state_key(job_id: str) -> str:
 
 
 def channel(job_id: str) -> str:
-    """Pub/Sub channel of the live copy."""
+    """Pub/Sub channel of the live copies: a message is one frame or several, a line each."""
     return f"job:{job_id}:live"

@@ -107,7 +107,7 @@ async def _work(queue: str, message: Message, work: Work) -> None:
         await _settle(message, outcome)
         seconds = time.perf_counter() - start
         TASK_SECONDS.labels(queue, outcome).observe(seconds)
-        log.info("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
+        log.debug("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
 
 
 async def _settle(message: Message, outcome: str) -> None:

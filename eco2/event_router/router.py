@@ -35,18 +35,25 @@ LAG = Gauge("eco2_router_lag", "Entries of the shard not yet acknowledged", ["sh
 
 log = logging.getLogger(__name__)
 
-# `state` is the frame with the highest seq of the log: the newest event whatever the order of arrival, and since no
-# event follows the terminal one, the terminal one once it is there.
+# For each job of the batch: its frames go to the log one by one and to the live channel as one message. `state` is the
+# frame with the highest seq of the log: the newest event whatever the order of arrival, and since no event follows the
+# terminal one, the terminal one once it is there.
 _FORWARD = """
-for i = 1, tonumber(ARGV[2]) do
+local ttl, jobs, at = ARGV[1], tonumber(ARGV[2]), 3
+for i = 1, jobs do
   local log, state, channel = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local seq, frame = ARGV[1 + 2 * i], ARGV[2 + 2 * i]
-  redis.call('ZADD', log, seq, frame)
-  redis.call('EXPIRE', log, ARGV[1])
-  redis.call('SET', state, redis.call('ZREVRANGE', log, 0, 0)[1], 'EX', ARGV[1])
-  redis.call('PUBLISH', channel, frame)
+  local count, live = tonumber(ARGV[at]), {}
+  for j = 1, count do
+    local seq, frame = ARGV[at + 2 * j - 1], ARGV[at + 2 * j]
+    redis.call('ZADD', log, seq, frame)
+    live[j] = frame
+  end
+  redis.call('EXPIRE', log, ttl)
+  redis.call('SET', state, redis.call('ZREVRANGE', log, 0, 0)[1], 'EX', ttl)
+  redis.call('PUBLISH', channel, table.concat(live, '\\n'))
+  at = at + 1 + 2 * count
 end
-for i = 3 + 2 * ARGV[2], #ARGV, 3 do
+for i = at, #ARGV, 3 do
   redis.call('XACK', ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
 """
@@ -174,15 +181,19 @@ class Router:
         """Write, publish and acknowledge in one atomic step. Repeating it for the same entries changes nothing."""
         if not entries:
             return
-        events = list(_events(entries))
-        keys = [key for e in events for key in (log_key(e.job_id), state_key(e.job_id), channel(e.job_id))]
-        args: list[str | bytes | int] = [JOB_TTL_SECONDS, len(events)]
-        args += [arg for e in events for arg in (e.seq, e.frame)]
+        by_job: dict[str, list[Event]] = {}
+        for event in _events(entries):
+            by_job.setdefault(event.job_id, []).append(event)
+        keys = [key for job_id in by_job for key in (log_key(job_id), state_key(job_id), channel(job_id))]
+        args: list[str | bytes | int] = [JOB_TTL_SECONDS, len(by_job)]
+        for events in by_job.values():
+            args += [len(events), *(arg for event in events for arg in (event.seq, event.frame))]
         args += [arg for e in entries for arg in (e.shard, GROUP, e.stream_id)]
         await self._forward(keys=keys, args=args)
+        forwarded = sum(map(len, by_job.values()))
         BATCHES.inc()
-        FORWARDED.inc(len(events))
-        POISON.inc(len(entries) - len(events))
+        FORWARDED.inc(forwarded)
+        POISON.inc(len(entries) - forwarded)
 
     async def _watch(self) -> None:
         while not self.stopping.is_set():

@@ -1,6 +1,7 @@
 """What Eco² knows about waste: items, streams, rules, situations, characters. Imports nothing of ours."""
 
-from eco2.knowledge.answer import categories, compose_answer, compose_unknown, disposal_rules, route
+from eco2.knowledge.answer import Lang, categories, compose_answer, compose_unknown, disposal_rules, route
+from eco2.knowledge.asking import ask
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.loading import KnowledgeError, default_directory, load
 from eco2.knowledge.models import (
@@ -8,10 +9,12 @@ from eco2.knowledge.models import (
     Character,
     Classification,
     Item,
+    Region,
     Rule,
     Situation,
     Stream,
 )
+from eco2.knowledge.reading import read, subjects
 
 __all__ = [
     "Ambiguity",
@@ -20,14 +23,19 @@ __all__ = [
     "Item",
     "Knowledge",
     "KnowledgeError",
+    "Lang",
+    "Region",
     "Rule",
     "Situation",
     "Stream",
+    "ask",
     "categories",
     "compose_answer",
     "compose_unknown",
     "default_directory",
     "disposal_rules",
     "load",
+    "read",
     "route",
+    "subjects",
 ]

@@ -1,86 +1,228 @@
-"""From an item and what is known about it to the advice a person gets."""
+"""From an item and what is known about it to the advice a person gets, in Korean or English."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel
 
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Ambiguity, Item, Situation, UnknownAnswer
+from eco2.knowledge.models import Ambiguity, DropOff, Item, Override, Region, RuleException, Situation, UnknownAnswer
+from eco2.knowledge.reading import subjects
 from eco2.knowledge.text import topic
 
 MAX_STEPS = 10
 MAX_NAMED = 3  # candidates or further items named in one answer
 
+Lang = Literal["ko", "en"]
 
-def route(knowledge: Knowledge, item: Item, situations: Sequence[Situation]) -> tuple[str, Situation | None]:
-    """The stream an item ends in, and the situation that changed it.
 
-    The first situation by precedence that applies and has another target stream decides; safety comes
-    before reroute, and no other kind changes the stream."""
+@dataclass(frozen=True)
+class Outcome:
+    """The stream that an item ends in, and what changed it, if anything did."""
+
+    stream: str
+    cause: Situation | RuleException | Override | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Everything there is to say about one item in its situations. `exceptions` are those that may yet apply."""
+
+    item: Item
+    outcome: Outcome
+    situations: tuple[Situation, ...]
+    overrides: tuple[Override, ...]
+    exceptions: tuple[RuleException, ...]
+    steps: tuple[str, ...]
+    faults: tuple[str, ...]
+    donts: tuple[str, ...]
+
+
+def told(model: BaseModel, field: str, lang: Lang) -> str:
+    """The text of a field in a language; "" where it has none."""
+    return str(getattr(model, f"{field}_{lang}" if field else lang, ""))
+
+
+def listed(model: BaseModel, field: str, lang: Lang) -> tuple[str, ...]:
+    return tuple(getattr(model, f"{field}_{lang}"))
+
+
+# --- where an item goes ---------------------------------------------------------------------------------------------
+
+
+def decide(knowledge: Knowledge, item: Item, situations: Sequence[Situation], region: Region | None = None) -> Outcome:
+    """Safety first, then what reroutes, then the rule's exceptions, then what the district does its own way.
+
+    Of each the first that applies and leads to another stream decides; no other kind of situation does."""
     for situation in knowledge.by_precedence(list(situations)):
         target = situation.target_stream
         if target and target != item.stream and knowledge.applies(situation, item, item.stream):
-            return target, situation
-    return item.stream, None
+            return Outcome(target, situation)
+    for case in _exceptions(knowledge, item):
+        if case.condition and case.then != item.stream and _holds(case, situations):
+            return Outcome(case.then, case)
+    for override in overrides(knowledge, item, item.stream, region):
+        if override.then:  # a gu may keep to the national way where the city above it does not
+            return Outcome(override.then, override if override.then != item.stream else None)
+    return Outcome(item.stream)
 
 
-def compose_answer(
-    knowledge: Knowledge, item: Item, situations: Sequence[Situation], user_input: str | None
-) -> dict[str, object]:
-    """`{"disposal_steps": {"단계1": …}, "insufficiencies": […], "user_answer": …}`.
+def _exceptions(knowledge: Knowledge, item: Item) -> list[RuleException]:
+    """The exceptions of the item's rule that are about it."""
+    conditions = [(case, case.condition) for case in knowledge.rule(item.stream).exceptions]
+    return [case for case, condition in conditions if condition and (not condition.items or item.id in condition.items)]
 
-    Safety steps come first, then what the situations ask for, the item's own steps, the stream's. A rerouted
-    item gets the target stream's steps and only the preparation that still matters there."""
-    stream_id, cause = route(knowledge, item, situations)
+
+def _holds(case: RuleException, situations: Sequence[Situation]) -> bool:
+    wanted = case.condition.situations if case.condition else ()
+    return any(situation.id in wanted for situation in situations)
+
+
+def route(knowledge: Knowledge, item: Item, situations: Sequence[Situation]) -> tuple[str, Situation | None]:
+    """The stream an item ends in, and the situation that changed it."""
+    outcome = decide(knowledge, item, situations)
+    return outcome.stream, outcome.cause if isinstance(outcome.cause, Situation) else None
+
+
+def overrides(knowledge: Knowledge, item: Item, stream: str, region: Region | None) -> list[Override]:
+    """What a district, and the region above it, says of its own about the item: the nearest and narrowest first."""
+    found: list[Override] = []
+    while region:
+        about = [o for o in region.overrides if o.item == item.id or (o.item is None and o.stream == stream)]
+        found += sorted(about, key=lambda override: override.item is None)
+        region = knowledge.regions.get(region.part_of or "")
+    return found
+
+
+def varies(knowledge: Knowledge, item: Item) -> bool:
+    """Whether it is known that districts treat the item differently."""
+    about = (o for region in knowledge.regions.values() for o in region.overrides)
+    return item.confidence != "high" or any(o.item == item.id or o.stream == item.stream for o in about)
+
+
+# --- what to say about it -------------------------------------------------------------------------------------------
+
+
+def advise(
+    knowledge: Knowledge,
+    item: Item,
+    situations: Sequence[Situation],
+    lang: Lang = "ko",
+    region: Region | None = None,
+) -> Advice:
+    """Safety steps come first, then what the situations ask for, the item's own steps, the stream's. A rerouted item
+    gets the target stream's steps and only the preparation that still matters there."""
+    outcome = decide(knowledge, item, situations, region)
     relevant = [
         situation
         for situation in knowledge.by_precedence(list(situations))
-        if situation == cause or knowledge.applies(situation, item, stream_id)
+        if situation == outcome.cause or knowledge.applies(situation, item, outcome.stream)
     ]
-    steps = _steps(knowledge, item, stream_id, relevant)
-    faults = _unique(s.fault_ko for s in relevant if s.target_stream is None or s == cause)
-    return _answer(steps, faults, _sentences(knowledge, item, stream_id, relevant, cause, faults, user_input))
+    rerouted = outcome.stream != item.stream
+    rule = knowledge.rule(outcome.stream)
+    own = () if rerouted else listed(item, "dont", lang)
+    return Advice(
+        item=item,
+        outcome=outcome,
+        situations=tuple(relevant),
+        overrides=tuple(overrides(knowledge, item, item.stream, region)),
+        exceptions=()
+        if rerouted
+        else tuple(c for c in _exceptions(knowledge, item) if c.condition and c.condition.items),
+        steps=tuple(_unique(_steps(knowledge, item, outcome.stream, relevant, lang))[:MAX_STEPS]),
+        faults=tuple(
+            _unique(told(s, "fault", lang) for s in relevant if s.target_stream is None or s == outcome.cause)
+        ),
+        donts=tuple(_unique([*own, *listed(rule, "dont", lang)])),
+    )
 
 
-def _steps(knowledge: Knowledge, item: Item, stream_id: str, relevant: Sequence[Situation]) -> list[str]:
+def _steps(
+    knowledge: Knowledge, item: Item, stream_id: str, relevant: Sequence[Situation], lang: Lang
+) -> Iterator[str]:
     rerouted = stream_id != item.stream
     rule = knowledge.rule(stream_id)
     codes = {step.code for step in rule.steps}
-    asked = [
-        situation.step_ko
-        for situation in relevant
-        if situation.id not in item.skip and codes.isdisjoint(situation.covered_by)
-    ]
-    own = () if rerouted else item.steps_ko
-    general = [step.ko for step in rule.steps if rerouted or step.code not in item.skip]
-    return [*asked, *own, *general]
+    for situation in relevant:
+        if situation.id not in item.skip and codes.isdisjoint(situation.covered_by):
+            yield told(situation, "step", lang)
+    if not rerouted:
+        yield from listed(item, "steps", lang)
+    for step in rule.steps:
+        if rerouted or step.code not in item.skip:
+            yield told(step, "", lang)
 
 
-def _sentences(
+def compose_answer(
     knowledge: Knowledge,
     item: Item,
-    stream_id: str,
-    relevant: Sequence[Situation],
-    cause: Situation | None,
-    faults: Sequence[str],
+    situations: Sequence[Situation],
     user_input: str | None,
-) -> Iterable[str]:
-    if cause:
-        yield f"{cause.why_ko} 이 {topic(item.ko)} {knowledge.stream(stream_id).where_ko}"
+    *,
+    lang: Lang = "ko",
+    region: Region | None = None,
+) -> dict[str, object]:
+    """`{"disposal_steps": {"단계1": …}, "insufficiencies": […], "user_answer": …}`."""
+    advice = advise(knowledge, item, situations, lang, region)
+    sentences = [*lead(knowledge, advice, lang), *remarks(knowledge, advice, lang)]
+    named = [subject for subject in subjects(knowledge, user_input or "") if isinstance(subject, Item)]
+    others = [other for other in named if other.id != item.id][:MAX_NAMED]
+    also = "함께 말씀하신 " if lang == "ko" else "You also asked: "
+    sentences += [f"{also}{_where(knowledge, other, other.stream, lang)}" for other in others]
+    return _answer(advice.steps, advice.faults, sentences)
+
+
+def lead(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[str]:
+    """Where it goes, why there if that is not the usual way, and what is not done yet."""
+    item, outcome = advice.item, advice.outcome
+    if outcome.cause is None:
+        yield _where(knowledge, item, outcome.stream, lang)
+        yield from (f"다만 {fault}" if lang == "ko" else f"But: {fault}" for fault in advice.faults[:1])
+    elif isinstance(outcome.cause, Situation):
+        why = told(outcome.cause, "why", lang)
+        where = _where(knowledge, item, outcome.stream, lang, rerouted=True)
+        yield f"{why} 이 {where}" if lang == "ko" else f"{why} {where}"
     else:
-        yield _where(knowledge, item)
-        yield from (f"다만 {fault}" for fault in faults[:1])
-    yield from (situation.say_ko for situation in relevant)
-    if cause is None:
-        yield item.note_ko or "".join(knowledge.rule(stream_id).dont_ko[:1])
-    others = [other for other in knowledge.mentions(user_input or "") if other.id != item.id]
-    yield from (f"함께 말씀하신 {_where(knowledge, other)}" for other in others[:MAX_NAMED])
+        yield _where(knowledge, item, outcome.stream, lang, rerouted=True)
+        yield told(outcome.cause, "", lang)
 
 
-def _where(knowledge: Knowledge, item: Item) -> str:
-    return f"{topic(item.ko)} {item.where_ko or knowledge.stream(item.stream).where_ko}"
+def remarks(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[str]:
+    """What else matters: what the situations say, what the district does, the item's note or the first "do not"."""
+    yield from (told(situation, "say", lang) for situation in advice.situations)
+    yield from (told(override, "", lang) for override in advice.overrides)
+    if advice.outcome.cause is None:
+        note = told(advice.item, "note", lang)
+        yield note or "".join(listed(knowledge.rule(advice.outcome.stream), "dont", lang)[:1])
+
+
+def _where(knowledge: Knowledge, item: Item, stream_id: str, lang: Lang, *, rerouted: bool = False) -> str:
+    stream = knowledge.stream(stream_id)
+    own = "" if rerouted else told(item, "where", lang)
+    if lang == "ko":
+        return f"{topic(item.ko)} {own or stream.where_ko}"
+    return f"{item.en[:1].upper()}{item.en[1:]}: {own or stream.where_en or f'it goes to {stream.en}.'}"
+
+
+def exception_text(case: RuleException, lang: Lang) -> str:
+    when = case.when if lang == "ko" else case.when_en
+    return f"{when}: {told(case, '', lang)}" if when else ""
+
+
+def drop_offs(knowledge: Knowledge, item: Item, stream_id: str) -> list[DropOff]:
+    """The kinds of places that take the item, those that name it first."""
+    about = [place for place in knowledge.drop_offs if item.id in place.items or stream_id in place.streams]
+    return sorted(about, key=lambda place: item.id not in place.items)
 
 
 def compose_unknown(
-    knowledge: Knowledge, candidates: Sequence[Item], user_input: str | None = None, *, waste: bool = True
+    knowledge: Knowledge,
+    candidates: Sequence[Item],
+    user_input: str | None = None,
+    *,
+    waste: bool = True,
+    lang: Lang = "ko",
 ) -> dict[str, object]:
     """The same shape where there is no item: how to photograph it (again), and a question.
 
@@ -88,20 +230,28 @@ def compose_unknown(
     shows nothing to throw away."""
     unknown = knowledge.situation_book.unknown
     case = unknown.unclear if waste else unknown.no_waste
-    question = _question(unknown, knowledge.subjects(user_input or ""), candidates)
-    return _answer(case.steps_ko, [case.fault_ko], [case.lead_ko, question or case.ask_ko])
+    question = _question(unknown, subjects(knowledge, user_input or ""), candidates, lang)
+    sentences = [told(case, "lead", lang), question or told(case, "ask", lang)]
+    return _answer(listed(case, "steps", lang), [told(case, "fault", lang)], sentences)
 
 
-def _question(unknown: UnknownAnswer, subjects: Sequence[Item | Ambiguity], candidates: Sequence[Item]) -> str:
-    if len(subjects) > 1:
-        named = [subject.ko if isinstance(subject, Item) else subject.term for subject in subjects]
-        return unknown.several_ko.format(names=", ".join(named))
-    for subject in subjects:
+def _question(unknown: UnknownAnswer, about: Sequence[Item | Ambiguity], candidates: Sequence[Item], lang: Lang) -> str:
+    if len(about) > 1:
+        named = [told(subject, "", lang) if isinstance(subject, Item) else subject.term for subject in about]
+        return told(unknown, "several", lang).format(names=", ".join(named))
+    for subject in about:
         if isinstance(subject, Ambiguity):
-            names = ", ".join(item.ko for item in candidates if item.id in subject.candidates)
-            return unknown.ambiguous_ko.format(question=subject.ask_ko, names=names)
-    names = ", ".join(item.ko for item in candidates[:MAX_NAMED])
-    return unknown.guesses_ko.format(names=names) if names else ""
+            return ask_which(names_of(candidates, lang, subject), unknown, subject, lang)
+    names = names_of(candidates[:MAX_NAMED], lang)
+    return told(unknown, "guesses", lang).format(names=names) if names else ""
+
+
+def names_of(items: Sequence[Item], lang: Lang, of: Ambiguity | None = None) -> str:
+    return ", ".join(told(item, "", lang) for item in items if of is None or item.id in of.candidates)
+
+
+def ask_which(names: str, unknown: UnknownAnswer, ambiguity: Ambiguity, lang: Lang) -> str:
+    return told(unknown, "ambiguous", lang).format(question=told(ambiguity, "ask", lang), names=names)
 
 
 def _answer(steps: Iterable[str], faults: Sequence[str], sentences: Iterable[str]) -> dict[str, object]:

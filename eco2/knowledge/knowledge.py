@@ -2,21 +2,24 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from re import Pattern
 
 from eco2.knowledge.models import (
     Ambiguity,
     Character,
+    DropOff,
     Item,
+    Region,
     Rule,
     Rulebook,
     Scope,
     Situation,
     SituationBook,
+    Source,
     Stream,
     Taxonomy,
 )
-from eco2.knowledge.text import Span, Squashed, listed, longest, normalize, phrase_spans, squash, term_spans
+from eco2.knowledge.retrieval import Index, suggest
+from eco2.knowledge.text import PARTICLES, Span, Squashed, longest, normalize, phrase_spans, squash, term_spans
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,15 @@ class Knowledge:
     rules: Mapping[str, Rule]
     situations: Mapping[str, Situation]
     characters: tuple[Character, ...]
-    terms: Mapping[str, tuple[str, ...]]  # normalized word -> ids of the items it names
-    phrases: Mapping[str, Pattern[str]] = field(repr=False)  # situation keyword -> its pattern
+    sources: Mapping[str, Source]
+    drop_offs: tuple[DropOff, ...]
+    regions: Mapping[str, Region]
+    terms: Mapping[str, tuple[str, ...]] = field(repr=False)  # normalized word -> ids of the items it names
+    phrases: Mapping[str, tuple[str, ...]] = field(repr=False)  # situation keyword -> its stems
+    longest_term: int
+    classes: frozenset[str]  # normalized names of streams that also name an item, like 음식물
+    questions: Mapping[str, Ambiguity]  # normalized ambiguous word -> its question
+    index: Index = field(repr=False)
 
     def item(self, item_id: str) -> Item:
         return self.items[item_id]
@@ -44,8 +54,7 @@ class Knowledge:
 
     def ambiguity(self, text: str) -> Ambiguity | None:
         """The question to ask when the text is a word for several items."""
-        word = normalize(text)
-        return next((entry for entry in self.taxonomy.ambiguous if normalize(entry.term) == word), None)
+        return self.questions.get(normalize(text))
 
     def resolve(self, text: str) -> Item | None:
         """The one item with this id, name or alias, whatever its case and spacing; None when ambiguous."""
@@ -54,35 +63,13 @@ class Knowledge:
         ids = self.terms.get(normalize(text), ())
         return self.items[ids[0]] if len(ids) == 1 else None
 
-    def find(self, text: str) -> list[Item]:
-        """The items named in a sentence, in order; an ambiguous word yields all its candidates.
+    def named(self, term: str) -> list[Item]:
+        """The items that a normalized word names."""
+        return [self.items[name] for name in self.terms[term]]
 
-        Where words overlap the longest wins, also against the words of a situation: "기름 묻은 피자박스"
-        holds a pizza box, not cooking oil."""
-        ids = [item_id for found in self._named(text) for item_id in found]
-        return [self.items[item_id] for item_id in dict.fromkeys(ids)]
-
-    def mentions(self, text: str) -> list[Item]:
-        """Like find, without the words that could mean several items."""
-        ids = [found[0] for found in self._named(text) if len(found) == 1]
-        return [self.items[item_id] for item_id in dict.fromkeys(ids)]
-
-    def subjects(self, text: str) -> list[Item | Ambiguity]:
-        """What a sentence asks about: the things it names, each an item or the question that tells which one.
-
-        A word that could mean several items counts where no word is clear, or as part of a list: the lid of
-        "생수병인데 뚜껑은요?" is no second thing, the bottle of "캔이랑 유리병" is one."""
-        squashed = squash(text)
-        spans = self._spans(squashed)
-        together = listed(squashed, spans)
-        meant = [span for span in spans if len(self.terms[span.term]) == 1 or span in together] or spans[:1]
-        return [self._subject(term) for term in {self.terms[span.term]: span.term for span in meant}.values()]
-
-    def _subject(self, term: str) -> Item | Ambiguity:
-        ids = self.terms[term]
-        if len(ids) == 1:
-            return self.items[ids[0]]
-        return next(entry for entry in self.taxonomy.ambiguous if normalize(entry.term) == term)
+    def question(self, term: str) -> Ambiguity:
+        """The question that tells the items apart that a normalized word names. KeyError for a word that names one."""
+        return self.questions[term]
 
     def choices(self, subjects: Iterable[Item | Ambiguity]) -> list[Item]:
         """The items that the subjects of a sentence can be."""
@@ -90,28 +77,32 @@ class Knowledge:
         return [self.items[item_id] for item_id in dict.fromkeys(ids)]
 
     def search(self, text: str) -> list[Item]:
-        """The items with a name or alias that contains the text, best first; without a text all of them."""
-        if not text.strip():
-            return list(self.items.values())
-        part = normalize(text)
-        words = sorted(
-            (word for word in self.terms if part and part in word),
-            key=lambda word: (word != part, not word.startswith(part), len(word)),
-        )
-        return [self.items[item_id] for item_id in dict.fromkeys(i for word in words for i in self.terms[word])]
+        """The items that somebody may be typing the name of, best first; without a text all of them."""
+        return suggest(self, text) if text.strip() else list(self.items.values())
 
-    def _named(self, text: str) -> list[tuple[str, ...]]:
-        return [self.terms[span.term] for span in self._spans(squash(text))]
+    def nouns(self, squashed: Squashed, *, loose: bool = False) -> list[Span]:
+        """The words that name items, in order. `loose`: also long ones that more is written to without a space."""
+        return longest(term_spans(squashed, self.terms, self.longest_term, loose=loose))
 
-    def _spans(self, squashed: Squashed) -> list[Span]:
-        """The words that name items, in order."""
-        spans = longest([*term_spans(squashed, self.terms), *phrase_spans(squashed, self.phrases)])
-        return [span for span in spans if span.term in self.terms]
+    def phrases_in(self, squashed: Squashed) -> list[Span]:
+        """The phrases that name situations, in order, without those that are only part of a longer noun.
+
+        "기름 묻은 피자박스" holds a pizza box, not cooking oil."""
+        nouns = self.nouns(squashed)
+        after = {match.end() for span in nouns if (match := PARTICLES.match(squashed.text, span.end))}
+        phrases = list(phrase_spans(squashed, self.phrases, after))
+        return [span for span in longest([*nouns, *phrases]) if span.term in self.phrases and span in phrases]
 
     def situations_in(self, text: str) -> list[Situation]:
         """The situations whose keywords occur in a sentence, in order of precedence."""
         said = {span.term for span in phrase_spans(squash(text), self.phrases)}
-        return self.by_precedence([s for s in self.situations.values() if not said.isdisjoint(s.keywords)])
+        return self.situations_of(said)
+
+    def situations_of(self, keywords: set[str]) -> list[Situation]:
+        """The situations that have one of the keywords, in order of precedence."""
+        return self.by_precedence(
+            [s for s in self.situations.values() if not keywords.isdisjoint((*s.keywords, *s.keywords_en))]
+        )
 
     def by_precedence(self, situations: list[Situation]) -> list[Situation]:
         return sorted(situations, key=lambda s: self.situation_book.precedence.index(s.kind))

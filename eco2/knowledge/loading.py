@@ -1,8 +1,10 @@
 """Reading data/ and refusing it, with every problem named, when it is not consistent."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,20 +13,26 @@ from pydantic import BaseModel, ValidationError
 
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import (
+    Ambiguity,
     Cast,
     Classification,
+    DropOffBook,
     Item,
     ItemRecord,
+    Region,
     Rule,
     Rulebook,
     SituationBook,
+    SourceBook,
     Taxonomy,
 )
-from eco2.knowledge.text import normalize, phrase
+from eco2.knowledge.retrieval import Index
+from eco2.knowledge.text import normalize, says, stems
 
 MAX_STEPS = 10  # a result has room for 단계1 … 단계10
 TAXONOMY, RULES, SITUATIONS, CHARACTERS = "taxonomy.yaml", "rules.yaml", "situations.yaml", "characters.yaml"
 FILES = (TAXONOMY, RULES, SITUATIONS, CHARACTERS)
+SOURCES, DROP_OFFS, REGIONS = "sources.yaml", "drop_offs.yaml", "regions"
 NAMING = ("id", "stream", "code", "name", "term")
 """The keys by which an entry of a list is called in a message, the first that it has."""
 CLIENT_CHARACTERS = {
@@ -43,6 +51,11 @@ CLIENT_CHARACTERS = {
     "폼이": "발포합성수지",
 }
 """Name → middle class. The apps draw characters by these names, so neither may change here alone."""
+CLASS_WORDS = (
+    *("음식물", "음식물쓰레기", "음식쓰레기", "음쓰", "비닐", "플라스틱", "종이", "캔", "고철", "유리", "유리병"),
+    *("종이팩", "스티로폼", "페트병", "투명페트병", "food waste", "plastic", "paper", "film", "glass", "can", "metal"),
+    *("scrap metal", "cardboard", "pet", "clear pet"),
+)
 NEWLINE = b"\n"
 Book = TypeVar("Book", bound=BaseModel)
 
@@ -59,7 +72,7 @@ def load(directory: Path | None = None) -> Knowledge:
     """The checked knowledge base. Raises KnowledgeError listing all problems."""
     source = directory or default_directory()
     problems: list[str] = []
-    documents = {name: _read(source / name, problems) for name in FILES}
+    documents = {name: _read(source / name, name, problems) for name in names(source)}
     if problems:
         raise KnowledgeError(problems)
     return build(documents, _digest(source))
@@ -68,15 +81,27 @@ def load(directory: Path | None = None) -> Knowledge:
 def build(documents: Mapping[str, object], version: str) -> Knowledge:
     """The knowledge base from the parsed files, by file name. Raises KnowledgeError listing all problems."""
     problems: list[str] = []
-    taxonomy = _validate(documents, TAXONOMY, Taxonomy, problems)
-    rulebook = _validate(documents, RULES, Rulebook, problems)
-    situations = _validate(documents, SITUATIONS, SituationBook, problems)
-    cast = _validate(documents, CHARACTERS, Cast, problems)
-    if taxonomy and rulebook and situations and cast:
-        problems.extend(_check(taxonomy, rulebook, situations, cast))
+    books = _books(documents, problems)
+    if books:
+        problems.extend(_check(books))
         if not problems:
-            return _assemble(taxonomy, rulebook, situations, cast, version)
+            return _assemble(books, version)
     raise KnowledgeError(problems)
+
+
+def _books(documents: Mapping[str, object], problems: list[str]) -> "Books | None":
+    """Without sources or drop-offs a knowledge base is poorer, and still one."""
+    given = {SOURCES: {"sources": []}, DROP_OFFS: {"drop_offs": []}, **documents}
+    taxonomy = _validate(given, TAXONOMY, Taxonomy, problems)
+    rulebook = _validate(given, RULES, Rulebook, problems)
+    situations = _validate(given, SITUATIONS, SituationBook, problems)
+    cast = _validate(given, CHARACTERS, Cast, problems)
+    sources = _validate(given, SOURCES, SourceBook, problems)
+    drop_offs = _validate(given, DROP_OFFS, DropOffBook, problems)
+    regions = [_validate(given, name, Region, problems) for name in given if name.startswith(f"{REGIONS}/")]
+    if taxonomy and rulebook and situations and cast and sources and drop_offs and all(regions):
+        return Books(taxonomy, rulebook, situations, cast, sources, drop_offs, tuple(filter(None, regions)))
+    return None
 
 
 def default_directory() -> Path:
@@ -88,20 +113,26 @@ def default_directory() -> Path:
     raise KnowledgeError([f"{TAXONOMY}: file: not found in {' or '.join(map(str, candidates))}"])
 
 
-def _read(path: Path, problems: list[str]) -> object:
+def names(source: Path) -> list[str]:
+    optional = [name for name in (SOURCES, DROP_OFFS) if (source / name).is_file()]
+    regions = sorted(f"{REGIONS}/{path.name}" for path in (source / REGIONS).glob("*.yaml"))
+    return [*FILES, *optional, *regions]
+
+
+def _read(path: Path, name: str, problems: list[str]) -> object:
     try:
         content = path.read_bytes()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        problems.append(f"{path.name}: file: {'missing' if missing else error.strerror} in {path.parent}")
+        problems.append(f"{name}: file: {'missing' if missing else error.strerror} in {path.parent}")
         return None
     try:
         document: object = yaml.load(content, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
-        problems.append(f"{path.name}{_place(error, content)}: not valid YAML: {_reason(error)}")
+        problems.append(f"{name}{_place(error, content)}: not valid YAML: {_reason(error)}")
         return None
     if not isinstance(document, dict):
-        problems.append(f"{path.name}: file: {'is empty' if document is None else 'has no keys at its top'}")
+        problems.append(f"{name}: file: {'is empty' if document is None else 'has no keys at its top'}")
     return document
 
 
@@ -148,28 +179,57 @@ def _entry(document: object, step: int | str) -> object:
 
 
 def _name(entry: object, number: str) -> str:
-    names = entry if isinstance(entry, dict) else {}
-    return next((str(names[key]) for key in NAMING if key in names), number)
+    return entry_name(entry) or number
+
+
+def entry_name(entry: object) -> str:
+    """How an entry of a list is called; "" where it has no name."""
+    keys = entry if isinstance(entry, dict) else {}
+    return next((str(keys[key]) for key in NAMING if key in keys), "")
 
 
 def _digest(source: Path) -> str:
-    content = b"".join((source / name).read_bytes() for name in FILES)
+    content = b"".join((source / name).read_bytes() for name in names(source))
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _assemble(taxonomy: Taxonomy, rulebook: Rulebook, situations: SituationBook, cast: Cast, version: str) -> Knowledge:
+@dataclass(frozen=True)
+class Books:
+    """The files after their shape was checked."""
+
+    taxonomy: Taxonomy
+    rulebook: Rulebook
+    situations: SituationBook
+    cast: Cast
+    sources: SourceBook
+    drop_offs: DropOffBook
+    regions: tuple[Region, ...]
+
+
+def _assemble(books: Books, version: str) -> Knowledge:
+    taxonomy = books.taxonomy
+    items = {item.id: item for item in _place_items(taxonomy)}
+    terms = _terms(taxonomy)
+    keywords = [word for s in books.situations.situations for word in (*s.keywords, *s.keywords_en)]
     return Knowledge(
         version=version,
         taxonomy=taxonomy,
-        rulebook=rulebook,
-        situation_book=situations,
-        items={item.id: item for item in _place_items(taxonomy)},
+        rulebook=books.rulebook,
+        situation_book=books.situations,
+        items=items,
         streams={stream.id: stream for stream in taxonomy.streams},
-        rules={rule.stream: rule for rule in rulebook.rules},
-        situations={situation.id: situation for situation in situations.situations},
-        characters=cast.characters,
-        terms=_terms(taxonomy),
-        phrases={word: phrase(word) for s in situations.situations for word in s.keywords},
+        rules={rule.stream: rule for rule in books.rulebook.rules},
+        situations={situation.id: situation for situation in books.situations.situations},
+        characters=books.cast.characters,
+        sources={source.id: source for source in books.sources.sources},
+        drop_offs=books.drop_offs.drop_offs,
+        regions={region.id: region for region in books.regions},
+        terms=terms,
+        phrases={word: stems(word) for word in keywords},
+        longest_term=max(map(len, terms)),
+        classes=frozenset(_class_words(taxonomy)),
+        questions={word: entry for entry in taxonomy.ambiguous for word in _words_of(entry)},
+        index=Index.of(terms, items.values()),
     )
 
 
@@ -192,22 +252,80 @@ def _words(taxonomy: Taxonomy) -> dict[str, list[str]]:
     """Normalized word -> the items that claim it as name, English name or alias."""
     claims: dict[str, list[str]] = defaultdict(list)
     for record in _records(taxonomy):
-        for word in (record.ko, record.en, *record.aliases):
+        for word in (record.ko, record.en, *record.aliases, *record.aliases_en):
             claims[normalize(word)].append(record.id)
     return claims
 
 
+def _class_words(taxonomy: Taxonomy) -> Iterator[str]:
+    """How people call a stream in "is it …?"."""
+    yield from map(normalize, CLASS_WORDS)
+    for stream in taxonomy.streams:
+        yield from (normalize(stream.ko), normalize(stream.en))
+
+
+def _words_of(entry: Ambiguity) -> list[str]:
+    return [normalize(word) for word in (entry.term, *entry.terms_en)]
+
+
 def _terms(taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
     """Word -> items. A declared ambiguity names all its candidates, unless the word is an item's own name."""
-    names = {normalize(record.ko) for record in _records(taxonomy)}
+    proper = {normalize(record.ko) for record in _records(taxonomy)}
     terms = {word: tuple(ids) for word, ids in _words(taxonomy).items()}
     for entry in taxonomy.ambiguous:
-        if normalize(entry.term) not in names:
-            terms[normalize(entry.term)] = entry.candidates
-    return terms
+        terms |= {word: entry.candidates for word in _words_of(entry) if word not in proper}
+    for record in _records(taxonomy):
+        for part in map(normalize, _parts(record.en)):
+            terms.setdefault(part, (record.id,))
+    variants = {variant: terms[word] for word in terms for variant in _variants(word)}
+    return {**variants, **terms}
 
 
-def _check(taxonomy: Taxonomy, rulebook: Rulebook, situations: SituationBook, cast: Cast) -> Iterator[str]:
+def _parts(name: str) -> Iterator[str]:
+    """The names in "laptop or tablet" and in "wine or spirits bottle"."""
+    parts = re.split(r",\s*(?:or\s+)?|\s+or\s+", name)
+    head = parts[-1].split()[-1]
+    for part in parts if len(parts) > 1 else ():
+        yield part if part.endswith(head) or " " not in parts[-1] else f"{part} {head}"
+
+
+SYNONYMS = (
+    ("껍질", "껍데기"),
+    ("상자", "박스"),
+    ("봉지", "봉투"),
+    ("통", "용기"),
+    ("계란", "달걀"),
+    ("휴대폰", "핸드폰"),
+    ("드라이기", "드라이어"),
+    ("바디", "보디"),
+    ("can", "tin"),
+)
+
+
+def _variants(word: str) -> Iterator[str]:
+    """Other ways to say a name: parts of it by their synonyms, English plurals."""
+    yield from _numbers(word)
+    for one, other in SYNONYMS:
+        for said, variant in ((one, other), (other, one)):
+            if len(word) > len(said) and (word.endswith(said) or (len(said) > 1 and word.startswith(said))):
+                yield word.replace(said, variant)
+
+
+def _numbers(word: str) -> Iterator[str]:
+    """English plurals that are not only an added s, and the singular of a plural."""
+    if not word.isascii() or not word.isalpha() or len(word) < 4:
+        return
+    for ending, plural in (("fe", "ves"), ("lf", "lves"), ("af", "aves"), ("y", "ies")):
+        if word.endswith(ending) and (ending != "y" or word[-2] not in "aeiou"):
+            yield word.removesuffix(ending) + plural
+    if word.endswith("ies"):
+        yield word.removesuffix("ies") + "y"
+    elif word.endswith("s") and not word.endswith(("ss", "ves")):  # to leave is no leaf
+        yield word.removesuffix("s")
+
+
+def _check(books: Books) -> Iterator[str]:
+    taxonomy, rulebook, situations, cast = books.taxonomy, books.rulebook, books.situations, books.cast
     yield from _check_unique(taxonomy, rulebook, situations, cast)
     yield from _check_classes(taxonomy)
     yield from _check_words(taxonomy)
@@ -366,9 +484,9 @@ def _check_names(cast: Cast) -> Iterator[str]:
 
 
 def _check_forbidden(key: str, texts: Iterable[str], rules: Iterable[Rule]) -> Iterator[str]:
-    forbidden = [(rule.stream, words, phrase(words)) for rule in rules for words in rule.forbid]
+    forbidden = [(rule.stream, words, stems(words)) for rule in rules for words in rule.forbid]
     for text in texts:
         plain = normalize(text)
-        for stream, words, pattern in forbidden:
-            if pattern.search(plain):
+        for stream, words, sought in forbidden:
+            if says(plain, sought):
                 yield f'{key}: "{text}" tells people to do what {stream} forbids ({words})'

@@ -1,5 +1,8 @@
-"""The shape of the files in data/. Everything is frozen and refuses unknown keys."""
+"""The shape of the files in data/. Everything is frozen and refuses unknown keys.
 
+A text has a Korean (`_ko`) and an English (`_en`) version. `sources` are ids of sources.yaml."""
+
+from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +20,21 @@ class MajorClass(Model):
     display_ko: str
     display_en: str
     instructions_ko: tuple[str, ...] = Field(min_length=1)
+    instructions_en: tuple[str, ...] = ()
+
+
+class Source(Model):
+    """Where a fact comes from. `date` as far as it is known: 2025, 2025-06 or 2025-06-16."""
+
+    id: str
+    title: str
+    publisher: str
+    date: str
+    url: str = ""
+
+
+class SourceBook(Model):
+    sources: tuple[Source, ...]
 
 
 class ClassLabel(Model):
@@ -33,7 +51,7 @@ class Classification(Model):
 
 
 class Stream(Model):
-    """One way of getting rid of things. `where_ko` completes the sentence "<item>은/는 …"."""
+    """One way of getting rid of things. `where_ko` completes the sentence "<item>은/는 …"; `where_en` is a sentence."""
 
     id: str
     ko: str
@@ -41,28 +59,38 @@ class Stream(Model):
     kind: Literal["recycle", "return", "dropoff", "bag", "booking", "reuse"]
     class_label: ClassLabel | None = Field(default=None, alias="class")
     where_ko: str
+    where_en: str = ""
 
 
 class ItemRecord(Model):
     """An item as written in taxonomy.yaml.
 
     `skip` names steps of the stream (or advice of situations) that this item's own steps replace; `where_ko`
-    replaces the sentence of the stream."""
+    replaces the sentence of the stream. `dont_ko` comes before what the rule says not to do. `forbid` are phrases
+    that no advice about the item may contain, besides those of the rule. Without `sources` those of the rule hold."""
 
     id: str
     ko: str
     en: str
     aliases: tuple[str, ...] = ()
+    aliases_en: tuple[str, ...] = ()
     stream: str
     alt_streams: tuple[str, ...] = ()
     class_label: ClassLabel | None = Field(default=None, alias="class")
     where_ko: str = ""
+    where_en: str = ""
     steps_ko: tuple[str, ...] = ()
+    steps_en: tuple[str, ...] = ()
+    dont_ko: tuple[str, ...] = ()
+    dont_en: tuple[str, ...] = ()
     note_ko: str = ""
     note_en: str = ""
     skip: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
+    forbid_en: tuple[str, ...] = ()
     deposit_krw: int | None = None
     confidence: Confidence = "high"
+    sources: tuple[str, ...] = ()
 
 
 class Group(Model):
@@ -80,11 +108,16 @@ class Item(ItemRecord):
 
 
 class Ambiguity(Model):
-    """A word that names several items, and the question that tells them apart."""
+    """A word that names several items, and the question that tells them apart.
+
+    `default`: the candidate that it nearly always means, where that is harmless; it is answered beside the question."""
 
     term: str
+    terms_en: tuple[str, ...] = ()
     ask_ko: str
+    ask_en: str = ""
     candidates: tuple[str, ...] = Field(min_length=2)
+    default: str | None = None
 
 
 class Taxonomy(Model):
@@ -99,19 +132,35 @@ class Taxonomy(Model):
 class LegalBasis(Model):
     id: str
     ko: str
+    en: str = ""
     covers_ko: str
+    covers_en: str = ""
 
 
 class Step(Model):
     code: str
     ko: str
+    en: str = ""
+
+
+class Condition(Model):
+    """Holds for one of the items (of any, where none is named) in one of the situations (likewise)."""
+
+    situations: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
 
 
 class RuleException(Model):
+    """`when` for people, `condition` (written `if`) for the platform."""
+
     when: str
+    when_en: str = ""
+    condition: Condition | None = Field(default=None, alias="if")
     then: str
     ko: str
+    en: str = ""
     confidence: Confidence = "high"
+    sources: tuple[str, ...] = ()
 
 
 class Contact(Model):
@@ -127,18 +176,33 @@ class Rule(Model):
     basis: tuple[str, ...] = ()
     steps: tuple[Step, ...] = Field(min_length=1)
     do_ko: tuple[str, ...] = ()
+    do_en: tuple[str, ...] = ()
     dont_ko: tuple[str, ...] = ()
+    dont_en: tuple[str, ...] = ()
     exceptions: tuple[RuleException, ...] = ()
     regional_ko: tuple[str, ...] = ()
+    regional_en: tuple[str, ...] = ()
     contact: Contact | None = None
     forbid: tuple[str, ...] = ()
+    forbid_en: tuple[str, ...] = ()
     confidence: Confidence = "high"
+    sources: tuple[str, ...] = ()
+
+
+class Deposit(Model):
+    """What is paid back for a deposit bottle of a size."""
+
+    volume_ko: str
+    volume_en: str
+    krw: int
 
 
 class Rulebook(Model):
     guide_url: str
     legal_basis: tuple[LegalBasis, ...]
     step_labels: dict[str, str]
+    step_labels_en: dict[str, str] = Field(default_factory=dict)
+    deposits: tuple[Deposit, ...] = ()
     rules: tuple[Rule, ...]
 
 
@@ -157,8 +221,8 @@ class Situation(Model):
     """A visible or reported condition.
 
     `fault_ko`: what is wrong or not done yet (decides the reward). `why_ko`: a clause ending in "-니" that
-    gives the reason for another stream. `say_ko`: a sentence for the answer. `covered_by`: rule steps that
-    already contain `step_ko`."""
+    gives the reason for another stream; `why_en`: a whole sentence. `say_ko`: a sentence for the answer.
+    `covered_by`: rule steps that already contain `step_ko`."""
 
     id: str
     group: str
@@ -168,20 +232,30 @@ class Situation(Model):
     applies_to: tuple[str, ...] = Field(min_length=1)
     target_stream: str | None = None
     step_ko: str = ""
+    step_en: str = ""
     fault_ko: str = ""
+    fault_en: str = ""
     why_ko: str = ""
+    why_en: str = ""
     say_ko: str = ""
+    say_en: str = ""
     covered_by: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
+    keywords_en: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 class NoItem(Model):
     """What to say and to do when there is no item; `ask_ko` where there is nothing to choose from either."""
 
     steps_ko: tuple[str, ...] = Field(min_length=1)
+    steps_en: tuple[str, ...] = ()
     fault_ko: str
+    fault_en: str = ""
     lead_ko: str = ""
+    lead_en: str = ""
     ask_ko: str
+    ask_en: str = ""
 
 
 class UnknownAnswer(Model):
@@ -192,8 +266,11 @@ class UnknownAnswer(Model):
     unclear: NoItem
     no_waste: NoItem
     guesses_ko: str
+    guesses_en: str = ""
     ambiguous_ko: str
+    ambiguous_en: str = ""
     several_ko: str
+    several_en: str = ""
 
 
 class SituationBook(Model):
@@ -213,3 +290,81 @@ class Character(Model):
 
 class Cast(Model):
     characters: tuple[Character, ...]
+
+
+class DropOff(Model):
+    """A kind of place that takes special things. `where_ko`: a sentence that says where such places are."""
+
+    id: str
+    ko: str
+    en: str
+    where_ko: str
+    where_en: str
+    streams: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+class DropOffBook(Model):
+    drop_offs: tuple[DropOff, ...]
+
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Collection = Literal["general", "food", "recycle", "clear_pet", "vinyl", "noncombustible", "bulky"]
+
+
+class Pickup(Model):
+    """When and where a district collects something. `days` are those of putting out; times are HH:MM (24:00: midnight).
+
+    Without `days` they differ within the district."""
+
+    collection: Collection
+    days: tuple[Day, ...] = ()
+    from_time: str = ""
+    until_time: str = ""
+    place_ko: str = ""
+    place_en: str = ""
+    method_ko: str = ""
+    method_en: str = ""
+
+
+class Override(Model):
+    """Where a district departs from the national rule, about one item or a whole stream.
+
+    `then` is the stream things go to there; without it only the advice changes."""
+
+    item: str | None = None
+    stream: str | None = None
+    then: str | None = None
+    ko: str
+    en: str
+    confidence: Confidence = "high"
+    sources: tuple[str, ...] = ()
+
+
+class Region(Model):
+    """One si, gun or gu. `aliases` are other and former names; `part_of` is the id of the region above, whose
+    overrides hold as well."""
+
+    id: str
+    ko: str
+    en: str
+    part_of: str | None = None
+    aliases: tuple[str, ...] = ()
+    pickups: tuple[Pickup, ...] = ()
+    bag_ko: str = ""
+    bag_en: str = ""
+    fee_ko: str = ""
+    fee_en: str = ""
+    food_ko: str = ""
+    food_en: str = ""
+    clear_pet_ko: str = ""
+    clear_pet_en: str = ""
+    no_pickup_ko: str = ""
+    no_pickup_en: str = ""
+    tel: str = ""
+    web: str = ""
+    overrides: tuple[Override, ...] = ()
+    sources: tuple[str, ...]
+    checked: date
+    confidence: Confidence = "medium"

@@ -15,7 +15,7 @@ import yaml
 Json = dict[str, Any]
 
 ROUTING = Path(__file__).parents[2] / "workloads" / "routing"
-DOMAINS = ("auth", "users", "images", "scan", "character", "sse", "gateway")
+DOMAINS = ("auth", "users", "images", "scan", "character", "recycling", "sse", "gateway")
 DEFAULT_BUCKET = "eco2-images"
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"

@@ -182,7 +182,8 @@ class Emulator:
         if fault == "garbage":
             return '{"waste": tru'
         reply = REPLY if behaviour.reply is None else behaviour.reply
-        answer = _seen(schema, messages[-1], behaviour) if "item" in schema["properties"] else {"user_answer": reply}
+        seen = "item" in schema["properties"]
+        answer = _seen(schema, messages[-1], behaviour) if seen else _worded(messages[-1], reply)
         if fault == "wrong_item":
             answer = {**answer, "item": "no_such_item"}  # of an answer: a field too many
         return orjson.dumps(answer).decode()
@@ -198,11 +199,21 @@ class Emulator:
 
 def _seen(schema: Json, message: Json, behaviour: Behaviour) -> Json:
     """A sure answer: the item that was asked for, or one that depends on the photo's bytes alone."""
-    ids = [item for item in schema["properties"]["item"]["enum"] if item not in ("none", "unsure")]
+    ids = schema["$defs"]["Item"]["enum"]
     urls = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
     item = behaviour.item or ids[zlib.crc32(urls[0].encode()) % len(ids)]
     guess = {"item": item, "confidence": 0.93}
     return {"waste": True, **guess, "candidates": [guess], "situations": []}
+
+
+def _worded(message: Json, reply: str) -> Json:
+    """The reply as a claim about each item of the facts that were given, resting on its first one."""
+    try:
+        facts = orjson.loads(message["content"])["facts"]
+    except (orjson.JSONDecodeError, TypeError, LookupError):
+        return {"claims": [{"rule": "", "text": reply}]}
+    items = {name.partition(".")[0]: name for name in reversed(facts)}
+    return {"claims": [{"rule": name, "text": reply} for name in reversed(items.values())]}
 
 
 def strict_problems(schema: Any) -> Iterator[str]:

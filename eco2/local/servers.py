@@ -349,7 +349,8 @@ def object_store(at: Layout) -> Unit:
         port,
         (str(_script("weed")), "-logtostderr", "server", *(f"-{key}={value}" for key, value in options.items())),
         probes.http(f"http://127.0.0.1:{port}/status"),
-        environment={**_PLAIN, "HOME": str(folder)},
+        # Its garbage collector is told to keep the heap small: the defaults let it grow to 350 MB.
+        environment={**_PLAIN, "HOME": str(folder), "GOGC": "50", "GOMEMLIMIT": "256MiB"},
         folder=folder,
         stop_seconds=3,  # its filer waits 15 s for its own streams; what it stored is in the files already
         prepare=partial(_prepare_object_store, at),

@@ -31,7 +31,7 @@ class ImageGone(NotFound):
 def match(knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | None) -> Json:
     """From what was seen and said to an item with its rule, or to the candidates that the user chooses from."""
     seen = VisionResult.from_json(dict(vision))
-    named = knowledge.choices(knowledge.subjects(user_input or ""))
+    named = knowledge.choices(kb.subjects(knowledge, user_input or ""))
     item = knowledge.item(seen.item_id) if seen.item_id else None
     if item is None and len(named) == 1:
         item = named[0]

@@ -308,6 +308,7 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
 async def announce(services: Services, job: Job) -> None:
     """Emit what is left to say about a finished job, and grant its reward before the last event."""
     job_id = str(job.id)
+    log.info("scan %s", job.status, extra={"item": job.rule["item_id"] if job.rule else None})
     if job.status == "failed":
         failed = Draft(Stage.DONE, Status.FAILED, 100, result_body(services.knowledge, job), message=job.error or "")
         await services.bus.emit(job_id, failed)

@@ -236,15 +236,17 @@ class Hub:
                 _confirm(entry)
 
 
-def _deliver(entry: _Channel, text: str) -> None:
+def _deliver(entry: _Channel, message: str) -> None:
+    """A message holds a frame a line: those of the job that the router had in hand at once."""
     try:
-        frame = Frame(text)
+        frames = [Frame(text) for text in message.split("\n")]
     except (ValueError, KeyError, TypeError):
         # Anybody may publish to a channel; what counts is in the log.
-        log.warning("a live message is no event: %.100r", text)
+        log.warning("a live message is no event: %.100r", message)
         return
     for listener in entry.listeners:
-        listener.put(frame)
+        for frame in frames:
+            listener.put(frame)
 
 
 def _confirm(entry: _Channel) -> None:

@@ -180,7 +180,7 @@ async def test_log_state_and_live_copy_are_written_and_acknowledged(redis: Redis
         async with asyncio.timeout(5):
             async for message in live.listen():
                 if message["type"] == "message":
-                    received.append(message["data"])
+                    received += message["data"].split("\n")
                 if len(received) == 11:
                     break
         assert received == await bus.log(job, 0, 100)

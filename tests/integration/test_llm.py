@@ -25,10 +25,11 @@ from eco2.core import llm as llm_module
 from eco2.core import redis, telemetry
 from eco2.core.llm import Llm, LlmFailed, LlmSettings
 from eco2.core.photos import PhotoBroken
+from eco2.knowledge.grounding import Claim, Wording
 from eco2.local import config, llm_emulator
 from eco2.local.llm_emulator import Fault
 from eco2.local.supervisor import Supervisor
-from eco2.scan.llm import Answer, LlmProvider, Prompts
+from eco2.scan.llm import LlmProvider, Prompts
 from eco2.scan.providers import Provider, ProviderFailed
 from tests import photos
 from tests.redis_server import RedisServer, free_port, until
@@ -510,8 +511,8 @@ async def test_the_emulator_serves_the_official_client_streaming_and_not(emulato
         parts = [part async for part in await client.chat.completions.create(model="m", messages=messages, stream=True)]
         assert "".join(part.choices[0].delta.content or "" for part in parts if part.choices) == llm_emulator.REPLY
         assert parts[-1].usage
-        parsed = await client.chat.completions.parse(model="m", messages=messages, response_format=Answer)
-        assert parsed.choices[0].message.parsed == Answer(user_answer=llm_emulator.REPLY)
+        parsed = await client.chat.completions.parse(model="m", messages=messages, response_format=Wording)
+        assert parsed.choices[0].message.parsed == Wording(claims=[Claim(rule="", text=llm_emulator.REPLY)])
 
 
 async def test_the_emulator_refuses_what_the_real_api_refuses(emulator: Emulator) -> None:

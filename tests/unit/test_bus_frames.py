@@ -6,7 +6,7 @@ from eco2.contracts.events import Draft, Stage, Status
 from eco2.core.bus import Head, _frame_halves
 from eco2.event_router.router import Entry, parse
 from eco2.sse_gateway.app import resume_point
-from eco2.sse_gateway.hub import KEPT_FRAMES, Frame, Listener
+from eco2.sse_gateway.hub import KEPT_FRAMES, Frame, Listener, _Channel, _deliver
 
 JOB = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
@@ -117,3 +117,13 @@ def test_a_listener_that_is_not_emptied_stays_small_and_awake() -> None:
     assert listener.woken, "frames were dropped, so the log has to be read next"
     assert listener.take(KEPT_FRAMES) == []
     assert not listener.woken
+
+
+async def test_a_live_message_may_hold_several_frames() -> None:
+    """A frame may hold any character but the line feed that parts frames."""
+    entry, listener = _Channel(), Listener()
+    entry.listeners.append(listener)
+    _deliver(entry, "\n".join((frame(1, message="a\u2028b\x85c"), frame(2))))
+    assert [f.seq for f in listener.take(0)] == [1, 2]
+    _deliver(entry, f"{frame(3)}\nno frame")
+    assert listener.take(2) == [], "the log has it"

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from eco2 import knowledge as kb
 from eco2.core import llm
 from eco2.core.llm import DEFAULT_PRICES, OPENAI_URL, LlmFailed, LlmSettings, Price
+from eco2.knowledge.grounding import Wording
 from eco2.local.llm_emulator import strict_problems
-from eco2.scan.llm import NONE, UNSURE, Answer, Prompts, Vision, to_result, wording_fault
+from eco2.scan.llm import NONE, UNSURE, Prompts, Vision, to_result
 from eco2.scan.seen import Candidate
 
 GEMINI = {"base_url": "https://gemini.example/v1", "api_key": "g", "models": ["gemini-*"]}
@@ -143,8 +144,9 @@ def test_schemas_are_closed_strict_and_rendered_once(prompts: Prompts, knowledge
     rendered = _rendered(form)["json_schema"]
     assert rendered["strict"] is True
     assert list(strict_problems(rendered["schema"])) == []
-    assert list(strict_problems(_rendered(llm.response_format(Answer))["json_schema"]["schema"])) == []
-    assert set(rendered["schema"]["properties"]["item"]["enum"]) == {*knowledge.items, NONE, UNSURE}
+    assert list(strict_problems(_rendered(llm.response_format(Wording))["json_schema"]["schema"])) == []
+    assert set(rendered["schema"]["$defs"]["Item"]["enum"]) == set(knowledge.items)
+    assert {"enum": [NONE, UNSURE], "type": "string"} in rendered["schema"]["properties"]["item"]["anyOf"]
     situations = rendered["schema"]["properties"]["situations"]["items"]["enum"]
     assert set(situations) < set(knowledge.situations)
     assert not {"blurry", "not_waste", "holiday"} & set(situations)
@@ -219,23 +221,3 @@ def test_candidates_are_at_most_three_and_none_is_noise() -> None:
     result = to_result(_seen("a", 0.4, b=0.3, c=0.2, d=0.1), "m")
     assert [candidate.item_id for candidate in result.candidates] == ["a", "b", "c"]
     assert to_result(_seen(UNSURE, 0.9, a=0.001), "m").candidates == ()
-
-
-# --- wording ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("라벨을 떼고 뚜껑을 닫아 투명 페트병 수거함에 넣어 주세요.", None),
-        ("PET 표시가 있으면 투명 페트병이에요.", None),
-        ("", "empty"),
-        ("…!", "empty"),
-        ("넣어 주세요. " * 100, "too_long"),
-        ("Put it into the bin for clear PET bottles 네.", "not_korean"),
-        ("뚜껑을 빼고 넣어 주세요.", "forbidden"),
-        ("뚜껑은 빼지 마세요.", None),
-    ],
-)
-def test_a_wording_is_checked_before_it_is_shown(knowledge: kb.Knowledge, text: str, fault: str | None) -> None:
-    assert wording_fault(text, knowledge, {"stream_id": "clear_pet"}) == fault

@@ -92,8 +92,7 @@ def test_real_data(knowledge: Knowledge) -> None:
 
 
 def test_version_follows_content(knowledge: Knowledge, tmp_path: Path) -> None:
-    for name in FILES:
-        shutil.copy(default_directory() / name, tmp_path / name)
+    shutil.copytree(default_directory(), tmp_path, dirs_exist_ok=True)
     assert load(tmp_path).version == knowledge.version
     path = tmp_path / "characters.yaml"
     path.write_text(path.read_text() + "# edited\n")

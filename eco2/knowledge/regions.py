@@ -1,0 +1,114 @@
+"""Districts: finding the one that is meant, and when it collects what."""
+
+import re
+from collections.abc import Iterator
+
+from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.models import Collection, Day, Pickup, Region
+from eco2.knowledge.text import normalize
+
+PROVINCES = re.compile(
+    r"(?:서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충청?[남북]|전라?[남북]|경상?[남북]|제주|전북|전남|충북|충남|경북|경남)"
+    r"(?:특별자치시|특별자치도|특별시|광역시|시|도)?"
+)
+DAYS: dict[Day, tuple[str, str]] = {
+    "mon": ("월", "Mon"),
+    "tue": ("화", "Tue"),
+    "wed": ("수", "Wed"),
+    "thu": ("목", "Thu"),
+    "fri": ("금", "Fri"),
+    "sat": ("토", "Sat"),
+    "sun": ("일", "Sun"),
+}
+COLLECTIONS: dict[Collection, tuple[str, str]] = {
+    "general": ("일반쓰레기", "General waste"),
+    "food": ("음식물", "Food waste"),
+    "recycle": ("재활용품", "Recyclables"),
+    "clear_pet": ("투명페트병", "Clear PET bottles"),
+    "vinyl": ("비닐류", "Film plastics"),
+    "noncombustible": ("불연성", "Non-combustibles"),
+    "bulky": ("대형폐기물", "Bulky waste"),
+}
+
+
+def names(region: Region) -> tuple[str, ...]:
+    return tuple(normalize(name) for name in (region.id, region.ko, region.en, *region.aliases))
+
+
+def find(knowledge: Knowledge, district: str) -> list[Region]:
+    """The regions of that name, with or without the province before it; several where the name is not unique."""
+    wanted = normalize(district)
+    exact = [region for region in knowledge.regions.values() if wanted in names(region)]
+    if exact:
+        return exact
+    shorter = normalize(PROVINCES.sub("", district, count=1))
+    within = [r for r in knowledge.regions.values() if shorter and any(_last(name) == shorter for name in names(r))]
+    fits = [region for region in within if _same_province(region, district)]
+    return fits if shorter != wanted else within
+
+
+def above(knowledge: Knowledge, district: str) -> list[Region]:
+    """The region above a district that is not known itself: what Seoul has laid down holds in all of it."""
+    province = PROVINCES.match(district.strip())
+    parents = {region.part_of for region in knowledge.regions.values()}
+    found = (region for region in knowledge.regions.values() if region.id in parents)
+    return [region for region in found if province and any(name.startswith(province[0][:2]) for name in names(region))]
+
+
+def _last(name: str) -> str:
+    return PROVINCES.sub("", name, count=1) or name
+
+
+def _same_province(region: Region, district: str) -> bool:
+    given = PROVINCES.search(district)
+    return given is None or any(name.startswith(given[0][:2]) for name in names(region))
+
+
+def named_in(knowledge: Knowledge, text: str) -> list[Region]:
+    """The regions that a sentence names; the nearest one where it also names the one above."""
+    found = [region for region in knowledge.regions.values() if _place(region, text)]
+    above = {region.part_of for region in found}
+    return [region for region in found if region.id not in above]
+
+
+def without(knowledge: Knowledge, text: str) -> str:
+    """The sentence without the names of regions, which hold words that name things."""
+    for region in knowledge.regions.values():
+        while place := _place(region, text):
+            text = text[: place.start()] + " " + text[place.end() :]
+    return text
+
+
+def _place(region: Region, text: str) -> re.Match[str] | None:
+    for name in sorted((region.ko, region.en, *region.aliases), key=len, reverse=True):
+        pattern = (
+            r"(?<![가-힣\w])"
+            + r"\s*".join(map(re.escape, name.split()))
+            + r"(?:에서|에|은|는|이|가|인데|의|사는|시민|구민|주민)?(?![가-힣\w])"
+        )
+        if len(name) > 1 and (found := re.search(pattern, text, re.IGNORECASE)):
+            return found
+    return None
+
+
+def collections(region: Region, lang: str) -> list[str]:
+    """When and where the district collects what, a line each."""
+    lines = [_line(pickup, lang) for pickup in region.pickups]
+    more = ("bag", "fee", "food", "clear_pet", "no_pickup")
+    texts = [str(getattr(region, f"{field}_{lang}")) for field in more]
+    name = region.ko if lang == "ko" else region.en
+    return [name + "\n" + "\n".join(line for line in [*lines, *texts] if line)] if lines or any(texts) else []
+
+
+def _line(pickup: Pickup, lang: str) -> str:
+    return ": ".join((COLLECTIONS[pickup.collection][lang == "en"], " ".join(_parts(pickup, lang))))
+
+
+def _parts(pickup: Pickup, lang: str) -> Iterator[str]:
+    english = lang == "en"
+    if pickup.days:
+        yield (", " if english else "·").join(DAYS[day][english] for day in pickup.days)
+    if pickup.from_time or pickup.until_time:
+        yield f"{pickup.from_time}–{pickup.until_time}"
+    yield pickup.place_en if english else pickup.place_ko
+    yield pickup.method_en if english else pickup.method_ko

@@ -1,0 +1,282 @@
+"""Routes of recycling-api. The catalogue is public and cacheable; questions need a user."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
+
+from eco2.core.app import BadUser, MissingUser, Text, error_responses, signed_in
+from eco2.knowledge import Item, Knowledge, Lang, Region, Rule, Situation, Stream
+from eco2.knowledge.answer import drop_offs
+from eco2.knowledge.asking import LONGEST_QUESTION
+from eco2.knowledge.models import DropOff, Source
+from eco2.recycling import service
+
+MAX_AGE = 300  # seconds that a client need not ask again
+LONGEST_PAGE = 500
+
+_ID = "pizza_box"
+
+
+class Versioned(APIRoute):
+    """A route whose answer changes only with the knowledge base, whose version is its ETag."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def versioned(request: Request) -> Response:
+            etag = f'"{_knowledge(request).version}"'
+            headers = {"ETag": etag, "Cache-Control": f"public, max-age={MAX_AGE}"}
+            if request.method == "GET" and _matches(request.headers.get("if-none-match", ""), etag):
+                return Response(status_code=304, headers=headers)
+            response = await handle(request)
+            if request.method == "GET" and response.status_code == 200:
+                response.headers.update(headers)
+            return response
+
+        return versioned
+
+
+def _matches(given: str, etag: str) -> bool:
+    known = {entry.strip().removeprefix("W/") for entry in given.split(",")}
+    return bool({"*", etag} & known)
+
+
+def _knowledge(request: Request) -> Knowledge:
+    found: Knowledge = request.app.state.resources.knowledge
+    return found
+
+
+router = APIRouter(prefix="/api/v1/recycling", tags=["recycling"], route_class=Versioned)
+
+
+class ItemSummary(BaseModel):
+    id: Annotated[str, Field(examples=[_ID])]
+    name: Annotated[str, Field(examples=["피자 상자"])]
+    name_en: Annotated[str, Field(examples=["pizza box"])]
+    group: Annotated[str, Field(examples=["paper"])]
+    stream: Annotated[str, Field(examples=["paper_cardboard"])]
+    stream_name: Annotated[str, Field(examples=["골판지"])]
+
+    @classmethod
+    def of(cls, knowledge: Knowledge, item: Item) -> "ItemSummary":
+        stream = knowledge.stream(item.stream)
+        return cls(id=item.id, name=item.ko, name_en=item.en, group=item.group, stream=stream.id, stream_name=stream.ko)
+
+
+class ItemPage(BaseModel):
+    items: list[ItemSummary]
+    total: Annotated[int, Field(examples=[559])]
+    next_cursor: Annotated[str | None, Field(description="Give it as `cursor` for the next page", examples=[_ID])]
+
+
+class DisposalStream(Stream):
+    """One way of getting rid of things."""
+
+
+class ItemDetail(BaseModel):
+    """An item as it stands in the knowledge base, with the rule of its stream and where it is taken."""
+
+    item: Item
+    stream: DisposalStream
+    rule: Rule
+    drop_offs: list[DropOff]
+    sources: list[Source]
+
+    @classmethod
+    def of(cls, knowledge: Knowledge, item: Item) -> "ItemDetail":
+        rule = knowledge.rule(item.stream)
+        names = dict.fromkeys((*item.sources, *rule.sources))
+        return cls(
+            item=item,
+            stream=DisposalStream.model_validate(knowledge.stream(item.stream).model_dump(by_alias=True)),
+            rule=rule,
+            drop_offs=drop_offs(knowledge, item, item.stream),
+            sources=[knowledge.sources[name] for name in names if name in knowledge.sources],
+        )
+
+
+class Question(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"question": "기름 묻은 피자박스는 어떻게 버려요?", "district": "서울 강서구"}]}
+    )
+
+    question: Annotated[Text, Field(min_length=1, max_length=LONGEST_QUESTION)]
+    district: Annotated[
+        Text | None, Field(max_length=100, description="Name or id of a si, gun or gu; else that of the question")
+    ] = None
+    lang: Annotated[Lang | None, Field(description="Language of the answer; else that of the question")] = None
+
+
+class District(BaseModel):
+    id: Annotated[str, Field(examples=["seoul_gangseo"])]
+    name: Annotated[str, Field(examples=["서울 강서구"])]
+
+
+class Place(BaseModel):
+    id: Annotated[str, Field(examples=["community_centre"])]
+    name: Annotated[str, Field(examples=["주민센터"])]
+    where: Annotated[str, Field(examples=["가까운 주민센터에 맡기세요."])]
+
+
+class Reference(BaseModel):
+    id: Annotated[str, Field(examples=["guideline"])]
+    title: Annotated[str, Field(examples=["재활용가능자원의 분리수거 등에 관한 지침"])]
+    publisher: Annotated[str, Field(examples=["환경부"])]
+    date: Annotated[str, Field(examples=["2024"])]
+    url: Annotated[str, Field(examples=["https://wasteguide.or.kr"])] = ""
+
+
+class Answered(BaseModel):
+    """Advice about one thing of the question. `stream` is where it goes as it was described; `streams` has all that
+    may apply, that one first. `item` is null for a thing that is not known but may be dangerous."""
+
+    item: Annotated[str | None, Field(examples=[_ID])]
+    name: Annotated[str, Field(examples=["피자 상자"])]
+    stream: Annotated[str, Field(examples=["general_bag"])]
+    stream_name: Annotated[str, Field(examples=["일반쓰레기(종량제봉투)"])]
+    streams: Annotated[list[str], Field(examples=[["general_bag", "paper_cardboard"]])]
+    situations: Annotated[list[str], Field(examples=[["grease_paper"]])]
+    steps: Annotated[list[str], Field(examples=[["기름 밴 부분은 뜯어 종량제봉투에 버리세요."]])]
+    donts: Annotated[list[str], Field(examples=[["배터리·가스통·형광등·음식물은 종량제봉투에 넣지 마세요."]])]
+    drop_off: list[Place]
+    sources: list[Reference]
+    confidence: Annotated[str, Field(examples=["high"])]
+
+
+class Meaning(BaseModel):
+    item: Annotated[str, Field(examples=["paper_cup"])]
+    name: Annotated[str, Field(examples=["종이컵"])]
+    stream: Annotated[str, Field(examples=["paper_mixed"])]
+
+
+class Answer(BaseModel):
+    """`items` is empty when the question names nothing that we know; then `clarify` asks, or `answer` declines."""
+
+    lang: Annotated[Lang, Field(examples=["ko"])]
+    district: Annotated[District | None, Field(examples=[{"id": "seoul_gangseo", "name": "서울 강서구"}])] = None
+    items: list[Answered]
+    answer: Annotated[
+        str, Field(examples=["기름 밴 종이는 재활용되지 않으니 이 피자 상자는 종량제봉투에 버려 주세요."])
+    ]
+    clarify: Annotated[
+        str | None, Field(description="What we need to know", examples=["종이컵인가요, 플라스틱컵인가요?"])
+    ] = None
+    candidates: Annotated[
+        list[Meaning] | None,
+        Field(
+            description="What may be meant",
+            examples=[[{"item": "paper_cup", "name": "종이컵", "stream": "paper_mixed"}]],
+        ),
+    ] = None
+
+
+Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE)]
+
+
+@router.get(
+    "/items",
+    response_model=ItemPage,
+    summary="The catalogue of items",
+    responses=error_responses(service.CursorUnknown, service.StreamNotFound),
+)
+async def items(
+    request: Request,
+    stream: Annotated[str | None, Query(max_length=100)] = None,
+    group: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> ItemPage:
+    knowledge = _knowledge(request)
+    rows = service.items(knowledge, stream, group)
+    found, after = service.page(rows, cursor, limit)
+    return ItemPage(items=[ItemSummary.of(knowledge, item) for item in found], total=len(rows), next_cursor=after)
+
+
+@router.get(
+    "/items/{item_id}",
+    response_model=ItemDetail,
+    summary="One item with everything known about it",
+    responses=error_responses(service.ItemNotFound),
+)
+async def item(request: Request, item_id: str) -> ItemDetail:
+    knowledge = _knowledge(request)
+    return ItemDetail.of(knowledge, service.one(knowledge.items.get(item_id), service.ItemNotFound))
+
+
+@router.get("/search", response_model=list[ItemSummary], summary="Suggestions while somebody types")
+async def search(
+    request: Request,
+    q: Annotated[
+        str,
+        Query(
+            min_length=1,
+            max_length=100,
+            description="Part of a name, Korean or English. An unfinished syllable (페트벼) and first consonants "
+            "(ㅍㅌㅂ) are enough.",
+        ),
+    ],
+    limit: Annotated[int, Query(ge=1, le=50)] = 10,
+) -> list[ItemSummary]:
+    knowledge = _knowledge(request)
+    return [ItemSummary.of(knowledge, item) for item in service.search(knowledge, q, limit)]
+
+
+@router.get("/streams", response_model=list[DisposalStream], summary="The ways of getting rid of things")
+async def streams(request: Request) -> list[Stream]:
+    return list(_knowledge(request).streams.values())
+
+
+@router.get("/rules", response_model=list[Rule], summary="How each stream works")
+async def rules(request: Request) -> list[Rule]:
+    return list(_knowledge(request).rules.values())
+
+
+@router.get(
+    "/rules/{stream_id}",
+    response_model=Rule,
+    summary="How one stream works",
+    responses=error_responses(service.StreamNotFound),
+)
+async def rule(request: Request, stream_id: str) -> Rule:
+    return service.one(_knowledge(request).rules.get(stream_id), service.StreamNotFound)
+
+
+@router.get("/situations", response_model=list[Situation], summary="The conditions that change what to do")
+async def situations(request: Request) -> list[Situation]:
+    """In order of precedence: safety first."""
+    knowledge = _knowledge(request)
+    return knowledge.by_precedence(list(knowledge.situations.values()))
+
+
+@router.get("/regions", response_model=list[Region], summary="The districts whose own rules are known")
+async def regions(request: Request) -> list[Region]:
+    return service.regions(_knowledge(request))
+
+
+@router.get(
+    "/regions/{region_id}",
+    response_model=Region,
+    summary="The rules of one district",
+    responses=error_responses(service.RegionNotFound),
+)
+async def region(request: Request, region_id: str) -> Region:
+    return service.one(_knowledge(request).regions.get(region_id), service.RegionNotFound)
+
+
+@router.post(
+    "/ask",
+    response_model=Answer,
+    response_model_exclude_none=True,
+    dependencies=[signed_in],
+    summary="Ask how to get rid of something",
+    responses=error_responses(MissingUser, BadUser),
+)
+async def ask(request: Request, body: Question) -> Any:
+    """Answered item by item, from the rules; what is no question about waste is declined. An ambiguous word is answered
+    with `clarify` and `candidates`."""
+    resources = request.app.state.resources
+    return await service.ask(resources.knowledge, resources.paid, body.question, body.district, body.lang)

@@ -1,0 +1,54 @@
+"""recycling-api: the knowledge base as an API. It has no database: what it serves is loaded at start."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from eco2 import knowledge
+from eco2.core import redis, telemetry
+from eco2.core.app import create_app
+from eco2.core.llm import Llm
+from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.settings import load
+from eco2.knowledge import Knowledge
+from eco2.recycling.api import router
+from eco2.recycling.service import Paid
+from eco2.recycling.settings import ApiSettings
+
+NAME = "recycling-api"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`paid`: the model that words answers, where one is configured; its failure only makes them plainer."""
+
+    knowledge: Knowledge
+    paid: Paid | None
+
+    def checks(self) -> Mapping[str, Check]:
+        return {}
+
+
+def app(settings: ApiSettings) -> OpsApp:
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[Resources]:
+        async with AsyncExitStack() as stack:
+            yield Resources(knowledge.load(settings.data_dir), _paid(settings, stack))
+
+    return create_app(NAME, settings, resources, router)
+
+
+def _paid(settings: ApiSettings, stack: AsyncExitStack) -> Paid | None:
+    if not settings.endpoints() or settings.redis_cache_url is None:
+        return None
+    cache = redis.connect(settings.redis_cache_url)
+    stack.push_async_callback(cache.aclose)
+    llm = Llm(settings, cache)
+    stack.push_async_callback(llm.aclose)
+    return Paid(llm, settings.llm_default_model)
+
+
+def run() -> None:
+    settings = load(ApiSettings)
+    telemetry.setup(NAME, settings)
+    serve(app(settings), settings)

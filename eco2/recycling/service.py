@@ -1,0 +1,131 @@
+"""What recycling-api answers: the catalogue, and questions."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from prometheus_client import Counter
+
+from eco2.core import telemetry
+from eco2.core.errors import BadRequest, NotFound
+from eco2.core.llm import Llm, LlmFailed
+from eco2.knowledge import Item, Knowledge, Lang, Region, asking, grounding, read
+from eco2.knowledge.retrieval import suggest
+
+ASKED = Counter("eco2_recycling_asked_total", "Questions by how they were answered", ["outcome"])
+UNUSED = Counter("eco2_recycling_wordings_unused_total", "Wordings replaced by the composed answer", ["reason"])
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class ItemNotFound(NotFound):
+    """There is no item of this id; search for it."""
+
+    code = "ITEM_NOT_FOUND"
+
+
+class StreamNotFound(NotFound):
+    """There is no disposal stream of this id."""
+
+    code = "STREAM_NOT_FOUND"
+
+
+class SituationNotFound(NotFound):
+    """There is no situation of this id."""
+
+    code = "SITUATION_NOT_FOUND"
+
+
+class RegionNotFound(NotFound):
+    """There are no rules of this district yet."""
+
+    code = "REGION_NOT_FOUND"
+
+
+class CursorUnknown(BadRequest):
+    """The cursor is none that a page gave; start again without it."""
+
+    code = "CURSOR_UNKNOWN"
+
+
+def one(found: T | None, missing: type[NotFound]) -> T:
+    if found is None:
+        raise missing
+    return found
+
+
+def items(knowledge: Knowledge, stream: str | None, group: str | None) -> list[Item]:
+    """The catalogue in its own order."""
+    if stream is not None:
+        one(knowledge.streams.get(stream), StreamNotFound)
+    chosen = (item for item in knowledge.items.values() if stream in (None, item.stream))
+    return [item for item in chosen if group in (None, item.group)]
+
+
+def page(rows: Sequence[Item], cursor: str | None, limit: int) -> tuple[Sequence[Item], str | None]:
+    """The rows after the one that the cursor names, and the cursor of the next page."""
+    ids = [row.id for row in rows]
+    if cursor is not None and cursor not in ids:
+        raise CursorUnknown
+    start = 0 if cursor is None else ids.index(cursor) + 1
+    found = rows[start : start + limit]
+    return found, found[-1].id if start + limit < len(rows) else None
+
+
+def search(knowledge: Knowledge, typed: str, limit: int) -> list[Item]:
+    """What somebody may be typing; where nothing begins so, what the words are about."""
+    found = suggest(knowledge, typed)
+    if not found:
+        reading = read(knowledge, typed)
+        found = [*knowledge.choices([mention.subject for mention in reading.mentions]), *reading.candidates]
+    return found[:limit]
+
+
+def regions(knowledge: Knowledge) -> list[Region]:
+    return list(knowledge.regions.values())
+
+
+@dataclass(frozen=True)
+class Paid:
+    """The model that words answers."""
+
+    llm: Llm
+    model: str
+
+
+async def ask(
+    knowledge: Knowledge, paid: Paid | None, question: str, district: str | None, lang: Lang | None
+) -> dict[str, Any]:
+    """The composed answer; with a paid model its wording, if that says nothing but what the rules do."""
+    asked = asking.understand(knowledge, question, district, lang)
+    composed = asking.answer(knowledge, asked)
+    outcome = "refused" if asked.refused else "asked_back" if not composed["items"] else "composed"
+    if paid and outcome == "composed" and (text := await _worded(knowledge, paid, asked)):
+        outcome, composed = "worded", {**composed, "answer": "\n\n".join(filter(None, [text, composed.get("clarify")]))}
+    ASKED.labels(outcome).inc()
+    return composed
+
+
+async def _worded(knowledge: Knowledge, paid: Paid, asked: asking.Asked) -> str:
+    advised = asking.advices(knowledge, asked)
+    facts = {name: text for advice in advised for name, text in grounding.facts(knowledge, advice, asked.lang).items()}
+    if not advised or not paid.llm.serves(paid.model):
+        return ""
+    data = orjson.dumps({"lang": asked.lang, "question": asked.text, "facts": facts}).decode()
+    messages = [{"role": "system", "content": grounding.PROMPT}, {"role": "user", "content": data}]
+    try:
+        reply = await paid.llm.structured(
+            paid.model, grounding.Wording, messages, job=telemetry.request_id.get(), purpose="answer"
+        )
+    except LlmFailed as error:
+        UNUSED.labels(error.reason).inc()
+        log.warning("the paid model gave no wording: %s", error)
+        return ""
+    if fault := grounding.fault(reply, facts, knowledge, advised, asked.lang):
+        UNUSED.labels(fault).inc()
+        log.warning("an LLM's wording was not used", extra={"reason": fault, "model": paid.model})
+        return ""
+    return reply.text

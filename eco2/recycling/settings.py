@@ -1,0 +1,10 @@
+"""Settings of recycling-api."""
+
+from eco2.core.app import AppSettings
+from eco2.core.llm import LlmSettings
+from eco2.core.settings import KnowledgeSettings, ServerUrl
+
+
+class ApiSettings(AppSettings, KnowledgeSettings, LlmSettings):
+    redis_cache_url: ServerUrl | None = None
+    """Holds the day's spending of the paid model; without it none is asked."""
