@@ -20,11 +20,23 @@ from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
 from eco2.core.photos import PhotoTypeRefused
 from eco2.processes import SERVICES
 from eco2.recycling.api import ItemDetail
-from eco2.scan import feedback, pipeline, service, waste
+from eco2.scan import feedback, history, pipeline, service, waste
 from eco2.scan.seen import Candidate, VisionResult
 from eco2.scan.store import Job
 
 Json = dict[str, Any]
+
+AUTH = "/api/v1/auth"
+PUBLIC = (
+    f"{AUTH}/.well-known/jwks.json",
+    f"{AUTH}/{{provider}}",
+    f"{AUTH}/{{provider}}/login",
+    f"{AUTH}/{{provider}}/authorize",
+    f"{AUTH}/{{provider}}/callback",
+    f"{AUTH}/refresh",
+    f"{AUTH}/logout",
+)
+"""What answers without a user; the edge's policy has the same list (workloads/routing)."""
 
 DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 
@@ -32,7 +44,6 @@ Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail",
 403 means that your session was revoked and nothing else; what belongs to another user is 404.
 """
 
-PUBLIC = ("/api/v1/auth/.well-known/jwks.json",)
 
 _JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
 _FRAME = {
@@ -106,7 +117,7 @@ def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
     routers = [import_module(f"{module}.api").router for module in modules]
-    app = api_app("Eco²", *routers, waste.router, feedback.router)
+    app = api_app("Eco²", *routers, waste.router, history.router, feedback.router)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
     found["servers"] = [{"url": "/"}]
@@ -119,8 +130,9 @@ def document() -> Json:
     }
     found["security"] = [{"cookie": []}, {"bearer": []}]
     for path, methods in found["paths"].items():
-        if path in PUBLIC or path.startswith("/api/v1/recycling/"):
-            methods.get("get", {})["security"] = []
+        for method, operation in methods.items():
+            if path in PUBLIC or (method == "get" and path.startswith("/api/v1/recycling/")):
+                operation["security"] = []
     return dict(found)
 
 
@@ -203,6 +215,8 @@ def _example(schemas: Json, schema: Json) -> Any:
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
+    if schema.get("type") == "null":
+        return None
     if "items" in schema:
         return [_example(schemas, schema["items"])]
     if "properties" in schema:

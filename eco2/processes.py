@@ -41,13 +41,22 @@ SERVERS = (
 )
 
 SERVICES = (
-    Process("auth-api", "api", 31, "eco2.auth.main:run", "auth-api.auth"),
+    Process(
+        "auth-api",
+        "api",
+        31,
+        "eco2.auth.main:run",
+        "auth-api.auth",
+        grpc_port=40,
+        needs=("postgres", "redis-streams", "redis-cache"),
+    ),
     Process(
         "image-api",
         "api",
         32,
         "eco2.image.main:run",
         "image-api.image",
+        grpc_port=30,
         needs=("postgres", "object-store"),
     ),
     Process(
@@ -56,6 +65,7 @@ SERVICES = (
         33,
         "eco2.scan.main:run",
         "scan-api.scan",
+        grpc_port=28,
         needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
     Process(
@@ -67,10 +77,27 @@ SERVICES = (
         grpc_port=29,
         needs=("postgres",),
     ),
-    Process("my-api", "api", 26, "eco2.my.main:run", "my-api.users", grpc_port=39, needs=("postgres",)),
+    Process(
+        "my-api",
+        "api",
+        26,
+        "eco2.my.main:run",
+        "my-api.users",
+        grpc_port=39,
+        needs=("postgres", "rabbitmq"),
+    ),
     Process("recycling-api", "api", 38, "eco2.recycling.main:run", "recycling-api.recycling"),
     Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
-    Process("ext-authz", "grpc", 37, "eco2.ext_authz.main:run", "ext-authz.auth", grpc_port=36),
+    # It is not ready before auth-api has written the list of what was revoked.
+    Process(
+        "ext-authz",
+        "grpc",
+        37,
+        "eco2.ext_authz.main:run",
+        "ext-authz.auth",
+        grpc_port=36,
+        needs=("redis-streams", "auth-api"),
+    ),
     Process(
         "scan-worker",
         "worker",

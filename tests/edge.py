@@ -22,6 +22,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from eco2.core.ops import Receive, Scope, Send, send_json, serve_async
 from eco2.core.settings import Settings as BaseSettings
+from eco2.ext_authz.denylist import Denylist
 from eco2.ext_authz.main import grpc_server
 from eco2.ext_authz.settings import Settings
 from tests.redis_server import until
@@ -147,14 +148,30 @@ def free_ports(count: int) -> list[int]:
 
 
 class Authz:
-    """The real ext-authz, which a test may take away for a while."""
+    """The real ext-authz, which a test may take away for a while; the test says what is revoked."""
 
     def __init__(self, port: int) -> None:
-        self.settings = Settings(grpc_port=port, port=0, shutdown_grace=timedelta(seconds=1))
+        self.settings = Settings(
+            grpc_port=port,
+            port=0,
+            shutdown_grace=timedelta(seconds=1),
+            cors_origins=(ORIGIN,),
+            redis_streams_url="redis://127.0.0.1:1/0",
+            broker_url="amqp://127.0.0.1:1/eco2",
+        )
+        self.denylist = Denylist(self.settings)
+        self.trust()
         self._stack = AsyncExitStack()
 
+    def trust(self) -> None:
+        """As if the list of the denied had just been read, and would be for the next hours."""
+        self.denylist.was_read(time.monotonic() + 9999)
+
+    def distrust(self) -> None:
+        self.denylist.was_read(time.monotonic() - 9999)
+
     async def start(self) -> None:
-        await self._stack.enter_async_context(grpc_server(self.settings))
+        await self._stack.enter_async_context(grpc_server(self.settings, self.denylist))
 
     async def stop(self) -> None:
         await self._stack.aclose()

@@ -1,10 +1,12 @@
-"""Signing keys (RS256) and the tokens made with them."""
+"""Signing keys (RS256) and the tokens made and read with them."""
 
 import json
 import os
+import re
 import secrets
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,16 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+from pydantic import ValidationError
 
 from eco2.auth.settings import TokenSettings
-from eco2.contracts.identity import ACCESS_AUDIENCE, Claims
+from eco2.contracts.identity import ACCESS_AUDIENCE, REFRESH_AUDIENCE, Claims
 
+LEEWAY_SECONDS = 5
+"""Between the clocks of the platform; the edge allows as much."""
 _LOCAL_USERS = uuid.UUID("6f1d3f0e-5f54-4f3c-9d0e-7c1f2a8b9e10")
+_OWN_KID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{8}")
+_AUDIENCES = {"access": ACCESS_AUDIENCE, "refresh": REFRESH_AUDIENCE}
 
 
 def user_id(name: str) -> uuid.UUID:
@@ -27,7 +34,7 @@ def user_id(name: str) -> uuid.UUID:
 def create_key(directory: Path) -> Path:
     """A new 2048-bit key `<kid>.pem`, readable by its owner only; written whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kid = f"{int(time.time()):x}-{secrets.token_hex(4)}"
+    kid = f"{int(time.time()):08x}-{secrets.token_hex(4)}"
     pem = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -37,9 +44,19 @@ def create_key(directory: Path) -> Path:
     return draft.rename(path)
 
 
+def _made_at(path: Path) -> float:
+    """Epoch seconds: from the name that `create_key` gives, since a mounted secret has the time of its mounting."""
+    own = _OWN_KID.fullmatch(path.stem)
+    return int(own[1], 16) if own else path.stat().st_mtime
+
+
+def _paths(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.pem"), key=lambda path: (_made_at(path), path.name))
+
+
 def load_keys(directory: Path) -> dict[str, rsa.RSAPrivateKey]:
     """Kid → key, oldest first. FileNotFoundError when there is none: tokens cannot be made without."""
-    paths = sorted(directory.glob("*.pem"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    paths = _paths(directory)
     if not paths:
         raise FileNotFoundError(f"no signing key (*.pem) in {directory}")
     keys: dict[str, rsa.RSAPrivateKey] = {}
@@ -53,27 +70,117 @@ def load_keys(directory: Path) -> dict[str, rsa.RSAPrivateKey]:
 
 def jwks(directory: Path) -> dict[str, list[dict[str, Any]]]:
     """The public half of every key (RFC 7517)."""
+    return _jwks(load_keys(directory))
+
+
+def _jwks(keys: dict[str, rsa.RSAPrivateKey]) -> dict[str, list[dict[str, Any]]]:
     found = []
-    for kid, key in load_keys(directory).items():
+    for kid, key in keys.items():
         public = json.loads(RSAAlgorithm.to_jwk(key.public_key()))
         found.append({**public, "kid": kid, "use": "sig", "alg": "RS256"})
     return {"keys": found}
 
 
-def mint(settings: TokenSettings, user: uuid.UUID, provider: str, role: str = "citizen") -> str:
-    """An access token for `user`, signed by the newest key."""
-    kid, key = list(load_keys(settings.signing_keys_dir).items())[-1]
-    now = int(time.time())
-    claims = Claims(
+class TokenExpired(Exception):
+    """The token was ours; its time is over."""
+
+
+class TokenInvalid(Exception):
+    """No token of ours."""
+
+
+class Keyring:
+    """The keys of the folder, read again when it has changed, so that a key is rotated without a restart."""
+
+    def __init__(self, settings: TokenSettings) -> None:
+        self._settings = settings
+        self._names: tuple[str, ...] = ()
+        self.reload()
+
+    def reload(self) -> None:
+        """FileNotFoundError, ValueError as `load_keys`; the keys from before are kept."""
+        names = tuple(path.name for path in _paths(self._settings.signing_keys_dir))
+        if names == self._names and names:
+            return
+        self._keys = load_keys(self._settings.signing_keys_dir)
+        self._made_at = {path.stem: _made_at(path) for path in _paths(self._settings.signing_keys_dir)}
+        self.jwks = _jwks(self._keys)
+        self._names = names
+
+    def signing_kid(self) -> str:
+        """The newest key that everybody has had the time to read; the oldest where all are too new."""
+        known_since = time.time() - self._settings.key_lead.total_seconds()
+        known = [kid for kid in self._keys if self._made_at.get(kid, 0) <= known_since]
+        return known[-1] if known else next(iter(self._keys))
+
+    def sign(self, claims: Claims) -> str:
+        kid = self.signing_kid()
+        payload = claims.model_dump(exclude_none=True)
+        return jwt.encode(payload, self._keys[kid], algorithm="RS256", headers={"kid": kid})
+
+    def read(self, token: str, *, expired: bool = False) -> Claims:
+        """The claims of a token that this platform signed, access or refresh: the caller asks for the type it wants.
+
+        TokenExpired (unless `expired` ones are read, too), TokenInvalid.
+        """
+        try:
+            key = self._keys[jwt.get_unverified_header(token)["kid"]].public_key()
+            found = jwt.decode(
+                token,
+                key,
+                algorithms=["RS256"],
+                audience=list(_AUDIENCES.values()),
+                issuer=self._settings.issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "nbf", "iat"], "verify_exp": not expired},
+            )
+            claims = Claims.model_validate(found)
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired from None
+        except (jwt.InvalidTokenError, ValidationError, KeyError, ValueError, TypeError):
+            raise TokenInvalid from None
+        if claims.aud != _AUDIENCES.get(claims.type):
+            raise TokenInvalid
+        return claims
+
+
+def claims(
+    settings: TokenSettings,
+    kind: str,
+    user: uuid.UUID,
+    provider: str,
+    *,
+    role: str = "citizen",
+    token_id: uuid.UUID,
+    session: uuid.UUID | None = None,
+    made_at: int,
+    ttl: timedelta,
+) -> Claims:
+    return Claims(
         sub=str(user),
-        jti=str(uuid.uuid4()),
-        type="access",
+        jti=str(token_id),
+        type=kind,
         iss=settings.issuer,
-        aud=ACCESS_AUDIENCE,
-        iat=now,
-        nbf=now,
-        exp=now + int(settings.access_ttl.total_seconds()),
+        aud=_AUDIENCES[kind],
+        iat=made_at,
+        nbf=made_at,
+        exp=made_at + int(ttl.total_seconds()),
         provider=provider,
         role=role,
+        sid=str(session) if session else None,
     )
-    return jwt.encode(claims.model_dump(), key, algorithm="RS256", headers={"kid": kid})
+
+
+def mint(settings: TokenSettings, user: uuid.UUID, provider: str, role: str = "citizen") -> str:
+    """An access token without a session, for tools and tests."""
+    made = claims(
+        settings,
+        "access",
+        user,
+        provider,
+        role=role,
+        token_id=uuid.uuid4(),
+        made_at=int(time.time()),
+        ttl=settings.access_ttl,
+    )
+    return Keyring(settings).sign(made)

@@ -1,16 +1,24 @@
-"""auth-api: the keys that tokens are verified with."""
+"""auth-api: sign in, stay signed in, be locked out; and the keys that tokens are verified with."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from eco2.auth import keys
+from eco2.auth import keys, relay, rpc
 from eco2.auth.api import router
+from eco2.auth.keys import Keyring
+from eco2.auth.oauth import Providers
+from eco2.auth.service import Services
 from eco2.auth.settings import Settings
-from eco2.core import telemetry
+from eco2.auth.users import Users
+from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
+from eco2.core.broker import Publisher
+from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.redis import connect
 from eco2.core.settings import load
 
 NAME = "auth-api"
@@ -18,18 +26,57 @@ NAME = "auth-api"
 
 @dataclass(frozen=True)
 class Resources:
-    jwks: dict[str, Any]
+    """The edge keeps the keys it has read, so what is away here only stops sign-ins, refreshes and logouts."""
+
+    services: Services
+    answering: Check
 
     def checks(self) -> Mapping[str, Check]:
-        return {}
+        at = self.services
+        return {
+            "postgres": lambda: ping(at.engine),
+            "redis-streams": at.streams.ping,
+            "redis-cache": at.cache.ping,
+            "grpc": self.answering,
+        }
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    if settings.environment == "local" and not any(settings.signing_keys_dir.glob("*.pem")):
+        keys.create_key(settings.signing_keys_dir)
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_engine(settings))
+        users = await stack.enter_async_context(grpc.channel(settings.grpc_my_api))
+        streams, cache = connect(settings.redis_streams_url), connect(settings.redis_cache_url)
+        providers = Providers(settings)
+        for close in (streams.aclose, cache.aclose, providers.close):
+            stack.push_async_callback(close)
+        yield Services(settings, engine, streams, cache, Keyring(settings), providers, Users(users))
+
+
+@asynccontextmanager
+async def relaying(services: Services) -> AsyncIterator[None]:
+    publisher = Publisher(services.settings.broker_url)
+    task = asyncio.create_task(relay.run(services, publisher))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await publisher.close()
 
 
 def app(settings: Settings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
-        if settings.environment == "local" and not any(settings.signing_keys_dir.glob("*.pem")):
-            keys.create_key(settings.signing_keys_dir)
-        yield Resources(keys.jwks(settings.signing_keys_dir))
+        async with (
+            open_services(settings) as at,
+            relaying(at),
+            grpc.serving(settings, rpc.registers(at)) as answering,
+        ):
+            yield Resources(at, answering)
 
     return create_app(NAME, settings, resources, router)
 

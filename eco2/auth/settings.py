@@ -2,18 +2,83 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
 
 from eco2.core.app import AppSettings
-from eco2.core.settings import Duration, SettingsGroup
+from eco2.core.settings import (
+    BrokerSettings,
+    CacheSettings,
+    DatabaseSettings,
+    Duration,
+    SettingsGroup,
+    StreamsSettings,
+)
 
 
 class TokenSettings(SettingsGroup):
     signing_keys_dir: Path
-    """Folder of `<kid>.pem` RSA private keys; the newest signs, all of them verify."""
+    """Folder of `<kid>.pem` RSA private keys: all of them verify; which one signs is decided by `key_lead`."""
     issuer: str
     """`iss` of every token; the edge accepts no other."""
     access_ttl: Duration = timedelta(minutes=180)
+    refresh_ttl: Duration = timedelta(days=30)
+    key_lead: Duration = timedelta(minutes=10)
+    """A new key signs when it has been published for so long; the edge reads the published keys every five minutes."""
 
 
-class Settings(AppSettings, TokenSettings):
-    pass
+class ProviderSettings(SettingsGroup):
+    """What the providers gave for this platform. A provider without an id is not offered."""
+
+    kakao_client_id: str | None = None
+    kakao_client_secret: str | None = None
+    google_client_id: str | None = None
+    google_client_secret: str | None = None
+    naver_client_id: str | None = None
+    naver_client_secret: str | None = None
+    oauth_emulator_url: str | None = None
+    """Emulated providers stand in for those without an id. Everybody can sign in as anybody there: only locally."""
+    oauth_timeout: Duration = timedelta(seconds=5)
+    """For each wait on a provider; a sign-in has twice as much for its two calls."""
+
+
+class Settings(
+    AppSettings, TokenSettings, ProviderSettings, DatabaseSettings, StreamsSettings, CacheSettings, BrokerSettings
+):
+    public_url: str
+    """Base URL of the API as browsers reach it; `<public_url>/api/v1/auth/<provider>/callback` is a redirect target."""
+    redirect_urls: tuple[str, ...] = ()
+    """Other base URLs of the API whose callbacks are allowed."""
+    frontend_url: str
+    """The web app; sign-ins that name no other end there. Others have to be among `cors_origins`."""
+    grpc_my_api: str
+    """`host:port` of the UsersService."""
+    cookie_domain: str | None = None
+    refresh_grace: Duration = timedelta(seconds=10)
+    """How long an old refresh token still gives the pair that replaced it: for requests that were under way."""
+    state_ttl: Duration = timedelta(minutes=10)
+    audit_kept: Duration = timedelta(days=90)
+    sign_ins_per_minute: int = Field(default=30, ge=1)
+    """From one address: starts and callbacks, each."""
+    refreshes_per_minute: int = Field(default=30, ge=1)
+    """Of one session; twenty times as many from one address."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        if self.oauth_emulator_url and self.environment != "local":
+            raise ValueError("oauth_emulator_url: emulated providers let anybody in; only for the local environment")
+        for url in (self.public_url, self.frontend_url, *self.redirect_urls):
+            if urlsplit(url).scheme not in ("http", "https") or url.endswith("/"):
+                raise ValueError(f"{url!r} is not of the form https://host")
+        return self
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Where a sign-in may end, and which pages may use the cookies."""
+        return frozenset((self.frontend_url, *self.cors_origins))
+
+    @property
+    def redirect_bases(self) -> tuple[str, ...]:
+        return (self.public_url, *self.redirect_urls)

@@ -19,6 +19,9 @@ IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER)
 VERIFIED_CLAIMS_HEADER = "x-jwt-payload"
 """The name under which a mesh may pass on claims. Ours uses no header for them, and removes a client's own."""
 
+SCHEME_HEADER = "x-auth-scheme"
+"""Set by the edge for ext-authz: the first letters of `Authorization`, if there are any. No service sees it."""
+
 ACCESS_AUDIENCE = "api"
 REFRESH_AUDIENCE = "refresh"
 
@@ -36,3 +39,5 @@ class Claims(BaseModel):
     exp: int
     provider: str
     role: str = "citizen"
+    sid: str | None = None
+    """The session; a token that was not made by a sign-in has none, and is revoked by its `jti`."""

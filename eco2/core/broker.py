@@ -73,12 +73,20 @@ class Publisher:
         body = orjson.dumps([args, {}, embed])
         await self._send(exchange, routing_key, body, headers, message_id=task_id)
 
-    async def send_json(self, exchange: str, routing_key: str, body: Mapping[str, object], message_id: str) -> None:
-        """A plain JSON message of a contract."""
-        await self._send(exchange, routing_key, orjson.dumps(body), {}, message_id)
+    async def send_json(
+        self, exchange: str, routing_key: str, body: Mapping[str, object], message_id: str, *, mandatory: bool = True
+    ) -> None:
+        """A plain JSON message of a contract; one that is not `mandatory` may find no queue."""
+        await self._send(exchange, routing_key, orjson.dumps(body), {}, message_id, mandatory)
 
     async def _send(
-        self, exchange: str, routing_key: str, body: bytes, headers: dict[str, Any], message_id: str
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        headers: dict[str, Any],
+        message_id: str,
+        mandatory: bool = True,
     ) -> None:
         message = aio_pika.Message(
             body,
@@ -91,18 +99,18 @@ class Publisher:
         )
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._publish(exchange, routing_key, message)
+                await self._publish(exchange, routing_key, message, mandatory)
         except BROKER_ERRORS as error:
             raise BrokerDown from error
         PUBLISHED.labels(exchange, routing_key).inc()
 
-    async def _publish(self, exchange: str, routing_key: str, message: aio_pika.Message) -> None:
+    async def _publish(self, exchange: str, routing_key: str, message: aio_pika.Message, mandatory: bool) -> None:
         for attempt in range(PUBLISH_ATTEMPTS):
             channel = None
             try:
                 channel = await self._open_channel()
                 target = await channel.get_exchange(exchange, ensure=False)
-                await target.publish(message, routing_key, mandatory=True)
+                await target.publish(message, routing_key, mandatory=mandatory)
                 return
             except BROKER_ERRORS as error:
                 # A quorum queue nacks while it elects a leader; a closed channel is opened again.

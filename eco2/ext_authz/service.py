@@ -3,35 +3,40 @@
 The edge (native JWT verification) checks signature, issuer, audience and times, and hands the claims over as dynamic
 metadata of the request, which no client can write. Here the claims become identity headers, or the answer is 401.
 Which paths need no identity is decided by the edge's policy alone (workloads/routing): they never get here.
+
+Everything that an answer depends on is in memory. A session that was revoked is 403, a list of the revoked that is too
+old is 503 for everybody, and a page of a stranger that uses the cookies to change something is 400.
 """
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
 
 import orjson
-from google.protobuf import struct_pb2
 from grpc import StatusCode
 from grpc.aio import ServicerContext
 from prometheus_client import Counter, Histogram
-from pydantic import ValidationError
 
 from eco2.contracts.identity import (
     ACCESS_AUDIENCE,
     PROVIDER_HEADER,
     ROLE_HEADER,
+    SCHEME_HEADER,
     USER_ID_HEADER,
-    Claims,
 )
 from eco2.contracts.pb import ext_authz_pb2 as pb
 from eco2.contracts.pb.ext_authz_pb2_grpc import AuthorizationServicer
-from eco2.core.errors import AppError, Unauthorized
+from eco2.core.errors import AppError, BadRequest, Unauthorized
+from eco2.ext_authz.denylist import Denylist
 
 CLAIMS_NAMESPACE = "envoy.filters.http.jwt_authn"
 CLAIMS_KEY = "claims"
 """`payload_in_metadata` of the edge's JWT provider."""
 
 TOKEN_HEADERS = ("authorization", "cookie")
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 AUTH_PREFIX = "/api/v1/auth/"
 """The only routes whose service handles tokens itself."""
 
@@ -64,56 +69,108 @@ class BadClaims(Refused, Unauthorized):
     outcome = "bad_claims"
 
 
-def decide(request: pb.CheckRequest) -> pb.CheckResponse:
+class Revoked(Refused):
+    """Your session was ended; sign in again."""
+
+    status = 403
+    code = "SESSION_REVOKED"
+    outcome = "revoked"
+
+
+class ForeignOrigin(Refused, BadRequest):
+    """This page may not use the cookies of the platform."""
+
+    code = "ORIGIN_NOT_ALLOWED"
+    outcome = "foreign_origin"
+
+
+class Stale(Refused):
+    """Whether your session still counts cannot be told right now; try again in a moment."""
+
+    status = 503
+    code = "UNAVAILABLE"
+    outcome = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`session` is what a revocation names: the `sid` of the token, or its `jti`."""
+
+    user: str
+    provider: str
+    role: str
+    session: str
+
+
+def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str]) -> pb.CheckResponse:
     """Allow with identity headers, or refuse with the JSON error of the platform."""
+    http = request.attributes.request.http
     try:
-        claims = read_claims(request.attributes.metadata_context)
+        who = read_claims(request.attributes.metadata_context)
+        if denylist.stale:
+            raise Stale
+        if who.session in denylist:
+            raise Revoked
+        if http.method not in SAFE_METHODS:
+            check_origin(http, origins)
     except Refused as refusal:
         DECISIONS.labels(refusal.outcome).inc()
         return _refuse(refusal)
     DECISIONS.labels("allowed").inc()
-    return _allow(claims, request.attributes.request.http.path)
+    return _allow(who.user, who.provider, who.role, http.path.startswith(AUTH_PREFIX))
 
 
-def read_claims(context: pb.Metadata) -> Claims:
-    """The claims of a verified access token. NoToken, BadClaims."""
+def read_claims(context: pb.Metadata) -> Identity:
+    """Who a verified access token belongs to. NoToken, BadClaims."""
     found = context.filter_metadata.get(CLAIMS_NAMESPACE)
     if found is None or CLAIMS_KEY not in found.fields:
         raise NoToken
-    try:
-        claims = Claims.model_validate(_scalars(found.fields[CLAIMS_KEY].struct_value.fields))
-    except ValidationError:
-        raise BadClaims from None
-    if claims.type != "access" or claims.aud != ACCESS_AUDIENCE:
+    fields = found.fields[CLAIMS_KEY].struct_value.fields
+    # A claim that is missing or no text reads as an empty one.
+    names = ("sub", "provider", "jti", "type", "aud")
+    user, provider, token, kind, audience = (fields[name].string_value if name in fields else "" for name in names)
+    role = fields["role"].string_value if "role" in fields else "citizen"
+    session = fields["sid"].string_value if "sid" in fields else token
+    if kind != "access" or audience != ACCESS_AUDIENCE:
         raise BadClaims
-    if not all(map(_HEADER_SAFE.fullmatch, (claims.sub, claims.provider, claims.role))):
+    if not all(map(_HEADER_SAFE.fullmatch, (user, provider, role, session))):
         raise BadClaims
-    return claims
+    return Identity(user, provider, role, session)
 
 
-def _scalars(fields: Mapping[str, struct_pb2.Value]) -> dict[str, object]:
-    return {name: getattr(value, value.WhichOneof("kind") or "null_value") for name, value in fields.items()}
+def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]) -> None:
+    """ForeignOrigin where a browser may have sent the cookies by itself: it does so for any page, and says for which.
+
+    It never adds `Authorization` by itself. What sends neither Origin nor Sec-Fetch-Site is no browser.
+    """
+    if http.headers.get(SCHEME_HEADER):
+        return
+    origin = http.headers.get("origin")
+    if origin is not None and origin not in origins:
+        raise ForeignOrigin
+    if origin is None and http.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise ForeignOrigin
 
 
-def _allow(claims: Claims, path: str) -> pb.CheckResponse:
-    identity = {USER_ID_HEADER: claims.sub, PROVIDER_HEADER: claims.provider, ROLE_HEADER: claims.role}
+@lru_cache(maxsize=8192)
+def _allow(user: str, provider: str, role: str, keeps_tokens: bool) -> pb.CheckResponse:
+    identity = {USER_ID_HEADER: user, PROVIDER_HEADER: provider, ROLE_HEADER: role}
     headers = [_header(name, value) for name, value in identity.items()]
-    tokens = () if path.startswith(AUTH_PREFIX) else TOKEN_HEADERS
+    removed = (SCHEME_HEADER, *(() if keeps_tokens else TOKEN_HEADERS))
     return pb.CheckResponse(
         status=pb.Status(code=StatusCode.OK.value[0]),
-        ok_response=pb.OkHttpResponse(headers=headers, headers_to_remove=tokens),
+        ok_response=pb.OkHttpResponse(headers=headers, headers_to_remove=removed),
     )
 
 
 def _refuse(refusal: Refused) -> pb.CheckResponse:
     body = orjson.dumps({"detail": refusal.message, "code": refusal.code}).decode()
+    headers = [_header("content-type", "application/json")]
+    if refusal.status == 503:
+        headers.append(_header("retry-after", "2"))
     return pb.CheckResponse(
-        status=pb.Status(code=StatusCode.UNAUTHENTICATED.value[0]),
-        denied_response=pb.DeniedHttpResponse(
-            status=pb.HttpStatus(code=refusal.status),
-            headers=[_header("content-type", "application/json")],
-            body=body,
-        ),
+        status=pb.Status(code=StatusCode.PERMISSION_DENIED.value[0]),
+        denied_response=pb.DeniedHttpResponse(status=pb.HttpStatus(code=refusal.status), headers=headers, body=body),
     )
 
 
@@ -124,6 +181,10 @@ def _header(name: str, value: str) -> pb.HeaderValueOption:
 class Authorization(AuthorizationServicer):
     """The gRPC face: envoy.service.auth.v3.Authorization."""
 
+    def __init__(self, denylist: Denylist, origins: Collection[str]) -> None:
+        self._denylist = denylist
+        self._origins = frozenset(origins)
+
     async def Check(  # noqa: N802 - the name of the method in the protocol
         self,
         request: pb.CheckRequest,
@@ -131,6 +192,6 @@ class Authorization(AuthorizationServicer):
     ) -> pb.CheckResponse:
         started = time.perf_counter()
         try:
-            return decide(request)
+            return decide(request, self._denylist, self._origins)
         finally:
             SECONDS.observe(time.perf_counter() - started)

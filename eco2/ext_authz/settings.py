@@ -1,3 +1,13 @@
 """Settings of ext-authz."""
 
-from eco2.core.settings import Settings as Settings
+from datetime import timedelta
+
+from eco2.core.settings import BrokerSettings, CorsSettings, Duration, StreamsSettings
+from eco2.core.settings import Settings as BaseSettings
+
+
+class Settings(BaseSettings, CorsSettings, StreamsSettings, BrokerSettings):
+    stale_after: Duration = timedelta(seconds=60)
+    """How long the list of the denied may not have been read, while the broadcasts are heard; then nobody passes."""
+    stale_after_unheard: Duration = timedelta(seconds=5)
+    """The same while the broadcasts are not heard either."""

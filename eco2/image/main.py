@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from eco2.core import telemetry
+from eco2.core import grpc, telemetry, user_data
 from eco2.core.app import create_app
 from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.storage import Storage
+from eco2.image import rpc
 from eco2.image.api import router
 from eco2.image.settings import Settings
 
@@ -23,16 +24,25 @@ class Resources:
     engine: AsyncEngine
     storage: Storage
     upload_secret: str
+    answering: Check
 
     def checks(self) -> Mapping[str, Check]:
-        return {"postgres": lambda: ping(self.engine), "object-store": self.storage.ping}
+        return {
+            "postgres": lambda: ping(self.engine),
+            "object-store": self.storage.ping,
+            "grpc": self.answering,
+        }
 
 
 def app(settings: Settings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
-        async with open_engine(settings) as engine:
-            yield Resources(engine, Storage(settings), settings.upload_secret)
+        storage = Storage(settings)
+        async with (
+            open_engine(settings) as engine,
+            grpc.serving(settings, {user_data.NAME: rpc.user_data_of(engine, storage)}) as answering,
+        ):
+            yield Resources(engine, storage, settings.upload_secret, answering)
 
     return create_app(NAME, settings, resources, router)
 

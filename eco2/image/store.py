@@ -1,11 +1,12 @@
 """Every SQL statement of image-api."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.image.tables import uploads
@@ -43,3 +44,23 @@ async def find(tx: AsyncConnection, key: str) -> Upload | None:
 async def complete(tx: AsyncConnection, key: str, content_type: str, etag: str, size: int) -> None:
     values = {"content_type": content_type, "etag": etag, "size": size, "completed_at": func.now()}
     await tx.execute(update(uploads).where(uploads.c.key == key).values(values))
+
+
+async def page(
+    tx: AsyncConnection, user: UUID, after: tuple[datetime, str] | None, limit: int
+) -> list[tuple[Upload, datetime]]:
+    """(upload, created at) of the user, oldest first, after the one of (created at, key)."""
+    place = (uploads.c.created_at, uploads.c.key)
+    columns = [uploads.c[name] for name in Upload.__dataclass_fields__]
+    statement = select(*columns, uploads.c.created_at).where(uploads.c.user_id == user).order_by(*place).limit(limit)
+    if after is not None:
+        statement = statement.where(tuple_(*place) > after)
+    return [(Upload(*row[:-1]), row[-1]) for row in await tx.execute(statement)]
+
+
+async def keys_of(tx: AsyncConnection, user: UUID, limit: int) -> list[str]:
+    return list((await tx.execute(select(uploads.c.key).where(uploads.c.user_id == user).limit(limit))).scalars())
+
+
+async def forget(tx: AsyncConnection, keys: Sequence[str]) -> None:
+    await tx.execute(delete(uploads).where(uploads.c.key.in_(keys)))

@@ -20,13 +20,15 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 BUCKET = "eco2-images"
 DATABASE = "eco2"
 VHOST = "eco2"
-CORS_ORIGINS = ("http://localhost:5173", "http://127.0.0.1:5173", "http://localhost:3000")
+FRONTEND = "http://localhost:5173"
+CORS_ORIGINS = (FRONTEND, "http://127.0.0.1:5173", "http://localhost:3000")
 
 # Offsets to the port base that are not in the table of processes: side doors of the private servers.
 BROKER_MANAGEMENT, BROKER_PROMETHEUS, EPMD, BROKER_DISTRIBUTION = 5, 6, 7, 8
 STORE_MASTER, STORE_VOLUME, STORE_FILER = 11, 12, 13
 STORE_MASTER_GRPC, STORE_VOLUME_GRPC, STORE_FILER_GRPC, STORE_S3_GRPC = 14, 15, 16, 17
 GATEWAY_ADMIN = 21
+OAUTH_EMULATOR = 46
 SPAN = 50
 """How many ports from the base upwards belong to one stack."""
 
@@ -269,6 +271,10 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_ISSUER": issuer(at),
         "ECO2_MODEL_DIR": str(at.folder("models")),
         "ECO2_CORS_ORIGINS": json.dumps(CORS_ORIGINS),
+        "ECO2_PUBLIC_URL": at.public_url,
+        "ECO2_REDIRECT_URLS": json.dumps([f"http://localhost:{at.gateway_port}"]),
+        "ECO2_FRONTEND_URL": FRONTEND,
+        "ECO2_OAUTH_EMULATOR_URL": f"http://127.0.0.1:{at.port(OAUTH_EMULATOR)}",
         **grpc_addresses(at),
     }
 

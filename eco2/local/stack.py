@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from eco2.local import config, probes, servers, topology
+from eco2.local import config, oauth_emulator, probes, servers, topology
 from eco2.local.config import Layout, LocalError
 from eco2.local.supervisor import Echo, Supervisor, Unit
 from eco2.processes import PROCESSES, SERVICES, Process, process
@@ -110,6 +110,8 @@ def units(at: Layout, only: Collection[str] = (), *, with_migrations: bool = Tru
             made.append(_service_unit(at, row))
         else:
             made.extend(_server_units(at, row, with_migrations))
+    if any(unit.name == "auth-api" for unit in made):
+        made.append(oauth_emulator.unit(at))
     return made
 
 

@@ -1,5 +1,164 @@
-"""Routes of my-api, served under /users."""
+"""Routes of my-api, served under /users. Characters and scans of a user are served by the services that own them."""
 
-from fastapi import APIRouter
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.errors import Unavailable
+from eco2.my import export, service
+from eco2.my.store import Account
 
 router = APIRouter(prefix="/api/v1/users/me", tags=["users"])
+
+_ERRORS = (MissingUser, BadUser, service.UserNotFound)
+Language = Literal["ko", "en"]
+
+
+class Profile(BaseModel):
+    username: Annotated[str, Field(description="The same as display_name", examples=["초록"])]
+    display_name: Annotated[str, Field(examples=["초록"])]
+    nickname: Annotated[str, Field(examples=["초록"])]
+    phone_number: Annotated[str | None, Field(description="11 digits", examples=["01012345678"])]
+    provider: Annotated[str, Field(description="Of this session", examples=["kakao"])]
+    last_login_at: Annotated[datetime | None, Field(examples=["2026-11-22T09:30:00Z"])]
+    profile_image_url: Annotated[str | None, Field(examples=[None])]
+    language: Annotated[Language, Field(examples=["ko"])]
+    district: Annotated[str | None, Field(examples=["seoul_mapo"])]
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    """A field that may be left out and has no null: its default is never used, and says nothing to clients."""
+    del schema["default"]
+
+
+class ProfileChange(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"nickname": "초록"}, {"phone_number": "010-1234-5678"}]})
+
+    nickname: Annotated[
+        str,
+        StringConstraints(
+            strip_whitespace=True, min_length=1, max_length=service.NICKNAME_LENGTH, pattern=r"^[^\x00]*$"
+        ),
+        Field(json_schema_extra=_no_default),
+    ] = ""
+    phone_number: Annotated[
+        Text | None, Field(max_length=40, description="A Korean mobile number; null removes it")
+    ] = None
+
+
+class Preferences(BaseModel):
+    language: Annotated[Language, Field(examples=["ko"])]
+    district: Annotated[str | None, Field(description="Where you put out your waste", examples=["seoul_mapo"])]
+
+
+class PreferencesChange(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"language": "en", "district": "seoul_mapo"}]})
+
+    language: Annotated[Language, Field(json_schema_extra=_no_default)] = "ko"
+    district: Annotated[
+        str | None, Field(max_length=64, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", description="null: none in particular")
+    ] = None
+
+
+@router.get("", response_model=Profile, summary="Your profile", responses=error_responses(*_ERRORS))
+async def me(
+    user: User, request: Request, x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None
+) -> Profile:
+    async with request.app.state.resources.engine.connect() as tx:
+        account = await service.find(tx, user)
+        return _profile(account, await service.provider_of(tx, user, x_auth_provider))
+
+
+@router.patch(
+    "",
+    response_model=Profile,
+    summary="Change your profile",
+    responses=error_responses(*_ERRORS, service.PhoneNumberTaken, service.NoChanges, service.BadPhoneNumber),
+)
+async def change(
+    body: ProfileChange,
+    user: User,
+    request: Request,
+    x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Profile:
+    async with request.app.state.resources.engine.begin() as tx:
+        account = await service.change(tx, user, body.model_dump(exclude_unset=True))
+        return _profile(account, await service.provider_of(tx, user, x_auth_provider))
+
+
+@router.delete("", status_code=204, summary="Delete your account", responses=error_responses(*_ERRORS))
+async def leave(user: User, request: Request) -> Response:
+    """Signs you out everywhere. Signing in again within 30 days restores the account; then all data is removed."""
+    resources = request.app.state.resources
+    async with resources.engine.begin() as tx:
+        await service.leave(tx, user)
+    resources.outbox.ring()
+    return Response(status_code=204)
+
+
+@router.get("/preferences", response_model=Preferences, summary="Your preferences", responses=error_responses(*_ERRORS))
+async def preferences(user: User, request: Request) -> Preferences:
+    async with request.app.state.resources.engine.connect() as tx:
+        return _preferences(await service.find(tx, user))
+
+
+@router.patch(
+    "/preferences",
+    response_model=Preferences,
+    summary="Change your preferences",
+    responses=error_responses(*_ERRORS, service.NoChanges),
+)
+async def prefer(body: PreferencesChange, user: User, request: Request) -> Preferences:
+    """Scans that you submit a moment later are answered so."""
+    resources = request.app.state.resources
+    async with resources.engine.begin() as tx:
+        account = await service.prefer(tx, user, body.model_dump(exclude_unset=True))
+    resources.outbox.ring()
+    return _preferences(account)
+
+
+class Exported(BaseModel):
+    """Everything that is kept about you; besides `account`, a list for each kind of record."""
+
+    model_config = ConfigDict(extra="allow")
+
+    exported_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
+    account: Annotated[dict[str, Any], Field(examples=[{"id": "7a1f5b52-9d3c-4c1e-8f7a-2b6d0c9e4f10"}])]
+
+
+@router.get(
+    "/export",
+    response_model=Exported,
+    summary="A copy of all your data",
+    responses=error_responses(*_ERRORS, Unavailable),
+)
+async def export_all(user: User, request: Request) -> StreamingResponse:
+    resources = request.app.state.resources
+    async with resources.engine.connect() as tx:
+        account = await export.account(tx, user)
+    pages = await export.first_pages(resources.outbox.others.data, user)
+    headers = {"Content-Disposition": 'attachment; filename="eco2-export.json"', "Cache-Control": "no-store"}
+    return StreamingResponse(export.write(account, pages, user), headers=headers, media_type="application/json")
+
+
+def _profile(account: Account, provider: str) -> Profile:
+    name = account.nickname or account.name or service.default_nickname(account.id)
+    return Profile(
+        username=name,
+        display_name=name,
+        nickname=name,
+        phone_number=account.phone_number,
+        provider=provider,
+        last_login_at=account.last_login_at,
+        profile_image_url=account.profile_image_url,
+        language=account.language,
+        district=account.district,
+    )
+
+
+def _preferences(account: Account) -> Preferences:
+    return Preferences(language=account.language, district=account.district)

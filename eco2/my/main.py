@@ -1,40 +1,96 @@
 """my-api: people and their accounts, over HTTP for themselves and over gRPC for auth-api."""
 
+import asyncio
+import logging
+import os
+import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from eco2.contracts.pb.auth_pb2_grpc import SessionServiceStub
+from eco2.contracts.pb.scan_pb2_grpc import PreferencesServiceStub
+from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
+from eco2.core.broker import Publisher
 from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.my import rpc
 from eco2.my.api import router
+from eco2.my.outbox import Others, Outbox
 from eco2.my.settings import Settings
 
 NAME = "my-api"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Resources:
     engine: AsyncEngine
+    outbox: Outbox
     answering: Check
 
     def checks(self) -> Mapping[str, Check]:
+        """The services that are told are not among them: what cannot be told yet waits in the outbox."""
         return {"postgres": lambda: ping(self.engine), "grpc": self.answering}
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Others]:
+    """The services that have something to do with people."""
+    async with AsyncExitStack() as stack:
+        publisher = Publisher(settings.broker_url)
+        stack.push_async_callback(publisher.close)
+        addresses = {
+            "scan-api": settings.grpc_scan_api,
+            "image-api": settings.grpc_image_api,
+            "character-api": settings.grpc_character_api,
+            "auth-api": settings.grpc_auth_api,
+        }
+        channels = {
+            name: await stack.enter_async_context(grpc.channel(address))
+            for name, address in addresses.items()
+            if address
+        }
+        yield Others(
+            publisher=publisher,
+            sessions=SessionServiceStub(channels["auth-api"]) if "auth-api" in channels else None,
+            scan=PreferencesServiceStub(channels["scan-api"]),
+            data={name: UserDataServiceStub(channel) for name, channel in channels.items()},
+        )
+
+
+@asynccontextmanager
+async def delivering(outbox: Outbox) -> AsyncIterator[None]:
+    """Runs the outbox beside the requests. It ends by itself only through a bug: then the process is started anew."""
+    task = asyncio.create_task(outbox.run())
+    task.add_done_callback(_end_with)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _end_with(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("the outbox ended: %r", error)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def app(settings: Settings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
-        async with (
-            open_engine(settings) as engine,
-            grpc.serving(settings, {rpc.NAME: rpc.register(engine)}) as answering,
-        ):
-            yield Resources(engine, answering)
+        async with open_engine(settings) as engine, connect(settings) as others:
+            outbox = Outbox(engine, others, settings.purge_after, settings.purge_interval)
+            services = {rpc.NAME: rpc.register(engine, outbox.ring)}
+            async with delivering(outbox), grpc.serving(settings, services) as answering:
+                yield Resources(engine, outbox, answering)
 
     return create_app(NAME, settings, resources, router)
 

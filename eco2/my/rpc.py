@@ -1,5 +1,6 @@
 """UsersService over gRPC: what auth-api asks when somebody signs in."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
@@ -16,8 +17,9 @@ BAD_ID = "INVALID_USER_ID"
 
 
 class Users(UsersServiceServicer):
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, told: Callable[[], None]) -> None:
         self._engine = engine
+        self._told = told
 
     async def GetOrCreateFromOAuth(  # noqa: N802 - names of the protocol, here and below
         self,
@@ -33,6 +35,7 @@ class Users(UsersServiceServicer):
                 request.nickname or None,
                 request.profile_image_url or None,
             )
+        self._told()
         return pb.GetOrCreateFromOAuthResponse(
             user=_user(account), social_account=_social_account(social), is_new_user=new
         )
@@ -56,8 +59,9 @@ class Users(UsersServiceServicer):
         return pb.UpdateLoginTimeResponse(success=done)
 
 
-def register(engine: AsyncEngine) -> Register:
-    return partial(add_UsersServiceServicer_to_server, Users(engine))
+def register(engine: AsyncEngine, told: Callable[[], None]) -> Register:
+    """`told` is called when the outbox may have something new."""
+    return partial(add_UsersServiceServicer_to_server, Users(engine, told))
 
 
 def _user(account: store.Account) -> pb.User:

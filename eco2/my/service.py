@@ -1,14 +1,17 @@
 """People: who signed in, what they tell about themselves, and how they leave."""
 
+import re
+from datetime import UTC, datetime
 from typing import get_args
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.contracts.identity import Provider
-from eco2.core.errors import BadRequest
+from eco2.core.errors import AppError, BadRequest, Conflict, NotFound
 from eco2.my import store
-from eco2.my.store import Account, SocialAccount
+from eco2.my.store import Account, Json, SocialAccount
 
 NICKNAME_LENGTH = 120
 EMAIL_LENGTH = 320
@@ -26,6 +29,36 @@ class InvalidProfile(BadRequest):
     """The provider's id of the person is missing or too long."""
 
     code = "INVALID_PROFILE"
+
+
+class UserNotFound(NotFound):
+    """There is no such user; sign in again."""
+
+    code = "USER_NOT_FOUND"
+
+
+class NoChanges(AppError):
+    """Say what to change: nickname, phone_number."""
+
+    status = 422
+    code = "NO_CHANGES_PROVIDED"
+
+
+class BadPhoneNumber(AppError):
+    """A mobile number has 11 digits and starts with 010, such as 01012345678; hyphens and +82 are understood."""
+
+    status = 422
+    code = "INVALID_PHONE_NUMBER"
+
+
+class PhoneNumberTaken(Conflict):
+    """Another account has this phone number."""
+
+    code = "PHONE_NUMBER_IN_USE"
+
+
+_SEPARATORS = re.compile(r"[\s().-]+", re.ASCII)
+_MOBILE = re.compile(r"01[016789][0-9]{8}")
 
 
 def checked_provider(provider: str) -> str:
@@ -54,12 +87,74 @@ async def sign_in(
     social = await store.sign_in(tx, new_ids, checked_provider(provider), provider_user_id, email)
     if social.user_id != new_ids[1]:
         return await store.returned(tx, social.user_id, image), social, False
-    name = _fitting((nickname or "")[:NICKNAME_LENGTH], NICKNAME_LENGTH) or f"이코친구 {social.user_id.hex[:4]}"
+    name = _fitting((nickname or "")[:NICKNAME_LENGTH], NICKNAME_LENGTH) or default_nickname(social.user_id)
     account = await store.add(tx, social.user_id, name, email, image)
+    await store.tell(tx, account.id, "grant", {"earned_at": datetime.now(UTC).isoformat()})
     return account, social, True
+
+
+def default_nickname(user: UUID) -> str:
+    return f"이코친구 {user.hex[:4]}"
 
 
 def _fitting(text: str | None, length: int) -> str | None:
     """The text as it can be stored; None when nothing is left, or when it would have to be cut."""
     text = (text or "").replace("\0", "").strip()
     return text if 0 < len(text) <= length else None
+
+
+def phone_number(text: str) -> str:
+    """The 11 bare digits of a Korean mobile number. BadPhoneNumber."""
+    digits = _SEPARATORS.sub("", text)
+    if digits.startswith("+82"):
+        digits = "0" + digits.removeprefix("+82").removeprefix("0")
+    if not _MOBILE.fullmatch(digits):
+        raise BadPhoneNumber
+    return digits
+
+
+async def find(tx: AsyncConnection, user: UUID) -> Account:
+    return _known(await store.find(tx, user))
+
+
+def _known(account: Account | None) -> Account:
+    if account is None:
+        raise UserNotFound
+    return account
+
+
+async def provider_of(tx: AsyncConnection, user: UUID, current: str | None) -> str:
+    """The provider of the current session, or else the one that the user signed in with last."""
+    if current:
+        return current
+    known = await store.social_accounts_of(tx, user)
+    return known[0].provider if known else "unknown"
+
+
+async def change(tx: AsyncConnection, user: UUID, changes: Json) -> Account:
+    """Change nickname, phone number (None removes it) or both."""
+    if not changes:
+        raise NoChanges
+    if changes.get("phone_number") is not None:
+        changes = {**changes, "phone_number": phone_number(changes["phone_number"])}
+    try:
+        return _known(await store.change(tx, user, changes))
+    except IntegrityError:
+        raise PhoneNumberTaken from None
+
+
+async def prefer(tx: AsyncConnection, user: UUID, changes: Json) -> Account:
+    """Change language, district (None: nowhere) or both; those who answer by them are told after the commit."""
+    if not changes:
+        raise NoChanges("Say what to change: language, district.")
+    account = _known(await store.prefer(tx, user, changes))
+    await store.tell(tx, user, "preferences", {})
+    return account
+
+
+async def leave(tx: AsyncConnection, user: UUID) -> None:
+    """Delete the account. Its sessions end after the commit; its data goes when the time to come back is over."""
+    deleted_at = await store.delete_account(tx, user)
+    if deleted_at is None:
+        raise UserNotFound
+    await store.tell(tx, user, "revoke", {"issued_before": deleted_at.isoformat()})

@@ -1,8 +1,18 @@
 """Settings of my-api."""
 
+from datetime import timedelta
+
 from eco2.core.app import AppSettings
-from eco2.core.settings import DatabaseSettings
+from eco2.core.settings import BrokerSettings, DatabaseSettings, Duration
 
 
-class Settings(AppSettings, DatabaseSettings):
-    pass
+class Settings(AppSettings, DatabaseSettings, BrokerSettings):
+    grpc_scan_api: str
+    grpc_image_api: str
+    grpc_character_api: str
+    grpc_auth_api: str | None = None
+    """`host:port`. Without it nothing ends the sessions of a deleted account: they run out."""
+    purge_after: Duration = timedelta(days=30)
+    """How long a deleted account can be restored by signing in. Longer than messages live (a day), or what a message
+    brings late would stay."""
+    purge_interval: Duration = timedelta(minutes=1)

@@ -1,11 +1,11 @@
 """Every SQL statement of the users service."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -102,9 +102,99 @@ async def logged_in(tx: AsyncConnection, user: UUID, provider: str, provider_use
     return (await tx.execute(statement)).one_or_none() is not None
 
 
+async def social_accounts_of(tx: AsyncConnection, user: UUID) -> list[SocialAccount]:
+    """Those the user signs in with, the one used last first."""
+    statement = select(*_SOCIAL).where(social_accounts.c.user_id == user)
+    ordered = statement.order_by(social_accounts.c.last_login_at.desc().nulls_last(), social_accounts.c.id)
+    return [SocialAccount(*row) for row in await tx.execute(ordered)]
+
+
+async def change(tx: AsyncConnection, user: UUID, values: Json) -> Account | None:
+    """The account with these columns changed; None when there is none. IntegrityError: the phone number is taken."""
+    statement = update(accounts).where(accounts.c.id == user, _LIVE).values({**values, "updated_at": func.now()})
+    row = (await tx.execute(statement.returning(*_ACCOUNT))).one_or_none()
+    return Account(*row) if row else None
+
+
+async def prefer(tx: AsyncConnection, user: UUID, values: Json) -> Account | None:
+    return await change(tx, user, {**values, "preferences_version": accounts.c.preferences_version + 1})
+
+
+async def delete_account(tx: AsyncConnection, user: UUID) -> datetime | None:
+    """When it was deleted, by the database's clock. The phone number is free at once; it can be entered again."""
+    values = {"deleted_at": func.now(), "updated_at": func.now(), "phone_number": None}
+    statement = update(accounts).where(accounts.c.id == user, _LIVE).values(values).returning(accounts.c.deleted_at)
+    found: datetime | None = (await tx.execute(statement)).scalar_one_or_none()
+    return found
+
+
+# --- purge ------------------------------------------------------------------------------------------------------------
+
+
+async def start_purge(tx: AsyncConnection, older: timedelta, limit: int) -> list[UUID]:
+    """The accounts whose time is over, from now on without a way back: their social accounts are gone.
+
+    The social accounts are locked first, as a sign-in does: who signs in at this moment is in time or too late. What
+    others have not been told yet about the account they need not know any more.
+    """
+    due = (accounts.c.deleted_at < func.now() - older, accounts.c.purge_started_at.is_(None))
+    found = select(accounts.c.id).where(*due).order_by(accounts.c.deleted_at).limit(limit)
+    ids = (await tx.execute(found)).scalars().all()
+    theirs = social_accounts.c.user_id.in_(ids)
+    await tx.execute(select(social_accounts.c.id).where(theirs).order_by(social_accounts.c.id).with_for_update())
+    started = update(accounts).where(accounts.c.id.in_(ids), *due).values(purge_started_at=func.now())
+    users = (await tx.execute(started.returning(accounts.c.id))).scalars().all()
+    for table in (social_accounts, outbox):
+        await tx.execute(delete(table).where(table.c.user_id.in_(users)))
+    return list(users)
+
+
+async def drop_purged(tx: AsyncConnection) -> list[UUID]:
+    """Remove the accounts of which nobody has to be told any more."""
+    waiting = select(outbox.c.id).where(outbox.c.user_id == accounts.c.id).exists()
+    statement = delete(accounts).where(accounts.c.purge_started_at.is_not(None), ~waiting).returning(accounts.c.id)
+    return list((await tx.execute(statement)).scalars().all())
+
+
 # --- outbox -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A row of `users.outbox`; `attempts` counts this one."""
+
+    id: int
+    user_id: UUID
+    kind: str
+    body: Json
+    attempts: int
 
 
 async def tell(tx: AsyncConnection, user: UUID, kind: str, body: Json) -> None:
     """Have it delivered once this transaction is committed."""
     await tx.execute(insert(outbox).values(user_id=user, kind=kind, body=body))
+
+
+async def take_letters(tx: AsyncConnection, kind: str, lease: timedelta, limit: int) -> list[Letter]:
+    """Letters to deliver now. Who takes them has the time of `lease`; then they are another's to deliver."""
+    found = (outbox.c.kind == kind, outbox.c.due_at <= func.now())
+    due = select(outbox.c.id).where(*found).order_by(outbox.c.due_at, outbox.c.id).limit(limit)
+    statement = update(outbox).where(outbox.c.id.in_(due.with_for_update(skip_locked=True)))
+    taken = statement.values(due_at=func.now() + lease, attempts=outbox.c.attempts + 1)
+    columns = [outbox.c[name] for name in Letter.__dataclass_fields__]
+    return [Letter(*row) for row in await tx.execute(taken.returning(*columns))]
+
+
+async def delivered(tx: AsyncConnection, letter: int) -> None:
+    await tx.execute(delete(outbox).where(outbox.c.id == letter))
+
+
+async def postpone(tx: AsyncConnection, letter: int, pause: timedelta) -> None:
+    await tx.execute(update(outbox).where(outbox.c.id == letter).values(due_at=func.now() + pause))
+
+
+async def preferences(tx: AsyncConnection, user: UUID) -> tuple[int, str, str | None] | None:
+    """(version, language, district) as they are now, also of an account that is deleted."""
+    columns = (accounts.c.preferences_version, accounts.c.language, accounts.c.district)
+    row = (await tx.execute(select(*columns).where(accounts.c.id == user))).one_or_none()
+    return (row[0], row[1], row[2]) if row else None

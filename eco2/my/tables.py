@@ -79,6 +79,7 @@ outbox = Table(
     Column("body", JSONB, nullable=False),
     _time("created_at", now=True),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now(), index=True),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_outbox_kind_due_at", "kind", "due_at"),
     schema="users",
 )

@@ -73,8 +73,15 @@ class Eyes:
         )
         return {**found, "source": source}
 
-    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, model: str | None) -> Json:
-        """`composed`, in the words of the paid model where there is one."""
+    async def answer(
+        self,
+        rule: Mapping[str, Any],
+        composed: Json,
+        user_input: str | None,
+        model: str | None,
+        audience: tuple[str, str | None] = ("ko", None),
+    ) -> Json:
+        """`composed`, in the words of the paid model where there is one. `audience`: language and district."""
         provider = self.paid(model)
         if provider is None or rule["item_id"] is None:
             return {**composed, "source": "rules"}
@@ -82,7 +89,7 @@ class Eyes:
         async def compute() -> Json:
             return await provider.answer(rule, composed, user_input)
 
-        material = orjson.dumps([composed, user_input], option=orjson.OPT_SORT_KEYS)
+        material = orjson.dumps([composed, user_input, *audience], option=orjson.OPT_SORT_KEYS)
         try:
             found, source = await self.cache.get_or_compute("answer", provider.answer_version, material, compute)
         except ProviderFailed as error:

@@ -4,7 +4,7 @@ One per job, changeable. What is kept says what we answered at that time and who
 its meaning when the job's other rows change. It leaves with its job.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -206,6 +206,16 @@ async def load(db: Database, job_id: UUID, user: UUID) -> Json | None:
         user=user,
     )
     return _named(_GIVEN, row) if row else None
+
+
+async def of_jobs(db: Database, jobs: Sequence[UUID]) -> dict[UUID, Json]:
+    """What their owners said of these jobs: `{verdict, actual_item_id, comment, updated_at}`."""
+    found = await db.rows(
+        """SELECT job_id, verdict, actual_item_id, comment, updated_at FROM scan.feedback
+           WHERE job_id = ANY(%(jobs)s)""",
+        jobs=list(jobs),
+    )
+    return {row[0]: _named("verdict, actual_item_id, comment, updated_at", row[1:]) for row in found}
 
 
 def _named(columns: str, row: Row) -> Json:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from eco2 import knowledge
-from eco2.core import redis, telemetry
+from eco2.core import grpc, redis, telemetry
 from eco2.core.app import create_app
 from eco2.core.broker import Publisher
 from eco2.core.bus import EventBus
@@ -13,7 +13,7 @@ from eco2.core.database import open_database
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.storage import Storage
-from eco2.scan import feedback, waste
+from eco2.scan import feedback, history, rpc, waste
 from eco2.scan.api import router
 from eco2.scan.service import Admission, Services
 from eco2.scan.settings import ApiSettings
@@ -25,6 +25,7 @@ NAME = "scan-api"
 class Resources(Services):
     models: tuple[str, ...]
     admission: Admission
+    answering: Check
 
     def checks(self) -> Mapping[str, Check]:
         return {
@@ -32,6 +33,7 @@ class Resources(Services):
             "redis-streams": self.bus.redis.ping,
             "rabbitmq": self.publisher.ping,
             "object-store": self.storage.ping,
+            "grpc": self.answering,
         }
 
 
@@ -41,21 +43,26 @@ def app(settings: ApiSettings) -> OpsApp:
         streams, publisher = redis.connect(settings.redis_streams_url), Publisher(settings.broker_url)
         async with open_database(settings, repeat=True) as db:
             try:
-                yield Resources(
+                services = Services(
                     db=db,
                     storage=Storage(settings),
                     bus=EventBus(streams),
                     publisher=publisher,
                     knowledge=knowledge.load(settings.data_dir),
                     upload_secret=settings.upload_secret,
-                    models=settings.models,
-                    admission=Admission(publisher, settings.max_backlog),
                 )
+                async with grpc.serving(settings, rpc.registers(services)) as answering:
+                    yield Resources(
+                        **vars(services),
+                        models=settings.models,
+                        admission=Admission(publisher, settings.max_backlog),
+                        answering=answering,
+                    )
             finally:
                 await publisher.close()
                 await streams.aclose()
 
-    return create_app(NAME, settings, resources, router, waste.router, feedback.router)
+    return create_app(NAME, settings, resources, router, waste.router, history.router, feedback.router)
 
 
 def run() -> None:

@@ -1,9 +1,9 @@
 """Every SQL statement of the scan services. Each is one transaction; what changes a job is conditional on its state."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -34,6 +34,8 @@ class Job:
     answer: Json | None
     reward: Json | None
     error: str | None
+    language: str | None
+    district: str | None
     enqueued: bool
 
     @property
@@ -43,8 +45,11 @@ class Job:
 
 _COLUMNS: LiteralString = """
     jobs.id, jobs.user_id, jobs.image_key, jobs.user_input, jobs.model, jobs.status, jobs.vision, jobs.rule,
-    jobs.answer, jobs.reward, jobs.error, jobs.enqueued_at IS NOT NULL"""
+    jobs.answer, jobs.reward, jobs.error, jobs.language, jobs.district, jobs.enqueued_at IS NOT NULL"""
 _REVIVED: LiteralString = "CASE jobs.status WHEN 'aborted' THEN 'queued' ELSE jobs.status END"
+_PREFERRED: LiteralString = """
+    (SELECT language FROM scan.preferences WHERE user_id = %(user)s),
+    (SELECT district FROM scan.preferences WHERE user_id = %(user)s)"""
 _IS_OPEN: LiteralString = "status IN ('queued', 'processing')"
 
 
@@ -63,8 +68,10 @@ async def add(
 ) -> Job:
     """Insert a queued job, or return the user's job of the same key; an aborted one is queued again."""
     row = await db.row(
-        f"""INSERT INTO scan.jobs (id, user_id, idempotency_key, image_key, user_input, model, status)
-            VALUES (%(id)s, %(user)s, %(idempotency_key)s, %(image_key)s, %(user_input)s, %(model)s, 'queued')
+        f"""INSERT INTO scan.jobs (id, user_id, idempotency_key, image_key, user_input, model, status,
+                                   language, district)
+            VALUES (%(id)s, %(user)s, %(idempotency_key)s, %(image_key)s, %(user_input)s, %(model)s, 'queued',
+                    {_PREFERRED})
             ON CONFLICT (user_id, idempotency_key) DO UPDATE SET status = {_REVIVED}
             RETURNING {_COLUMNS}""",
         id=job_id,
@@ -166,8 +173,8 @@ async def add_waiting(
 ) -> None:
     """A job whose photo is still to be uploaded."""
     await db.rows(
-        """INSERT INTO scan.jobs (id, user_id, image_key, user_input, model, status)
-           VALUES (%(id)s, %(user)s, %(image_key)s, %(user_input)s, %(model)s, 'waiting')
+        f"""INSERT INTO scan.jobs (id, user_id, image_key, user_input, model, status, language, district)
+           VALUES (%(id)s, %(user)s, %(image_key)s, %(user_input)s, %(model)s, 'waiting', {_PREFERRED})
            ON CONFLICT (id) DO NOTHING""",
         id=job_id,
         user=user,
@@ -249,3 +256,93 @@ async def unannounced(db: Database, older: timedelta) -> list[Job]:
     """Failed, but nobody was told: the process died in between."""
     found: LiteralString = "status = 'failed' AND announced_at IS NULL AND finished_at < now() - %(older)s"
     return await _unfinished(db, found, older)
+
+
+# --- what a user has here ---------------------------------------------------------------------------------------------
+
+SHOWN = (*OPEN, "completed", "failed")
+"""A job whose photo or message never came is none that the user remembers."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs of a user; None leaves a thing open. `items`: of the middle class that is asked for."""
+
+    statuses: Sequence[str] = SHOWN
+    stream: str | None = None
+    items: Sequence[str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Dated:
+    job: Job
+    created_at: datetime
+    finished_at: datetime | None
+
+
+_HISTORY: LiteralString = f"""SELECT {_COLUMNS}, created_at, finished_at FROM scan.jobs
+    WHERE user_id = %(user)s AND status = ANY(%(statuses)s)"""
+
+
+async def history(
+    db: Database, user: UUID, wanted: Filter, after: tuple[datetime, UUID] | None, limit: int, *, newest: bool
+) -> list[Dated]:
+    """The user's jobs from the newest or the oldest one on, after that of (created at, id)."""
+    sql = _HISTORY
+    if wanted.stream is not None:
+        sql += " AND rule ->> 'stream_id' = %(stream)s"
+    if wanted.items is not None:
+        sql += " AND rule ->> 'item_id' = ANY(%(items)s)"
+    if wanted.since is not None:
+        sql += " AND created_at >= %(since)s"
+    if wanted.until is not None:
+        sql += " AND created_at < %(until)s"
+    if after is not None:
+        sql += " AND (created_at, id) < (%(at)s, %(id)s)" if newest else " AND (created_at, id) > (%(at)s, %(id)s)"
+    sql += " ORDER BY created_at DESC, id DESC" if newest else " ORDER BY created_at, id"
+    at, job_id = after or (None, None)
+    rows = await db.rows(
+        sql + " LIMIT %(limit)s",
+        user=user,
+        statuses=list(wanted.statuses),
+        stream=wanted.stream,
+        items=list(wanted.items or ()),
+        since=wanted.since,
+        until=wanted.until,
+        at=at,
+        id=job_id,
+        limit=limit,
+    )
+    return [Dated(Job(*row[:-2]), *row[-2:]) for row in rows]
+
+
+async def photos_of(db: Database, user: UUID, limit: int) -> list[tuple[UUID, str]]:
+    """(job id, object key) of some of the user's jobs."""
+    sql: LiteralString = "SELECT id, image_key FROM scan.jobs WHERE user_id = %(user)s LIMIT %(limit)s"
+    return [(job_id, key) for job_id, key in await db.rows(sql, user=user, limit=limit)]
+
+
+async def forget_jobs(db: Database, job_ids: Sequence[UUID]) -> None:
+    await db.rows("DELETE FROM scan.jobs WHERE id = ANY(%(ids)s)", ids=list(job_ids))
+
+
+async def prefer(db: Database, user: UUID, version: int, language: str, district: str | None) -> None:
+    """Keep the newest version."""
+    await db.rows(
+        """INSERT INTO scan.preferences AS known (user_id, version, language, district)
+           VALUES (%(user)s, %(version)s, %(language)s, %(district)s)
+           ON CONFLICT (user_id) DO UPDATE
+           SET version = excluded.version, language = excluded.language, district = excluded.district
+           WHERE known.version < excluded.version""",
+        user=user,
+        version=version,
+        language=language,
+        district=district,
+    )
+
+
+async def forget_preferences(db: Database, user: UUID) -> int:
+    """How many rows were removed."""
+    return len(await db.rows("DELETE FROM scan.preferences WHERE user_id = %(user)s RETURNING user_id", user=user))

@@ -1,6 +1,7 @@
 """Schema `scan`."""
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
@@ -27,6 +28,9 @@ jobs = Table(
     Column("image_key", Text, nullable=False),
     Column("user_input", Text),
     Column("model", Text),
+    # As the user preferred when the job came; None: nobody said.
+    Column("language", Text),
+    Column("district", Text),
     Column("status", Text, nullable=False),
     # What each stage found, stored before its message is acknowledged; a stage whose column is set is never run again.
     Column("vision", JSONB(none_as_null=True)),
@@ -66,5 +70,16 @@ feedback = Table(
     PrimaryKeyConstraint("job_id", "user_id"),
     CheckConstraint("verdict IN ('right', 'wrong')", name="verdict"),
     Index("ix_feedback_updated_at", "updated_at"),
+    schema="scan",
+)
+
+preferences = Table(
+    "preferences",
+    metadata,
+    # A copy of what my-api keeps, so that a job needs no call to know it.
+    Column("user_id", UUID(as_uuid=True), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("district", Text),
     schema="scan",
 )

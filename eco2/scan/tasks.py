@@ -75,7 +75,8 @@ async def _vision(resources: Resources, job: Job) -> None:
 
 async def _answer(resources: Resources, job: Job) -> None:
     async def word(rule: store.Json, composed: store.Json, job: Job) -> store.Json:
-        return await resources.eyes.answer(rule, composed, job.user_input, job.model)
+        audience = (job.language or "ko", job.district)
+        return await resources.eyes.answer(rule, composed, job.user_input, job.model, audience)
 
     await service.write_answer(resources, job, word)
 

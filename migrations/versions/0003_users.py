@@ -1,4 +1,5 @@
-"""Accounts, the social accounts they sign in with, and what is to be told to other services
+"""Accounts, the social accounts they sign in with, and what is to be told to other services; scans answered as the user
+prefers; a character that no scan earned
 
 Revision ID: 0003
 Revises: 0002
@@ -24,6 +25,8 @@ def upgrade() -> None:
     _accounts()
     _social_accounts()
     _outbox()
+    _preferences()
+    op.alter_column("ownerships", "job_id", nullable=True, schema="character")
 
 
 def _accounts() -> None:
@@ -89,9 +92,28 @@ def _outbox() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         schema="users",
     )
-    for column in ("user_id", "due_at"):
-        op.create_index(op.f(f"ix_outbox_{column}"), "outbox", [column], schema="users")
+    op.create_index(op.f("ix_outbox_user_id"), "outbox", ["user_id"], schema="users")
+    op.create_index("ix_outbox_kind_due_at", "outbox", ["kind", "due_at"], schema="users")
+
+
+def _preferences() -> None:
+    op.create_table(
+        "preferences",
+        sa.Column("user_id", UUID, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("language", sa.Text, nullable=False),
+        sa.Column("district", sa.Text),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_preferences")),
+        schema="scan",
+    )
+    for name in ("language", "district"):
+        op.add_column("jobs", sa.Column(name, sa.Text), schema="scan")
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM character.ownerships WHERE job_id IS NULL")
+    op.alter_column("ownerships", "job_id", nullable=False, schema="character")
+    for name in ("district", "language"):
+        op.drop_column("jobs", name, schema="scan")
+    op.drop_table("preferences", schema="scan")
     op.execute("DROP SCHEMA users CASCADE")

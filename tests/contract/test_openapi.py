@@ -10,6 +10,7 @@ from openapi_spec_validator import validate
 
 from eco2 import knowledge as kb
 from eco2 import openapi
+from eco2.local import envoy
 
 DOCUMENT = Path(__file__).parents[2] / "docs/api/openapi.json"
 
@@ -34,11 +35,23 @@ def test_document_is_valid(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_documents_its_refusals(document: dict[str, Any]) -> None:
-    public = {"GET /api/v1/auth/.well-known/jwks.json"}
-    public |= {name for name, _ in operations(document) if name.startswith("GET /api/v1/recycling/")}
-    missing = [name for name, found in operations(document) if "401" not in found["responses"] and name not in public]
-    assert not missing
-    assert all(found["security"] == [] for name, found in operations(document) if name in public)
+    missing = [name for name, found in operations(document) if "401" not in found["responses"]]
+    public = {name.partition(" ")[2] for name in missing}
+    assert {path for path in public if not path.startswith("/api/v1/recycling/")} <= set(openapi.PUBLIC)
+
+
+def test_what_is_public_in_the_document_is_public_at_the_edge(document: dict[str, Any]) -> None:
+    (policy,) = (doc for doc in envoy.load() if doc.get("kind") == "AuthorizationPolicy")
+    (rule,) = policy["spec"]["rules"]
+    patterns = rule["to"][0]["operation"]["notPaths"]
+
+    def is_open(path: str) -> bool:
+        return any(path.startswith(each[:-1]) if each.endswith("*") else path == each for each in patterns)
+
+    for path, methods in document["paths"].items():
+        real = [path.replace("{provider}", name) for name in ("kakao", "google", "naver")]
+        public = {operation.get("security") == [] for operation in methods.values()}
+        assert public == {is_open(each) for each in real}, path
 
 
 def test_every_service_is_in_the_document(document: dict[str, Any]) -> None:

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from eco2.contracts.identity import ACCESS_AUDIENCE, ACCESS_COOKIE, IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER
+from eco2.contracts.identity import (
+    ACCESS_AUDIENCE,
+    ACCESS_COOKIE,
+    IDENTITY_HEADERS,
+    SCHEME_HEADER,
+    VERIFIED_CLAIMS_HEADER,
+)
 from eco2.ext_authz import service as ext_authz
 from eco2.local import envoy
 from eco2.processes import SERVERS, SERVICES
@@ -122,13 +128,19 @@ PATHS = (
     "/api/v1/scan/categories",
     "/api/v1/scan/0123456789ab/result",
     "/api/v1/scan/0123456789ab/choice",
+    "/api/v1/scan/0123456789ab/feedback",
     "/api/v1/scan/0123456789ab/events",
     "/api/v1/chat/0123456789ab/events",
     "/api/v1/stream",
     "/api/v1/character/catalog",
+    "/api/v1/users/me",
+    "/api/v1/users/me/preferences",
+    "/api/v1/users/me/export",
+    "/api/v1/users/me/scans",
     "/api/v1/users/me/characters",
     "/api/v1/users/me/points",
     "/api/v1/users/me/leaderboard",
+    "/api/v1/users/me/characters/페티/ownership",
     "/eco2-images/scan/a.jpg",
 )
 
@@ -165,10 +177,17 @@ def test_every_route_says_what_is_repeated_and_only_reads_are() -> None:
 def test_the_edge_and_ext_authz_mean_the_same_headers_and_claims() -> None:
     patches = [row for row in envoy._patches(envoy.load()) if row["applyTo"] == "HTTP_FILTER"]
     values = {row["patch"]["value"]["name"]: row["patch"]["value"]["typed_config"] for row in patches}
-    removed = [row["remove"] for row in values["eco2.identity-headers"]["mutations"]["request_mutations"]]
-    assert removed == [*IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER]
+    mutations = values["eco2.identity-headers"]["mutations"]["request_mutations"]
+    removed = [row["remove"] for row in mutations if "remove" in row]
+    assert removed == [*IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER, SCHEME_HEADER]
+    assert "append" in mutations[-1]
+    (scheme,) = (row["append"] for row in mutations if "append" in row)
+    assert scheme["header"] == {"key": SCHEME_HEADER, "value": "%REQ(AUTHORIZATION):6%"}
+    assert scheme["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
     provider = values["eco2.jwt"]["providers"]["eco2"]
     assert provider["payload_in_metadata"] == ext_authz.CLAIMS_KEY
     assert (provider["audiences"], provider["from_cookies"]) == ([ACCESS_AUDIENCE], [ACCESS_COOKIE])
     check = values["envoy.filters.http.ext_authz"]
     assert check["metadata_context_namespaces"] == [ext_authz.CLAIMS_NAMESPACE]
+    shown = [row["exact"] for row in check["allowed_headers"]["patterns"]]
+    assert shown == ["origin", "sec-fetch-site", SCHEME_HEADER]

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from tests import photos
-from tests.conftest import Person
+from tests.conftest import PAID_MODEL, Person
 from tests.e2e import journey
-from tests.e2e.test_scan import RECYCLABLE
+from tests.e2e.test_llm import emulator  # noqa: F401 - a fixture: sees a milk carton in every photo
 
 People = Callable[[], Person]
 
@@ -38,16 +38,17 @@ async def reasons(who: Person, count: int) -> list[str]:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.usefixtures("emulator")
 @pytest.mark.parametrize("again", [bytes, saved_again], ids=["same-bytes", "saved-again"])
 async def test_a_photo_earns_points_once(person: People, again: Callable[[bytes], bytes]) -> None:
     anna, ben = person(), person()
     first, second = scene(), scene()
     for picture, count in ((first, 1), (again(first), 2), (second, 3)):
-        assert (await journey.scan(anna, picture, user_input=RECYCLABLE))["reward"]["name"] == "페티"
+        assert (await journey.scan(anna, picture, model=PAID_MODEL))["reward"]["name"] == "팩토리"
         await reasons(anna, count)
     assert await reasons(anna, 3) == ["scan", "seen_before", "scan"]
-    body = await journey.scan(ben, again(first), user_input=RECYCLABLE)
-    assert body["reward"]["name"] == "페티"
+    body = await journey.scan(ben, again(first), model=PAID_MODEL)
+    assert body["reward"]["name"] == "팩토리"
     assert await reasons(ben, 1) == ["seen_today"]
     owned = (await ben.http.get("/api/v1/users/me/characters")).json()
-    assert "페티" in [row["name"] for row in owned], "the result has promised the character"
+    assert "팩토리" in [row["name"] for row in owned], "the result has promised the character"

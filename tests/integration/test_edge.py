@@ -1,9 +1,6 @@
 """The edge as the local stack runs it: a real Envoy, the real ext-authz, and services that tell what reached them."""
 
 import asyncio
-import os
-import signal
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -196,6 +193,91 @@ async def test_without_ext_authz_nothing_protected_opens(edge: Edge) -> None:
         return (await edge.client.get("/api/v1/scan/categories", headers=bearer())).status_code == 200
 
     await until(back, 20)
+
+
+# Revoked sessions
+
+
+@pytest.mark.parametrize("carrier", ["bearer", "cookie"])
+@pytest.mark.parametrize("named", ["sid", "jti"])
+async def test_a_revoked_session_is_403_that_the_web_app_can_read(edge: Edge, carrier: str, named: str) -> None:
+    session, other = str(uuid.uuid4()), str(uuid.uuid4())
+    value = token(sid=session) if named == "sid" else token(jti=session)
+    sent = bearer(value) if carrier == "bearer" else {"Cookie": f"{ACCESS_COOKIE}={value}"}
+    edge.authz.denylist.add(other, int(time.time()) + 600, "test")
+    assert (await edge.client.get("/api/v1/scan/categories", headers=sent)).status_code == 200
+    edge.services["scan-api.scan"].calls.clear()
+    edge.authz.denylist.add(session, int(time.time()) + 600, "test")
+    response = await edge.client.get("/api/v1/scan/categories", headers={**sent, "Origin": ORIGIN})
+    assert is_error(response, 403, "SESSION_REVOKED")
+    assert response.headers["access-control-allow-origin"] == ORIGIN
+    assert response.headers["access-control-allow-credentials"] == "true"
+    assert edge.services["scan-api.scan"].calls == []
+    assert (await edge.client.post("/api/v1/auth/logout", headers=sent)).status_code == 200
+
+
+async def test_a_token_of_a_session_is_not_judged_by_its_own_id(edge: Edge) -> None:
+    """Otherwise the next token of a session that was ended would pass."""
+    revoked, session = str(uuid.uuid4()), str(uuid.uuid4())
+    edge.authz.denylist.add(revoked, int(time.time()) + 600, "test")
+    response = await edge.client.get("/api/v1/scan/categories", headers=bearer(token(sid=revoked)))
+    assert response.status_code == 403
+    response = await edge.client.get("/api/v1/scan/categories", headers=bearer(token(jti=revoked, sid=session)))
+    assert response.status_code == 200
+
+
+async def test_while_the_list_is_stale_nobody_passes_and_nobody_is_signed_out(edge: Edge) -> None:
+    edge.authz.distrust()
+    try:
+        response = await edge.client.get("/api/v1/scan/categories", headers={**bearer(), "Origin": ORIGIN})
+        assert is_error(response, 503, "UNAVAILABLE")
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+        assert response.headers["retry-after"] == "2"
+        assert edge.services["scan-api.scan"].calls == []
+        assert is_error(await edge.client.get("/api/v1/scan/categories"), 401, "UNAUTHORIZED")
+        assert (await edge.client.post("/api/v1/auth/logout")).status_code == 200
+    finally:
+        edge.authz.trust()
+
+
+# Pages of strangers
+
+
+def _with_cookie(**headers: str) -> dict[str, str]:
+    return {
+        "Cookie": f"{ACCESS_COOKIE}={token()}",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "headers", [{"Origin": FOREIGN}, {"Origin": "null"}, {"Origin": ""}, {"Sec_Fetch_Site": "cross-site"}], ids=str
+)
+async def test_a_strangers_page_cannot_use_the_cookie(edge: Edge, method: str, headers: dict[str, str]) -> None:
+    response = await edge.client.request(method, "/api/v1/scan", headers=_with_cookie(**headers))
+    assert is_error(response, 400, "ORIGIN_NOT_ALLOWED")
+    assert edge.services["scan-api.scan"].calls == []
+
+
+async def test_the_scheme_of_a_token_cannot_be_claimed(edge: Edge) -> None:
+    response = await edge.client.post("/api/v1/scan", headers=_with_cookie(Origin=FOREIGN, X_Auth_Scheme="Bearer"))
+    assert is_error(response, 400, "ORIGIN_NOT_ALLOWED")
+
+
+async def test_our_page_and_what_is_no_page_may_use_the_cookie(edge: Edge) -> None:
+    for headers in ({"Origin": ORIGIN}, {}, {"Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "none"}):
+        response = await edge.client.post("/api/v1/scan", headers=_with_cookie(**headers))
+        assert response.status_code == 200
+        assert "x-auth-scheme" not in received(response)
+
+
+async def test_reading_and_bearers_need_no_origin(edge: Edge) -> None:
+    response = await edge.client.get("/api/v1/scan/categories", headers=_with_cookie(Origin=FOREIGN))
+    assert response.status_code == 200
+    response = await edge.client.post("/api/v1/scan", headers={**bearer(), "Origin": FOREIGN})
+    assert response.status_code == 200
+    assert "x-auth-scheme" not in received(response)
 
 
 async def test_authz_ping_answers_only_the_authorised(edge: Edge) -> None:
@@ -469,32 +551,3 @@ async def test_a_request_keeps_its_id_or_gets_one(edge: Edge) -> None:
     assert kept.headers["x-request-id"] == "mine-17"
     refused = await edge.client.get("/api/v1/scan/categories")
     assert uuid.UUID(refused.headers["x-request-id"])
-
-
-# The process
-
-
-async def test_ext_authz_serves_until_sigterm() -> None:
-    http, grpc_port = free_ports(2)
-    environment = {**os.environ, "ECO2_PORT": str(http), "ECO2_GRPC_PORT": str(grpc_port)}
-    command = "from eco2.ext_authz.main import run; run()"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", command, env=environment)
-    try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{http}") as client:
-
-            async def ready() -> bool:
-                assert process.returncode is None
-                try:
-                    return (await client.get("/ready")).status_code == 200
-                except httpx2.TransportError:
-                    return False
-
-            await until(ready, 20)
-            assert "eco2_authz_decisions_total" in (await client.get("/metrics")).text
-        process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
-            assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()

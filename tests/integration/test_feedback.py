@@ -14,6 +14,9 @@ from typer.testing import CliRunner
 
 from eco2 import knowledge
 from eco2.cli import app
+from eco2.contracts.pb import user_data_pb2 as pb
+from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
+from eco2.core import grpc
 from eco2.scan import pipeline
 from eco2.scan.seen import Candidate, VisionResult
 from eco2.scan.tables import feedback, jobs
@@ -190,6 +193,19 @@ async def test_the_most_disputed_items_come_first(
     assert BOTTLE.ko in table
     assert "100%" in table
     assert BASE.item("ceramic").ko not in table.splitlines()[1].split("100%")[0]
+
+
+async def test_a_copy_of_ones_data_has_the_feedback(
+    engine: AsyncEngine, person: People, environment: dict[str, str]
+) -> None:
+    who = person()
+    judged, other = await scanned(engine, who.id), await scanned(engine, who.id)
+    await said(who, judged, "wrong", minor_category="우유팩", comment="안쪽이 은색이에요")
+    async with grpc.channel(environment["ECO2_GRPC_SCAN_API"]) as channel:
+        page = await grpc.call(UserDataServiceStub(channel).Export, pb.ExportRequest(user_id=str(who.id)))
+    found = {row["job_id"]: row["feedback"] for row in (json.loads(record.json) for record in page.records)}
+    assert (found[str(judged)]["comment"], found[str(judged)]["actual_item_id"]) == ("안쪽이 은색이에요", CARTON.id)
+    assert found[str(other)] is None
 
 
 async def test_feedback_leaves_with_its_job(engine: AsyncEngine, person: People) -> None:

@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, create_engine, make_url, text
 
+from eco2.auth import tables as _auth  # noqa: F401
 from eco2.character import tables as _character  # noqa: F401
 from eco2.core import migrations
 from eco2.core.db import metadata, psycopg_url
@@ -16,7 +17,7 @@ from eco2.local.stack import Stack
 from eco2.my import tables as _my  # noqa: F401
 from eco2.scan import tables as _scan  # noqa: F401
 
-SCHEMAS = {"scan", "image", "character", "users"}
+SCHEMAS = {"scan", "image", "character", "users", "auth"}
 
 
 @pytest.fixture

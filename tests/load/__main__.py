@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 
 from eco2.local.config import LocalError
-from tests.load import footprint, grants, pipeline, polling, report, serve, streams, target
+from tests.load import edge, footprint, grants, pipeline, polling, report, serve, streams, target
 from tests.load.bench import Bench
 from tests.load.client import Client, open_session
 
@@ -36,6 +36,9 @@ SCENARIOS: dict[str, Scenario] = {
     "event_latency": streams.event_latency,
     "sse_idle": streams.sse_idle,
     "vision_photo": footprint.vision_photo,
+    "edge_auth": edge.edge_auth,
+    "denied_memory": edge.denied_memory,
+    "revocation": edge.revocation_latency,
 }
 """In the order in which they run. Names with the same function run together."""
 

@@ -43,6 +43,11 @@ LINES = {
     "sse_idle": Line(15_000, "bytes"),
     "event_latency_p99": Line(6, "ms"),
     "vision_photo": Line(20, "ms"),
+    "edge_auth_share": Line(35, "%", more_is_better=True),
+    "authz_cpu_per_check": Line(250, "µs"),
+    "edge_auth_p99": Line(15, "ms"),
+    "denied_memory": Line(40, "MB"),
+    "revocation_p99": Line(200, "ms"),
 }
 
 

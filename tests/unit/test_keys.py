@@ -1,7 +1,7 @@
 """Signing keys and tokens."""
 
-import os
 import stat
+import time
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,20 @@ from eco2.auth.settings import TokenSettings
 from eco2.contracts.identity import ACCESS_AUDIENCE, Claims
 
 ISSUER = "https://api.example.org/api/v1/auth"
+USER = "3f8e6c1a-9a3e-4a51-8f0e-5b6f3f6d2c10"
+
+
+def _claims(settings: TokenSettings, kind: str = "access") -> Claims:
+    return keys.claims(
+        settings,
+        kind,
+        uuid.UUID(USER),
+        "kakao",
+        token_id=uuid.uuid4(),
+        session=uuid.uuid4(),
+        made_at=int(time.time()),
+        ttl=settings.access_ttl,
+    )
 
 
 @pytest.fixture
@@ -33,14 +47,91 @@ def test_a_token_verifies_with_the_published_key(settings: TokenSettings) -> Non
     assert claims.exp - claims.iat == 300
 
 
-def test_the_newest_key_signs_and_all_are_published(settings: TokenSettings) -> None:
-    old = keys.mint(settings, uuid.uuid4(), "local")
-    path = keys.create_key(settings.signing_keys_dir)
-    os.utime(path, ns=(2**62, 2**62))
-    new = keys.mint(settings, uuid.uuid4(), "local")
-    kids = [jwt.get_unverified_header(token)["kid"] for token in (old, new)]
-    assert kids[1] == path.stem
-    assert [key["kid"] for key in keys.jwks(settings.signing_keys_dir)["keys"]] == kids
+def _aged(path: Path, seconds: int) -> Path:
+    """The same key, made so long ago."""
+    return path.rename(path.with_name(f"{int(time.time()) - seconds:08x}-{path.stem[9:]}.pem"))
+
+
+def test_a_new_key_signs_when_everybody_has_had_time_to_read_it(settings: TokenSettings) -> None:
+    (first,) = settings.signing_keys_dir.glob("*.pem")
+    old = _aged(first, 5000)
+    new = keys.create_key(settings.signing_keys_dir)
+    ring = keys.Keyring(settings)
+    assert [key["kid"] for key in ring.jwks["keys"]] == [old.stem, new.stem]
+    assert ring.signing_kid() == old.stem
+    grown = _aged(new, int(settings.key_lead.total_seconds()) + 1)
+    ring.reload()
+    assert ring.signing_kid() == grown.stem
+
+
+def test_the_first_key_signs_at_once(settings: TokenSettings) -> None:
+    (first,) = settings.signing_keys_dir.glob("*.pem")
+    keys.create_key(settings.signing_keys_dir)
+    assert keys.Keyring(settings).signing_kid() == min(path.stem for path in settings.signing_keys_dir.glob("*.pem"))
+    assert keys.Keyring(settings).sign(_claims(settings)).count(".") == 2
+    assert first.exists()
+
+
+def test_tokens_of_the_old_key_are_read_until_it_is_removed(settings: TokenSettings) -> None:
+    (first,) = settings.signing_keys_dir.glob("*.pem")
+    old = _aged(first, 5000)
+    ring = keys.Keyring(settings)
+    token = ring.sign(_claims(settings))
+    _aged(keys.create_key(settings.signing_keys_dir), 4000)
+    ring.reload()
+    assert ring.read(token).sub == USER
+    old.unlink()
+    ring.reload()
+    with pytest.raises(keys.TokenInvalid):
+        ring.read(token)
+
+
+def test_an_empty_folder_does_not_take_the_keys_away(settings: TokenSettings) -> None:
+    ring = keys.Keyring(settings)
+    token = ring.sign(_claims(settings))
+    for path in settings.signing_keys_dir.glob("*.pem"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError):
+        ring.reload()
+    assert ring.read(token).sub == USER
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_a_token_is_read_as_what_it_is(settings: TokenSettings, kind: str) -> None:
+    ring = keys.Keyring(settings)
+    assert ring.read(ring.sign(_claims(settings, kind))).type == kind
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"aud": "refresh"},
+        {"aud": "other"},
+        {"type": "refresh"},
+        {"type": "other"},
+        {"iss": "https://evil.example"},
+        {"nbf": 2**32},
+    ],
+    ids=str,
+)
+def test_a_token_for_something_else_is_none(settings: TokenSettings, wrong: dict[str, object]) -> None:
+    ring = keys.Keyring(settings)
+    with pytest.raises(keys.TokenInvalid):
+        ring.read(ring.sign(_claims(settings).model_copy(update=wrong)))
+
+
+def test_an_expired_token_is_read_for_its_session_only(settings: TokenSettings) -> None:
+    ring = keys.Keyring(settings)
+    token = ring.sign(_claims(settings).model_copy(update={"exp": int(time.time()) - 60}))
+    with pytest.raises(keys.TokenExpired):
+        ring.read(token)
+    assert ring.read(token, expired=True).sub == USER
+
+
+@pytest.mark.parametrize("text", ["", "abc", "a.b.c", "é.é.é", "eyJhbGciOiJSUzI1NiJ9.e30.x"])
+def test_garbage_is_no_token(settings: TokenSettings, text: str) -> None:
+    with pytest.raises(keys.TokenInvalid):
+        keys.Keyring(settings).read(text)
 
 
 def test_only_the_public_half_is_published(settings: TokenSettings) -> None:

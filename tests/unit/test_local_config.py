@@ -95,8 +95,15 @@ def test_clients_upload_and_download_through_the_gateway(at: Layout) -> None:
 
 
 def test_each_process_gets_its_ports(at: Layout) -> None:
-    assert config.process_environment(at, process("scan-api")) == {"ECO2_PORT": "10033"}
+    assert config.process_environment(at, process("scan-worker")) == {"ECO2_PORT": "10041"}
     assert config.process_environment(at, process("ext-authz")) == {"ECO2_PORT": "10037", "ECO2_GRPC_PORT": "10036"}
+
+
+def test_services_find_each_other_by_the_names_of_their_processes(at: Layout) -> None:
+    found = config.environment(at)
+    port = config.process_environment(at, process("my-api"))["ECO2_GRPC_PORT"]
+    assert found["ECO2_GRPC_MY_API"] == f"127.0.0.1:{port}"
+    assert "ECO2_GRPC_EXT_AUTHZ" not in found  # only the edge asks it
 
 
 def test_no_erlang_process_starts_a_port_mapper(at: Layout) -> None:

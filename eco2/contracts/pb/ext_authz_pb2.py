@@ -25,43 +25,47 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!eco2/contracts/pb/ext_authz.proto\x12\x15\x65nvoy.service.auth.v3\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x0c\x43heckRequest\x12;\n\nattributes\x18\x01 \x01(\x0b\x32\'.envoy.service.auth.v3.AttributeContext\"\x8a\x02\n\x10\x41ttributeContext\x12@\n\x07request\x18\x04 \x01(\x0b\x32/.envoy.service.auth.v3.AttributeContext.Request\x12\x39\n\x10metadata_context\x18\x0b \x01(\x0b\x32\x1f.envoy.service.auth.v3.Metadata\x1aL\n\x07Request\x12\x41\n\x04http\x18\x02 \x01(\x0b\x32\x33.envoy.service.auth.v3.AttributeContext.HttpRequest\x1a+\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x04 \x01(\t\"\xa8\x01\n\x08Metadata\x12L\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x33.envoy.service.auth.v3.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\xd3\x01\n\rCheckResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.envoy.service.auth.v3.Status\x12\x44\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32).envoy.service.auth.v3.DeniedHttpResponseH\x00\x12<\n\x0bok_response\x18\x03 \x01(\x0b\x32%.envoy.service.auth.v3.OkHttpResponseH\x00\x42\x0f\n\rhttp_response\"\x16\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x90\x01\n\x12\x44\x65niedHttpResponse\x12\x31\n\x06status\x18\x01 \x01(\x0b\x32!.envoy.service.auth.v3.HttpStatus\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"f\n\x0eOkHttpResponse\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x9a\x02\n\x11HeaderValueOption\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".envoy.service.auth.v3.HeaderValue\x12R\n\rappend_action\x18\x03 \x01(\x0e\x32;.envoy.service.auth.v3.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\")\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t2c\n\rAuthorization\x12R\n\x05\x43heck\x12#.envoy.service.auth.v3.CheckRequest\x1a$.envoy.service.auth.v3.CheckResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!eco2/contracts/pb/ext_authz.proto\x12\x15\x65nvoy.service.auth.v3\x1a\x1cgoogle/protobuf/struct.proto\"K\n\x0c\x43heckRequest\x12;\n\nattributes\x18\x01 \x01(\x0b\x32\'.envoy.service.auth.v3.AttributeContext\"\x8e\x03\n\x10\x41ttributeContext\x12@\n\x07request\x18\x04 \x01(\x0b\x32/.envoy.service.auth.v3.AttributeContext.Request\x12\x39\n\x10metadata_context\x18\x0b \x01(\x0b\x32\x1f.envoy.service.auth.v3.Metadata\x1aL\n\x07Request\x12\x41\n\x04http\x18\x02 \x01(\x0b\x32\x33.envoy.service.auth.v3.AttributeContext.HttpRequest\x1a\xae\x01\n\x0bHttpRequest\x12\x0e\n\x06method\x18\x02 \x01(\t\x12Q\n\x07headers\x18\x03 \x03(\x0b\x32@.envoy.service.auth.v3.AttributeContext.HttpRequest.HeadersEntry\x12\x0c\n\x04path\x18\x04 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa8\x01\n\x08Metadata\x12L\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32\x33.envoy.service.auth.v3.Metadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\xd3\x01\n\rCheckResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.envoy.service.auth.v3.Status\x12\x44\n\x0f\x64\x65nied_response\x18\x02 \x01(\x0b\x32).envoy.service.auth.v3.DeniedHttpResponseH\x00\x12<\n\x0bok_response\x18\x03 \x01(\x0b\x32%.envoy.service.auth.v3.OkHttpResponseH\x00\x42\x0f\n\rhttp_response\"\x16\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x90\x01\n\x12\x44\x65niedHttpResponse\x12\x31\n\x06status\x18\x01 \x01(\x0b\x32!.envoy.service.auth.v3.HttpStatus\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\"f\n\x0eOkHttpResponse\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.envoy.service.auth.v3.HeaderValueOption\x12\x19\n\x11headers_to_remove\x18\x05 \x03(\t\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\x9a\x02\n\x11HeaderValueOption\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32\".envoy.service.auth.v3.HeaderValue\x12R\n\rappend_action\x18\x03 \x01(\x0e\x32;.envoy.service.auth.v3.HeaderValueOption.HeaderAppendAction\"}\n\x12HeaderAppendAction\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\x12\x17\n\x13OVERWRITE_IF_EXISTS\x10\x03\")\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t2c\n\rAuthorization\x12R\n\x05\x43heck\x12#.envoy.service.auth.v3.CheckRequest\x1a$.envoy.service.auth.v3.CheckResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eco2.contracts.pb.ext_authz_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._loaded_options = None
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_METADATA_FILTERMETADATAENTRY']._loaded_options = None
   _globals['_METADATA_FILTERMETADATAENTRY']._serialized_options = b'8\001'
   _globals['_CHECKREQUEST']._serialized_start=90
   _globals['_CHECKREQUEST']._serialized_end=165
   _globals['_ATTRIBUTECONTEXT']._serialized_start=168
-  _globals['_ATTRIBUTECONTEXT']._serialized_end=434
+  _globals['_ATTRIBUTECONTEXT']._serialized_end=566
   _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_start=313
   _globals['_ATTRIBUTECONTEXT_REQUEST']._serialized_end=389
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_start=391
-  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_end=434
-  _globals['_METADATA']._serialized_start=437
-  _globals['_METADATA']._serialized_end=605
-  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_start=527
-  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_end=605
-  _globals['_CHECKRESPONSE']._serialized_start=608
-  _globals['_CHECKRESPONSE']._serialized_end=819
-  _globals['_STATUS']._serialized_start=821
-  _globals['_STATUS']._serialized_end=843
-  _globals['_DENIEDHTTPRESPONSE']._serialized_start=846
-  _globals['_DENIEDHTTPRESPONSE']._serialized_end=990
-  _globals['_OKHTTPRESPONSE']._serialized_start=992
-  _globals['_OKHTTPRESPONSE']._serialized_end=1094
-  _globals['_HTTPSTATUS']._serialized_start=1096
-  _globals['_HTTPSTATUS']._serialized_end=1122
-  _globals['_HEADERVALUEOPTION']._serialized_start=1125
-  _globals['_HEADERVALUEOPTION']._serialized_end=1407
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=1282
-  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=1407
-  _globals['_HEADERVALUE']._serialized_start=1409
-  _globals['_HEADERVALUE']._serialized_end=1450
-  _globals['_AUTHORIZATION']._serialized_start=1452
-  _globals['_AUTHORIZATION']._serialized_end=1551
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_start=392
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST']._serialized_end=566
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_start=520
+  _globals['_ATTRIBUTECONTEXT_HTTPREQUEST_HEADERSENTRY']._serialized_end=566
+  _globals['_METADATA']._serialized_start=569
+  _globals['_METADATA']._serialized_end=737
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_start=659
+  _globals['_METADATA_FILTERMETADATAENTRY']._serialized_end=737
+  _globals['_CHECKRESPONSE']._serialized_start=740
+  _globals['_CHECKRESPONSE']._serialized_end=951
+  _globals['_STATUS']._serialized_start=953
+  _globals['_STATUS']._serialized_end=975
+  _globals['_DENIEDHTTPRESPONSE']._serialized_start=978
+  _globals['_DENIEDHTTPRESPONSE']._serialized_end=1122
+  _globals['_OKHTTPRESPONSE']._serialized_start=1124
+  _globals['_OKHTTPRESPONSE']._serialized_end=1226
+  _globals['_HTTPSTATUS']._serialized_start=1228
+  _globals['_HTTPSTATUS']._serialized_end=1254
+  _globals['_HEADERVALUEOPTION']._serialized_start=1257
+  _globals['_HEADERVALUEOPTION']._serialized_end=1539
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_start=1414
+  _globals['_HEADERVALUEOPTION_HEADERAPPENDACTION']._serialized_end=1539
+  _globals['_HEADERVALUE']._serialized_start=1541
+  _globals['_HEADERVALUE']._serialized_end=1582
+  _globals['_AUTHORIZATION']._serialized_start=1584
+  _globals['_AUTHORIZATION']._serialized_end=1683
 # @@protoc_insertion_point(module_scope)

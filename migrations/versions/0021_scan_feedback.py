@@ -1,7 +1,7 @@
 """What users say about results
 
-Revision ID: 0011
-Revises: 0010
+Revision ID: 0021
+Revises: 0020
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-revision: str = "0011"
-down_revision: str | None = "0010"
+revision: str = "0021"
+down_revision: str | None = "0020"
 branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 

@@ -1,7 +1,7 @@
 """Points, who is on a leaderboard, and whose data was removed
 
-Revision ID: 0010
-Revises: 0003
+Revision ID: 0020
+Revises: 0010
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-revision: str = "0010"
-down_revision: str | None = "0003"
+revision: str = "0020"
+down_revision: str | None = "0010"
 branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
@@ -21,7 +21,6 @@ ID = pg.UUID(as_uuid=True)
 
 
 def upgrade() -> None:
-    op.alter_column("ownerships", "job_id", nullable=True, schema=SCHEMA)
     op.create_table(
         "points",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),

@@ -1,0 +1,219 @@
+"""Kakao, Google and Naver: where a sign-in begins, who came back with a code, and whose a provider's token is.
+
+Authlib does the protocol. What differs between the three is the table below and how a profile is read.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+
+from eco2.auth.settings import ProviderSettings
+from eco2.core.errors import AppError
+
+Json = Mapping[str, Any]
+log = logging.getLogger(__name__)
+
+
+class NotOffered(AppError):
+    """Signing in with this provider is not set up here; choose another one."""
+
+    status = 404
+    code = "PROVIDER_NOT_CONFIGURED"
+
+
+class ProviderAway(AppError):
+    """The provider does not answer; try again in a moment."""
+
+    status = 503
+    code = "PROVIDER_UNAVAILABLE"
+
+
+class ProviderRefused(AppError):
+    """The provider did not accept that; sign in again."""
+
+    status = 401
+    code = "PROVIDER_REFUSED"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Who somebody is to a provider. An e-mail address is only there when the user shares it."""
+
+    provider: str
+    provider_user_id: str
+    email: str | None = None
+    nickname: str | None = None
+    image_url: str | None = None
+
+
+def _kakao(body: Json) -> Profile:
+    account = body.get("kakao_account") or {}
+    profile = account.get("profile") or {}
+    verified = account.get("is_email_valid") and account.get("is_email_verified")
+    email = account.get("email") if verified else None
+    return Profile("kakao", _id(body["id"]), email, profile.get("nickname"), profile.get("profile_image_url"))
+
+
+def _google(body: Json) -> Profile:
+    email = body.get("email") if body.get("email_verified") else None
+    return Profile("google", _id(body["sub"]), email, body.get("given_name") or body.get("name"), body.get("picture"))
+
+
+def _naver(body: Json) -> Profile:
+    found = body["response"]
+    return Profile("naver", _id(found["id"]), found.get("email"), found.get("nickname"), found.get("profile_image"))
+
+
+def _id(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value):
+        raise ValueError("the profile has no id")
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    authorize: str
+    token: str
+    profile: str
+    read: Callable[[Json], Profile]
+    scope: str | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+    pkce: bool = True
+
+
+PROVIDERS = {
+    "kakao": Endpoints(
+        "https://kauth.kakao.com/oauth/authorize",
+        "https://kauth.kakao.com/oauth/token",
+        "https://kapi.kakao.com/v2/user/me",
+        _kakao,
+    ),
+    "google": Endpoints(
+        "https://accounts.google.com/o/oauth2/v2/auth",
+        "https://oauth2.googleapis.com/token",
+        "https://www.googleapis.com/oauth2/v3/userinfo",
+        _google,
+        scope="openid email profile",
+        extra=(("access_type", "offline"), ("prompt", "consent")),
+    ),
+    # Naver knows no PKCE, and wants the state again with the code.
+    "naver": Endpoints(
+        "https://nid.naver.com/oauth2.0/authorize",
+        "https://nid.naver.com/oauth2.0/token",
+        "https://openapi.naver.com/v1/nid/me",
+        _naver,
+        pkce=False,
+    ),
+}
+
+
+class Providers:
+    """The providers that this platform is registered with, over one pool of connections."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        self._settings = settings
+        self._transport = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=50))
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+    def _endpoints(self, provider: str) -> Endpoints:
+        """NotOffered."""
+        known = PROVIDERS[provider]
+        if self._credentials(provider)[0]:
+            return known
+        base = self._settings.oauth_emulator_url
+        if not base:
+            raise NotOffered
+        here = f"{base}/{provider}"
+        return replace(known, authorize=f"{here}/authorize", token=f"{here}/token", profile=f"{here}/profile")
+
+    def _credentials(self, provider: str) -> tuple[str | None, str | None]:
+        found = (getattr(self._settings, f"{provider}_client_{part}") for part in ("id", "secret"))
+        return next(found), next(found)
+
+    def _client(self, provider: str, at: Endpoints, redirect_uri: str | None = None) -> AsyncOAuth2Client:
+        """One for each sign-in, since it remembers the token; only the connections are shared."""
+        client_id, secret = self._credentials(provider)
+        return AsyncOAuth2Client(
+            client_id or f"eco2-{provider}",
+            secret,
+            token_endpoint_auth_method="client_secret_post" if secret else "none",
+            scope=at.scope,
+            redirect_uri=redirect_uri,
+            code_challenge_method="S256",
+            transport=self._transport,
+            timeout=self._settings.oauth_timeout.total_seconds(),
+            trust_env=False,
+        )
+
+    def authorization_url(self, provider: str, redirect_uri: str, state: str, verifier: str) -> str:
+        """NotOffered."""
+        at = self._endpoints(provider)
+        client = self._client(provider, at, redirect_uri)
+        url, _ = client.create_authorization_url(
+            at.authorize, state, code_verifier=verifier if at.pkce else None, **dict(at.extra)
+        )
+        return str(url)
+
+    async def profile_of_code(self, provider: str, redirect_uri: str, code: str, state: str, verifier: str) -> Profile:
+        """Who came back from the provider with this code; NotOffered, ProviderAway, ProviderRefused."""
+        at = self._endpoints(provider)
+        client = self._client(provider, at, redirect_uri)
+        proof = {"code_verifier": verifier} if at.pkce else {"body": urlencode({"state": state})}
+        async with self._call(provider):
+            token = await client.fetch_token(at.token, code=code, grant_type="authorization_code", **proof)
+            return await _profile(at, client, str(token["access_token"]))
+
+    async def verify(self, provider: str, access_token: str) -> Profile:
+        """Whose this token of a provider is; NotOffered, ProviderAway, ProviderRefused."""
+        at = self._endpoints(provider)
+        async with self._call(provider):
+            return await _profile(at, self._client(provider, at), access_token)
+
+    @asynccontextmanager
+    async def _call(self, provider: str) -> AsyncIterator[None]:
+        """A provider that trickles its answer is away, too."""
+        with _plain_errors(provider):
+            async with asyncio.timeout(2 * self._settings.oauth_timeout.total_seconds()):
+                yield
+
+
+async def _profile(at: Endpoints, client: AsyncOAuth2Client, access_token: str) -> Profile:
+    headers = {"Authorization": f"Bearer {access_token}"}
+    answer = await client.request("GET", at.profile, headers=headers, withhold_token=True)
+    answer.raise_for_status()
+    body = answer.json()
+    try:
+        return at.read(body)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"no profile as documented: {error!r}") from error
+
+
+@contextmanager
+def _plain_errors(provider: str) -> Iterator[None]:
+    """Whatever a provider does wrong is one of two things: it is away, or it said no."""
+    try:
+        yield
+    except (OAuthError, AuthlibBaseError) as error:
+        log.warning("%s refused: %s", provider, error.error)
+        raise ProviderRefused from error
+    except httpx2.HTTPStatusError as error:
+        log.warning("%s answered %d", provider, error.response.status_code)
+        refused = error.response.status_code in (400, 401, 403)
+        raise (ProviderRefused if refused else ProviderAway) from error
+    except (httpx2.HTTPError, TimeoutError) as error:
+        log.warning("%s is away: %r", provider, error)
+        raise ProviderAway from error
+    except (ValueError, KeyError) as error:
+        log.warning("%s answered something else than documented: %r", provider, error)
+        raise ProviderAway from error

@@ -1,0 +1,230 @@
+"""Every SQL statement and every Redis key of auth-api."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from redis.asyncio import Redis
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from eco2.auth.tables import login_audits, revocations, sessions
+from eco2.contracts.revocations import COMPLETE_KEY, DENIED_STREAM, Revocation
+
+WINDOW_SECONDS = 60
+_STATE = "auth:state:{}"
+_LIMIT = "auth:limit:{}:{}:{}"
+
+
+# Sessions
+
+
+@dataclass(frozen=True)
+class Session:
+    """One sign-in on one device: the family of all its tokens. `replaced`: [[refresh id, epoch seconds], …]."""
+
+    id: UUID
+    user_id: UUID
+    provider: str
+    role: str
+    device_id: str | None
+    user_agent: str | None
+    ip: str | None
+    created_at: datetime
+    refresh_id: UUID
+    refreshed_at: datetime
+    replaced: list[list[Any]]
+    revoked_at: datetime | None
+
+
+_SESSION = [sessions.c[name] for name in Session.__dataclass_fields__]
+
+
+async def add_session(tx: AsyncConnection, **values: Any) -> Session:
+    row = (await tx.execute(insert(sessions).values(**values, replaced=[]).returning(*_SESSION))).one()
+    return Session(*row)
+
+
+async def lock_session(tx: AsyncConnection, session: UUID) -> Session | None:
+    """The row, which nobody else can change until the transaction ends."""
+    row = (await tx.execute(select(*_SESSION).where(sessions.c.id == session).with_for_update())).one_or_none()
+    return Session(*row) if row else None
+
+
+async def rotate(
+    tx: AsyncConnection, session: UUID, refresh_id: UUID, refreshed_at: datetime, replaced: Sequence[Sequence[Any]]
+) -> None:
+    values = {"refresh_id": refresh_id, "refreshed_at": refreshed_at, "replaced": [list(row) for row in replaced]}
+    await tx.execute(update(sessions).where(sessions.c.id == session).values(**values))
+
+
+async def sessions_of(tx: AsyncConnection, user: UUID, alive_since: datetime) -> list[Session]:
+    """Those that can still be refreshed, the newest use first."""
+    alive = (sessions.c.user_id == user, sessions.c.revoked_at.is_(None), sessions.c.refreshed_at > alive_since)
+    rows = await tx.execute(select(*_SESSION).where(*alive).order_by(sessions.c.refreshed_at.desc()))
+    return [Session(*row) for row in rows]
+
+
+async def end_sessions(tx: AsyncConnection, user: UUID, reason: str, ids: Sequence[UUID]) -> None:
+    query = update(sessions).where(sessions.c.user_id == user, sessions.c.id.in_(ids), sessions.c.revoked_at.is_(None))
+    await tx.execute(query.values(revoked_at=func.now(), revoked_for=reason))
+
+
+async def forget_old(tx: AsyncConnection, sessions_before: datetime, audits_before: datetime) -> None:
+    """Deletes what no token can refer to any more."""
+    await tx.execute(delete(sessions).where(sessions.c.refreshed_at < sessions_before))
+    over = (revocations.c.until < func.now(), revocations.c.denied_at.is_not(None))
+    await tx.execute(delete(revocations).where(*over, revocations.c.published_at.is_not(None)))
+    await tx.execute(delete(login_audits).where(login_audits.c.created_at < audits_before))
+
+
+async def audit(tx: AsyncConnection, **values: Any) -> None:
+    await tx.execute(insert(login_audits).values(**values))
+
+
+async def sign_ins_of(tx: AsyncConnection, user: UUID) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(sessions, audited sign-ins) of a user, oldest first, over or not."""
+    devices = [sessions.c[name] for name in ("id", "provider", "device_id", "user_agent", "ip", "created_at")]
+    held = select(*devices, sessions.c.refreshed_at, sessions.c.revoked_at).where(sessions.c.user_id == user)
+    audited = select(
+        *(login_audits.c[name] for name in ("id", "provider", "outcome", "ip", "user_agent", "created_at"))
+    )
+    found = [
+        (await tx.execute(held.order_by(sessions.c.created_at))).mappings(),
+        (
+            await tx.execute(audited.where(login_audits.c.user_id == user).order_by(login_audits.c.created_at))
+        ).mappings(),
+    ]
+    return [dict(row) for row in found[0]], [dict(row) for row in found[1]]
+
+
+async def forget(tx: AsyncConnection, user: UUID) -> int:
+    """Remove sessions and audits of a user; returns how many rows. Revocations go when their tokens have run out."""
+    removed = 0
+    for table in (sessions, login_audits):
+        removed += (await tx.execute(delete(table).where(table.c.user_id == user))).rowcount
+    return removed
+
+
+# Revocations: the outbox
+
+
+@dataclass(frozen=True)
+class Pending:
+    id: UUID
+    until: datetime
+    denied: bool
+    published: bool
+
+    def message(self) -> Revocation:
+        return Revocation(id=self.id, until=int(self.until.timestamp()))
+
+
+_PENDING = (
+    revocations.c.id,
+    revocations.c.until,
+    revocations.c.denied_at.is_not(None),
+    revocations.c.published_at.is_not(None),
+)
+
+
+async def add_revocations(tx: AsyncConnection, user: UUID, ids: Sequence[UUID], until: datetime, reason: str) -> None:
+    """Repeated: what is there is kept."""
+    rows = [{"id": each, "user_id": user, "until": until, "reason": reason} for each in ids]
+    if rows:
+        await tx.execute(upsert(revocations).values(rows).on_conflict_do_nothing())
+
+
+async def undelivered(tx: AsyncConnection, limit: int, age: timedelta) -> list[Pending]:
+    """The oldest first, none younger than `age`."""
+    waiting = or_(revocations.c.denied_at.is_(None), revocations.c.published_at.is_(None))
+    query = select(*_PENDING).where(waiting, revocations.c.created_at <= func.now() - age)
+    return [Pending(*row) for row in await tx.execute(query.order_by(revocations.c.created_at).limit(limit))]
+
+
+async def not_denied(tx: AsyncConnection, user: UUID) -> list[UUID]:
+    """What was revoked of this user and is not in the list yet."""
+    query = select(revocations.c.id).where(revocations.c.user_id == user, revocations.c.denied_at.is_(None))
+    return list((await tx.execute(query)).scalars())
+
+
+async def in_force(tx: AsyncConnection) -> list[Pending]:
+    """Every revocation of tokens that would still be valid, in order."""
+    query = select(*_PENDING).where(revocations.c.until > func.now()).order_by(revocations.c.created_at)
+    return [Pending(*row) for row in await tx.execute(query)]
+
+
+async def mark_denied(tx: AsyncConnection, ids: Sequence[UUID]) -> None:
+    await tx.execute(update(revocations).where(revocations.c.id.in_(ids)).values(denied_at=func.now()))
+
+
+async def mark_published(tx: AsyncConnection, ids: Sequence[UUID]) -> None:
+    await tx.execute(update(revocations).where(revocations.c.id.in_(ids)).values(published_at=func.now()))
+
+
+# Revocations: what ext-authz reads (durable Redis)
+
+
+async def deny(redis: Redis, rows: Sequence[Revocation], life_seconds: int) -> None:
+    """Appends; entries older than the longest life of a token are trimmed, the key goes when all of them are."""
+    oldest = f"{int((time.time() - life_seconds) * 1000)}-0"
+    async with redis.pipeline(transaction=True) as pipe:
+        for row in rows:
+            fields: dict[Any, Any] = {"id": str(row.id), "until": row.until}
+            pipe.xadd(DENIED_STREAM, fields, minid=oldest, approximate=True)
+        pipe.expire(DENIED_STREAM, life_seconds)
+        await pipe.execute()
+
+
+async def run_id_and_complete(redis: Redis) -> tuple[str, str | None]:
+    """Which server this is, and the one that the list is complete on."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.info("server")
+        pipe.get(COMPLETE_KEY)
+        server, complete = await pipe.execute()
+    return str(server["run_id"]), complete
+
+
+async def declare_complete(redis: Redis, run_id: str) -> None:
+    await redis.set(COMPLETE_KEY, run_id)
+
+
+# Sign-ins under way, and how often somebody has tried (the Redis that may forget)
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """What the start of a sign-in leaves for its callback. `browser` is the digest of the cookie."""
+
+    provider: str
+    redirect_uri: str
+    frontend: str
+    verifier: str
+    browser: str
+    device_id: str | None
+
+
+async def keep_sign_in(redis: Redis, state: str, sign_in: SignIn, seconds: int) -> None:
+    await redis.set(_STATE.format(state), orjson.dumps(sign_in), ex=seconds)
+
+
+async def take_sign_in(redis: Redis, state: str) -> SignIn | None:
+    """Once: whoever asks again finds nothing."""
+    found = await redis.getdel(_STATE.format(state))
+    return SignIn(**orjson.loads(found)) if found else None
+
+
+async def count(redis: Redis, what: str, who: str) -> tuple[int, int]:
+    """How often in this minute, this time included; and in how many seconds the next one begins."""
+    minute, past = divmod(int(time.time()), WINDOW_SECONDS)
+    key = _LIMIT.format(what, who, minute)
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.incr(key)
+        pipe.expire(key, 2 * WINDOW_SECONDS)
+        times, _ = await pipe.execute()
+    return int(times), WINDOW_SECONDS - past

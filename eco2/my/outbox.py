@@ -1,0 +1,187 @@
+"""What other services have to be told: committed with the change it is about, delivered after it, never lost.
+
+A letter is taken for a while, delivered, then deleted; who dies in between leaves it to the next. So each may arrive
+more than once, and late: what it does there can be repeated, and what has a newer state there is left alone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
+from eco2.contracts.pb import auth_pb2, scan_pb2, user_data_pb2
+from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
+from eco2.core import grpc
+from eco2.core.broker import Publisher
+from eco2.core.errors import AWAY, Unavailable
+from eco2.my import store
+from eco2.my.store import Letter
+
+if TYPE_CHECKING:
+    from eco2.contracts.pb.auth_pb2_grpc import SessionServiceAsyncStub
+    from eco2.contracts.pb.scan_pb2_grpc import PreferencesServiceAsyncStub
+    from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceAsyncStub
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+POLL_SECONDS = 2.0
+"""How late a letter is noticed that another process wrote, or that was postponed."""
+LEASE = timedelta(minutes=2)
+BATCH = 20
+PURGE_SECONDS = 60.0
+PAUSES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
+"""Seconds until a letter that could not be delivered is tried again, by its attempts."""
+
+LETTERS = Counter("eco2_outbox_letters_total", "Deliveries to other services", ["kind", "outcome"])
+
+
+class NotConnected(Unavailable):
+    """The service that has to be told is not configured here."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """The services that are told. `data`: process → its UserDataService. None: not configured, letters to it wait."""
+
+    publisher: Publisher
+    sessions: "SessionServiceAsyncStub | None"
+    scan: "PreferencesServiceAsyncStub"
+    data: "Mapping[str, UserDataServiceAsyncStub]"
+
+
+async def _survive(work: Awaitable[T]) -> T | None:
+    """What the work gives; None when it failed: it is done again by the next round."""
+    try:
+        return await work
+    except tuple(AWAY) as error:
+        log.warning("the outbox is out of reach: %s", str(error).partition("\n")[0])
+    except Exception:
+        log.exception("the outbox failed")
+    return None
+
+
+@dataclass
+class Outbox:
+    engine: AsyncEngine
+    others: Others
+    purge_after: timedelta
+    purge_interval: timedelta
+
+    def __post_init__(self) -> None:
+        self._bells = {kind: asyncio.Event() for kind in _KINDS}
+
+    def ring(self) -> None:
+        """There is something new: call it after the commit, so that nobody waits for the next look."""
+        for bell in self._bells.values():
+            bell.set()
+
+    async def run(self) -> None:
+        """Until cancelled. Each kind has a loop of its own, so that none waits for a service that another needs."""
+        async with asyncio.TaskGroup() as tasks:
+            for kind in _KINDS:
+                tasks.create_task(self._run(kind))
+            tasks.create_task(self._run_purge())
+
+    async def _run(self, kind: str) -> None:
+        while True:
+            self._bells[kind].clear()
+            if await _survive(self.deliver(kind)):
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._bells[kind].wait()
+
+    async def _run_purge(self) -> None:
+        while True:
+            await _survive(self.purge())
+            await asyncio.sleep(self.purge_interval.total_seconds())
+
+    async def purge(self) -> None:
+        """Begin the purge of the accounts whose time is over, end that of those whom every service has forgotten."""
+        async with self.engine.begin() as tx:
+            users = await store.start_purge(tx, self.purge_after, BATCH)
+            for user in users:
+                for name in self.others.data:
+                    await store.tell(tx, user, "purge", {"service": name})
+        async with self.engine.begin() as tx:
+            gone = await store.drop_purged(tx)
+        for user in gone:
+            log.info("account purged", extra={"user": str(user)})
+        self.ring()
+
+    async def deliver(self, kind: str) -> int:
+        """Deliver what is due, at most a batch; returns how many letters were tried."""
+        async with self.engine.begin() as tx:
+            letters = await store.take_letters(tx, kind, LEASE, BATCH)
+        await asyncio.gather(*(self._deliver(letter) for letter in letters))
+        return len(letters)
+
+    async def _deliver(self, letter: Letter) -> None:
+        try:
+            await _KINDS[letter.kind](self, letter)
+        except Exception as error:
+            pause = timedelta(seconds=PAUSES[min(letter.attempts, len(PAUSES)) - 1])
+            fields = {"kind": letter.kind, "user": str(letter.user_id), "attempts": letter.attempts}
+            if isinstance(error, tuple(AWAY)):
+                log.warning("not delivered yet: %s", str(error).partition("\n")[0], extra=fields)
+            else:
+                log.exception("not delivered", extra=fields)
+            LETTERS.labels(letter.kind, "postponed").inc()
+            async with self.engine.begin() as tx:
+                await store.postpone(tx, letter.id, pause)
+        else:
+            LETTERS.labels(letter.kind, "delivered").inc()
+            async with self.engine.begin() as tx:
+                await store.delivered(tx, letter.id)
+
+    async def _grant(self, letter: Letter) -> None:
+        grant = Grant(
+            job_id=None,
+            user_id=letter.user_id,
+            character_code=DEFAULT_CHARACTER,
+            source="signup",
+            earned_at=datetime.fromisoformat(letter.body["earned_at"]),
+        )
+        body = grant.model_dump(mode="json")
+        await self.others.publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, f"signup-{letter.user_id}")
+
+    async def _preferences(self, letter: Letter) -> None:
+        async with self.engine.connect() as tx:
+            found = await store.preferences(tx, letter.user_id)
+        if found is None:
+            return
+        version, language, district = found
+        request = scan_pb2.PutRequest(
+            user_id=str(letter.user_id), version=version, language=language, district=district
+        )
+        await grpc.call(self.others.scan.Put, request)
+
+    async def _revoke(self, letter: Letter) -> None:
+        if self.others.sessions is None:
+            raise NotConnected
+        request = auth_pb2.RevokeAllRequest(user_id=str(letter.user_id), reason="account_deleted")
+        request.issued_before.FromDatetime(datetime.fromisoformat(letter.body["issued_before"]).astimezone(UTC))
+        await grpc.call(self.others.sessions.RevokeAll, request)
+
+    async def _purge(self, letter: Letter) -> None:
+        service = self.others.data.get(letter.body["service"])
+        if service is None:
+            raise NotConnected
+        request = user_data_pb2.PurgeRequest(user_id=str(letter.user_id))
+        await grpc.call(service.Purge, request, timeout=PURGE_SECONDS)
+
+
+_KINDS: Mapping[str, Callable[[Outbox, Letter], Awaitable[None]]] = {
+    "grant": Outbox._grant,
+    "preferences": Outbox._preferences,
+    "revoke": Outbox._revoke,
+    "purge": Outbox._purge,
+}

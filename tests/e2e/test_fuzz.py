@@ -1,0 +1,77 @@
+"""Every route of the API document is asked nonsense, through the edge: no answer is a 5xx, and errors have our shape.
+
+What would end the fuzzing itself, or never ends, is left out: streams, logout, deleting the account.
+"""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import Case
+
+from eco2.auth import keys
+from eco2.auth.settings import TokenSettings
+from eco2.local.stack import Stack
+from tests.conftest import GATEWAY_PORT
+
+DOCUMENT = orjson.loads((Path(__file__).parents[2] / "docs/api/openapi.json").read_bytes())
+LEFT_OUT = {
+    ("GET", "/api/v1/{service}/{job_id}/events"),
+    ("POST", "/api/v1/auth/logout"),
+    ("POST", "/api/v1/auth/logout/all"),
+    ("DELETE", "/api/v1/auth/sessions/{session_id}"),
+    ("DELETE", "/api/v1/users/me"),
+    # Waits 30 s for a worker by contract.
+    ("POST", "/api/v1/scan/classify"),
+}
+SECONDS = 30
+api = schemathesis.openapi.from_dict(DOCUMENT)
+
+
+@pytest.fixture(scope="module")
+def token(stack: Stack) -> str:
+    layout = stack.layout
+    tokens = TokenSettings(signing_keys_dir=layout.folder("keys"), issuer=f"{layout.public_url}/api/v1/auth")
+    return keys.mint(tokens, uuid.uuid4(), "local")
+
+
+def ask(case: "Case[Any]", token: str) -> None:
+    if (case.method.upper(), case.path) in LEFT_OUT:
+        pytest.skip("not for fuzzing")
+    headers = {"Authorization": f"Bearer {token}"}
+    url = f"http://127.0.0.1:{GATEWAY_PORT}"
+    response = case.call(base_url=url, headers=headers, timeout=SECONDS, allow_redirects=False)
+    assert response.status_code < 500, case.as_curl_command()
+    if response.status_code >= 400:
+        body: dict[str, Any] = orjson.loads(response.content)
+        assert {"detail", "code"} <= body.keys() <= {"detail", "code", "errors"}, case.as_curl_command()
+        assert isinstance(body["detail"], str)
+        assert response.status_code != 403, "403 is for revoked sessions only"
+
+
+_few = settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
+_many = settings(_few, max_examples=300, derandomize=False)
+
+
+@api.parametrize()
+@_few
+def test_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
+    ask(case, token)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@api.parametrize()
+@_many
+def test_much_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
+    ask(case, token)

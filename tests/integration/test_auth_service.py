@@ -1,0 +1,371 @@
+"""auth-api's rules on the stack's servers, where a test needs other settings or takes a server away."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eco2.auth import relay, service, store
+from eco2.auth.main import open_services
+from eco2.auth.service import Caller, Pair, Services
+from eco2.auth.settings import Settings
+from eco2.auth.store import Session
+from eco2.auth.tables import login_audits, revocations, sessions
+from eco2.contracts.pb import auth_pb2
+from eco2.contracts.pb.auth_pb2_grpc import SessionServiceStub
+from eco2.contracts.revocations import DENIED_STREAM
+from eco2.core.broker import Publisher
+from eco2.core.db import open_engine
+from eco2.core.grpc import call, channel
+from eco2.core.redis import connect
+from eco2.core.settings import DatabaseSettings
+from tests.conftest import FromStack
+from tests.redis_server import RedisServer, private_redis
+
+ME = Caller("192.0.2.1", "a test", "127.0.0.1")
+
+
+async def forget_grace(engine: AsyncEngine, session: str) -> None:
+    """As if every refresh of the session had been long ago."""
+    async with engine.begin() as tx:
+        (replaced,) = (await tx.execute(select(sessions.c.replaced).where(sessions.c.id == uuid.UUID(session)))).one()
+        old = [[row[0], row[1] - 3600] for row in replaced]
+        await tx.execute(update(sessions).where(sessions.c.id == uuid.UUID(session)).values(replaced=old))
+
+
+class Everybody:
+    """The users domain, where everybody exists who is not `gone`."""
+
+    def __init__(self) -> None:
+        self.gone: set[uuid.UUID] = set()
+
+    async def exists(self, user: uuid.UUID) -> bool:
+        return user not in self.gone
+
+
+@pytest.fixture
+async def at(settings: FromStack) -> AsyncIterator[Services]:
+    """On a Redis of its own, so that it can be taken away, and that nothing of others is in it."""
+    async with private_redis() as url, open_services(settings(Settings)) as services:
+        streams = connect(url, retries=0)
+        yield replace(services, streams=streams, users=Everybody())  # type: ignore[arg-type]
+        await streams.aclose()
+
+
+async def signed_in(at: Services, user: uuid.UUID | None = None) -> tuple[Session, Pair]:
+    async with at.engine.begin() as tx:
+        session = await store.add_session(
+            tx,
+            id=uuid.uuid4(),
+            user_id=user or uuid.uuid4(),
+            provider="kakao",
+            role="citizen",
+            refresh_id=uuid.uuid4(),
+            refreshed_at=datetime.now(UTC).replace(microsecond=0),
+        )
+    return session, service.pair_of(at, session)
+
+
+async def denied(redis: Redis) -> list[str]:
+    entries: Any = await redis.xrange(DENIED_STREAM)
+    return [fields["id"] for _, fields in entries]
+
+
+async def row_of(at: Services, session: uuid.UUID) -> Any:
+    async with at.engine.connect() as tx:
+        return (await tx.execute(select(revocations).where(revocations.c.id == session))).one_or_none()
+
+
+async def is_over(at: Services, session: uuid.UUID) -> bool:
+    async with at.engine.connect() as tx:
+        (over,) = (await tx.execute(select(sessions.c.revoked_at).where(sessions.c.id == session))).one()
+    return over is not None
+
+
+# Refresh
+
+
+async def test_parallel_refreshes_get_the_same_pair_to_the_byte(at: Services) -> None:
+    _, pair = await signed_in(at)
+    pairs = await asyncio.gather(*(service.refresh(at, ME, pair.refresh) for _ in range(10)))
+    assert len(set(pairs)) == 1
+    assert pairs[0].refresh != pair.refresh
+
+
+async def test_a_late_token_of_the_same_moment_gets_the_newest_pair(at: Services) -> None:
+    """One tab refreshes twice while the first request of another is still under way."""
+    _, first = await signed_in(at)
+    second = await service.refresh(at, ME, first.refresh)
+    third = await service.refresh(at, ME, second.refresh)
+    assert await service.refresh(at, ME, first.refresh) == third
+    assert await service.refresh(at, ME, second.refresh) == third
+
+
+async def test_a_token_used_again_later_ends_the_session_for_good(at: Services) -> None:
+    session, first = await signed_in(at)
+    second = await service.refresh(at, ME, first.refresh)
+    await forget_grace(at.engine, str(session.id))
+    with pytest.raises(service.RefreshRevoked):
+        await service.refresh(at, ME, first.refresh)
+    with pytest.raises(service.RefreshRevoked):
+        await service.refresh(at, ME, second.refresh)
+    assert await denied(at.streams) == [str(session.id)]
+    assert (await row_of(at, session.id)).reason == "reuse"
+
+
+async def test_a_token_older_than_the_grace_keeps_is_a_reuse(at: Services) -> None:
+    session, first = await signed_in(at)
+    strict = replace(at, settings=at.settings.model_copy(update={"refresh_grace": timedelta(seconds=-1)}))
+    await service.refresh(strict, ME, first.refresh)
+    with pytest.raises(service.RefreshRevoked):
+        await service.refresh(strict, ME, first.refresh)
+    assert await is_over(at, session.id)
+
+
+async def test_who_does_not_exist_any_more_is_404_and_locked_out(at: Services) -> None:
+    session, pair = await signed_in(at)
+    at.users.gone.add(session.user_id)  # type: ignore[attr-defined]
+    with pytest.raises(service.UserGone):
+        await service.refresh(at, ME, pair.refresh)
+    assert await denied(at.streams) == [str(session.id)]
+
+
+async def test_a_refresh_that_meets_a_logout_never_survives_it(at: Services) -> None:
+    for _ in range(10):
+        session, pair = await signed_in(at)
+        results = await asyncio.gather(
+            service.refresh(at, ME, pair.refresh),
+            service.logout(at, None, pair.refresh),
+            return_exceptions=True,
+        )
+        assert results[1] is True
+        assert isinstance(results[0], Pair | service.RefreshRevoked)
+        assert str(session.id) in await denied(at.streams)
+        row = await row_of(at, session.id)
+        if isinstance(results[0], Pair):
+            assert at.keyring.read(results[0].access).exp < row.until.timestamp()
+        with pytest.raises(service.RefreshRevoked):
+            await service.refresh(at, ME, pair.refresh)
+
+
+# Limits
+
+
+async def test_a_storm_of_refreshes_is_stopped(at: Services) -> None:
+    strict = replace(at, settings=at.settings.model_copy(update={"refreshes_per_minute": 3}))
+    _, pair = await signed_in(at)
+    _, other = await signed_in(at)
+    if 60 - time.time() % 60 < 5:  # the count begins anew with each minute
+        await asyncio.sleep(6)
+    for _ in range(3):
+        pair = await service.refresh(strict, ME, pair.refresh)
+    with pytest.raises(service.TooMany) as refused:
+        await service.refresh(strict, ME, pair.refresh)
+    assert 0 < int((refused.value.headers or {})["Retry-After"]) <= 60
+    assert await service.refresh(strict, ME, other.refresh)
+
+
+async def test_starts_and_callbacks_are_limited_by_address(at: Services) -> None:
+    strict = replace(at, settings=at.settings.model_copy(update={"sign_ins_per_minute": 2}))
+    caller = replace(ME, ip=f"192.0.2.{uuid.uuid4()}")
+    if 60 - time.time() % 60 < 5:
+        await asyncio.sleep(6)
+    for _ in range(2):
+        await service.start(strict, caller, "kakao", None, None, None, None)
+        ending = await service.finish(strict, caller, "kakao", None, None, None, None)
+        assert ending.url.endswith("?error=invalid_state")
+    with pytest.raises(service.TooMany):
+        await service.start(strict, caller, "kakao", None, None, None, None)
+    assert (await service.finish(strict, caller, "kakao", None, None, None, None)).url.endswith("?error=rate_limited")
+    async with at.engine.connect() as tx:
+        noted = list(await tx.execute(select(login_audits.c.outcome).where(login_audits.c.ip == caller.ip)))
+    assert [row.outcome for row in noted] == ["invalid_state"] * 2
+
+
+async def test_without_the_counters_nobody_is_locked_out(at: Services) -> None:
+    _, pair = await signed_in(at)
+    lost = replace(at, cache=connect("redis://127.0.0.1:1/0", retries=0))
+    assert await service.refresh(lost, ME, pair.refresh)
+
+
+# Logout while a server is away
+
+
+@asynccontextmanager
+async def without_redis(at: Services) -> AsyncIterator[Services]:
+    lost = connect("redis://127.0.0.1:1/0", retries=0)
+    yield replace(at, streams=lost)
+    await lost.aclose()
+
+
+async def publisher_of(settings: FromStack, stack: AsyncExitStack) -> Publisher:
+    publisher = Publisher(settings(Settings).broker_url)
+    stack.push_async_callback(publisher.close)
+    return publisher
+
+
+async def test_a_logout_without_the_list_is_no_success_but_not_lost(at: Services, settings: FromStack) -> None:
+    session, pair = await signed_in(at)
+    async with without_redis(at) as lost:
+        with pytest.raises(service.NotLockedOut):
+            await service.logout(lost, pair.access, pair.refresh)
+    assert at.undelivered.is_set()
+    assert await is_over(at, session.id)
+    with pytest.raises(service.RefreshRevoked):
+        await service.refresh(at, ME, pair.refresh)
+    row = await row_of(at, session.id)
+    assert row.denied_at is None
+    async with AsyncExitStack() as stack:
+        publisher = await publisher_of(settings, stack)
+        await relay.deliver(at, publisher, timedelta(0))
+    row = await row_of(at, session.id)
+    assert row.denied_at is not None
+    assert row.published_at is not None
+    assert str(session.id) in await denied(at.streams)
+
+
+async def test_a_second_logout_tries_the_list_again(at: Services) -> None:
+    session, pair = await signed_in(at)
+    async with without_redis(at) as lost:
+        with pytest.raises(service.NotLockedOut):
+            await service.logout(lost, None, pair.refresh)
+        with pytest.raises(service.NotLockedOut):
+            await service.end_all(lost, session.user_id, "again")
+    assert await service.end_all(at, session.user_id, "again") == 0
+    assert await denied(at.streams) == [str(session.id)]
+
+
+async def test_a_logout_without_the_database_is_an_error_and_changes_nothing(at: Services) -> None:
+    session, pair = await signed_in(at)
+    nowhere = DatabaseSettings(database_url="postgresql://a:b@127.0.0.1:1/c")
+    async with open_engine(nowhere) as engine:
+        with pytest.raises(OperationalError):
+            await service.logout(replace(at, engine=engine), pair.access, pair.refresh)
+    assert not await is_over(at, session.id)
+    assert await denied(at.streams) == []
+
+
+async def test_without_a_broker_the_list_has_it_and_the_outbox_keeps_it(at: Services, settings: FromStack) -> None:
+    session, pair = await signed_in(at)
+    assert await service.logout(at, pair.access, pair.refresh) is True
+    assert await denied(at.streams) == [str(session.id)]
+    broken = Publisher("amqp://a:b@127.0.0.1:1/eco2")
+    await relay.deliver(at, broken, timedelta(0))
+    row = await row_of(at, session.id)
+    assert row.denied_at is not None
+    async with AsyncExitStack() as stack:
+        publisher = await publisher_of(settings, stack)
+        await relay.deliver(at, publisher, timedelta(0))
+    assert (await row_of(at, session.id)).published_at is not None
+    assert (await denied(at.streams)).count(str(session.id)) == 1
+
+
+# A Redis that has forgotten
+
+
+async def test_a_list_is_complete_only_on_the_server_it_was_written_to(at: Services) -> None:
+    session, pair = await signed_in(at)
+    async with RedisServer() as server:
+        forgetful = replace(at, streams=connect(server.url, retries=0))
+        await relay.complete(forgetful)
+        await service.logout(forgetful, pair.access, None)
+        run_id, complete_on = await store.run_id_and_complete(forgetful.streams)
+        assert run_id == complete_on
+        await server.kill()
+        await server.start()
+        again = replace(at, streams=connect(server.url, retries=0))
+        run_id, complete_on = await store.run_id_and_complete(again.streams)
+        assert complete_on != run_id
+        assert await denied(again.streams) == []
+        await relay.complete(again)
+        run_id, complete_on = await store.run_id_and_complete(again.streams)
+        assert complete_on == run_id
+        assert str(session.id) in await denied(again.streams)
+        for used in (forgetful, again):
+            await used.streams.aclose()
+
+
+async def test_entries_go_when_no_token_can_be_that_old(at: Services) -> None:
+    session, pair = await signed_in(at)
+    await service.logout(at, pair.access, None)
+    ttl = await at.streams.ttl(DENIED_STREAM)
+    access = int(at.settings.access_ttl.total_seconds())
+    assert access < ttl <= access + 60
+    row = await row_of(at, session.id)
+    assert access - 5 < row.until.timestamp() - time.time() < access + 10
+
+
+# Other services
+
+
+async def test_a_service_ends_the_sessions_that_began_before(at: Services, environment: dict[str, str]) -> None:
+    user = uuid.uuid4()
+    (old, _), (second, _) = await signed_in(at, user), await signed_in(at, user)
+    async with at.engine.begin() as tx:
+        early = datetime.now(UTC) - timedelta(hours=1)
+        await tx.execute(update(sessions).where(sessions.c.id == old.id).values(created_at=early))
+    request = auth_pb2.RevokeAllRequest(user_id=str(user), reason="account_deleted")
+    request.issued_before.FromDatetime(early + timedelta(seconds=1))
+    async with channel(environment["ECO2_GRPC_AUTH_API"]) as opened:
+        stub = SessionServiceStub(opened)
+        assert (await call(stub.RevokeAll, request)).revoked == 1
+        assert (await call(stub.RevokeAll, request)).revoked == 0
+    assert await is_over(at, old.id)
+    assert not await is_over(at, second.id)
+    assert (await row_of(at, old.id)).reason == "account_deleted"
+
+
+async def test_a_token_of_a_provider_tells_whose_it_is(at: Services, environment: dict[str, str]) -> None:
+    from tests.browser import Browser
+
+    profile = await _provider_token(Browser, environment)
+    found = await service.verify(at, "google", profile[1])
+    assert (found.provider, found.nickname, found.email) == ("google", profile[0], "a@example.com")
+    from eco2.auth.oauth import ProviderRefused
+
+    for provider, token in (("google", "made-up"), ("kakao", profile[1])):
+        with pytest.raises(ProviderRefused):
+            await service.verify(at, provider, token)
+
+
+async def _provider_token(browser: Callable[..., Any], environment: dict[str, str]) -> tuple[str, str]:
+    """A token straight from the emulated provider, as an app of the provider's own kit has one."""
+    import base64
+    import hashlib
+    from urllib.parse import parse_qs, urlencode, urlsplit
+
+    import httpx2
+
+    name, verifier = f"나리-{uuid.uuid4().hex[:8]}", "v" * 64
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    base = f"{environment['ECO2_OAUTH_EMULATOR_URL']}/google"
+    asked = {
+        "client_id": "app",
+        "redirect_uri": "http://app.example/api/v1/auth/google/callback",
+        "state": "s",
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+    async with httpx2.AsyncClient() as client:
+        back = await browser(client).consent(f"{base}/authorize?{urlencode(asked)}", name=name, email="a@example.com")
+        code = parse_qs(urlsplit(back).query)["code"][0]
+        form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
+        answer = await client.post(f"{base}/token", data={**asked, **form})
+    return name, answer.json()["access_token"]
+
+
+def test_emulated_providers_are_refused_outside_of_the_local_stack(settings: FromStack) -> None:
+    given = settings(Settings).model_dump()
+    Settings(**given)
+    with pytest.raises(ValueError, match="emulated providers let anybody in"):
+        Settings(**{**given, "environment": "prod"})

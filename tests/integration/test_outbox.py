@@ -1,0 +1,286 @@
+"""What other services have to be told arrives, whatever fails: on a database of its own, with services that fail."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from eco2.contracts.pb import auth_pb2, scan_pb2, user_data_pb2
+from eco2.contracts.pb.auth_pb2_grpc import (
+    SessionServiceServicer,
+    SessionServiceStub,
+    add_SessionServiceServicer_to_server,
+)
+from eco2.contracts.pb.scan_pb2_grpc import (
+    PreferencesServiceServicer,
+    PreferencesServiceStub,
+    add_PreferencesServiceServicer_to_server,
+)
+from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
+from eco2.core import grpc, migrations, user_data
+from eco2.core.broker import Publisher
+from eco2.core.db import psycopg_url
+from eco2.core.settings import Settings
+from eco2.local.stack import Stack
+from eco2.my import outbox as outbox_module
+from eco2.my import service, store
+from eco2.my.outbox import Others, Outbox
+from eco2.my.tables import accounts, outbox, social_accounts
+from tests.redis_server import free_port, until
+
+
+class Elsewhere(SessionServiceServicer, PreferencesServiceServicer):
+    """auth-api, scan-api and another keeper of data, as one server that notes what it is told, or fails."""
+
+    def __init__(self) -> None:
+        self.failing = False
+        self.told: list[Any] = []
+
+    def about(self, user: uuid.UUID) -> int:
+        """How often it was told of the user; others may be there from other tests."""
+        return [request.user_id for request in self.told].count(str(user))
+
+    def _note(self, what: Any) -> None:
+        if self.failing:
+            raise RuntimeError("not today")
+        self.told.append(what)
+
+    async def RevokeAll(self, request: Any, context: object) -> auth_pb2.RevokeAllResponse:  # noqa: N802
+        self._note(request)
+        return auth_pb2.RevokeAllResponse()
+
+    async def Put(self, request: Any, context: object) -> scan_pb2.PutResponse:  # noqa: N802
+        self._note(request)
+        return scan_pb2.PutResponse()
+
+    async def export(self, user: uuid.UUID, cursor: str) -> tuple[user_data.Records, str]:
+        raise NotImplementedError
+
+    async def purge(self, user: uuid.UUID) -> int:
+        self._note(user_data_pb2.PurgeRequest(user_id=str(user)))
+        return 1
+
+
+@pytest.fixture(scope="module")
+async def own(stack: Stack, environment: dict[str, str]) -> AsyncIterator[AsyncEngine]:
+    url = make_url(environment["ECO2_DATABASE_URL"])
+    password = stack.layout.credentials.postgres_admin_password
+    admin = create_async_engine(
+        psycopg_url(environment["ECO2_DATABASE_URL"]).set(username="postgres", password=password),
+        isolation_level="AUTOCOMMIT",
+    )
+    name = f"outbox_{uuid.uuid4().hex[:8]}"
+    async with admin.connect() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name} OWNER {url.username}"))
+        own = url.set(database=name).render_as_string(hide_password=False)
+        await asyncio.to_thread(migrations.upgrade, own)
+        engine = create_async_engine(psycopg_url(own))
+        yield engine
+        await engine.dispose()
+        await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    await admin.dispose()
+
+
+@pytest.fixture
+def elsewhere() -> Elsewhere:
+    return Elsewhere()
+
+
+@pytest.fixture
+async def make(
+    own: AsyncEngine, elsewhere: Elsewhere, environment: dict[str, str]
+) -> AsyncIterator[Callable[..., Outbox]]:
+    """Makes the outbox of one more my-api; there may be several."""
+    port = free_port()
+    services: dict[str, grpc.Register] = {
+        "eco2.auth.v1.SessionService": partial(add_SessionServiceServicer_to_server, elsewhere),
+        "eco2.scan.v1.PreferencesService": partial(add_PreferencesServiceServicer_to_server, elsewhere),
+        user_data.NAME: user_data.register(elsewhere.export, elsewhere.purge),
+    }
+    settings = Settings(grpc_port=port, shutdown_grace=timedelta(seconds=1))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(grpc.serving(settings, services))
+        channel = await stack.enter_async_context(grpc.channel(f"127.0.0.1:{port}"))
+
+        def build(broker_url: str = environment["ECO2_BROKER_URL"], purge_after: timedelta = timedelta(0)) -> Outbox:
+            publisher = Publisher(broker_url)
+            stack.push_async_callback(publisher.close)
+            data = {name: UserDataServiceStub(channel) for name in ("one", "two")}
+            others = Others(publisher, SessionServiceStub(channel), PreferencesServiceStub(channel), data)
+            return Outbox(own, others, purge_after, timedelta(seconds=0.2))
+
+        yield build
+
+
+async def sign_in(own: AsyncEngine, known_as: str | None = None) -> uuid.UUID:
+    async with own.begin() as tx:
+        account, _, _ = await service.sign_in(tx, "google", known_as or uuid.uuid4().hex, None, None, None)
+    return account.id
+
+
+async def letters(own: AsyncEngine, user: uuid.UUID) -> list[str]:
+    async with own.connect() as tx:
+        found = select(outbox.c.kind).where(outbox.c.user_id == user).order_by(outbox.c.id)
+        return list((await tx.execute(found)).scalars())
+
+
+async def due_now(own: AsyncEngine) -> None:
+    async with own.begin() as tx:
+        await tx.execute(update(outbox).values(due_at=func.now()))
+
+
+async def test_a_grant_waits_for_the_broker(own: AsyncEngine, make: Callable[..., Outbox]) -> None:
+    user = await sign_in(own)
+    away = make(broker_url=f"amqp://eco2:nobody@127.0.0.1:{free_port()}/eco2")
+    assert await away.deliver("grant") == 1
+    assert await letters(own, user) == ["grant"]
+    assert await away.deliver("grant") == 0  # it has a pause
+    await due_now(own)
+    assert await make().deliver("grant") == 1
+    assert await letters(own, user) == []
+
+
+async def test_who_dies_while_delivering_leaves_the_letter_to_the_next(
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await sign_in(own)
+    async with own.begin() as tx:
+        await service.leave(tx, user)
+    monkeypatch.setattr(outbox_module, "LEASE", timedelta(seconds=0.5))
+    async with own.begin() as tx:
+        taken = await store.take_letters(tx, "revoke", timedelta(seconds=0.5), 10)
+    assert [letter.user_id for letter in taken] == [user]  # and now its process is killed
+    other = make()
+    assert await other.deliver("revoke") == 0
+
+    async def delivered() -> bool:
+        return await other.deliver("revoke") == 1
+
+    await until(delivered, 3)
+    assert [request.user_id for request in elsewhere.told] == [str(user)]
+    assert "revoke" not in await letters(own, user)
+
+
+async def test_a_deletion_ends_the_sessions_from_before_it(
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    user = await sign_in(own)
+    before = datetime.now(UTC)
+    async with own.begin() as tx:
+        await service.leave(tx, user)
+    elsewhere.failing = True
+    ours = make()
+    await ours.deliver("revoke")
+    assert "revoke" in await letters(own, user)
+    elsewhere.failing = False
+    await due_now(own)
+    await ours.deliver("revoke")
+    (request,) = elsewhere.told
+    assert (request.user_id, request.reason) == (str(user), "account_deleted")
+    told = request.issued_before.ToDatetime(UTC)
+    assert before - timedelta(seconds=1) < told < datetime.now(UTC) + timedelta(seconds=1)
+
+
+async def test_preferences_are_told_as_they_are_now(
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    user = await sign_in(own)
+    for language in ("en", "ko", "en"):
+        async with own.begin() as tx:
+            await service.prefer(tx, user, {"language": language, "district": "seoul_mapo"})
+    assert await make().deliver("preferences") == 3
+    assert {(row.version, row.language, row.district) for row in elsewhere.told} == {(3, "en", "seoul_mapo")}
+
+
+async def test_a_letter_is_taken_by_one_of_many(
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    users = {await sign_in(own) for _ in range(10)}
+    for user in users:
+        async with own.begin() as tx:
+            await service.leave(tx, user)
+    await asyncio.gather(*(make().deliver("revoke") for _ in range(4)))
+    assert sorted(request.user_id for request in elsewhere.told) == sorted(map(str, users))
+
+
+async def test_a_purge_goes_on_until_everybody_has_forgotten(
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    known_as = uuid.uuid4().hex
+    user = await sign_in(own, known_as)
+    async with own.begin() as tx:
+        await service.leave(tx, user)
+    ours = make()
+    await ours.purge()
+    assert await letters(own, user) == ["purge", "purge"]
+    again = await sign_in(own, known_as)
+    assert again != user  # too late to come back
+    elsewhere.failing = True
+    while await ours.deliver("purge"):  # others may be due from other tests
+        pass
+    await ours.purge()
+    async with own.connect() as tx:
+        assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == user)) == user
+    elsewhere.failing = False
+    await due_now(own)
+    while await ours.deliver("purge"):
+        pass
+    await ours.purge()
+    assert elsewhere.about(user) == 2
+    async with own.connect() as tx:
+        assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == user)) is None
+        assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == again)) == again
+
+
+async def test_who_signs_in_while_the_purge_begins_is_back_or_new_and_never_in_between(
+    own: AsyncEngine, make: Callable[..., Outbox]
+) -> None:
+    ours = make()
+    for _ in range(15):
+        known_as = uuid.uuid4().hex
+        user = await sign_in(own, known_as)
+        async with own.begin() as tx:
+            await service.leave(tx, user)
+        back, _ = await asyncio.gather(sign_in(own, known_as), ours.purge())
+        async with own.connect() as tx:
+            found = await tx.scalar(
+                select(social_accounts.c.user_id).where(social_accounts.c.provider_user_id == known_as)
+            )
+            started = await tx.scalar(select(accounts.c.purge_started_at).where(accounts.c.id == back))
+        assert (found, started) == (back, None)
+
+
+async def test_the_running_outbox_delivers_at_once_and_survives_failures(
+    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    ours = make(purge_after=timedelta(days=1))
+    running = asyncio.create_task(ours.run())
+    try:
+        elsewhere.failing = True
+        user = await sign_in(own)
+        async with own.begin() as tx:
+            await service.prefer(tx, user, {"language": "en"})
+        ours.ring()
+        await asyncio.sleep(0.3)
+        elsewhere.failing = False
+
+        async def told() -> bool:
+            return elsewhere.about(user) == 1
+
+        await until(told, 5)
+        elsewhere.told.clear()
+        async with own.begin() as tx:
+            await service.prefer(tx, user, {"language": "ko"})
+        ours.ring()
+        await until(told, 1.5)  # less than POLL_SECONDS: it was rung for
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
