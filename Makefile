@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
-PYTHON_PATHS := eco2 tests migrations
+PYTHON_PATHS := eco2 tests tools migrations
 
 .PHONY: help
 help: ## This list
@@ -41,6 +41,10 @@ bench: setup ## Measure speed and memory against the lines of docs/performance.m
 .PHONY: eval
 eval: setup ## Ask the knowledge base the questions of data/eval and compare with the last report (ARGS=--write replaces it)
 	@$(BIN)/python -m eco2.knowledge.evaluation $(ARGS)
+
+.PHONY: eval-vision
+eval-vision: setup ## How often the embedded vision model answers and is right; fails where it falls behind its report
+	@$(BIN)/python -m tools.vision.evaluate
 
 .PHONY: lint
 lint: ## Style, types, import walls, manifests, shell, Dockerfile

@@ -9,6 +9,7 @@ from eco2.client import commands as client
 from eco2.knowledge import commands as knowledge
 from eco2.local import commands
 from eco2.processes import SERVICES
+from eco2.scan import classify
 from eco2.scan import commands as scan
 
 TARGETS = {row.name: row.target for row in SERVICES if row.target}
@@ -34,6 +35,9 @@ feedback = typer.Typer(help="What users say about results.", no_args_is_help=Tru
 app.add_typer(feedback, name="feedback")
 feedback.command()(scan.export)
 feedback.command()(scan.top)
+vision = typer.Typer(help="The embedded vision model.", no_args_is_help=True)
+app.add_typer(vision, name="vision")
+vision.command()(classify.classify)
 
 
 @contextlib.contextmanager

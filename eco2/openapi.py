@@ -129,10 +129,12 @@ def document() -> Json:
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }
     found["security"] = [{"cookie": []}, {"bearer": []}]
+    for path in PUBLIC:
+        for operation in found["paths"][path].values():
+            operation["security"] = []
     for path, methods in found["paths"].items():
-        for method, operation in methods.items():
-            if path in PUBLIC or (method == "get" and path.startswith("/api/v1/recycling/")):
-                operation["security"] = []
+        if path.startswith("/api/v1/recycling/"):
+            methods.get("get", {})["security"] = []
     return dict(found)
 
 

@@ -68,6 +68,7 @@ SERVICES = (
         grpc_port=28,
         needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
+    Process("recycling-api", "api", 30, "eco2.recycling.main:run", "recycling-api.recycling"),
     Process(
         "character-api",
         "api",
@@ -80,13 +81,12 @@ SERVICES = (
     Process(
         "my-api",
         "api",
-        26,
+        38,
         "eco2.my.main:run",
         "my-api.users",
         grpc_port=39,
         needs=("postgres", "rabbitmq"),
     ),
-    Process("recycling-api", "api", 38, "eco2.recycling.main:run", "recycling-api.recycling"),
     Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
     # It is not ready before auth-api has written the list of what was revoked.
     Process(

@@ -1,7 +1,7 @@
 """Every SQL statement and every Redis key of auth-api."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,13 +94,14 @@ async def sign_ins_of(tx: AsyncConnection, user: UUID) -> tuple[list[dict[str, A
     audited = select(
         *(login_audits.c[name] for name in ("id", "provider", "outcome", "ip", "user_agent", "created_at"))
     )
-    found = [
-        (await tx.execute(held.order_by(sessions.c.created_at))).mappings(),
-        (
-            await tx.execute(audited.where(login_audits.c.user_id == user).order_by(login_audits.c.created_at))
-        ).mappings(),
-    ]
-    return [dict(row) for row in found[0]], [dict(row) for row in found[1]]
+    theirs = audited.where(login_audits.c.user_id == user).order_by(login_audits.c.created_at)
+    rows = await tx.execute(held.order_by(sessions.c.created_at)), await tx.execute(theirs)
+    return _plain(rows[0].mappings()), _plain(rows[1].mappings())
+
+
+def _plain(rows: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    """With names that JSON takes: those of SQLAlchemy are of a class of its own."""
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 async def forget(tx: AsyncConnection, user: UUID) -> int:

@@ -441,6 +441,11 @@ class Llm:
         """Whether a call for this model could be made: switched on, and a provider has it."""
         return self._settings.llm_enabled and any(provider.serves(model) for provider in self._providers)
 
+    def estimate_usd(self, model: str, input_tokens: int, output_tokens: int) -> float:
+        """What a call of this size would cost, for reports of what was saved; the budget counts what is billed."""
+        price = self._settings.price(model)
+        return (input_tokens * price.input + output_tokens * price.output) / 1e6
+
     async def structured(
         self,
         model: str,

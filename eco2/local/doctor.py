@@ -96,7 +96,7 @@ def data() -> str:
 
 
 def _label_problems(path: Path, item_ids: set[str]) -> list[str]:
-    from eco2.scan.vision import LabelTable, check_table
+    from eco2.scan.beliefs import LabelTable
 
     try:
         table = LabelTable.load(path)
@@ -106,7 +106,7 @@ def _label_problems(path: Path, item_ids: set[str]) -> list[str]:
         return [f"{path.name}: the column {error} is missing"]
     except (ValueError, TypeError, AttributeError) as error:  # a row that is cut has None in its columns
         return _bad_rows(path) or [f"{path.name}: {str(error).removeprefix(f'{path}: ')}"]
-    return [f"{path.name}: unknown item {item_id}" for item_id in check_table(table, item_ids)]
+    return [f"{path.name}: unknown item {item_id}" for item_id in sorted(set(table.item_ids) - item_ids)]
 
 
 def _bad_rows(path: Path) -> list[str]:

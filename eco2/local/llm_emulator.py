@@ -53,6 +53,8 @@ class Behaviour(BaseModel):
     next: list[Fault | None] = []
     retry_after: float = 1
     item: str | None = None
+    seen: Json = {}
+    """Fields of the vision reply to say instead: `others`, `evidence`, `situations`, …"""
     reply: str | None = None
 
 
@@ -199,11 +201,12 @@ class Emulator:
 
 def _seen(schema: Json, message: Json, behaviour: Behaviour) -> Json:
     """A sure answer: the item that was asked for, or one that depends on the photo's bytes alone."""
-    ids = schema["$defs"]["Item"]["enum"]
+    ids = [item for item in schema["$defs"]["Item"]["enum"] if item not in ("none", "unsure")]
     urls = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
     item = behaviour.item or ids[zlib.crc32(urls[0].encode()) % len(ids)]
     guess = {"item": item, "confidence": 0.93}
-    return {"waste": True, **guess, "candidates": [guess], "situations": []}
+    seen = {"evidence": [], "waste": True, **guess, "candidates": [guess], "situations": [], "others": []}
+    return seen | behaviour.seen
 
 
 def _worded(message: Json, reply: str) -> Json:

@@ -77,11 +77,22 @@ class Stream(BaseModel):
     kind: Annotated[str, Field(examples=["recycle"])]
 
 
-class PipelineResult(BaseModel):
+class Answered(BaseModel):
     classification_result: ClassificationResult
     disposal_rules: Annotated[dict[str, Any] | None, Field(description="The matched rule")]
     final_answer: FinalAnswer
     stream: Annotated[Stream | None, Field(description="Where it goes; null when the photo could not be told")]
+
+
+class OtherThing(Answered):
+    confidence: Annotated[float, Field(ge=0, le=1)]
+
+
+class PipelineResult(Answered):
+    others: Annotated[
+        list[OtherThing],
+        Field(description="What else the photo shows, each with its own answer; the fields above are of the main one"),
+    ]
 
 
 class Reward(BaseModel):

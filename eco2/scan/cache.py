@@ -109,6 +109,14 @@ class ResultCache:
         CACHE.labels(stage, source).inc()
         return found, source
 
+    async def peek(self, stage: str, version: str, digest: str) -> bool:
+        """Whether there is a result for this content digest."""
+        try:
+            return bool(await self.redis.exists(result_key(stage, version, digest)))
+        except RedisError as error:
+            log.warning("result cache is away: %r", error)
+            return False
+
     async def _alone(self, key: str, compute: Compute) -> tuple[Json, Source]:
         found = await self.redis.get(key)
         if found is not None:

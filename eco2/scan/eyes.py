@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from eco2.scan.cache import ResultCache
 from eco2.scan.phash import hexadecimal, phash
 from eco2.scan.providers import Embedded, Provider, ProviderFailed
+from eco2.scan.seen import VisionResult
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +25,42 @@ FALLBACKS = Counter(
 )
 
 
+CASCADE = Counter(
+    "eco2_scan_cascade_total", "First looks of the embedded model by what became of the paid one", ["outcome"]
+)
+SAVED = Counter("eco2_scan_cascade_saved_usd_total", "Estimated cost of the paid looks that were skipped or downgraded")
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """When the embedded model looks first. Where it is sure, and the user neither asked anything nor named a model,
+    the paid look is skipped, or made by `cheaper`; else the paid model sees its guesses."""
+
+    confidence: float
+    cheaper: str | None = None
+
+
 @dataclass(frozen=True)
 class Eyes:
     """`paid` gives the provider of a requested model name (None: the default model), or None without a key.
 
-    What `look` and `answer` return carries `source`: where it came from (`eco2.scan.cache.Source`, or `fallback`).
-    What `look` returns carries `digest` and `phash` (hex) besides, which tell the photo from others.
+    What `look` and `answer` return carries `source`: where it came from (`eco2.scan.cache.Source`, `cascade` for a
+    paid look that was skipped, or `fallback`). What `look` returns carries `digest` and `phash` (hex) besides, which
+    tell the photo from others.
     """
 
     embedded: Embedded
     paid: Callable[[str | None], Provider | None]
     cache: ResultCache
     executor: Executor
+    cascade: Cascade | None = None
 
-    async def look(self, data: bytes, content_type: str, model: str | None) -> Json:
-        """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered."""
-        found = await self._seen(data, content_type, model)
+    async def look(self, data: bytes, content_type: str, model: str | None, *, asked: bool = True) -> Json:
+        """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered.
+
+        `asked`: whether the user said something with the photo.
+        """
+        found = await self._seen(data, content_type, model, asked)
         if "phash" not in found:
             found["phash"] = hexadecimal(await self._phash(data))
         return {**found, "digest": hashlib.sha256(data).hexdigest()}
@@ -47,31 +68,70 @@ class Eyes:
     async def _phash(self, data: bytes) -> int:
         return await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
 
-    async def _seen(self, data: bytes, content_type: str, model: str | None) -> Json:
+    async def _seen(self, data: bytes, content_type: str, model: str | None, asked: bool) -> Json:
         provider = self.paid(model)
         if provider is None:
             # The embedded model costs as much as a lock: let two do the same work now and then.
             return await self._look(self.embedded, data, content_type, share=False)
         try:
-            return await self._look(provider, data, content_type, share=True)
+            hint = await self._hint(provider, data, content_type)
+            if self.cascade and hint and model is None and not asked and _sure(hint, self.cascade):
+                return await self._save(provider, self.cascade, data, content_type, hint)
+            if hint is not None:
+                CASCADE.labels("paid").inc()
+            return await self._look(provider, data, content_type, hint)
         except ProviderFailed as error:
             _fell_back("vision", error)
             return {**(await self.embedded.look(data, content_type)).to_json(), "source": "fallback"}
 
-    async def _look(self, provider: Provider, data: bytes, content_type: str, *, share: bool) -> Json:
+    async def _hint(self, provider: Provider, data: bytes, content_type: str) -> VisionResult | None:
+        """What the embedded model sees, where it looks first and the paid one has not seen this photo yet."""
+        if self.cascade is None:
+            return None
+        digest = hashlib.sha256(data).hexdigest()
+        known = await self.cache.peek("vision", self._version(provider), digest)
+        return None if known else await self.embedded.look(data, content_type)
+
+    async def _look(
+        self,
+        provider: Provider,
+        data: bytes,
+        content_type: str,
+        hint: VisionResult | None = None,
+        *,
+        share: bool = True,
+    ) -> Json:
         """With `phash`, where the cache works: remembered with the result, so that an exact hit needs no decoding."""
 
         async def look_alike() -> int:
             return await self._phash(data)
 
         async def compute() -> Json:
-            seen = (await provider.look(data, content_type)).to_json()
+            seen = (await provider.look(data, content_type, hint)).to_json()
             return seen if share else {**seen, "phash": hexadecimal(await look_alike())}
 
         found, source = await self.cache.get_or_compute(
-            "vision", provider.vision_version, data, compute, share=share, look_alike=look_alike if share else None
+            "vision", self._version(provider), data, compute, share=share, look_alike=look_alike if share else None
         )
         return {**found, "source": source}
+
+    def _version(self, provider: Provider) -> str:
+        """A paid model that is given the embedded one's guesses may see another thing than one that is not."""
+        hinted = self.cascade is not None and provider is not self.embedded
+        return f"{provider.vision_version}+{self.embedded.vision_version}" if hinted else provider.vision_version
+
+    async def _save(
+        self, provider: Provider, cascade: Cascade, data: bytes, content_type: str, hint: VisionResult
+    ) -> Json:
+        """The result without the paid look, or with a cheaper one; counted once the saving is made."""
+        cheaper = self.paid(cascade.cheaper) if cascade.cheaper else None
+        if cheaper is None:
+            found = {**hint.to_json(), "source": "cascade"}
+        else:
+            found = await self._look(cheaper, data, content_type, hint)
+        CASCADE.labels("downgraded" if cheaper else "skipped").inc()
+        SAVED.inc(max(0.0, provider.look_usd - (cheaper.look_usd if cheaper else 0.0)))
+        return found
 
     async def answer(
         self,
@@ -96,6 +156,10 @@ class Eyes:
             _fell_back("answer", error)
             return {**composed, "source": "fallback"}
         return {**found, "source": source}
+
+
+def _sure(hint: VisionResult, cascade: Cascade) -> bool:
+    return hint.item_id is not None and hint.confidence >= cascade.confidence
 
 
 def _fell_back(stage: str, error: ProviderFailed) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from eco2 import knowledge as kb
 from eco2.core.errors import NotFound
 from eco2.knowledge import Item, Knowledge, Situation
-from eco2.scan.seen import VisionResult
+from eco2.scan.seen import Other, VisionResult
 
 Json = dict[str, Any]
 
@@ -38,7 +38,20 @@ def match(knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | Non
     rule = rule_of(knowledge, item, user_input, seen.situations, waste=seen.waste)
     if item is None:
         rule["candidates"] = _candidates(knowledge, named, seen)
+    rule["others"] = [_other(knowledge, other) for other in seen.others if other.item_id in knowledge.items]
     return rule
+
+
+def _other(knowledge: Knowledge, other: Other) -> Json:
+    """Another thing in the photo, answered as it is stored: what the user said was about the main one."""
+    rule = rule_of(knowledge, knowledge.item(other.item_id), None, other.situations)
+    return {
+        "classification_result": classification(knowledge, rule, None),
+        "disposal_rules": rule["disposal_rules"],
+        "final_answer": answer(knowledge, rule, None),
+        "stream": stream(knowledge, rule),
+        "confidence": other.confidence,
+    }
 
 
 def _candidates(knowledge: Knowledge, named: Sequence[Item], seen: VisionResult) -> list[Json]:
@@ -75,6 +88,7 @@ def rule_of(
         "disposal_rules": kb.disposal_rules(knowledge, item) if item else None,
         "candidates": [],
         "chosen": None,
+        "others": [],
     }
 
 

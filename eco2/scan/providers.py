@@ -25,8 +25,12 @@ class Provider(Protocol):
     def answer_version(self) -> str:
         """Changes whenever the same rule could be worded differently."""
 
-    async def look(self, data: bytes, content_type: str) -> VisionResult:
-        """What the photo (checked, `content_type` as sniffed) shows."""
+    @property
+    def look_usd(self) -> float:
+        """About what one look costs."""
+
+    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:
+        """What the photo (checked, `content_type` as sniffed) shows. `hint`: what a lesser model made of it."""
 
     async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None) -> Json:
         """`composed` (`disposal_steps`, `insufficiencies`, `user_answer`), worded for this user."""
@@ -45,7 +49,9 @@ class Embedded:
         self.vision_version = vision.name
         self.answer_version = answer_version
 
-    async def look(self, data: bytes, content_type: str) -> VisionResult:  # noqa: ARG002
+    look_usd = 0.0
+
+    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:  # noqa: ARG002
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._vision.classify, data)
 
     async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None) -> Json:  # noqa: ARG002

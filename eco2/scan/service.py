@@ -401,6 +401,7 @@ def result_body(knowledge: Knowledge, job: Job) -> Json:
             "disposal_rules": job.rule["disposal_rules"],
             "final_answer": {name: value for name, value in (job.answer or {}).items() if name != "source"},
             "stream": pipeline.stream(knowledge, job.rule),
+            "others": job.rule.get("others", []),
         },
         "reward": reward,
         "needs_choice": job.rule["needs_choice"],
@@ -423,7 +424,8 @@ async def choose(services: Services, job: Job, minor_category: str) -> Job:
             return job
         raise ChoiceNotNeeded
     shows_waste = job.rule.get("waste", True)
-    rule = {**pipeline.rule_of(services.knowledge, item, job.user_input, waste=shows_waste), "chosen": item.id}
+    chosen_rule = pipeline.rule_of(services.knowledge, item, job.user_input, waste=shows_waste)
+    rule = {**chosen_rule, "chosen": item.id, "others": job.rule.get("others", [])}
     answer = pipeline.answer(services.knowledge, rule, job.user_input)
     reward = pipeline.reward(services.knowledge, rule, answer)
     chosen = await store.choose(services.db, job.id, rule, answer, reward)

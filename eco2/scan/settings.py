@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -68,3 +69,16 @@ class WorkerSettings(
     vision_threads: int = Field(default=2, ge=1)
     """Photos classified at once; each holds one decoded photo in memory."""
     stage_timeout: Duration = timedelta(seconds=60)
+    cascade: Literal["off", "skip", "downgrade"] = "off"
+    """With a key: `skip` the paid look where the embedded model is sure and the user asked nothing and named no model,
+    or `downgrade` it to `cascade_model`; in all other photos the paid model is told the embedded one's guesses."""
+    cascade_confidence: float = Field(default=0.9, ge=0, le=1)
+    """How sure the embedded model has to be."""
+    cascade_model: str = "gpt-5-mini"
+
+
+class VisionSettings(KnowledgeSettings):
+    """Of `eco2 vision classify`."""
+
+    model_dir: Path | None = None
+    """Default: that of the local stack."""

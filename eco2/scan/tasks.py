@@ -31,15 +31,16 @@ from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.scan import service, store, sweeper
+from eco2.scan.beliefs import Senses
 from eco2.scan.cache import ResultCache
-from eco2.scan.eyes import Eyes
+from eco2.scan.eyes import Cascade, Eyes
 from eco2.scan.llm import LlmProvider, Prompts
 from eco2.scan.pipeline import ImageGone
 from eco2.scan.providers import Embedded, Provider
 from eco2.scan.service import Services
 from eco2.scan.settings import WorkerSettings
 from eco2.scan.store import Job
-from eco2.scan.vision import EmbeddedVision, LabelTable, check_table
+from eco2.scan.vision import EmbeddedVision
 
 NAME = "scan-worker"
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ async def _vision(resources: Resources, job: Job) -> None:
         photo = await uploaded.take(resources.storage, job.image_key, resources.eyes.executor)
         if photo is None:
             raise ImageGone
-        seen = await resources.eyes.look(*photo, job.model)
+        seen = await resources.eyes.look(*photo, job.model, asked=bool(job.user_input))
         await store.save_vision(resources.db, job.id, seen)
     await service.after_vision(resources, job)
 
@@ -157,6 +158,7 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
                 paid=_paid_models(settings, base, cache, executor, stack),
                 cache=ResultCache(cache),
                 executor=executor,
+                cascade=_cascade(settings),
             ),
             dead_letters=Heartbeat(),
             consumer=Heartbeat(),
@@ -164,10 +166,17 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
 
 
 def _vision_model(settings: WorkerSettings, base: Knowledge, data_dir: Path) -> EmbeddedVision:
-    table = LabelTable.load(data_dir / "vision" / "imagenet_items.csv")
-    if unknown := check_table(table, set(base.items)):
-        raise SystemExit(f"the label table names unknown items: {', '.join(unknown)}")
-    return EmbeddedVision(settings.model_dir, table)
+    try:
+        senses = Senses.load(data_dir / "vision", base)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    return EmbeddedVision(settings.model_dir, senses)
+
+
+def _cascade(settings: WorkerSettings) -> Cascade | None:
+    if settings.cascade == "off":
+        return None
+    return Cascade(settings.cascade_confidence, settings.cascade_model if settings.cascade == "downgrade" else None)
 
 
 def _paid_models(

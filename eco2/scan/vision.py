@@ -1,76 +1,46 @@
 """The embedded vision model: photo in, disposal item out, honest when unsure."""
 
-import csv
-import hashlib
-import io
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 from PIL import Image
 
 from eco2.core import photos
 from eco2.scan import model
+from eco2.scan.beliefs import CATEGORIES, MATERIALS, MIXED, Beliefs, Floats, Senses, believe, by_category, placed
 from eco2.scan.seen import Candidate, VisionResult
 
-# Chosen by measurement, see data/vision/README.md. Both exceed one half, so a photo cannot reach both.
-CONFIDENT = 0.65
 NOT_WASTE = 0.6
-
 CANDIDATES = 3
 WORTH_ASKING = 0.02  # a candidate below it is noise
 
-_NO_ITEM = {"-", "?"}  # in the table: no waste at all, or waste that has no item of its own
-
-Floats = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
-class LabelTable:
-    """What the model's 1000 labels mean: the share of each item among the things that get the label."""
+class Told:
+    """What a photo shows. `category` is a middle class of the contract, None when `abstained`.
 
-    item_ids: tuple[str, ...]
-    shares: Floats  # (items, labels)
-    not_waste: Floats  # (labels,)
-    version: str
+    A material may be sure where the item is not: then `category` is told, and `result` still asks for the item.
+    """
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        content = path.read_bytes()
-        rows = list(csv.DictReader(io.StringIO(content.decode())))
-        item_ids = tuple(sorted({row["item_id"] for row in rows} - _NO_ITEM))
-        shares = {item_id: np.zeros(model.CLASSES, np.float32) for item_id in (*item_ids, *_NO_ITEM)}
-        for row in rows:
-            shares[row["item_id"]][_labels(row["classes"])] += float(row["share"])
-        total = np.sum(list(shares.values()), axis=0)
-        if not ((total > 0) & (total < 1.001)).all():
-            raise ValueError(f"{path}: each label needs shares that add up to at most 1")
-        return cls(
-            item_ids,
-            np.stack([shares[item_id] for item_id in item_ids]),
-            shares["-"],
-            hashlib.sha256(content).hexdigest()[:8],
-        )
+    category: str | None
+    material: str | None
+    confidence: float
+    candidates: tuple[tuple[str, float], ...]
+    """The likeliest categories, three at most."""
+    result: VisionResult
 
-
-def _labels(classes: str) -> slice:
-    first, _, last = classes.partition("-")
-    return slice(int(first), int(last or first) + 1)
-
-
-def check_table(table: LabelTable, item_ids: set[str]) -> list[str]:
-    """The item ids of the table that `item_ids` lacks."""
-    return sorted(set(table.item_ids) - item_ids)
+    @property
+    def abstained(self) -> bool:
+        return self.category is None
 
 
 class EmbeddedVision:
-    """Loads the model once; `classify` is synchronous and may be called by several threads at once."""
+    """Loads the model once; `classify` and `tell` are synchronous and may be called by several threads at once."""
 
-    def __init__(self, cache_dir: Path, table: LabelTable, threads: int = 1) -> None:
+    def __init__(self, cache_dir: Path, senses: Senses, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -79,20 +49,24 @@ class EmbeddedVision:
         )
         # A photo of 50 megapixels takes 200 MB to decode, the network 20 MB: threads would multiply that.
         self._one_at_a_time = threading.Lock()
-        self._table = table
-        self.name = f"{model.NAME}+imagenet-{table.version}"
+        self._senses = senses
+        self.name = f"{model.NAME}+{senses.version}"
 
     def classify(self, data: bytes) -> VisionResult:
         """Raises the errors of `eco2.core.photos.decode`."""
-        with self._one_at_a_time:
-            probabilities = self._label_probabilities(photos.decode(data, model.SIDE))
-        return decide(probabilities, self._table, self.name)
+        return self.tell(data).result
 
-    def _label_probabilities(self, image: Image.Image) -> Floats:
-        logits: Floats = self._session.run(["logits"], {"image": _input(image)})[0][0]
-        exponent: Floats = np.exp(logits - logits.max())
-        probabilities: Floats = exponent / exponent.sum()
-        return probabilities
+    def tell(self, data: bytes) -> Told:
+        """Raises the errors of `eco2.core.photos.decode`."""
+        with self._one_at_a_time:
+            features, labels = self.features(photos.decode(data, model.SIDE))
+        return decide(self._senses, features, labels, self.name)
+
+    def features(self, image: Image.Image) -> tuple[Floats, Floats]:
+        """(features, probabilities of the labels) of a photo."""
+        features, logits = self._session.run(["features", "logits"], {"image": _input(image)})
+        exponent: Floats = np.exp(logits[0] - logits[0].max())
+        return features[0], exponent / exponent.sum()
 
 
 def _input(image: Image.Image) -> Floats:
@@ -105,19 +79,68 @@ def _input(image: Image.Image) -> Floats:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
-def decide(labels: Floats, table: LabelTable, name: str) -> VisionResult:
-    """From the probability of each label to an item, or to a question."""
-    items = table.shares @ labels
-    best = np.argsort(-items, kind="stable")[:CANDIDATES]
-    ranked = [Candidate(table.item_ids[n], round(float(items[n]), 4)) for n in best]
-    not_waste = round(float(table.not_waste @ labels), 4)
-    waste = not_waste < NOT_WASTE
-    confident = ranked[0].confidence >= CONFIDENT
+def decide(senses: Senses, features: Floats, labels: Floats, name: str) -> Told:
+    """From the network's output to a category and an item, or to a question."""
+    beliefs = believe(senses, features, labels)
+    category, material, confidence = _category(senses, beliefs)
+    likely = list(by_category(senses, beliefs).items())[:CANDIDATES]
+    return Told(
+        category=category,
+        material=material,
+        confidence=round(confidence, 4),
+        candidates=tuple((one, round(share, 4)) for one, share in likely if share >= WORTH_ASKING),
+        result=_result(senses, beliefs, category, name),
+    )
+
+
+def _category(senses: Senses, beliefs: Beliefs) -> tuple[str | None, str | None, float]:
+    """(the category when it is sure, the likeliest material in it, the probability of the best category).
+
+    Cardboard and paper are one category: it may be sure where the material is not.
+    """
+    grouped: dict[str, float] = dict.fromkeys(CATEGORIES.values(), 0.0)
+    for material, share in beliefs.materials.items():
+        grouped[CATEGORIES[material]] += share
+    best, sure = max(grouped.items(), key=lambda entry: entry[1])
+    strange = beliefs.labelled_nothing > senses.head.most_nothing
+    if sure >= senses.head.sure and best != CATEGORIES[MIXED] and not strange:
+        of_it = [material for material in MATERIALS if CATEGORIES[material] == best]
+        return _finer(senses, beliefs, best), max(of_it, key=lambda material: beliefs.materials[material]), sure
+    category, share = next(iter(by_category(senses, _for_things(senses, beliefs)).items()))
+    if _is_thing(senses, beliefs) and share >= senses.head.sure_item:
+        return category, None, share
+    return None, None, max(share, sure)
+
+
+def _finer(senses: Senses, beliefs: Beliefs, category: str) -> str:
+    """Plastic is two classes of the contract: clear PET bottles apart from the rest, where that is sure."""
+    finer, share = next(iter(by_category(senses, beliefs).items()))
+    return finer if share >= senses.head.sure else category
+
+
+def _for_things(senses: Senses, beliefs: Beliefs) -> Beliefs:
+    """The beliefs that decide: those of the labels alone where the likeliest item is of none of the materials."""
+    return replace(beliefs, items=beliefs.labelled) if _is_thing(senses, beliefs) else beliefs
+
+
+def _is_thing(senses: Senses, beliefs: Beliefs) -> bool:
+    """Whether the likeliest item is of none of the materials."""
+    return bool(senses.material[int(np.argmax(beliefs.items))] == len(MATERIALS))
+
+
+def _result(senses: Senses, beliefs: Beliefs, category: str | None, name: str) -> VisionResult:
+    """The item is told when the category is sure, and so is where the item goes."""
+    ranked = np.argsort(-beliefs.items, kind="stable")[:CANDIDATES]
+    share = placed(senses, _for_things(senses, beliefs), int(ranked[0]))
+    least = senses.head.sure_item if _is_thing(senses, beliefs) else senses.head.sure
+    sure = category is not None and share >= least
+    waste = beliefs.nothing < NOT_WASTE
+    found = [Candidate(senses.item_ids[one], round(float(beliefs.items[one]), 4)) for one in ranked]
     return VisionResult(
-        item_id=ranked[0].item_id if confident else None,
-        confidence=ranked[0].confidence if waste else not_waste,
-        candidates=tuple(one for one in ranked if one.confidence >= WORTH_ASKING),
-        needs_choice=not confident,
+        item_id=found[0].item_id if sure else None,
+        confidence=round(share if waste else beliefs.nothing, 4),
+        candidates=tuple(one for one in found if one.confidence >= WORTH_ASKING),
+        needs_choice=not sure,
         waste=waste,
         model=name,
     )

@@ -63,6 +63,7 @@ _few = settings(
 _many = settings(_few, max_examples=300, derandomize=False)
 
 
+@pytest.mark.slow
 @api.parametrize()
 @_few
 def test_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:

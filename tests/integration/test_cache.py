@@ -6,15 +6,17 @@ import io
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from prometheus_client import REGISTRY
 
 from eco2.core import redis
 from eco2.scan.cache import NEAR_BITS, ResultCache, result_key
-from eco2.scan.eyes import Eyes
+from eco2.scan.eyes import Cascade, Eyes
 from eco2.scan.phash import BANDS, bands, phash
 from eco2.scan.providers import Embedded, ProviderFailed
 from eco2.scan.seen import Candidate, VisionResult
@@ -43,15 +45,18 @@ class Paid:
     vision_version = "paid-1"
     answer_version = "paid-1"
 
-    def __init__(self) -> None:
+    def __init__(self, look_usd: float = 0.01) -> None:
+        self.look_usd = look_usd
+        self.hints: list[VisionResult | None] = []
         self.looks = 0
         self.answers = 0
         self.failing = False
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def look(self, data: bytes, content_type: str) -> VisionResult:
+    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:
         self.looks += 1
+        self.hints.append(hint)
         await self.gate.wait()
         if self.failing:
             raise ProviderFailed("switched off")
@@ -65,11 +70,12 @@ class Paid:
 
 
 class Free(Embedded):
-    def __init__(self) -> None:
+    def __init__(self, seen: VisionResult | None = None) -> None:
         self.vision_version = self.answer_version = "free-1"
+        self.seen = seen or VisionResult(None, 0.1, (), True, True, "free")
 
-    async def look(self, data: bytes, content_type: str) -> VisionResult:
-        return VisionResult(None, 0.1, (), True, True, "free")
+    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:
+        return self.seen
 
 
 @pytest.fixture
@@ -158,6 +164,60 @@ async def test_the_lock_of_a_dead_process_does_not_hold_up_the_next(
     await cache.redis.set(f"{result_key('test', '1', hashlib.sha256(content).hexdigest())}:lock", "dead", px=300)
     async with asyncio.timeout(5):
         assert await cache.get_or_compute("test", "1", content, compute) == ({"n": 1}, "model")
+
+
+# --- the embedded model first -----------------------------------------------------------------------------------------
+
+SURE = VisionResult("drink_can", 0.93, (Candidate("drink_can", 0.93),), False, True, "free")
+
+
+def saved() -> float:
+    return REGISTRY.get_sample_value("eco2_scan_cascade_saved_usd_total") or 0.0
+
+
+def cascading(cache: ResultCache, paid: Paid, seen: VisionResult, cheaper: Paid | None = None) -> Eyes:
+    models = {None: paid, "named": paid, "small": cheaper}
+    return Eyes(Free(seen), models.get, cache, ThreadPoolExecutor(2), Cascade(0.9, "small" if cheaper else None))
+
+
+async def test_a_sure_first_look_saves_the_paid_one(cache: ResultCache, paid: Paid) -> None:
+    eyes, before = cascading(cache, paid, SURE), saved()
+    found = await eyes.look(PHOTO, "image/jpeg", None, asked=False)
+    assert (found["item_id"], found["model"], found["source"], paid.looks) == ("drink_can", "free", "cascade", 0)
+    assert saved() == pytest.approx(before + 0.01)
+
+
+@pytest.mark.parametrize(
+    ("seen", "model", "asked"),
+    [
+        (replace(SURE, confidence=0.89), None, False),
+        (replace(SURE, item_id=None, needs_choice=True), None, False),
+        (SURE, "named", False),
+        (SURE, None, True),
+    ],
+)
+async def test_else_the_paid_model_sees_the_photo_and_the_guesses(
+    cache: ResultCache, paid: Paid, seen: VisionResult, model: str | None, asked: bool
+) -> None:
+    eyes, before = cascading(cache, paid, seen), saved()
+    found = await eyes.look(PHOTO, "image/jpeg", model, asked=asked)
+    assert (found["model"], paid.hints, saved()) == ("paid", [seen], before)
+    again = await eyes.look(PHOTO, "image/jpeg", model, asked=asked)
+    assert (again["source"], paid.looks) == ("exact", 1)
+
+
+async def test_a_sure_first_look_may_be_checked_by_a_cheaper_model(cache: ResultCache, paid: Paid) -> None:
+    cheaper = Paid(look_usd=0.002)
+    cheaper.vision_version = "cheaper-1"
+    eyes, before = cascading(cache, paid, SURE, cheaper), saved()
+    found = await eyes.look(PHOTO, "image/jpeg", None, asked=False)
+    assert (found["item_id"], found["source"], paid.looks, cheaper.hints) == ("ceramic", "model", 0, [SURE])
+    assert saved() == pytest.approx(before + 0.008)
+
+
+async def test_without_a_cascade_the_embedded_model_is_not_asked(eyes: Eyes, paid: Paid) -> None:
+    await eyes.look(PHOTO, "image/jpeg", None, asked=False)
+    assert paid.hints == [None]
 
 
 async def test_a_failed_paid_model_is_replaced_and_not_remembered(eyes: Eyes, paid: Paid) -> None:

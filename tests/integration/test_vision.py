@@ -1,6 +1,8 @@
+import dataclasses
 import multiprocessing
 import os
 import pickle
+import shutil
 import statistics
 import subprocess
 import sys
@@ -16,12 +18,13 @@ import pytest
 from eco2 import knowledge
 from eco2.core import photos
 from eco2.scan import model
+from eco2.scan.beliefs import MATERIALS, Head, LabelTable, Senses
 from eco2.scan.seen import VisionResult
-from eco2.scan.vision import EmbeddedVision, LabelTable, check_table
+from eco2.scan.vision import EmbeddedVision
 from tests import photos as samples
 
 DATA = Path(__file__).parents[2] / "data"
-TABLE = DATA / "vision" / "imagenet_items.csv"
+TABLES = DATA / "vision"
 COFFEE = DATA / "demo" / "coffee.jpg"
 
 
@@ -34,7 +37,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedded(cache: Path) -> EmbeddedVision:
-    return EmbeddedVision(cache, LabelTable.load(TABLE))
+    return EmbeddedVision(cache, Senses.load(TABLES, knowledge.load()))
 
 
 def test_the_model_is_built_once(cache: Path) -> None:
@@ -99,10 +102,35 @@ def test_weights_cannot_run_code() -> None:
         model._read_weights(pickle.dumps(Attack()))
 
 
-def test_the_table_covers_all_labels_and_knows_only_items_of_the_taxonomy() -> None:
-    table = LabelTable.load(TABLE)
-    assert table.shares.shape == (len(table.item_ids), model.CLASSES)
-    assert check_table(table, set(knowledge.load().items)) == []
+def test_the_tables_cover_all_labels_and_know_only_items_of_the_taxonomy() -> None:
+    base = knowledge.load()
+    senses = Senses.load(TABLES, base)
+    assert senses.shares.shape == (len(senses.item_ids), model.CLASSES)
+    assert set(senses.item_ids) <= set(base.items)
+    for number, material in enumerate(MATERIALS):
+        assert senses.typical[senses.material == number].sum() == pytest.approx(1), material
+
+
+def test_items_that_the_taxonomy_lacks_are_named() -> None:
+    base = knowledge.load()
+    fewer = dataclasses.replace(base, items={name: item for name, item in base.items.items() if name != "drink_can"})
+    with pytest.raises(ValueError, match="unknown items: drink_can"):
+        Senses.load(TABLES, fewer)
+
+
+@pytest.mark.parametrize("line", ["metal,pot,0.1\n", "wood,pot,0\n"])
+def test_materials_that_do_not_add_up_are_refused(tmp_path: Path, line: str) -> None:
+    shutil.copytree(TABLES, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "materials.csv").open("a") as file:
+        file.write(line)
+    with pytest.raises(ValueError, match=r"materials\.csv"):
+        Senses.load(tmp_path, knowledge.load())
+
+
+def test_a_head_of_another_shape_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "head.npz", weights=np.zeros((3, 7)), biases=np.zeros(7), numbers=np.ones(4))
+    with pytest.raises(ValueError, match=r"head\.npz"):
+        Head.load(tmp_path / "head.npz")
 
 
 def test_a_table_with_a_gap_is_refused(tmp_path: Path) -> None:
@@ -118,7 +146,7 @@ def test_a_table_with_a_gap_is_refused(tmp_path: Path) -> None:
 def test_the_demo_photo_is_told(embedded: EmbeddedVision) -> None:
     result = embedded.classify(COFFEE.read_bytes())
     assert (result.item_id, result.needs_choice, result.waste) == ("ceramic", False, True)
-    assert result.model.startswith("efficientnet-lite0+imagenet-")
+    assert result.model.startswith("efficientnet-lite0+")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "HEIF"])
@@ -159,7 +187,7 @@ def test_the_network_takes_at_most_20_ms(embedded: EmbeddedVision) -> None:
     times = []
     for _ in range(15):
         start = time.thread_time()  # the machine may be busy with other things
-        embedded._label_probabilities(image)
+        embedded.features(image)
         times.append(time.thread_time() - start)
     assert statistics.median(times) <= 0.020
 
@@ -167,9 +195,11 @@ def test_the_network_takes_at_most_20_ms(embedded: EmbeddedVision) -> None:
 _USE = """
 import pathlib, sys
 from concurrent.futures import ThreadPoolExecutor
-from eco2.scan.vision import EmbeddedVision, LabelTable
-cache, table, photo = map(pathlib.Path, sys.argv[1:])
-vision = EmbeddedVision(cache, LabelTable.load(table))
+from eco2 import knowledge
+from eco2.scan.beliefs import Senses
+from eco2.scan.vision import EmbeddedVision
+cache, tables, photo = map(pathlib.Path, sys.argv[1:])
+vision = EmbeddedVision(cache, Senses.load(tables, knowledge.load()))
 with ThreadPoolExecutor(8) as pool:
     list(pool.map(vision.classify, [photo.read_bytes()] * 40))
 print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])
@@ -177,6 +207,6 @@ print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0
 
 
 def test_the_model_is_used_in_at_most_200_mb(cache: Path) -> None:
-    command = [sys.executable, "-c", _USE, str(cache), str(TABLE), str(COFFEE)]
+    command = [sys.executable, "-c", _USE, str(cache), str(TABLES), str(COFFEE)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert int(done.stdout) <= 200 * 1024

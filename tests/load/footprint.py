@@ -7,7 +7,8 @@ from statistics import median
 
 from eco2 import knowledge
 from eco2.local import llm_emulator
-from eco2.scan.vision import EmbeddedVision, LabelTable
+from eco2.scan.beliefs import Senses
+from eco2.scan.vision import EmbeddedVision
 from tests.load.bench import Bench
 from tests.load.machine import pss
 from tests.load.pipeline import AT_ONCE
@@ -34,8 +35,8 @@ async def vision_photo(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     """In this process, on one thread: the demo photo, from its bytes to the decision."""
     data = knowledge.default_directory()
     image = (data / "demo" / "coffee.jpg").read_bytes()
-    table = LabelTable.load(data / "vision" / "imagenet_items.csv")
-    vision = EmbeddedVision(Path(bench.target.environment["ECO2_MODEL_DIR"]), table, threads=1)
+    senses = Senses.load(data / "vision", knowledge.load(data))
+    vision = EmbeddedVision(Path(bench.target.environment["ECO2_MODEL_DIR"]), senses, threads=1)
     vision.classify(image)
     costs, photos = [], 40
     for _ in range(3):

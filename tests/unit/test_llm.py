@@ -13,8 +13,8 @@ from eco2.core import llm
 from eco2.core.llm import DEFAULT_PRICES, OPENAI_URL, LlmFailed, LlmSettings, Price
 from eco2.knowledge.grounding import Wording
 from eco2.local.llm_emulator import strict_problems
-from eco2.scan.llm import NONE, UNSURE, Prompts, Vision, to_result
-from eco2.scan.seen import Candidate
+from eco2.scan.llm import NONE, UNSURE, Prompts, Thing, Vision, to_result
+from eco2.scan.seen import Candidate, Other, VisionResult
 
 GEMINI = {"base_url": "https://gemini.example/v1", "api_key": "g", "models": ["gemini-*"]}
 
@@ -145,9 +145,10 @@ def test_schemas_are_closed_strict_and_rendered_once(prompts: Prompts, knowledge
     assert rendered["strict"] is True
     assert list(strict_problems(rendered["schema"])) == []
     assert list(strict_problems(_rendered(llm.response_format(Wording))["json_schema"]["schema"])) == []
-    assert set(rendered["schema"]["$defs"]["Item"]["enum"]) == set(knowledge.items)
-    assert {"enum": [NONE, UNSURE], "type": "string"} in rendered["schema"]["properties"]["item"]["anyOf"]
-    situations = rendered["schema"]["properties"]["situations"]["items"]["enum"]
+    lists = rendered["schema"]["$defs"]
+    assert set(lists["Item"]["enum"]) == {*knowledge.items, NONE, UNSURE}
+    assert next(iter(rendered["schema"]["properties"])) == "evidence", "read before it is concluded from"
+    situations = lists["Situation"]["enum"]
     assert set(situations) < set(knowledge.situations)
     assert not {"blurry", "not_waste", "holiday"} & set(situations)
 
@@ -165,6 +166,10 @@ def test_a_schema_that_is_not_strict_is_found() -> None:
     [
         {"item": "no_such_item"},
         {"candidates": [{"item": "unsure", "confidence": 0.5}]},
+        {"others": [{"item": "none", "confidence": 0.9, "situations": []}]},
+        {"others": [{"item": "no_such_item", "confidence": 0.9, "situations": []}]},
+        {"others": [{"item": "drink_can", "confidence": 0.9, "situations": ["holiday"]}]},
+        {"evidence": ["PP"] * 9},
         {"candidates": [{"item": "water_pet", "confidence": 0.2}] * 4},
         {"situations": ["holiday"]},
         {"confidence": 1.2},
@@ -173,6 +178,7 @@ def test_a_schema_that_is_not_strict_is_found() -> None:
 )
 def test_a_reply_outside_of_the_lists_is_refused(prompts: Prompts, wrong: dict[str, Any]) -> None:
     right = {"waste": True, "item": "water_pet", "confidence": 0.9, "candidates": [], "situations": ["label_on"]}
+    right |= {"evidence": ["무색페트"], "others": [{"item": "drink_can", "confidence": 0.9, "situations": []}]}
     prompts.schema.model_validate(right)
     with pytest.raises(ValidationError):
         prompts.schema.model_validate({**right, **wrong})
@@ -183,7 +189,15 @@ def test_a_reply_outside_of_the_lists_is_refused(prompts: Prompts, wrong: dict[s
 
 def _seen(item: str, confidence: float, waste: bool = True, **candidates: float) -> Vision:
     guesses: list[Any] = [{"item": name, "confidence": share} for name, share in candidates.items()]
-    return Vision(waste=waste, item=item, confidence=confidence, candidates=guesses, situations=["label_on"])
+    return Vision(
+        evidence=["PET"],
+        waste=waste,
+        item=item,
+        confidence=confidence,
+        candidates=guesses,
+        situations=["label_on"],
+        others=[],
+    )
 
 
 def test_a_confident_item_is_answered() -> None:
@@ -221,3 +235,22 @@ def test_candidates_are_at_most_three_and_none_is_noise() -> None:
     result = to_result(_seen("a", 0.4, b=0.3, c=0.2, d=0.1), "m")
     assert [candidate.item_id for candidate in result.candidates] == ["a", "b", "c"]
     assert to_result(_seen(UNSURE, 0.9, a=0.001), "m").candidates == ()
+
+
+def _thing(item: str, confidence: float = 0.9, *situations: str) -> Thing:
+    return Thing(item=item, confidence=confidence, situations=list(situations))
+
+
+def test_every_other_object_that_is_sure_is_told_once() -> None:
+    seen = _seen("water_pet", 0.9)
+    seen.others = [_thing("can", 0.9, "crushed"), _thing("jar", 0.3), _thing("water_pet"), _thing("can", 0.7)]
+    result = to_result(seen, "m")
+    assert result.others == (Other("can", 0.9, ("crushed",)),)
+    assert result.evidence == ("PET",)
+    assert VisionResult.from_json(orjson.loads(orjson.dumps(result.to_json()))) == result
+
+
+def test_where_there_is_no_waste_there_are_no_others() -> None:
+    seen = _seen(NONE, 0.9, waste=False)
+    seen.others = [_thing("can")]
+    assert to_result(seen, "m").others == ()

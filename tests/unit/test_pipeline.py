@@ -6,7 +6,7 @@ import pytest
 
 from eco2 import knowledge as kb
 from eco2.scan import pipeline
-from eco2.scan.seen import Candidate, VisionResult
+from eco2.scan.seen import Candidate, Other, VisionResult
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +165,15 @@ def test_a_situation_changes_the_stream_and_is_told(knowledge: kb.Knowledge) -> 
     greasy = pipeline.rule_of(knowledge, item, "기름이 잔뜩 배었어요")
     assert pipeline.stream(knowledge, plain) != pipeline.stream(knowledge, greasy)
     assert pipeline.classification(knowledge, greasy, "기름이 잔뜩 배었어요")["situation_tags"]
+
+
+def test_every_thing_in_the_photo_is_answered_and_the_first_one_earns(knowledge: kb.Knowledge) -> None:
+    can, bottle = Other("drink_can", 0.9, ("content_full",)), Other("gone_from_the_taxonomy", 0.9)
+    vision = VisionResult("water_pet", 0.9, (), False, True, "test", others=(can, bottle)).to_json()
+    rule = pipeline.match(knowledge, vision, "라벨은 뗐어요")
+    assert rule["item_id"] == "water_pet"
+    (other,) = rule["others"]
+    assert other["classification_result"]["classification"]["middle_category"] == "금속류"
+    assert other["final_answer"]["disposal_steps"]
+    assert other["stream"]["id"] == "metal_can"
+    assert other["confidence"] == 0.9

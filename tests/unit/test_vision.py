@@ -1,65 +1,144 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from eco2.scan import model, vision
+from eco2.scan import model
+from eco2.scan.beliefs import MATERIALS, Head, Senses, believe
 from eco2.scan.seen import Candidate, VisionResult
-from eco2.scan.vision import LabelTable, check_table, decide
+from eco2.scan.vision import Told, decide
 
-BOTTLE, CAN, CAT = 898, 455, 281
-
-
-@pytest.fixture
-def table() -> LabelTable:
-    """Label BOTTLE: 80 % water bottle, 10 % tumbler; CAN: all can; every other label is an animal."""
-    shares = np.zeros((4, model.CLASSES), np.float32)
-    shares[0, BOTTLE], shares[1, BOTTLE], shares[2, CAN], shares[3, CAN - 1] = 0.8, 0.1, 1, 1
-    not_waste = np.ones(model.CLASSES, np.float32)
-    not_waste[[BOTTLE, CAN, CAN - 1]] = 0
-    return LabelTable(("water_pet", "tumbler", "can", "lid"), shares, not_waste, "test")
-
-
-def labels(**shares: float) -> vision.Floats:
-    out = np.zeros(model.CLASSES, np.float32)
-    for name, share in shares.items():
-        out[{"bottle": BOTTLE, "can": CAN, "lid": CAN - 1, "cat": CAT, "dog": 200}[name]] = share
-    return out
+BOTTLE, CAN, SHOE, CAT, DOG = 898, 455, 770, 281, 200
+ITEMS = {  # item: (label, share of the label, material, typical share of the material, where it goes, category)
+    "water_pet": (BOTTLE, 0.8, "plastic", 0.5, "clear_pet", "무색페트병"),
+    "tray": (None, 0, "plastic", 0.5, "plastic", "플라스틱류"),
+    "drink_can": (CAN, 1.0, "metal", 0.5, "metal_can", "금속류"),
+    "food_can": (None, 0, "metal", 0.5, "metal_can", "금속류"),
+    "box": (None, 0, "cardboard", 1.0, "paper_cardboard", "종이"),
+    "flyer": (None, 0, "paper", 1.0, "paper_mixed", "종이"),
+    "jar": (None, 0, "glass", 1.0, "glass_bottle", "유리병"),
+    "wrap": (None, 0, "trash", 1.0, "vinyl", "비닐류"),
+    "shoes": (SHOE, 1.0, None, 0, "clothing_bin", "의류및원단"),
+}
+SURE, SURE_THING, MOST_NOTHING = 0.8, 0.65, 0.6
 
 
-def test_a_sure_label_with_one_meaning_is_answered(table: LabelTable) -> None:
-    result = decide(labels(bottle=0.95, cat=0.05), table, "m")
-    assert result == VisionResult(
-        item_id="water_pet",
-        confidence=0.76,
-        candidates=(Candidate("water_pet", 0.76), Candidate("tumbler", 0.095)),
-        needs_choice=False,
-        waste=True,
-        model="m",
+def senses(**head: float) -> Senses:
+    """Every label without an item is an animal. The head says `head`, whatever the photo; the rest is none of them."""
+    rest = max(1e-9, 1 - sum(head.values()))
+    told = [*(head.get(material, 1e-9) for material in MATERIALS), rest]
+    layer = np.zeros((model.FEATURES + len(MATERIALS) + 2, len(told)), np.float32)
+    shares, nothing = np.zeros((len(ITEMS), model.CLASSES), np.float32), np.ones(model.CLASSES, np.float32)
+    for n, (label, share, *_) in enumerate(ITEMS.values()):
+        if label is not None:
+            shares[n, label], nothing[label] = share, 0
+    return Senses(
+        item_ids=tuple(ITEMS),
+        shares=shares,
+        not_waste=nothing,
+        material=np.array([MATERIALS.index(row[2]) if row[2] else len(MATERIALS) for row in ITEMS.values()]),
+        typical=np.array([row[3] for row in ITEMS.values()], np.float32),
+        places=tuple(row[4] for row in ITEMS.values()),
+        categories=tuple(row[5] for row in ITEMS.values()),
+        head=Head(layer, np.log(np.array(told, np.float32)), 1.0, SURE, SURE_THING, MOST_NOTHING, "test"),
+        version="test",
     )
 
 
-def test_an_unsure_photo_asks_with_the_best_three(table: LabelTable) -> None:
-    result = decide(labels(bottle=0.4, can=0.3, lid=0.2, cat=0.1), table, "m")
-    assert (result.item_id, result.needs_choice, result.waste) == (None, True, True)
-    assert [one.item_id for one in result.candidates] == ["water_pet", "can", "lid"]
+def told(of: Senses, **labels: float) -> Told:
+    names = {"bottle": BOTTLE, "can": CAN, "shoe": SHOE, "cat": CAT, "dog": DOG}
+    probabilities = np.zeros(model.CLASSES, np.float32)
+    for name, share in labels.items():
+        probabilities[names[name]] = share
+    return decide(of, np.zeros(model.FEATURES, np.float32), probabilities, "m")
 
 
-@pytest.mark.parametrize(("share", "item_id"), [(vision.CONFIDENT + 0.01, "can"), (vision.CONFIDENT - 0.01, None)])
-def test_the_line_between_answer_and_question(table: LabelTable, share: float, item_id: str | None) -> None:
-    assert decide(labels(can=share), table, "m").item_id == item_id
+def test_a_sure_material_whose_items_all_go_to_one_place_is_answered() -> None:
+    found = told(senses(metal=0.9), can=0.3, cat=0.55)
+    assert (found.category, found.material, found.abstained) == ("금속류", "metal", False)
+    assert found.confidence == pytest.approx(0.9, abs=1e-3)
+    assert (found.result.item_id, found.result.needs_choice, found.result.waste) == ("drink_can", False, True)
+    assert found.result.confidence == pytest.approx(0.9, abs=1e-3), "which kind of can it is changes nothing"
+    assert [one.item_id for one in found.result.candidates] == ["drink_can", "food_can"]
 
 
-def test_labels_that_are_no_waste_add_up(table: LabelTable) -> None:
-    result = decide(labels(cat=0.5, dog=0.4, can=0.1), table, "m")
-    assert (result.item_id, result.needs_choice, result.waste, result.confidence) == (None, True, False, 0.9)
-    assert [one.item_id for one in result.candidates] == ["can"]
+def test_a_sure_material_whose_items_part_ways_is_told_and_the_item_asked() -> None:
+    found = told(senses(plastic=0.9), cat=0.5)
+    assert (found.category, found.material) == ("플라스틱류", "plastic")
+    assert (found.result.item_id, found.result.needs_choice) == (None, True)
+    assert {one.item_id for one in found.result.candidates} == {"water_pet", "tray"}
 
 
-def test_results_survive_json(table: LabelTable) -> None:
-    result = decide(labels(bottle=0.95, can=0.05), table, "m")
+def test_the_labels_tell_which_item_of_a_material_it_is() -> None:
+    found = told(senses(plastic=0.95), bottle=1)
+    assert (found.category, found.material, found.result.item_id) == ("무색페트병", "plastic", "water_pet")
+
+
+def test_a_category_may_be_sure_where_the_material_is_not() -> None:
+    found = told(senses(cardboard=0.4, paper=0.5), cat=0.5)
+    assert (found.category, found.material) == ("종이", "paper")
+    assert found.result.item_id is None, "they go to two places"
+
+
+@pytest.mark.parametrize(("share", "sure"), [(SURE + 0.01, True), (SURE - 0.01, False)])
+def test_the_line_between_answer_and_question(share: float, sure: bool) -> None:
+    found = told(senses(glass=share), cat=0.5)
+    assert (found.abstained, found.result.needs_choice, found.result.item_id == "jar") == (not sure, not sure, sure)
+
+
+def test_mixed_trash_is_asked_about_however_sure() -> None:
+    found = told(senses(trash=0.99), cat=0.5)
+    assert (found.category, found.result.item_id, found.result.needs_choice) == (None, None, True)
+    assert found.result.candidates[0].item_id == "wrap"
+
+
+@pytest.mark.parametrize(("share", "item"), [(SURE_THING + 0.02, "shoes"), (SURE_THING - 0.02, None)])
+def test_a_thing_of_no_material_is_told_by_its_labels(share: float, item: str | None) -> None:
+    found = told(senses(), shoe=share, cat=1 - share)
+    assert (found.result.item_id, found.category) == (item, "의류및원단" if item else None)
+    assert found.material is None
+
+
+def test_labels_that_are_no_waste_add_up() -> None:
+    found = told(senses(metal=0.05), cat=0.5, dog=0.4, shoe=0.1)
+    assert (found.result.item_id, found.result.needs_choice, found.result.waste) == (None, True, False)
+    assert found.result.confidence == pytest.approx(0.95 * 0.9, abs=1e-3)
+    assert found.abstained
+
+
+@pytest.mark.parametrize(("animal", "category"), [(MOST_NOTHING - 0.01, "금속류"), (MOST_NOTHING + 0.01, None)])
+def test_where_the_labels_see_an_animal_a_sure_head_is_not_believed(animal: float, category: str | None) -> None:
+    found = told(senses(metal=0.95), cat=animal)
+    assert (found.category, found.result.item_id is None) == (category, category is None)
+    assert found.result.waste, "it is asked, not told that there is nothing"
+
+
+def test_probabilities_add_up_to_at_most_one() -> None:
+    of = senses(metal=0.3, paper=0.2)
+    labels = np.full(model.CLASSES, 1 / model.CLASSES, np.float32)
+    found = believe(of, np.zeros(model.FEATURES, np.float32), labels)
+    assert float(found.items.sum()) + found.nothing <= 1.0001
+    assert found.items.min() >= 0
+
+
+def test_the_head_is_fed_the_features_and_the_label_masses() -> None:
+    of = senses()
+    features, labels = np.arange(model.FEATURES, dtype=np.float32), np.zeros(model.CLASSES, np.float32)
+    labels[CAN], labels[CAT] = 0.25, 0.75
+    inputs = of.inputs(features, labels)
+    assert inputs[: model.FEATURES].tolist() == features.tolist()
+    masses = np.exp(inputs[model.FEATURES :]) - 1e-4
+    assert masses == pytest.approx([0, 0, 0.25, 0, 0, 0, 0, 0.75], abs=1e-5)
+
+
+def test_calibration_makes_the_head_less_sure() -> None:
+    of = senses(metal=0.9)
+    cooler = replace(of, head=replace(of.head, temperature=2.0))
+    assert told(cooler, cat=0.5).confidence < told(of, cat=0.5).confidence
+
+
+def test_results_survive_json() -> None:
+    result = told(senses(metal=0.9), can=1).result
     assert VisionResult.from_json(json.loads(json.dumps(result.to_json()))) == result
-
-
-def test_items_that_the_taxonomy_lacks_are_listed(table: LabelTable) -> None:
-    assert check_table(table, {"water_pet", "can", "lid", "more"}) == ["tumbler"]
+    assert isinstance(result.candidates[0], Candidate)

@@ -1,0 +1,88 @@
+"""The decision on the committed features: what was measured once must not get worse unnoticed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eco2 import knowledge
+from eco2.core import photos
+from eco2.scan import model
+from eco2.scan.beliefs import Senses
+from eco2.scan.vision import EmbeddedVision
+from tools.vision.evaluate import (
+    FOLDER,
+    NOTHING_ALLOWED,
+    REPORT,
+    Evaluation,
+    Json,
+    label_layer,
+    label_probabilities,
+    pack,
+    regressions,
+    report,
+    unpack,
+)
+
+COFFEE = FOLDER.parent / "demo" / "coffee.jpg"
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    return Evaluation.load()
+
+
+@pytest.fixture(scope="module")
+def senses() -> Senses:
+    return Senses.load(FOLDER, knowledge.load())
+
+
+@pytest.fixture(scope="module")
+def found(evaluation: Evaluation, senses: Senses) -> Json:
+    return report(evaluation, senses)
+
+
+def test_it_is_as_good_as_reported(found: Json) -> None:
+    committed = json.loads(REPORT.read_text())["groups"]
+    assert regressions(found, committed) == []
+    assert set(found) == set(committed)
+
+
+def test_it_answers_and_is_right_as_often_as_promised(found: Json) -> None:
+    photo, varied = found["waste, photo"], found["waste, varied"]
+    assert photo["answered"] >= 0.80
+    assert photo["right"] >= 0.88
+    assert varied["answered"] >= 0.55
+    assert varied["right"] >= 0.82
+
+
+@pytest.mark.parametrize("view", ["photo", "px32"])
+def test_what_is_no_waste_is_answered_to_once_in_a_hundred_at_most(found: Json, view: str) -> None:
+    assert found[f"no waste, {view}"]["answered"] <= NOTHING_ALLOWED
+
+
+def test_a_worse_decision_is_noticed(evaluation: Evaluation, senses: Senses) -> None:
+    committed = json.loads(REPORT.read_text())["groups"]
+    timid = replace(senses, head=replace(senses.head, sure=min(0.99, senses.head.sure + 0.1)))
+    assert any("waste, photo: answered" in line for line in regressions(report(evaluation, timid), committed))
+    bold = replace(senses, head=replace(senses.head, sure=0.3, most_nothing=1.0))
+    assert any("no waste" in line for line in regressions(report(evaluation, bold), committed))
+
+
+def test_the_shipped_head_is_the_mean_of_those_measured(evaluation: Evaluation, senses: Senses) -> None:
+    heads = evaluation.heads(senses.head)
+    assert np.mean([head.weights for head in heads], 0) == pytest.approx(senses.head.weights, abs=1e-3)
+    assert np.mean([head.biases for head in heads], 0) == pytest.approx(senses.head.biases, abs=1e-2)
+
+
+def test_features_survive_packing() -> None:
+    features = np.linspace(0, 6, 1000, dtype=np.float32)
+    assert np.abs(unpack(pack(features)) - features).max() < 0.025
+
+
+def test_labels_follow_from_features_as_in_the_network(senses: Senses, tmp_path: Path) -> None:
+    vision = EmbeddedVision(tmp_path, senses)
+    features, labels = vision.features(photos.decode(COFFEE.read_bytes(), model.SIDE))
+    assert label_probabilities(features, label_layer()) == pytest.approx(labels, abs=1e-4)
