@@ -21,7 +21,7 @@ from tests.load.report import Measure
 
 WORKER = "character-worker"
 CODES = ("char-petty", "char-bini", "char-glassy", "char-pli")
-PUBLISHED_AT_ONCE = 200
+PUBLISHED_AT_ONCE = 32
 PER_USER = 4
 LONGEST_SECONDS = 120
 
