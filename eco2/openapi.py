@@ -20,7 +20,7 @@ from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
 from eco2.core.photos import PhotoTypeRefused
 from eco2.processes import SERVICES
 from eco2.recycling.api import ItemDetail
-from eco2.scan import history, pipeline, service, waste
+from eco2.scan import feedback, history, pipeline, service, waste
 from eco2.scan.seen import Candidate, VisionResult
 from eco2.scan.store import Job
 
@@ -115,7 +115,8 @@ def _parameter(name: str, place: str, schema: Json, *, required: bool = True) ->
 def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
-    app = api_app("Eco²", *(import_module(f"{module}.api").router for module in modules), waste.router, history.router)
+    routers = [import_module(f"{module}.api").router for module in modules]
+    app = api_app("Eco²", *routers, waste.router, history.router, feedback.router)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
     found["servers"] = [{"url": "/"}]

@@ -1,16 +1,23 @@
 """Routes of character-api."""
 
-from datetime import datetime
-from typing import Annotated
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from eco2.character import service
-from eco2.core.app import BadUser, MissingUser, User, error_responses, signed_in
+from eco2.character import leaderboard, service, store
+from eco2.character.catalogue import Rendered
+from eco2.character.leaderboard import Period
+from eco2.character.points import Reason
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.core.cursors import BadCursor
 
 router = APIRouter(prefix="/api/v1", tags=["characters"])
+
+District = Annotated[str, Field(examples=["서울특별시 금천구"])]
 
 
 class CatalogueEntry(BaseModel):
@@ -34,23 +41,44 @@ class Ownership(BaseModel):
     owned: Annotated[bool, Field(examples=[True])]
 
 
+_USER_ERRORS = (MissingUser, BadUser)
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged since the answer with that ETag"}}
+
+
 @router.get(
     "/character/catalog",
     response_model=list[CatalogueEntry],
     dependencies=[signed_in],
     summary="All characters",
-    responses=error_responses(MissingUser, BadUser),
+    responses={**_UNCHANGED, **error_responses(*_USER_ERRORS)},
 )
-async def catalogue(request: Request) -> list[CatalogueEntry]:
-    characters = request.app.state.resources.knowledge.characters
-    return [CatalogueEntry(name=c.name, type=c.type, dialog=c.dialog, match=c.match) for c in characters]
+async def catalogue(request: Request) -> Response:
+    """Changes with a release only: send `If-None-Match` with the `ETag` that you got."""
+    return _answer(request.app.state.resources.catalogue, request)
+
+
+@router.get(
+    "/character/districts",
+    response_model=list[District],
+    dependencies=[signed_in],
+    summary="The districts that have a leaderboard",
+    responses={**_UNCHANGED, **error_responses(*_USER_ERRORS)},
+)
+async def districts(request: Request) -> Response:
+    return _answer(request.app.state.resources.district_names, request)
+
+
+def _answer(rendered: Rendered, request: Request) -> Response:
+    if rendered.is_known(request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=rendered.headers)
+    return Response(rendered.body, headers=rendered.headers, media_type="application/json")
 
 
 @router.get(
     "/users/me/characters",
     response_model=list[OwnedCharacter],
     summary="The characters that you own",
-    responses=error_responses(MissingUser, BadUser),
+    responses=error_responses(*_USER_ERRORS),
 )
 async def owned(user: User, request: Request) -> list[OwnedCharacter]:
     """Oldest first. A character appears within seconds of the scan that earned it."""
@@ -74,9 +102,175 @@ async def owned(user: User, request: Request) -> list[OwnedCharacter]:
     "/users/me/characters/{name}/ownership",
     response_model=Ownership,
     summary="Whether you own a character",
-    responses=error_responses(MissingUser, BadUser, service.CharacterNotFound),
+    responses=error_responses(*_USER_ERRORS, service.CharacterNotFound),
 )
 async def ownership(name: Annotated[str, Path(max_length=100)], user: User, request: Request) -> Ownership:
     resources = request.app.state.resources
     async with resources.engine.connect() as tx:
         return Ownership(character_name=name, owned=await service.owns(tx, resources.knowledge, user, name))
+
+
+# --- points -----------------------------------------------------------------------------------------------------------
+
+
+class PointsEntry(BaseModel):
+    job_id: Annotated[UUID, Field(description="The scan", examples=["0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"])]
+    amount: Annotated[int, Field(ge=0, examples=[10])]
+    reason: Annotated[
+        Reason,
+        Field(
+            description="`scan`: it earned points. It earned none: `seen_before`, you have shown this photo already; "
+            "`seen_today`, somebody has today; `daily_cap`, the day's points are earned",
+            examples=["scan"],
+        ),
+    ]
+    character_name: Annotated[str | None, Field(examples=["페티"])]
+    earned_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
+
+
+class StreakDays(BaseModel):
+    current: Annotated[int, Field(description="Days in a row with points, up to today or yesterday", examples=[3])]
+    longest: Annotated[int, Field(examples=[12])]
+
+
+class PointsAccount(BaseModel):
+    balance: Annotated[int, Field(examples=[320])]
+    today: Annotated[int, Field(description="Earned today, in Korea", examples=[20])]
+    daily_cap: Annotated[int, Field(description="The most that a day gives", examples=[100])]
+    streak: StreakDays
+    history: Annotated[list[PointsEntry], Field(description="Newest first")]
+    next_cursor: Annotated[
+        str | None, Field(description="`cursor` of the next page; null on the last", examples=[None])
+    ]
+
+
+@router.get(
+    "/users/me/points",
+    response_model=PointsAccount,
+    summary="Your points, your streak, and how they came about",
+    responses=error_responses(*_USER_ERRORS, BadCursor),
+)
+async def points(
+    user: User,
+    request: Request,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> PointsAccount:
+    resources = request.app.state.resources
+    async with resources.engine.connect() as tx:
+        found = await service.account(tx, user, cursor, limit, datetime.now(UTC))
+    return PointsAccount(
+        balance=found.balance,
+        today=found.today,
+        daily_cap=resources.settings.points_daily_cap,
+        streak=StreakDays(current=found.streak.current, longest=found.streak.longest),
+        history=[_entry(resources, line) for line in found.lines],
+        next_cursor=found.cursor,
+    )
+
+
+def _entry(resources: Any, line: store.Line) -> PointsEntry:
+    character = service.by_code(resources.knowledge).get(line.character_code)
+    return PointsEntry(
+        job_id=line.job_id,
+        amount=line.amount,
+        reason=line.reason,
+        character_name=character.name if character else None,
+        earned_at=line.earned_at,
+    )
+
+
+# --- leaderboard ------------------------------------------------------------------------------------------------------
+
+
+class Participation(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"nickname": "분리배출왕", "district": "서울 금천구"}]})
+
+    nickname: Annotated[Text, Field(max_length=100, description="2 to 20 characters; everybody can read it")]
+    district: Annotated[Text, Field(max_length=100, description="One of GET /api/v1/character/districts")]
+
+
+class Membership(BaseModel):
+    joined: Annotated[bool, Field(examples=[True])]
+    nickname: Annotated[str | None, Field(examples=["분리배출왕"])] = None
+    district: Annotated[str | None, Field(examples=["서울특별시 금천구"])] = None
+    joined_at: Annotated[datetime | None, Field(examples=["2026-11-22T09:30:00Z"])] = None
+
+
+class Rank(BaseModel):
+    rank: Annotated[int, Field(ge=1, examples=[1])]
+    nickname: Annotated[str, Field(examples=["분리배출왕"])]
+    points: Annotated[int, Field(examples=[320])]
+    you: Annotated[bool, Field(examples=[False])]
+
+
+class Leaderboard(BaseModel):
+    district: District
+    period: Annotated[Period, Field(examples=["month"])]
+    since: Annotated[
+        datetime | None, Field(description="Null: from the beginning", examples=["2026-11-01T00:00:00+09:00"])
+    ]
+    members: Annotated[int | None, Field(description="Null: too few to show anything", examples=[12])]
+    entries: Annotated[list[Rank], Field(description="Most points first; those who have any, and you")]
+
+
+@router.get(
+    "/users/me/leaderboard",
+    response_model=Membership,
+    summary="Whether you are on a leaderboard",
+    responses=error_responses(*_USER_ERRORS),
+)
+async def membership(user: User, request: Request) -> Membership:
+    async with request.app.state.resources.engine.connect() as tx:
+        return _membership(await store.member(tx, user))
+
+
+@router.put(
+    "/users/me/leaderboard",
+    response_model=Membership,
+    summary="Be on the leaderboard of a district",
+    responses=error_responses(*_USER_ERRORS, leaderboard.NicknameRefused, leaderboard.DistrictUnknown),
+)
+async def join(body: Participation, user: User, request: Request) -> Membership:
+    """Nobody is on one without asking. Again changes the nickname or the district."""
+    resources = request.app.state.resources
+    async with resources.engine.begin() as tx:
+        return _membership(await leaderboard.join(tx, resources.districts, user, body.nickname, body.district))
+
+
+@router.delete(
+    "/users/me/leaderboard",
+    status_code=204,
+    summary="Leave the leaderboard",
+    responses=error_responses(*_USER_ERRORS),
+)
+async def leave(user: User, request: Request) -> None:
+    """Your nickname and district are forgotten; your points stay."""
+    async with request.app.state.resources.engine.begin() as tx:
+        await store.leave(tx, user)
+
+
+def _membership(member: store.Member | None) -> Membership:
+    if member is None:
+        return Membership(joined=False)
+    return Membership(joined=True, nickname=member.nickname, district=member.district, joined_at=member.joined_at)
+
+
+@router.get(
+    "/character/leaderboard",
+    response_model=Leaderboard,
+    summary="The leaderboard of a district",
+    responses=error_responses(*_USER_ERRORS, leaderboard.DistrictRequired, leaderboard.DistrictUnknown),
+)
+async def board(
+    user: User,
+    request: Request,
+    district: Annotated[str | None, Query(max_length=100, description="Default: yours")] = None,
+    period: Period = "month",
+) -> Leaderboard:
+    """Shows people who asked for it, where there are enough of them; no ids."""
+    resources = request.app.state.resources
+    min_members = resources.settings.leaderboard_min_members
+    async with resources.engine.connect() as tx:
+        found = await leaderboard.board(tx, resources.districts, user, district, period, datetime.now(UTC), min_members)
+    return Leaderboard.model_validate(asdict(found))

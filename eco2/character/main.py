@@ -1,4 +1,4 @@
-"""character-api: the catalogue and who owns which."""
+"""character-api: the catalogue, who owns which, points and leaderboards."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from eco2 import knowledge
 from eco2.character import rpc
 from eco2.character.api import router
+from eco2.character.catalogue import Rendered, catalogue
+from eco2.character.leaderboard import Districts
 from eco2.character.settings import ApiSettings
-from eco2.core import grpc, telemetry, user_data
+from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
 from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
@@ -22,8 +24,12 @@ NAME = "character-api"
 
 @dataclass(frozen=True)
 class Resources:
+    settings: ApiSettings
     engine: AsyncEngine
     knowledge: Knowledge
+    districts: Districts
+    catalogue: Rendered
+    district_names: Rendered
     answering: Check
 
     def checks(self) -> Mapping[str, Check]:
@@ -33,12 +39,20 @@ class Resources:
 def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
-        base = knowledge.load(settings.data_dir)
+        base, districts = knowledge.load(settings.data_dir), Districts.load(settings.data_dir)
         async with (
             open_engine(settings) as engine,
-            grpc.serving(settings, {user_data.NAME: rpc.user_data_of(engine, base)}) as answering,
+            grpc.serving(settings, rpc.registers(engine, base)) as answering,
         ):
-            yield Resources(engine, base, answering)
+            yield Resources(
+                settings=settings,
+                engine=engine,
+                knowledge=base,
+                districts=districts,
+                catalogue=catalogue(base.characters),
+                district_names=Rendered.of(districts.names),
+                answering=answering,
+            )
 
     return create_app(NAME, settings, resources, router)
 

@@ -1,27 +1,31 @@
-"""The catalogue of characters, who owns which, and the grants that change it."""
+"""The catalogue of characters, who owns which, and the grants that give characters and points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+from prometheus_client import Counter
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eco2.character import store
+from eco2.character import points, store
+from eco2.character.points import Rates, Streak
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
+from eco2.core import cursors
 from eco2.core.consumer import Message, PoisonMessage
 from eco2.core.errors import NotFound
 from eco2.knowledge import Character, Knowledge
+
+EPOCH = datetime(2020, 1, 1, tzinfo=points.KOREA)
+ENTRIES = Counter("eco2_points_entries_total", "Rows of the points ledger", ["reason"])
+_IDS = UUID("0a4c2f5e-8d0b-4f0e-9a51-3f1f0f7f2c11")
 
 
 class CharacterNotFound(NotFound):
     """There is no character of this name; GET /api/v1/character/catalog lists them."""
 
     code = "CHARACTER_NOT_FOUND"
-
-
-_IDS = UUID("0a4c2f5e-8d0b-4f0e-9a51-3f1f0f7f2c11")
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,123 @@ async def owns(tx: AsyncConnection, knowledge: Knowledge, user: UUID, name: str)
     return any(row.character.name == name for row in await owned(tx, knowledge, user))
 
 
+# --- what a scan earns ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """Classes as the taxonomy spells them; `complete`: nothing was left undone."""
+
+    major: str
+    middle: str
+    rule_found: bool
+    complete: bool
+
+
+def of_class(knowledge: Knowledge, middle: str) -> Character | None:
+    """The character of a middle class."""
+    return next((character for character in knowledge.characters if character.match == middle), None)
+
+
+def earned(knowledge: Knowledge, scanned: Scanned) -> Character | None:
+    """The rule of the contract: a recyclable with a rule and nothing left undone earns the character of its class."""
+    recyclable = scanned.major == knowledge.taxonomy.recyclable_major
+    if not (recyclable and scanned.rule_found and scanned.complete):
+        return None
+    return of_class(knowledge, scanned.middle)
+
+
+async def give(tx: AsyncConnection, character: Character, user: UUID, job: UUID) -> bool:
+    """Let the user own the character for that job; False when the user had it before. Again gives the same answer."""
+    await store.lock_ledger(tx)
+    if await store.gone(tx, [user]):
+        return False
+    grant = Grant(job_id=job, user_id=user, character_code=character.code, source="scan", earned_at=datetime.now(UTC))
+    await store.add(tx, [grant])
+    return await store.earned_by(tx, user, character.code) == job
+
+
+# --- grants -----------------------------------------------------------------------------------------------------------
+
+
 def parse(message: Message, knowledge: Knowledge) -> Grant:
-    """PoisonMessage when the body is no grant of the contract or names an unknown character."""
+    """PoisonMessage when the body is no grant of the contract, or names an unknown character or an impossible time."""
     try:
         grant = Grant.model_validate_json(message.body)
     except ValidationError as error:
         raise PoisonMessage(str(error)) from error
     if grant.character_code not in by_code(knowledge):
         raise PoisonMessage(f"unknown character {grant.character_code!r}")
-    return grant
+    if grant.earned_at < EPOCH:
+        raise PoisonMessage(f"earned at {grant.earned_at}, before there was anything to earn")
+    # A clock that is ahead must not open the next day early.
+    return grant.model_copy(update={"earned_at": min(grant.earned_at, datetime.now(UTC))})
 
 
-async def grant(tx: AsyncConnection, knowledge: Knowledge, messages: Sequence[Message]) -> int:
-    """Write the grants of a batch; returns how many characters were new to their users."""
-    return await store.add(tx, [parse(message, knowledge) for message in messages])
+@dataclass(frozen=True)
+class Written:
+    characters: int
+    """How many were new to their users."""
+    amount: int
+    """Points of the batch."""
+
+
+async def grant(tx: AsyncConnection, knowledge: Knowledge, rates: Rates, messages: Sequence[Message]) -> Written:
+    """Write the grants of a batch: the characters, and the points of those that come from a scan.
+
+    The character is given whatever the photo is: the result of the scan has already said so. Only one batch is in work
+    at a time, among all workers, since what a photo is worth depends on what was written before.
+    """
+    found = [parse(message, knowledge) for message in messages]
+    await store.lock_ledger(tx)
+    gone = await store.gone(tx, {one.user_id for one in found})
+    kept = [one for one in found if one.user_id not in gone]
+    new = await store.add(tx, kept)
+    scans = [one for one in kept if one.source == "scan"]
+    entries = points.decide(scans, await store.standings(tx, scans), rates)
+    await store.enter(tx, entries)
+    for entry in entries:
+        ENTRIES.labels(entry.reason).inc()
+    return Written(new, sum(entry.amount for entry in entries))
+
+
+# --- points -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Account:
+    """`lines`: a page of the ledger; `cursor` asks for the next one, None on the last."""
+
+    balance: int
+    today: int
+    streak: Streak
+    lines: list[store.Line]
+    cursor: str | None
+
+
+async def account(tx: AsyncConnection, user: UUID, cursor: str | None, limit: int, now: datetime) -> Account:
+    """The user's points and a page of how they came about, newest first. BadCursor."""
+    totals, today = await store.totals(tx, user), points.day_of(now)
+    lines = await store.history(tx, user, place(cursor) if cursor else None, limit + 1)
+    more, lines = len(lines) > limit, lines[:limit]
+    return Account(
+        balance=sum(totals.values()),
+        today=totals.get(today, 0),
+        streak=points.streak(totals, today),
+        lines=lines,
+        cursor=cursors.encode(lines[-1].earned_at, str(lines[-1].id)) if more else None,
+    )
+
+
+def place(cursor: str) -> tuple[datetime, int]:
+    """Where the page before ended. BadCursor."""
+    at, number = cursors.decode(cursor)
+    if not number.isascii() or not number.isdecimal() or int(number) >= 2**63:
+        raise cursors.BadCursor
+    return at, int(number)
+
+
+async def purge(tx: AsyncConnection, user: UUID) -> int:
+    """Remove everything about the user; how many rows there were. No batch is in work meanwhile."""
+    await store.lock_ledger(tx)
+    return await store.purge(tx, user)

@@ -144,7 +144,7 @@ def create_app(name: str, settings: AppSettings, open_resources: Open[R], *route
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_credentials=True,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Content-Type", "X-Frontend-Origin", "X-Idempotency-Key"],
         )
     checks["started"] = _started(app)

@@ -19,7 +19,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from eco2.scan.phash import BITS, bands
+from eco2.scan.phash import BITS, bands, hexadecimal
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,8 @@ class ResultCache:
     ) -> tuple[Json, Source]:
         """The result for exactly this content; with `share`, computed by one caller at a time among all processes.
 
-        With `look_alike`, which hashes the photo, the result of the nearest photo within NEAR_BITS counts as well.
+        With `look_alike`, which hashes the photo, the result of the nearest photo within NEAR_BITS counts as well, and
+        the result carries the photo's own `phash`.
         """
         digest = hashlib.sha256(content).hexdigest()
         key, call = result_key(stage, version, digest), _Call(compute)
@@ -143,6 +144,8 @@ class ResultCache:
             source: Source = "model" if result is None else "near"
             if result is None:
                 result = await compute()
+            if near:
+                result = {**result, "phash": hexadecimal(near.phash)}
         except BaseException:
             await self._release(keys=[_lock(key)], args=[token])
             raise
@@ -167,12 +170,13 @@ class _Near:
     def __init__(self, redis: Redis, stage: str, version: str, digest: str, look_alike: LookAlike) -> None:
         self._redis, self._stage, self._version, self._digest = redis, stage, version, digest
         self._look_alike = look_alike
+        self.phash = 0
         self.keys: list[str] = []
         self.member = b""
 
     async def find(self) -> Json | None:
         """The result of the nearest photo within NEAR_BITS."""
-        phash = await self._look_alike()
+        phash = self.phash = await self._look_alike()
         self.keys = [f"scan:near:{self._version}:{number}:{bits}" for number, bits in bands(phash)]
         self.member = phash.to_bytes(BITS // 8) + self._digest.encode()
         members: set[bytes] = await self._redis.sunion(self.keys)  # type: ignore[assignment]

@@ -1,7 +1,9 @@
-"""`eco2 job show`."""
+"""`eco2 job show`, `eco2 feedback export` and `eco2 feedback top`."""
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -60,3 +62,91 @@ def _print(found: Json) -> None:
         ms = spent.get(event["stage"]) if event["status"] != "started" else None
         events.add_row(str(event["seq"]), event["stage"], event["status"], event["ts"], "" if ms is None else str(ms))
     out.print(events if found["events"] else "Its events are gone; they are kept for an hour after the last.")
+
+
+# --- feedback ---------------------------------------------------------------------------------------------------------
+
+
+def export(
+    target: Path = typer.Argument(help="File to write; it is replaced when all is read."),
+    days: int = typer.Option(36500, min=1, max=36500, help="Only what was said in the last so many days."),
+    words: bool = typer.Option(False, "--words", help="With what users wrote, which may be personal."),
+) -> None:
+    """Write feedback whose true label is known as an evaluation set: one JSON object a line, without users.
+
+    Reads ECO2_DATABASE_URL, or else the database of the local stack.
+    """
+    try:
+        written, left = asyncio.run(_export(target, _since(days), words=words))
+    except OSError as error:
+        err.print(f"Cannot write {target}: {error.strerror}.", highlight=False)
+        raise typer.Exit(1) from None
+    err.print(f"{written} lines in {target}; {left} left out: nobody said what it was.", highlight=False)
+
+
+async def _export(target: Path, since: datetime, *, words: bool) -> tuple[int, int]:
+    """(lines written, rows without a label)."""
+    from eco2 import knowledge
+    from eco2.core.database import open_database
+    from eco2.scan import feedback
+
+    base, written, left = knowledge.load(), 0, 0
+    unfinished = target.with_name(f"{target.name}.part")
+    with unfinished.open("w", encoding="utf-8") as file:
+        async with open_database(_settings(), repeat=False) as db:
+            async for row in feedback.rows(db, since):
+                line = feedback.example(base, row, words=words)
+                if line is None:
+                    left += 1
+                    continue
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                written += 1
+    unfinished.replace(target)
+    return written, left
+
+
+def top(
+    days: int = typer.Option(30, min=1, max=36500, help="Only what was said in the last so many days."),
+    limit: int = typer.Option(20, min=1, max=1000, help="How many items."),
+    as_json: bool = typer.Option(False, "--json", help="Print it as JSON."),
+) -> None:
+    """Show the items that users dispute most, and what they say they were.
+
+    Reads ECO2_DATABASE_URL, or else the database of the local stack.
+    """
+    found = asyncio.run(_top(_since(days), limit))
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    table = Table("item", "wrong", "of", "share", "it was", box=None, header_style="bold")
+    for row in found:
+        meant = ", ".join(f"{one['item']} ({one['times']})" for one in row["meant"])
+        share = f"{row['wrong'] / row['judged']:.0%}"
+        table.add_row(row["item"], str(row["wrong"]), str(row["judged"]), share, meant or "–")
+    out.print(table if found else f"Nobody disputed a result in the last {days} days.")
+
+
+async def _top(since: datetime, limit: int) -> list[Json]:
+    from eco2 import knowledge
+    from eco2.core.database import open_database
+    from eco2.scan import feedback
+
+    async with open_database(_settings(), repeat=True) as db:
+        found = await feedback.top(db, since, limit)
+    items = knowledge.load().items
+
+    def named(item_id: str) -> Json:
+        return {"item_id": item_id, "item": items[item_id].ko if item_id in items else item_id}
+
+    return [
+        {
+            **row,
+            **named(row["item_id"]),
+            "meant": [{**named(one["item"]), "times": one["times"]} for one in row["meant"]],
+        }
+        for row in found
+    ]
+
+
+def _since(days: int) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)

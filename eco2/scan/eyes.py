@@ -12,7 +12,7 @@ import orjson
 from prometheus_client import Counter
 
 from eco2.scan.cache import ResultCache
-from eco2.scan.phash import phash
+from eco2.scan.phash import hexadecimal, phash
 from eco2.scan.providers import Embedded, Provider, ProviderFailed
 from eco2.scan.seen import VisionResult
 
@@ -45,7 +45,8 @@ class Eyes:
     """`paid` gives the provider of a requested model name (None: the default model), or None without a key.
 
     What `look` and `answer` return carries `source`: where it came from (`eco2.scan.cache.Source`, `cascade` for a
-    paid look that was skipped, or `fallback`).
+    paid look that was skipped, or `fallback`). What `look` returns carries `digest` and `phash` (hex) besides, which
+    tell the photo from others.
     """
 
     embedded: Embedded
@@ -59,6 +60,15 @@ class Eyes:
 
         `asked`: whether the user said something with the photo.
         """
+        found = await self._seen(data, content_type, model, asked)
+        if "phash" not in found:
+            found["phash"] = hexadecimal(await self._phash(data))
+        return {**found, "digest": hashlib.sha256(data).hexdigest()}
+
+    async def _phash(self, data: bytes) -> int:
+        return await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
+
+    async def _seen(self, data: bytes, content_type: str, model: str | None, asked: bool) -> Json:
         provider = self.paid(model)
         if provider is None:
             # The embedded model costs as much as a lock: let two do the same work now and then.
@@ -91,11 +101,14 @@ class Eyes:
         *,
         share: bool = True,
     ) -> Json:
-        async def compute() -> Json:
-            return (await provider.look(data, content_type, hint)).to_json()
+        """With `phash`, where the cache works: remembered with the result, so that an exact hit needs no decoding."""
 
         async def look_alike() -> int:
-            return await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
+            return await self._phash(data)
+
+        async def compute() -> Json:
+            seen = (await provider.look(data, content_type, hint)).to_json()
+            return seen if share else {**seen, "phash": hexadecimal(await look_alike())}
 
         found, source = await self.cache.get_or_compute(
             "vision", self._version(provider), data, compute, share=share, look_alike=look_alike if share else None

@@ -13,7 +13,7 @@ from eco2.core.database import open_database
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.storage import Storage
-from eco2.scan import history, rpc, waste
+from eco2.scan import feedback, history, rpc, waste
 from eco2.scan.api import router
 from eco2.scan.service import Admission, Services
 from eco2.scan.settings import ApiSettings
@@ -62,7 +62,7 @@ def app(settings: ApiSettings) -> OpsApp:
                 await publisher.close()
                 await streams.aclose()
 
-    return create_app(NAME, settings, resources, router, waste.router, history.router)
+    return create_app(NAME, settings, resources, router, waste.router, history.router, feedback.router)
 
 
 def run() -> None:

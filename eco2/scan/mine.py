@@ -11,7 +11,7 @@ from eco2.core import cursors
 from eco2.core.database import Database
 from eco2.core.errors import BadRequest
 from eco2.knowledge import Knowledge
-from eco2.scan import service, store
+from eco2.scan import feedback, service, store
 from eco2.scan.service import Services
 from eco2.scan.store import Dated, Filter, Json
 
@@ -130,7 +130,8 @@ async def export(services: Services, user: UUID, cursor: str) -> tuple[list[tupl
     """A page of all that is kept about the user, oldest first, jobs that were never handed over included."""
     everything = Filter(statuses=(*store.SHOWN, "waiting", "aborted"))
     rows, following = await history(services.db, user, everything, cursor or None, EXPORT_PAGE, newest=False)
-    return [("scans", _copy(services, row)) for row in rows], following or ""
+    said = await feedback.of_jobs(services.db, [row.job.id for row in rows])
+    return [("scans", {**_copy(services, row), "feedback": said.get(row.job.id)}) for row in rows], following or ""
 
 
 def _copy(services: Services, row: Dated) -> Json:

@@ -25,6 +25,11 @@ def phash(data: bytes) -> int:
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes())
 
 
+def hexadecimal(value: int) -> str:
+    """The form in which a hash is stored and sent: 64 digits."""
+    return f"{value:0{BITS // 4}x}"
+
+
 def bands(value: int) -> list[tuple[int, int]]:
     """(band number, its bits) of a hash; 6 bands of 11 bits and 19 of 10."""
     found = []

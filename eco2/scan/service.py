@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from eco2.contracts import uploads
 from eco2.contracts.events import Draft, Stage, Status
-from eco2.contracts.grants import Grant
+from eco2.contracts.grants import Grant, Photo
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
 from eco2.core import photos
 from eco2.core.broker import BrokerDown, Publisher
@@ -328,9 +328,16 @@ async def grant(services: Services, job: Job) -> None:
         character_code=job.reward["code"],
         source="scan",
         earned_at=datetime.now(UTC),
+        photo=_photo(job),
     )
     body = message.model_dump(mode="json")
     await services.publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, message_id=f"grant-{job.id}")
+
+
+def _photo(job: Job) -> Photo | None:
+    """None for a job whose vision was stored by a version that did not tell photos apart."""
+    seen = job.vision or {}
+    return Photo(digest=seen["digest"], phash=seen["phash"]) if {"digest", "phash"} <= seen.keys() else None
 
 
 async def fail(services: Services, job_id: UUID, reason: str) -> None:

@@ -1,6 +1,19 @@
 """Schema `scan`."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Table, Text, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from eco2.core.db import metadata
@@ -37,6 +50,26 @@ jobs = Table(
     CheckConstraint("status IN ('waiting', 'queued', 'processing', 'completed', 'failed', 'aborted')", name="status"),
     Index("ix_jobs_user_id_created_at", "user_id", "created_at"),
     Index("ix_jobs_unfinished", "created_at", postgresql_where=text(UNFINISHED)),
+    schema="scan",
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("job_id", UUID(as_uuid=True), ForeignKey(jobs.c.id, ondelete="CASCADE"), nullable=False),
+    Column("user_id", UUID(as_uuid=True), nullable=False),
+    Column("verdict", Text, nullable=False),
+    # What was answered, and what it was where the user knows: ids of items.
+    Column("item_id", Text, nullable=False),
+    Column("actual_item_id", Text),
+    Column("comment", Text),
+    # Who looked at the photo.
+    Column("model", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("job_id", "user_id"),
+    CheckConstraint("verdict IN ('right', 'wrong')", name="verdict"),
+    Index("ix_feedback_updated_at", "updated_at"),
     schema="scan",
 )
 

@@ -128,6 +128,7 @@ PATHS = (
     "/api/v1/scan/categories",
     "/api/v1/scan/0123456789ab/result",
     "/api/v1/scan/0123456789ab/choice",
+    "/api/v1/scan/0123456789ab/feedback",
     "/api/v1/scan/0123456789ab/events",
     "/api/v1/chat/0123456789ab/events",
     "/api/v1/stream",
@@ -137,6 +138,8 @@ PATHS = (
     "/api/v1/users/me/export",
     "/api/v1/users/me/scans",
     "/api/v1/users/me/characters",
+    "/api/v1/users/me/points",
+    "/api/v1/users/me/leaderboard",
     "/api/v1/users/me/characters/페티/ownership",
     "/eco2-images/scan/a.jpg",
 )
@@ -154,7 +157,10 @@ def test_a_path_belongs_to_one_virtual_service(path: str) -> None:
     assert len(owners) == 1
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/health", "/docs", "/internal/users", "/api/v1/internal/users"])
+INTERNAL = ("/internal/users", "/api/v1/internal/users", "/api/v1/internal/characters/rewards")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/docs", *INTERNAL])
 def test_ops_pages_and_internal_paths_are_not_routed(path: str) -> None:
     entries = [entry for doc in virtual_services() for entry in doc["spec"]["http"]]
     assert [entry["name"] for entry in entries if matches(entry, path)] == ["not-found"]

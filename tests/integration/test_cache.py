@@ -241,6 +241,27 @@ async def test_an_answer_is_paid_for_once_per_rule_and_words(eyes: Eyes, paid: P
     assert paid.answers == 2
 
 
+async def test_what_was_seen_tells_the_photo_from_others(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
+    def told(found: dict[str, Any], data: bytes) -> bool:
+        return (found["digest"], int(found["phash"], 16)) == (hashlib.sha256(data).hexdigest(), phash(data))
+
+    near, other = variant(PHOTO, quality=40), variant(PHOTO, 0.5)
+    for data, source in ((PHOTO, "model"), (PHOTO, "exact"), (near, "near"), (near, "exact")):
+        found = await eyes.look(data, "image/jpeg", None)
+        assert (found["source"], told(found, data)) == (source, True)
+    embedded = Eyes(eyes.embedded, lambda _model: None, eyes.cache, eyes.executor)
+    for source in ("model", "exact"):
+        found = await embedded.look(OTHER, "image/jpeg", None)
+        assert (found["source"], told(found, OTHER)) == (source, True)
+    paid.failing = True
+    found = await eyes.look(OTHER, "image/jpeg", None)
+    assert (found["source"], told(found, OTHER)) == ("fallback", True)
+    paid.failing = False
+    await server.kill()
+    found = await eyes.look(other, "image/jpeg", None)
+    assert (found["source"], told(found, other)) == ("uncached", True)
+
+
 async def test_without_redis_every_call_is_made_once(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
     await server.kill()
     found = await eyes.look(PHOTO, "image/jpeg", None)

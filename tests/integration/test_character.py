@@ -1,18 +1,31 @@
 """Grants through the running character-worker: never lost, never twice."""
 
+import asyncio
 import random
+import signal
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from eco2 import knowledge
 from eco2.character import service, store
+from eco2.character.points import Rates
+from eco2.character.tables import points
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.contracts.queues import QUEUES, REWARD_EXCHANGE, REWARD_QUEUE
-from eco2.core.broker import Publisher
+from eco2.core.broker import Heartbeat, Publisher
+from eco2.core.consumer import Message, consume_batches
+from eco2.local.stack import Stack
 from eco2.scan.service import Services
 from tests.conftest import Person
+from tests.e2e.test_faults import back
+from tests.e2e.test_faults import send as kill
 from tests.redis_server import until
 
 
@@ -60,8 +73,6 @@ async def test_a_poisoned_grant_goes_to_the_dead_letters_and_the_rest_is_written
 
 
 async def _take_dead_letters(url: str, count: int) -> None:
-    import aio_pika
-
     taken = 0
     async with await aio_pika.connect(url) as connection:
         queue = await (await connection.channel()).get_queue(str(QUEUES[REWARD_QUEUE].dead_letter_key), ensure=False)
@@ -75,6 +86,86 @@ async def _take_dead_letters(url: str, count: int) -> None:
             return taken == count
 
         await until(all_dead)
+
+
+@pytest.fixture
+async def scratch(environment: dict[str, str]) -> AsyncIterator[tuple[str, AbstractChannel, str]]:
+    """(broker, channel, quorum queue) that no worker of the stack consumes."""
+    url, name = environment["ECO2_BROKER_URL"], f"test.{uuid.uuid4().hex}"
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+        yield url, channel, name
+        await channel.queue_delete(name)
+
+
+async def test_a_consumer_that_dies_between_write_and_acknowledgement_writes_once(
+    engine: AsyncEngine, scratch: tuple[str, AbstractChannel, str]
+) -> None:
+    url, channel, queue = scratch
+    users = [uuid.uuid4() for _ in range(40)]
+    for user in users:
+        body = grant(user, "char-petty").model_dump_json().encode()
+        await channel.default_exchange.publish(aio_pika.Message(body), queue)
+    base, rates, deaths, written = knowledge.load(), Rates(10, 100), 0, 0
+
+    async def handle(messages: Sequence[Message]) -> None:
+        nonlocal deaths, written
+        async with engine.begin() as tx:
+            written += (await service.grant(tx, base, rates, messages)).characters
+        if deaths < 3:
+            deaths += 1
+            raise asyncio.CancelledError  # committed, and the connection goes down before the acknowledgement
+
+    def consume() -> asyncio.Task[None]:
+        return asyncio.create_task(consume_batches(url, queue, handle, Heartbeat(), size=10))
+
+    for _ in range(3):
+        await asyncio.wait({consume()}, timeout=15)
+    survivor = consume()
+
+    async def all_owned() -> bool:
+        async with engine.connect() as tx:
+            return all([len(await store.owned(tx, user)) == 1 for user in users])
+
+    await until(all_owned, 15)
+    await asyncio.sleep(0.5)
+    survivor.cancel()
+    await asyncio.wait({survivor})
+    left = await channel.declare_queue(queue, passive=True)
+    assert left.declaration_result.message_count == 0
+    async with engine.connect() as tx:
+        totals = [sum((await store.totals(tx, user)).values()) for user in users]
+    assert (deaths, written, totals) == (3, len(users), [10] * len(users))
+
+
+async def test_a_killed_worker_loses_and_doubles_nothing(
+    stack: Stack, services: Services, publisher: Publisher, engine: AsyncEngine
+) -> None:
+    users = [uuid.uuid4() for _ in range(300)]
+    grants = [grant(user, code) for user in users for code in ("char-petty", "char-bini")]
+
+    async def send_all() -> None:
+        await asyncio.gather(*(send(publisher, one.model_dump(mode="json")) for one in grants))
+
+    await kill(stack, "character-worker", signal.SIGSTOP)
+    await send_all()
+    await send_all()
+    await kill(stack, "character-worker", signal.SIGCONT)
+    for _ in range(2):
+        await asyncio.sleep(0.15)
+        await back(stack, "character-worker", await kill(stack, "character-worker", signal.SIGKILL))
+
+    async def all_written() -> bool:
+        statement = select(func.count()).where(points.c.job_id.in_([one.job_id for one in grants]))
+        async with engine.connect() as tx:
+            return await tx.scalar(statement) == len(grants)
+
+    await until(all_written, 30)
+    async with engine.connect() as tx:
+        for user in users:
+            assert sorted(code for code, _ in await store.owned(tx, user)) == ["char-bini", "char-petty"]
+            assert sum((await store.totals(tx, user)).values()) == 20
 
 
 async def test_everybody_owns_the_default_character(person: Callable[[], Person]) -> None:
@@ -101,3 +192,15 @@ async def test_the_catalogue_has_the_names_that_clients_know(person: Callable[[]
         ("일렉", "전기전자제품"),
         ("폼이", "발포합성수지"),
     }
+
+
+async def test_the_catalogue_is_sent_once(person: Callable[[], Person]) -> None:
+    http = person().http
+    first = await http.get("/api/v1/character/catalog")
+    tag = first.headers["etag"]
+    assert first.headers["content-type"] == "application/json"
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = await http.get("/api/v1/character/catalog", headers={"If-None-Match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    other = await http.get("/api/v1/character/catalog", headers={"If-None-Match": '"other"'})
+    assert (other.status_code, other.json()) == (200, first.json())

@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 
 from eco2.local.config import LocalError
-from tests.load import edge, footprint, pipeline, polling, report, serve, streams, target
+from tests.load import edge, footprint, grants, pipeline, polling, report, serve, streams, target
 from tests.load.bench import Bench
 from tests.load.client import Client, open_session
 
@@ -31,6 +31,8 @@ SCENARIOS: dict[str, Scenario] = {
     "users_500": pipeline.users_500,
     "repeated_images": pipeline.repeated_images,
     "waste_polling": polling.waste_polling,
+    "grants_per_second": grants.grants_per_second,
+    "catalogue_p95": grants.catalogue,
     "event_latency": streams.event_latency,
     "sse_idle": streams.sse_idle,
     "vision_photo": footprint.vision_photo,

@@ -37,6 +37,8 @@ LINES = {
     "repeated_images_overhead_p95": Line(0.5, "s"),
     "waste_polling_p99": Line(50, "ms"),
     "waste_polling_cpu": Line(0.7, "cores"),
+    "grants_per_second": Line(1000, "grants/s", more_is_better=True),
+    "catalogue_p95": Line(2, "ms"),
     "memory_pss": Line(1300, "MB"),
     "sse_idle": Line(15_000, "bytes"),
     "event_latency_p99": Line(6, "ms"),

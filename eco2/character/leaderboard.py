@@ -1,0 +1,168 @@
+"""Leaderboards of districts: who takes part, under which name, and what others see of it.
+
+Others see a nickname, its points and its rank, of people who asked for it, where there are enough of them; no ids.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from eco2 import knowledge
+from eco2.character import store
+from eco2.character.points import KOREA
+from eco2.core.errors import BadRequest
+
+Period = Literal["week", "month", "all"]
+
+SHOWN = 50
+_NICKNAME = re.compile(r"[\w .·-]{2,20}")
+
+
+class NicknameRefused(BadRequest):
+    """Use 2 to 20 letters, digits, spaces or . · - _ as your nickname, and no phone number; everybody can read it."""
+
+    code = "INVALID_NICKNAME"
+
+
+class DistrictUnknown(BadRequest):
+    """There is no such district; name one of GET /api/v1/character/districts, such as 서울특별시 금천구."""
+
+    code = "UNKNOWN_DISTRICT"
+
+
+class DistrictRequired(BadRequest):
+    """Name a district; only who is on a leaderboard can leave it out."""
+
+    code = "DISTRICT_REQUIRED"
+
+
+# --- districts --------------------------------------------------------------------------------------------------------
+
+
+class _Province(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    short: str
+    districts: tuple[str, ...]
+
+
+class _Provinces(BaseModel):
+    provinces: tuple[_Province, ...]
+
+
+@dataclass(frozen=True)
+class Districts:
+    """`names`: "서울특별시 금천구". People may leave the province out where the name alone is clear."""
+
+    names: tuple[str, ...]
+    _spoken: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def load(cls, data_dir: Path | None) -> "Districts":
+        content = ((data_dir or knowledge.default_directory()) / "districts.yaml").read_bytes()
+        provinces = _Provinces.model_validate(yaml.load(content, Loader=yaml.CSafeLoader)).provinces
+        spoken: dict[str, tuple[str, ...]] = {}
+        for province in provinces:
+            for district in province.districts:
+                full = f"{province.name} {district}"
+                for words in (full, f"{province.short} {district}", district):
+                    spoken[words] = (*spoken.get(words, ()), full)
+        return cls(tuple(f"{p.name} {district}" for p in provinces for district in p.districts), spoken)
+
+    def named(self, text: str) -> str:
+        """The full name. DistrictUnknown, also where several have that name."""
+        found = self._spoken.get(" ".join(unicodedata.normalize("NFC", text).split()), ())
+        if len(found) > 1:
+            raise DistrictUnknown(f"{text} could be {', '.join(found)}; name the province, too.")
+        if not found:
+            raise DistrictUnknown
+        return found[0]
+
+
+# --- taking part ------------------------------------------------------------------------------------------------------
+
+
+async def join(tx: AsyncConnection, districts: Districts, user: UUID, nickname: str, district: str) -> store.Member:
+    """Enter, or change name and district. NicknameRefused, DistrictUnknown."""
+    return await store.join(tx, user, checked_nickname(nickname), districts.named(district))
+
+
+def checked_nickname(text: str) -> str:
+    nickname = " ".join(unicodedata.normalize("NFC", text).split())
+    if not _NICKNAME.fullmatch(nickname) or sum(letter.isdigit() for letter in nickname) > 6:
+        raise NicknameRefused
+    return nickname
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    rank: int
+    nickname: str
+    points: int
+    you: bool
+
+
+@dataclass(frozen=True)
+class Board:
+    """`members` is None, and `entries` empty, where too few people take part to be shown."""
+
+    district: str
+    period: Period
+    since: datetime | None
+    members: int | None
+    entries: list[Entry]
+
+
+def start(period: Period, now: datetime) -> datetime | None:
+    """When the running period began: Monday, or the first of the month, in Korea."""
+    today = now.astimezone(KOREA).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "week":
+        return today - timedelta(days=today.weekday())
+    return today.replace(day=1) if period == "month" else None
+
+
+async def board(
+    tx: AsyncConnection,
+    districts: Districts,
+    user: UUID,
+    district: str | None,
+    period: Period,
+    now: datetime,
+    min_members: int,
+) -> Board:
+    """Without `district` that of the user. DistrictRequired, DistrictUnknown."""
+    if district is None:
+        own = await store.member(tx, user)
+        if own is None:
+            raise DistrictRequired
+        named = own.district
+    else:
+        named = districts.named(district)
+    since = start(period, now)
+    rows = await store.ranking(tx, named, since)
+    if len(rows) < min_members:
+        return Board(named, period, since, None, [])
+    return Board(named, period, since, len(rows), ranked(rows, user))
+
+
+def ranked(rows: list[tuple[UUID, str, int]], user: UUID) -> list[Entry]:
+    """The first SHOWN, and the user wherever that is; the same points give the same rank. Who has none is not shown."""
+    entries: list[Entry] = []
+    for place, (who, nickname, points) in enumerate(rows, 1):
+        if not points:
+            break
+        rank = entries[-1].rank if entries and entries[-1].points == points else place
+        entries.append(Entry(rank, nickname, points, who == user))
+    return [entry for number, entry in enumerate(entries) if number < SHOWN or entry.you]
