@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import typer
 
 from eco2.client import commands as client
+from eco2.jobs import commands as jobs
 from eco2.local import commands
 from eco2.processes import SERVICES
 from eco2.scan import commands as scan
@@ -27,6 +28,7 @@ local.command()(client.token)
 job = typer.Typer(help="Look into one job.", no_args_is_help=True)
 app.add_typer(job, name="job")
 job.command()(scan.show)
+jobs.register(app)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from sqlalchemy import create_engine, text
 from eco2.character import tables as _character  # noqa: F401
 from eco2.core.db import metadata, psycopg_url
 from eco2.image import tables as _image  # noqa: F401
+from eco2.jobs import tables as _jobs  # noqa: F401
 from eco2.scan import tables as _scan  # noqa: F401
 
 SCHEMAS = sorted({table.schema for table in metadata.tables.values() if table.schema})

@@ -55,10 +55,18 @@ class Publisher:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
 
-    async def send_task(self, exchange: str, routing_key: str, task: str, *args: str) -> None:
-        """A Celery task message (protocol 2)."""
+    async def send_task(
+        self,
+        exchange: str,
+        routing_key: str,
+        task: str,
+        *args: str,
+        priority: int | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A Celery task message (protocol 2). `priority` counts on classic queues only; `headers` are added."""
         task_id = str(uuid.uuid4())
-        headers = {
+        own = {
             "lang": "py",
             "task": task,
             "id": task_id,
@@ -75,14 +83,20 @@ class Publisher:
         }
         embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         body = orjson.dumps([args, {}, embed])
-        await self._send(exchange, routing_key, body, headers, message_id=task_id)
+        await self._send(exchange, routing_key, body, {**own, **(headers or {})}, task_id, priority)
 
     async def send_json(self, exchange: str, routing_key: str, body: Mapping[str, object], message_id: str) -> None:
         """A plain JSON message of a contract."""
         await self._send(exchange, routing_key, orjson.dumps(body), {}, message_id)
 
     async def _send(
-        self, exchange: str, routing_key: str, body: bytes, headers: dict[str, Any], message_id: str
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        headers: dict[str, Any],
+        message_id: str,
+        priority: int | None = None,
     ) -> None:
         message = aio_pika.Message(
             body,
@@ -92,6 +106,7 @@ class Publisher:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             correlation_id=message_id,
             message_id=message_id,
+            priority=priority,
         )
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):

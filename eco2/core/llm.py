@@ -342,6 +342,11 @@ def today() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
+def spent_key(day: str) -> str:
+    """Redis key of what a day (UTC, ISO) cost so far, in micro-USD; kept for SPEND_TTL_SECONDS."""
+    return f"eco2:llm:spent:{day}"
+
+
 class _Held(NamedTuple):
     """Micro-USD put aside for one attempt on the counter at `key`."""
 
@@ -364,7 +369,7 @@ class _Budget:
         self._add = redis.register_script(_ADD)
 
     async def hold(self, call: _Call) -> _Held:
-        key = f"eco2:llm:spent:{today()}"
+        key = spent_key(today())
         if self._cap is None:
             return _Held(key, 0)
         amount = call.cost(self._most)

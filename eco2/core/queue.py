@@ -26,7 +26,8 @@ from kombu import Queue
 from opentelemetry.trace import SpanKind
 from prometheus_client import Histogram
 
-from eco2.core import telemetry
+from eco2.contracts.tasks import REPLAYS_HEADER
+from eco2.core import letters, telemetry
 from eco2.core.broker import RETRY_PAUSES, Heartbeat, ride_out
 from eco2.core.ops import Check, OpsApp, serve_async
 from eco2.core.settings import BrokerSettings, CelerySettings
@@ -172,6 +173,7 @@ def _register(app: Celery, thread: LoopThread, name: str, handler: Handler[R], r
         request = task.request
         deliveries = int(request.get("x-delivery-count") or 0)
         carrier = {"traceparent": str(request.get("traceparent") or "")}
+        carrier[REPLAYS_HEADER] = str(request.get(REPLAYS_HEADER) or 0)
         if not thread.call(_run(name, handler, resources, argument, carrier, deliveries)):
             raise Reject("failed for a passing reason", requeue=True)
 
@@ -183,6 +185,7 @@ async def _run(
 ) -> bool:
     """False when the message has to be delivered again."""
     telemetry.job_id.set(argument)
+    letters.replays.set(int(carrier[REPLAYS_HEADER]))
     start, outcome = time.perf_counter(), "completed"
     with telemetry.span(name, carrier, SpanKind.CONSUMER, {"eco2.deliveries": deliveries}):
         try:

@@ -99,10 +99,12 @@ def setup_database(at: Layout) -> None:
             db.execute("ALTER ROLE eco2 SET search_path = public, postgis")
         if not db.execute("SELECT 1 FROM pg_database WHERE datname = 'eco2'").fetchone():
             db.execute("CREATE DATABASE eco2 OWNER eco2")
-    with connect(f"{admin}/{config.DATABASE}", autocommit=True) as db:
-        db.execute("CREATE SCHEMA IF NOT EXISTS postgis")
-        db.execute("GRANT USAGE ON SCHEMA postgis TO PUBLIC")
-        db.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA postgis")
+    # The template, too: a backup is proven in a scratch database, which no superuser makes.
+    for name in (config.DATABASE, "template1"):
+        with connect(f"{admin}/{name}", autocommit=True) as db:
+            db.execute("CREATE SCHEMA IF NOT EXISTS postgis")
+            db.execute("GRANT USAGE ON SCHEMA postgis TO PUBLIC")
+            db.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA postgis")
 
 
 def postgres(at: Layout) -> Unit:
@@ -353,8 +355,8 @@ def object_store(at: Layout) -> Unit:
     )
 
 
-def setup_bucket(environment: dict[str, str]) -> None:
-    """The image bucket: browsers of our origins may upload, anyone may read an object, nobody may list them."""
+def setup_buckets(environment: dict[str, str]) -> None:
+    """Of images: browsers of our origins may upload, anyone may read an object, nobody list them. And a private one."""
     import boto3
     from botocore.exceptions import ClientError
 
@@ -366,10 +368,11 @@ def setup_bucket(environment: dict[str, str]) -> None:
         aws_secret_access_key=environment["ECO2_STORAGE_SECRET_KEY"],
         region_name="ap-northeast-2",
     )
-    try:
-        s3.head_bucket(Bucket=bucket)
-    except ClientError:
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
+    for name in (bucket, environment["ECO2_OPS_BUCKET"]):
+        try:
+            s3.head_bucket(Bucket=name)
+        except ClientError:
+            s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
     rule: CORSRuleTypeDef = {
         "AllowedOrigins": json.loads(environment["ECO2_CORS_ORIGINS"]),
         "AllowedMethods": ["PUT", "GET", "HEAD"],

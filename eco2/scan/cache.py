@@ -170,5 +170,13 @@ def result_key(stage: str, version: str, digest: str) -> str:
     return f"scan:{stage}:{version}:{digest}"
 
 
+NEAR_PREFIX = "scan:near:"
+
+
 def _band_key(version: str, band: tuple[int, int]) -> str:
-    return f"scan:near:{version}:{band[0]}:{band[1]}"
+    return f"{NEAR_PREFIX}{version}:{band[0]}:{band[1]}"
+
+
+def version_of(band_key: str) -> str:
+    """The version in the name of a set of near-duplicates."""
+    return band_key.removeprefix(NEAR_PREFIX).rsplit(":", 2)[0]

@@ -23,6 +23,7 @@ NAME = "scan-api"
 
 @dataclass(frozen=True)
 class Resources(Services):
+    tasks_publisher: Publisher
     models: tuple[str, ...]
     admission: Admission
 
@@ -39,6 +40,7 @@ def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
         streams, publisher = redis.connect(settings.redis_streams_url), Publisher(settings.broker_url)
+        tasks_publisher = Publisher(settings.tasks_broker_url)
         async with open_engine(settings) as engine:
             try:
                 yield Resources(
@@ -48,11 +50,13 @@ def app(settings: ApiSettings) -> OpsApp:
                     publisher=publisher,
                     knowledge=knowledge.load(settings.data_dir),
                     upload_secret=settings.upload_secret,
+                    tasks_publisher=tasks_publisher,
                     models=settings.models,
                     admission=Admission(publisher, settings.max_backlog),
                 )
             finally:
                 await publisher.close()
+                await tasks_publisher.close()
                 await streams.aclose()
 
     return create_app(NAME, settings, resources, router, waste.router)

@@ -17,6 +17,7 @@ from eco2.core.settings import (
     SettingsGroup,
     StorageSettings,
     StreamsSettings,
+    TasksBrokerSettings,
 )
 
 DEFAULT_MODELS = (
@@ -46,7 +47,15 @@ class SweeperSettings(SettingsGroup):
     """Age at which an open job is given up."""
 
 
-class ApiSettings(AppSettings, DatabaseSettings, StreamsSettings, BrokerSettings, StorageSettings, KnowledgeSettings):
+class ApiSettings(
+    AppSettings,
+    DatabaseSettings,
+    StreamsSettings,
+    BrokerSettings,
+    TasksBrokerSettings,
+    StorageSettings,
+    KnowledgeSettings,
+):
     models: tuple[str, ...] = DEFAULT_MODELS
     """Models that a client may name; without an LLM key the embedded model answers whatever is named."""
     max_backlog: int = Field(default=2000, ge=1)
@@ -68,3 +77,7 @@ class WorkerSettings(
     vision_threads: int = Field(default=2, ge=1)
     """Photos classified at once; each holds one decoded photo in memory."""
     stage_timeout: Duration = timedelta(seconds=60)
+
+
+class AiWorkerSettings(WorkerSettings, TasksBrokerSettings):
+    worker_concurrency: int = Field(default=2, ge=1)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-import orjson
 from redis.asyncio import Redis
 
 from eco2 import knowledge
@@ -18,7 +17,6 @@ from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCA
 from eco2.core import redis, uploaded
 from eco2.core.broker import Heartbeat, Publisher
 from eco2.core.bus import EventBus
-from eco2.core.consumer import Message, PoisonMessage, watch_dead_letters
 from eco2.core.db import open_engine, ping, single
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.llm import Llm
@@ -27,7 +25,7 @@ from eco2.core.queue import Handler, run_worker
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
-from eco2.scan import service, store, sweeper
+from eco2.scan import service, store, sweeper, watch
 from eco2.scan.cache import ResultCache
 from eco2.scan.eyes import Eyes
 from eco2.scan.llm import LlmProvider, Prompts
@@ -58,15 +56,15 @@ class Resources(Services):
 
 
 async def vision(resources: Resources, job_id: str) -> None:
-    await _stage(resources, job_id, _vision)
+    await stage(resources, job_id, _vision)
 
 
 async def rule(resources: Resources, job_id: str) -> None:
-    await _stage(resources, job_id, service.match_rule)
+    await stage(resources, job_id, service.match_rule)
 
 
 async def answer(resources: Resources, job_id: str) -> None:
-    await _stage(resources, job_id, _answer)
+    await stage(resources, job_id, _answer)
 
 
 TASKS: dict[str, Handler[Resources]] = {SCAN_VISION: vision, SCAN_RULE: rule, SCAN_ANSWER: answer}
@@ -74,6 +72,12 @@ TASKS: dict[str, Handler[Resources]] = {SCAN_VISION: vision, SCAN_RULE: rule, SC
 
 
 async def _vision(resources: Resources, job: Job) -> None:
+    await see(resources, job)
+    await service.after_vision(resources, job)
+
+
+async def see(resources: Resources, job: Job) -> None:
+    """The look alone: stored, and nothing handed over."""
     if job.vision is None:
         await resources.bus.emit(str(job.id), service.started(Stage.VISION))
         photo = await uploaded.take(resources.storage, job.image_key, resources.eyes.executor)
@@ -82,7 +86,6 @@ async def _vision(resources: Resources, job: Job) -> None:
         seen = await resources.eyes.look(*photo, job.model)
         async with resources.engine.begin() as tx:
             await store.save_vision(tx, job.id, seen)
-    await service.after_vision(resources, job)
 
 
 async def _answer(resources: Resources, job: Job) -> None:
@@ -92,7 +95,7 @@ async def _answer(resources: Resources, job: Job) -> None:
     await service.write_answer(resources, job, word)
 
 
-async def _stage(resources: Resources, job_id: str, work: Callable[[Resources, Job], Awaitable[None]]) -> None:
+async def stage(resources: Resources, job_id: str, work: Callable[[Resources, Job], Awaitable[None]]) -> None:
     """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised."""
     async with resources.engine.connect() as tx:
         job = await store.load(tx, UUID(job_id))
@@ -110,22 +113,10 @@ async def _stage(resources: Resources, job_id: str, work: Callable[[Resources, J
             await service.fail(resources, job.id, error.message)
 
 
-async def dead_letter(resources: Resources, message: Message) -> None:
-    """A stage's message died (delivery limit, or too old): its job fails visibly. The letter stays in its queue."""
-    try:
-        job_id = UUID(orjson.loads(message.body)[0][0])
-    except (ValueError, LookupError, TypeError) as error:
-        raise PoisonMessage(repr(error)) from error
-    await service.fail(resources, job_id, "분석하지 못했어요. 잠시 뒤 다시 시도해 주세요.")
-
-
 async def _watch(resources: Resources) -> None:
-    await watch_dead_letters(
-        resources.settings.broker_url,
-        DEAD_LETTER_EXCHANGE,
-        [str(QUEUES[name].dead_letter_key) for name in TASKS],
-        lambda message: dead_letter(resources, message),
-        resources.dead_letters,
+    keys = [str(QUEUES[name].dead_letter_key) for name in TASKS]
+    await watch.fail_the_dead(
+        resources, resources.settings.broker_url, DEAD_LETTER_EXCHANGE, keys, resources.dead_letters
     )
 
 

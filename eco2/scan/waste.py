@@ -93,7 +93,7 @@ async def upload_complete(job_id: UUID, user: User, request: Request) -> WastePr
     async with resources.engine.begin() as tx:
         job = await service.accept_upload(resources, tx, job_id, user)
     if not job.enqueued:
-        await service.hand_over(resources, job)
+        await service.hand_over(resources, job, resources.tasks_publisher)
     return WasteProcessing()
 
 
