@@ -23,8 +23,9 @@ from eco2.contracts.tasks import (
     Task,
 )
 from eco2.core import letters, telemetry
-from eco2.core.broker import AWAY, Publisher
+from eco2.core.broker import Publisher
 from eco2.core.db import open_engine
+from eco2.core.errors import AWAY
 from eco2.core.settings import load
 from eco2.jobs import service
 from eco2.jobs.settings import TaskSettings
@@ -74,7 +75,7 @@ def main() -> int:
     telemetry.setup(task.name, settings)
     try:
         asyncio.run(work(settings, task, run_id))
-    except AWAY as error:
+    except tuple(AWAY) as error:
         log.warning("a server is away: %s", str(error).partition("\n")[0])
         return TRY_AGAIN
     return 0

@@ -16,16 +16,13 @@ from fastapi.exceptions import RequestValidationError
 from opentelemetry.trace import SpanKind
 from prometheus_client import Histogram
 from pydantic import AfterValidator, BaseModel
-from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from eco2.contracts.identity import USER_ID_HEADER
 from eco2.core import telemetry
-from eco2.core.errors import AppError, Unauthorized, Unavailable
+from eco2.core.errors import AWAY, AppError, Unauthorized, Unavailable
 from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send
 from eco2.core.settings import CorsSettings, Settings
 
@@ -162,7 +159,7 @@ def api_app(name: str, *routers: APIRouter, lifespan: Any = None) -> FastAPI:
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    for error in (OperationalError, InterfaceError, PoolTimeout, RedisError):
+    for error in AWAY - {Unavailable, OSError}:
         app.add_exception_handler(error, _server_away)
     app.add_exception_handler(Exception, _unexpected)
     return app

@@ -13,12 +13,9 @@ import orjson
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 from prometheus_client import Counter
-from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eco2.core import telemetry
-from eco2.core.errors import Unavailable
+from eco2.core.errors import AWAY, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +29,6 @@ OUTAGE_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 OUTAGE_SECONDS = 120.0
 """How long a message is kept while a server that its work needs is away. That is no failure of the message: giving it
 back would use up its deliveries and end it in the dead letters during an outage of seconds."""
-AWAY = (Unavailable, OperationalError, InterfaceError, PoolTimeout, RedisError, OSError)
 
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, OSError, TimeoutError)
 """What aio-pika raises when the broker or a channel is gone; some of them are RuntimeErrors."""
@@ -202,7 +198,7 @@ async def ride_out(work: Callable[[], Awaitable[None]]) -> None:
             await work()
         except TimeoutError:  # the work itself took too long; it is an OSError, too
             raise
-        except AWAY as error:
+        except tuple(AWAY) as error:
             if time.monotonic() - start > OUTAGE_SECONDS:
                 raise
             log.warning("a server is away, trying again: %s", str(error).partition("\n")[0])

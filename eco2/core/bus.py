@@ -24,7 +24,8 @@ STREAM_LENGTH = 100_000
 _EMIT = """
 local job, stream = KEYS[1], KEYS[2]
 local seqs = {}
-for i = 4, #ARGV, 4 do
+if ARGV[4] ~= '' then redis.call('HSETNX', job, 'owner', ARGV[4]) end
+for i = 5, #ARGV, 4 do
   local key, terminal, head, tail = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local seq = tonumber(redis.call('HGET', job, key) or 0)
   if seq == 0 and redis.call('HEXISTS', job, 'terminal') == 0 then
@@ -61,14 +62,15 @@ class EventBus:
         pipeline.expire(job_key(job_id), JOB_TTL_SECONDS)
         await pipeline.execute()
 
-    async def emit(self, job_id: str, *drafts: Draft) -> list[int]:
+    async def emit(self, job_id: str, *drafts: Draft, owner: str = "") -> list[int]:
         """Append the events in this order; the `seq` of each, 0 for one that comes after the terminal event.
 
-        An event whose key the job already has is not written again: its `seq` is that of the first time.
+        An event whose key the job already has is not written again: its `seq` is that of the first time. The first
+        events of a job name its `owner`, as `open` does.
         """
         if not drafts:
             return []
-        args: list[str | bytes | int] = [job_id, JOB_TTL_SECONDS, STREAM_LENGTH]
+        args: list[str | bytes | int] = [job_id, JOB_TTL_SECONDS, STREAM_LENGTH, owner]
         for draft in drafts:
             args += [draft.key, int(draft.terminal), *_frame_halves(job_id, draft)]
         seqs: list[int] = await self._emit(keys=[job_key(job_id), shard_key(job_id)], args=args)

@@ -1,22 +1,33 @@
-"""Consumers of plain JSON messages: in batches, or as an observer of dead letters. Celery tasks are in `core.queue`."""
+"""Consumers on an event loop: message by message, in batches, or as an observer of dead letters.
+
+Every one acknowledges after its work is done and gives back what failed for a passing reason, after a pause; the broker
+counts deliveries and dead-letters a message at the limit of its queue, so a poison message ends there whatever happens
+to the worker. While a server is away messages are kept and tried again.
+"""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from prometheus_client import Counter
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
 
+from eco2.core import telemetry
 from eco2.core.broker import BROKER_ERRORS, RETRY_PAUSES, Heartbeat, ride_out
 
 log = logging.getLogger(__name__)
 
 CONSUMED = Counter("eco2_messages_consumed_total", "Messages handled by a batch consumer", ["queue", "outcome"])
+TASK_SECONDS = Histogram("eco2_task_seconds", "Time of the work on one message", ["task", "outcome"])
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 Message = AbstractIncomingMessage
 Handle = Callable[[Sequence[Message]], Awaitable[None]]
+Work = Callable[[Message], Awaitable[None]]
 
 
 class PoisonMessage(ValueError):
@@ -41,6 +52,82 @@ async def _forever(url: str, heartbeat: Heartbeat, consume: Callable[[AbstractCh
             await asyncio.sleep(pause)
         finally:
             heartbeat.connected = False
+
+
+async def consume_each(url: str, works: Mapping[str, Work], at_once: int, heartbeat: Heartbeat, grace: float) -> None:
+    """Run `works[queue]` for every message of each queue, `at_once` of a queue at a time.
+
+    PoisonMessage sends a message to the dead letters at once. Cancelled, it takes no further message and lets those in
+    work finish for `grace` seconds; what is left then is delivered again.
+    """
+    running: set[asyncio.Task[None]] = set()
+
+    async def begin(queue: str, message: Message) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await _work(queue, message, works[queue])
+        finally:
+            running.discard(task)
+
+    async def consume(channel: AbstractChannel) -> None:
+        await channel.set_qos(prefetch_count=at_once)
+        sources = {await channel.get_queue(queue, ensure=False): queue for queue in works}
+        tags = {source: await source.consume(partial(begin, queue)) for source, queue in sources.items()}
+        try:
+            while not channel.is_closed:
+                heartbeat.beat()
+                await asyncio.sleep(1.0)
+        except asyncio.CancelledError:
+            for source, tag in tags.items():
+                await source.cancel(tag)
+            if running:
+                await asyncio.wait(running, timeout=grace)
+            raise
+        raise ConnectionError("the channel was closed")
+
+    await _forever(url, heartbeat, consume)
+
+
+async def _work(queue: str, message: Message, work: Work) -> None:
+    start, outcome = time.perf_counter(), "completed"
+    deliveries = _deliveries(message)
+    carrier = {"traceparent": str(message.headers.get("traceparent") or "")}
+    with telemetry.span(queue, carrier, SpanKind.CONSUMER, {"eco2.deliveries": deliveries}):
+        try:
+            await ride_out(lambda: work(message))
+        except PoisonMessage as error:
+            outcome = "poison"
+            log.error("poison message on %s: %s", queue, error)
+        except Exception:
+            outcome = "requeued"
+            log.exception("task failed", extra={"task": queue, "deliveries": deliveries})
+            await asyncio.sleep(_pause(deliveries))
+        await _settle(message, outcome)
+        seconds = time.perf_counter() - start
+        TASK_SECONDS.labels(queue, outcome).observe(seconds)
+        log.info("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
+
+
+async def _settle(message: Message, outcome: str) -> None:
+    """Tell the broker. On a connection that was lost meanwhile nothing can be told: it delivers the message again."""
+    try:
+        if outcome == "completed":
+            await message.ack()
+        else:
+            await message.reject(requeue=outcome == "requeued")
+    except BROKER_ERRORS as error:
+        log.warning("the broker was gone before the message could be settled: %r", error)
+
+
+def _deliveries(message: Message) -> int:
+    """How often the message was delivered before."""
+    return int(str(message.headers.get("x-delivery-count") or 0))
+
+
+def _pause(deliveries: int) -> float:
+    return RETRY_PAUSES[min(deliveries, len(RETRY_PAUSES) - 1)]
 
 
 async def consume_batches(
@@ -119,8 +206,7 @@ async def _handle_one(queue: str, message: Message, handle: Handle) -> bool:
 async def _requeue(queue: str, failed: Sequence[Message]) -> None:
     if not failed:
         return
-    deliveries = max(int(str(message.headers.get("x-delivery-count") or 0)) for message in failed)
-    await asyncio.sleep(RETRY_PAUSES[min(deliveries, len(RETRY_PAUSES) - 1)])
+    await asyncio.sleep(_pause(max(map(_deliveries, failed))))
     for message in failed:
         await message.reject(requeue=True)
     CONSUMED.labels(queue, "requeued").inc(len(failed))

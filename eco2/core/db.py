@@ -1,7 +1,7 @@
-"""PostgreSQL: one metadata, one engine per process, transactions opened by the edge.
+"""PostgreSQL by way of SQLAlchemy: one metadata, one engine per process, transactions opened by the edge.
 
-Each domain keeps its tables in a schema of its own (`Table(..., metadata, schema="scan")`);
-`migrations/` is the one history.
+Each domain keeps its tables in a schema of its own (`Table(..., metadata, schema="scan")`); `migrations/` is the one
+history. The hot path of scans uses `eco2.core.database` instead.
 """
 
 from collections.abc import AsyncIterator
@@ -10,9 +10,15 @@ from contextlib import asynccontextmanager
 import orjson
 from sqlalchemy import MetaData, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from eco2.core.database import CONNECT_SECONDS, OPTIONS
+from eco2.core.errors import AWAY
 from eco2.core.settings import DatabaseSettings
+
+AWAY.update((OperationalError, InterfaceError, PoolTimeout))
 
 metadata = MetaData(
     naming_convention={
@@ -42,7 +48,7 @@ async def open_engine(settings: DatabaseSettings, *, test: bool = True) -> Async
         max_overflow=0,
         pool_timeout=5,
         pool_pre_ping=test,
-        connect_args={"connect_timeout": 5, "options": "-c timezone=UTC -c statement_timeout=30s"},
+        connect_args={"connect_timeout": CONNECT_SECONDS, "options": OPTIONS},
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
     )
@@ -50,11 +56,6 @@ async def open_engine(settings: DatabaseSettings, *, test: bool = True) -> Async
         yield engine
     finally:
         await engine.dispose()
-
-
-def single(engine: AsyncEngine) -> AsyncEngine:
-    """The same pool for work of one statement at a time, each its own transaction: one round trip instead of three."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 async def ping(engine: AsyncEngine) -> None:

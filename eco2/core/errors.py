@@ -55,3 +55,8 @@ class Unavailable(AppError):
 
     def __init__(self, message: str = "", *, retry_after: int = 2) -> None:
         super().__init__(message, headers={"Retry-After": str(retry_after)})
+
+
+AWAY: set[type[Exception]] = {Unavailable, OSError}
+"""What it looks like when a server that we depend on does not answer now. The modules of `core` that bring a client
+library add its errors, so that a process knows those of the libraries it uses and imports no other."""

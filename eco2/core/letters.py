@@ -23,7 +23,8 @@ from eco2.contracts.tasks import (
     TRANSIENT_HEADER,
     Task,
 )
-from eco2.core.broker import AWAY, Publisher
+from eco2.core.broker import Publisher
+from eco2.core.errors import AWAY
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def guarded(
         except TimeoutError:
             error = f"not done within {task.seconds:g} s"
             await give_up(publisher(resources), task, argument, error, transient=True)
-        except AWAY:
+        except tuple(AWAY):
             raise
         except Exception as error:
             log.exception("task failed", extra={"task": task.name})

@@ -36,6 +36,7 @@ BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 8.0
 LONGEST_PAUSE_SECONDS = 60.0
 """A provider that asks for more is asked again after this long."""
 SPEND_SECONDS = 2.0  # longest wait for the counter of the day's spending
+COUNT_SECONDS = 1.0  # how often spending that no cap watches is added to the counter
 SPEND_TTL_SECONDS = 3 * 24 * 3600
 INPUT_TOKENS_HELD = 10_000
 """Input of one call as assumed before its usage is known: the longest prompt with one photo."""
@@ -358,8 +359,8 @@ class _Budget:
     """The day's spending in micro-USD. With a cap, the most that an attempt may cost is held before it is made.
 
     So the cap is never passed, also by many processes at once; it fails closed: a cap that cannot be checked is no
-    cap. Without a cap spending is only counted, and Redis being away stops nothing. What is held stays spent when
-    the outcome is unknown (time-out, crash), since it may have been billed.
+    cap. Without a cap spending is only counted, every COUNT_SECONDS, and Redis being away stops nothing. What is held
+    stays spent when the outcome is unknown (time-out, crash), since it may have been billed.
     """
 
     def __init__(self, redis: Redis, cap_usd: float | None, output_tokens: int) -> None:
@@ -367,6 +368,8 @@ class _Budget:
         self._most = _Usage(prompt_tokens=INPUT_TOKENS_HELD, completion_tokens=output_tokens)
         self._hold = redis.register_script(_HOLD)
         self._add = redis.register_script(_ADD)
+        self._uncounted = 0
+        self._counting: asyncio.Task[None] | None = None
 
     async def hold(self, call: _Call) -> _Held:
         key = spent_key(today())
@@ -385,14 +388,38 @@ class _Budget:
 
     async def settle(self, held: _Held, cost: int) -> None:
         """Replace what was held by what it cost. When that fails, what was held stays."""
-        if cost == held.amount:
-            return
+        if self._cap is None:
+            self._count_later(cost)
+        elif cost != held.amount:
+            await self._count(held.key, cost - held.amount)
+
+    def _count_later(self, cost: int) -> None:
+        self._uncounted += cost
+        if self._uncounted and (self._counting is None or self._counting.done()):
+            self._counting = asyncio.create_task(self._count_soon())
+
+    async def _count_soon(self) -> None:
+        await asyncio.sleep(COUNT_SECONDS)
+        await self._count_now()
+
+    async def aclose(self) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
+        await self._count_now()
+
+    async def _count_now(self) -> None:
+        """Add what was spent since the last time."""
+        amount, self._uncounted = self._uncounted, 0
+        if amount:
+            await self._count(spent_key(today()), amount)
+
+    async def _count(self, key: str, amount: int) -> None:
         try:
             async with asyncio.timeout(SPEND_SECONDS):
-                spent = int(await self._add(keys=[held.key], args=[cost - held.amount, SPEND_TTL_SECONDS]))
+                spent = int(await self._add(keys=[key], args=[amount, SPEND_TTL_SECONDS]))
             SPENT_TODAY.set(spent / 1e6)
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("LLM spending was not counted", extra={"micro_usd": cost, "error": repr(error)})
+            log.warning("LLM spending was not counted", extra={"micro_usd": amount, "error": repr(error)})
 
 
 # --- calling ----------------------------------------------------------------------------------------------------------
@@ -407,6 +434,7 @@ class Llm:
         self._budget = _Budget(redis, settings.llm_daily_budget_usd, settings.llm_max_output_tokens)
 
     async def aclose(self) -> None:
+        await self._budget.aclose()
         for provider in self._providers:
             await provider.aclose()
 

@@ -14,7 +14,11 @@ from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import EqualJitterBackoff
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import ReadOnlyError, RedisError
+
+from eco2.core.errors import AWAY
+
+AWAY.add(RedisError)
 
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 5.0

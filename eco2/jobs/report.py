@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -110,7 +109,7 @@ def render(day: date, found: Mapping[date, Day], streams: Mapping[str, str]) -> 
 
 
 def to_pdf(page: str) -> bytes:
-    """Imported here: the renderer takes 60 MB, and only this one task needs it. ValueError: the page asks for a file."""
+    """Imported here: the renderer takes 60 MB, and only this task needs it. ValueError: the page asks for a file."""
     from weasyprint import HTML
     from weasyprint.urls import FatalURLFetchingError, URLFetcher
 

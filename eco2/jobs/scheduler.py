@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eco2.core import telemetry
-from eco2.core.broker import AWAY, Publisher
+from eco2.core.broker import Publisher
 from eco2.core.db import open_engine, ping
+from eco2.core.errors import AWAY
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
 from eco2.jobs import dead_letters, service, store
@@ -64,7 +65,7 @@ async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSet
                 if tx is not None:
                     log.info("leading")
                     await _lead(tx, publisher, settings)
-        except (*AWAY, SQLAlchemyError) as error:
+        except (SQLAlchemyError, *tuple(AWAY)) as error:
             log.warning("lost the lead: %s", str(error).partition("\n")[0])
         LEADING.set(0)
         await asyncio.sleep(STANDBY_SECONDS)

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import SCHEDULE, TASKS, Outcome, Task
-from eco2.core.broker import AWAY, Publisher
-from eco2.core.errors import BadRequest
+from eco2.core.broker import Publisher
+from eco2.core.errors import AWAY, BadRequest
 from eco2.core.letters import give_up
 from eco2.jobs import schedule, store
 
@@ -87,7 +87,7 @@ async def execute(engine: AsyncEngine, publisher: Publisher, task: Task, run_id:
                 outcome = await work(run.argument)
         except Exception as error:
             log.exception("run failed", extra={"run": run_id, "attempts": run.attempts})
-            transient = isinstance(error, AWAY) and run.attempts <= ATTEMPTS  # a timeout is an OSError
+            transient = isinstance(error, tuple(AWAY)) and run.attempts <= ATTEMPTS  # a timeout is an OSError
             await fail(engine, publisher, task, run_id, describe(error), transient=transient)
             return
         async with engine.begin() as tx:

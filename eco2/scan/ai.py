@@ -13,7 +13,7 @@ from eco2.contracts.tasks import IMAGE_ANALYZE, IMAGE_CLASSIFY
 from eco2.core import redis
 from eco2.core.broker import Heartbeat, Publisher
 from eco2.core.bus import EventBus
-from eco2.core.db import open_engine, ping, single
+from eco2.core.database import open_database
 from eco2.core.letters import guarded
 from eco2.core.ops import Check
 from eco2.core.queue import run_worker
@@ -45,7 +45,7 @@ class Resources(Services):
 
     def checks(self) -> Mapping[str, Check]:
         return {
-            "postgres": lambda: ping(self.engine),
+            "postgres": self.db.ping,
             "redis-streams": self.bus.redis.ping,
             "object-store": self.storage.ping,
             "dead-letters": self.dead_letters.check_ready,
@@ -72,8 +72,7 @@ class LazyEyes:
 
 async def analyze(resources: Resources, job_id: str) -> None:
     """Hand the job over to the first stage. A job that has ended only says so again."""
-    async with resources.engine.connect() as tx:
-        job = await store.load(tx, UUID(job_id))
+    job = await store.load(resources.db, UUID(job_id))
     if job is not None and job.status in ("completed", "failed"):
         await service.announce(resources, job)
     elif job is not None:
@@ -90,7 +89,7 @@ async def classify(resources: Resources, job_id: str) -> None:
         await resources.bus.redis.delete(key)
         raise GivenUp(f"the worker did not survive {CRASHES} attempts")
     await resources.bus.redis.expire(key, CRASH_SECONDS)
-    await tasks.stage(await resources.eyes.get(), job_id, tasks.see)
+    await tasks.run_stage(await resources.eyes.get(), tasks.see, UUID(job_id))
     await resources.bus.redis.delete(key)
 
 
@@ -103,13 +102,13 @@ async def _watch(resources: Resources) -> None:
 @asynccontextmanager
 async def open_resources(settings: AiWorkerSettings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(open_engine(settings, test=False))
+        db = await stack.enter_async_context(open_database(settings, repeat=False))
         streams = await stack.enter_async_context(redis.connect(settings.redis_streams_url))
         publishers = [Publisher(url) for url in (settings.broker_url, settings.tasks_broker_url)]
         for publisher in publishers:
             stack.push_async_callback(publisher.close)
         yield Resources(
-            engine=single(engine),
+            db=db,
             storage=Storage(settings),
             bus=EventBus(streams),
             publisher=publishers[0],

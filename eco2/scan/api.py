@@ -195,8 +195,7 @@ async def _submit(resources: Any, body: ScanRequest, user: UUID, idempotency_key
     model = service.checked_model(body.model, resources.models)
     await resources.admission.check()
     key = await service.own_image(resources, user, body.image_url)
-    async with resources.engine.begin() as tx:
-        job = await service.register(tx, user, idempotency_key, key, body.user_input, model)
+    job = await service.register(resources.db, user, idempotency_key, key, body.user_input, model)
     if not job.enqueued:
         await service.hand_over(resources, job)
     return job
@@ -272,8 +271,7 @@ async def task(job_id: UUID, user: User, request: Request) -> Any:
 
 async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
     """200 with the result, or 202 while there is none."""
-    async with resources.engine.connect() as tx:
-        job = await service.find(tx, job_id, user)
+    job = await service.find(resources.db, job_id, user)
     if job.status in ("completed", "failed"):
         return service.result_body(resources.knowledge, job)
     stage, percent = service.progress_of(job)
@@ -293,8 +291,7 @@ async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
 async def choose(job_id: UUID, body: Choice, user: User, request: Request) -> dict[str, Any]:
     """Completes a result that has `needs_choice`. Repeating the same choice is harmless."""
     resources = request.app.state.resources
-    async with resources.engine.begin() as tx:
-        job = await service.find(tx, job_id, user)
-        job = await service.choose(resources, tx, job, body.minor_category)
+    job = await service.find(resources.db, job_id, user)
+    job = await service.choose(resources, job, body.minor_category)
     await service.grant(resources, job)
     return service.result_body(resources.knowledge, job)

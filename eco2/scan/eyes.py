@@ -1,7 +1,6 @@
 """Which model is asked for a job, what is remembered of its answers, and what happens when it fails."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -40,32 +39,25 @@ class Eyes:
         """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered."""
         provider = self.paid(model)
         if provider is None:
-            return await self._look(self.embedded, data, content_type)
+            # The embedded model costs as much as a lock: let two do the same work now and then.
+            return await self._look(self.embedded, data, content_type, share=False)
         try:
-            return await self._look_paid(provider, data, content_type)
+            return await self._look(provider, data, content_type, share=True)
         except ProviderFailed as error:
             _fell_back("vision", error)
             return {**(await self.embedded.look(data, content_type)).to_json(), "source": "fallback"}
 
-    async def _look(self, provider: Provider, data: bytes, content_type: str) -> Json:
+    async def _look(self, provider: Provider, data: bytes, content_type: str, *, share: bool) -> Json:
         async def compute() -> Json:
             return (await provider.look(data, content_type)).to_json()
 
-        # The embedded model costs as much as a lock: let two do the same work now and then.
-        share = provider is not self.embedded
-        found, source = await self.cache.get_or_compute("vision", provider.vision_version, data, compute, share=share)
-        return {**found, "source": source}
+        async def look_alike() -> int:
+            return await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
 
-    async def _look_paid(self, provider: Provider, data: bytes, content_type: str) -> Json:
-        version, digest = provider.vision_version, hashlib.sha256(data).hexdigest()
-        if (known := await self.cache.peek("vision", version, digest)) is not None:
-            return {**known, "source": "exact"}
-        look_alike = await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
-        if (near := await self.cache.near("vision", version, look_alike)) is not None:
-            return {**near, "source": "near"}
-        found = await self._look(provider, data, content_type)
-        await self.cache.remember(version, look_alike, digest)
-        return found
+        found, source = await self.cache.get_or_compute(
+            "vision", provider.vision_version, data, compute, share=share, look_alike=look_alike if share else None
+        )
+        return {**found, "source": source}
 
     async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, model: str | None) -> Json:
         """`composed`, in the words of the paid model where there is one."""

@@ -9,7 +9,7 @@ from eco2.core import redis, telemetry
 from eco2.core.app import create_app
 from eco2.core.broker import Publisher
 from eco2.core.bus import EventBus
-from eco2.core.db import open_engine, ping, single
+from eco2.core.database import open_database
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.storage import Storage
@@ -29,7 +29,7 @@ class Resources(Services):
 
     def checks(self) -> Mapping[str, Check]:
         return {
-            "postgres": lambda: ping(self.engine),
+            "postgres": self.db.ping,
             "redis-streams": self.bus.redis.ping,
             "rabbitmq": self.publisher.ping,
             "object-store": self.storage.ping,
@@ -41,10 +41,10 @@ def app(settings: ApiSettings) -> OpsApp:
     async def resources() -> AsyncIterator[Resources]:
         streams, publisher = redis.connect(settings.redis_streams_url), Publisher(settings.broker_url)
         tasks_publisher = Publisher(settings.tasks_broker_url)
-        async with open_engine(settings) as engine:
+        async with open_database(settings, repeat=True) as db:
             try:
                 yield Resources(
-                    engine=single(engine),
+                    db=db,
                     storage=Storage(settings),
                     bus=EventBus(streams),
                     publisher=publisher,

@@ -1,22 +1,22 @@
-"""Every SQL statement of the scan services."""
+"""Every SQL statement of the scan services. Each is one transaction; what changes a job is conditional on its state."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import case, func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg.types.json import Jsonb
 
-from eco2.scan.tables import UNFINISHED, jobs
+from eco2.core.database import Database, Row
 
 Json = dict[str, Any]
 
 OPEN = ("queued", "processing")
 SWEEP_LOCK = 0x7363616E
+UNFINISHED: LiteralString = "(status IN ('queued', 'processing') OR (status = 'failed' AND announced_at IS NULL))"
+"""Rows that the sweeper may have to look after; they have an index of their own."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,19 @@ class Job:
         return self.status in OPEN
 
 
-_COLUMNS = [
-    *(jobs.c[name] for name in Job.__dataclass_fields__ if name != "enqueued"),
-    jobs.c.enqueued_at.is_not(None).label("enqueued"),
-]
+_COLUMNS: LiteralString = """
+    jobs.id, jobs.user_id, jobs.image_key, jobs.user_input, jobs.model, jobs.status, jobs.vision, jobs.rule,
+    jobs.answer, jobs.reward, jobs.error, jobs.enqueued_at IS NOT NULL"""
+_REVIVED: LiteralString = "CASE jobs.status WHEN 'aborted' THEN 'queued' ELSE jobs.status END"
+_IS_OPEN: LiteralString = "status IN ('queued', 'processing')"
+
+
+def _job(row: Row | None) -> Job | None:
+    return Job(*row) if row else None
 
 
 async def add(
-    tx: AsyncConnection,
+    db: Database,
     job_id: UUID,
     user: UUID,
     idempotency_key: str | None,
@@ -56,139 +61,191 @@ async def add(
     user_input: str | None,
     model: str | None,
 ) -> Job:
-    """Insert a queued job, or return the user's job of the same key; an aborted one is queued again. One statement."""
-    row = {"id": job_id, "user_id": user, "idempotency_key": idempotency_key, "image_key": image_key}
-    statement = insert(jobs).values({**row, "user_input": user_input, "model": model, "status": "queued"})
-    revived = case((jobs.c.status == "aborted", "queued"), else_=jobs.c.status)
-    statement = statement.on_conflict_do_update(
-        index_elements=[jobs.c.user_id, jobs.c.idempotency_key], set_={"status": revived}
+    """Insert a queued job, or return the user's job of the same key; an aborted one is queued again."""
+    row = await db.row(
+        f"""INSERT INTO scan.jobs (id, user_id, idempotency_key, image_key, user_input, model, status)
+            VALUES (%(id)s, %(user)s, %(idempotency_key)s, %(image_key)s, %(user_input)s, %(model)s, 'queued')
+            ON CONFLICT (user_id, idempotency_key) DO UPDATE SET status = {_REVIVED}
+            RETURNING {_COLUMNS}""",
+        id=job_id,
+        user=user,
+        idempotency_key=idempotency_key,
+        image_key=image_key,
+        user_input=user_input,
+        model=model,
     )
-    return Job(*(await tx.execute(statement.returning(*_COLUMNS))).one())
+    assert row is not None
+    return Job(*row)
 
 
-async def enqueued(tx: AsyncConnection, job_id: UUID) -> None:
+async def enqueued(db: Database, job_id: UUID) -> None:
     """Note that the broker has the job's first message; it may already be further."""
-    revived = case((jobs.c.status == "aborted", "queued"), else_=jobs.c.status)
-    await tx.execute(update(jobs).where(jobs.c.id == job_id).values(enqueued_at=func.now(), status=revived))
+    await db.rows(f"UPDATE scan.jobs SET enqueued_at = now(), status = {_REVIVED} WHERE id = %(id)s", id=job_id)
 
 
-async def abort(tx: AsyncConnection, job_id: UUID) -> None:
+async def abort(db: Database, job_id: UUID) -> None:
     """Mark a job that could not be handed over, unless another request has managed to."""
-    found = (jobs.c.id == job_id, jobs.c.enqueued_at.is_(None), jobs.c.status == "queued")
-    await tx.execute(update(jobs).where(*found).values(status="aborted"))
+    await db.rows(
+        "UPDATE scan.jobs SET status = 'aborted' WHERE id = %(id)s AND enqueued_at IS NULL AND status = 'queued'",
+        id=job_id,
+    )
 
 
-async def load(tx: AsyncConnection, job_id: UUID) -> Job | None:
-    row = (await tx.execute(select(*_COLUMNS).where(jobs.c.id == job_id))).one_or_none()
-    return Job(*row) if row else None
+async def load(db: Database, job_id: UUID) -> Job | None:
+    return _job(await db.row(f"SELECT {_COLUMNS} FROM scan.jobs WHERE id = %(id)s", id=job_id))
 
 
-async def load_own(tx: AsyncConnection, job_id: UUID, user: UUID) -> Job | None:
+async def load_own(db: Database, job_id: UUID, user: UUID) -> Job | None:
     """The job if it is the user's."""
-    row = (await tx.execute(select(*_COLUMNS).where(jobs.c.id == job_id, jobs.c.user_id == user))).one_or_none()
-    return Job(*row) if row else None
+    sql: LiteralString = f"SELECT {_COLUMNS} FROM scan.jobs WHERE id = %(id)s AND user_id = %(user)s"
+    return _job(await db.row(sql, id=job_id, user=user))
 
 
-async def _change(tx: AsyncConnection, job_id: UUID, statuses: tuple[str, ...], values: Json, *also: Any) -> Job | None:
-    found = (jobs.c.id == job_id, jobs.c.status.in_(statuses), *also)
-    statement = update(jobs).where(*found).values(values).returning(*_COLUMNS)
-    row = (await tx.execute(statement)).one_or_none()
-    return Job(*row) if row else None
+async def save_vision(db: Database, job_id: UUID, vision: Json) -> bool:
+    """False when the job has ended meanwhile, or its output is there: the first one stays, later stages rest on it.
+
+    So do the other saves."""
+    return (
+        await db.row(
+            """UPDATE scan.jobs SET vision = %(vision)s, status = 'processing'
+           WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') AND vision IS NULL RETURNING id""",
+            id=job_id,
+            vision=Jsonb(vision),
+        )
+        is not None
+    )
 
 
-async def save_vision(tx: AsyncConnection, job_id: UUID, vision: Json) -> Job | None:
-    """None when the job has ended meanwhile; so do the other saves. The first output stays: later stages rest on it."""
-    values = {"vision": vision, "status": "processing"}
-    return await _change(tx, job_id, (*OPEN, "aborted"), values, jobs.c.vision.is_(None))
+async def save_rule(db: Database, job_id: UUID, rule: Json) -> bool:
+    return (
+        await db.row(
+            f"UPDATE scan.jobs SET rule = %(rule)s WHERE id = %(id)s AND {_IS_OPEN} AND rule IS NULL RETURNING id",
+            id=job_id,
+            rule=Jsonb(rule),
+        )
+        is not None
+    )
 
 
-async def save_rule(tx: AsyncConnection, job_id: UUID, rule: Json) -> Job | None:
-    return await _change(tx, job_id, OPEN, {"rule": rule}, jobs.c.rule.is_(None))
-
-
-async def complete(tx: AsyncConnection, job_id: UUID, answer: Json, reward: Json | None) -> Job | None:
+async def complete(db: Database, job_id: UUID, answer: Json, reward: Json | None) -> bool:
     """Marked announced: the message that ends here is acknowledged only after the last event is out."""
-    values = {"answer": answer, "reward": reward, "status": "completed"}
-    return await _change(tx, job_id, OPEN, {**values, "finished_at": func.now(), "announced_at": func.now()})
+    return (
+        await db.row(
+            f"""UPDATE scan.jobs SET answer = %(answer)s, reward = %(reward)s, status = 'completed',
+                finished_at = now(), announced_at = now()
+            WHERE id = %(id)s AND {_IS_OPEN} RETURNING id""",
+            id=job_id,
+            answer=Jsonb(answer),
+            reward=_jsonb(reward),
+        )
+        is not None
+    )
 
 
-async def fail(tx: AsyncConnection, job_id: UUID, error: str) -> Job | None:
-    values = {"error": error, "status": "failed", "finished_at": func.now()}
-    return await _change(tx, job_id, (*OPEN, "aborted"), values)
+def _jsonb(value: Json | None) -> Jsonb | None:
+    return None if value is None else Jsonb(value)
 
 
-async def announced(tx: AsyncConnection, job_id: UUID) -> None:
-    await tx.execute(update(jobs).where(jobs.c.id == job_id).values(announced_at=func.now()))
+async def fail(db: Database, job_id: UUID, error: str) -> Job | None:
+    """The failed job; None when it had ended before."""
+    row = await db.row(
+        f"""UPDATE scan.jobs SET error = %(error)s, status = 'failed', finished_at = now()
+            WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') RETURNING {_COLUMNS}""",
+        id=job_id,
+        error=error,
+    )
+    return _job(row)
+
+
+async def announced(db: Database, job_id: UUID) -> None:
+    await db.rows("UPDATE scan.jobs SET announced_at = now() WHERE id = %(id)s", id=job_id)
 
 
 async def add_waiting(
-    tx: AsyncConnection, job_id: UUID, user: UUID, image_key: str, user_input: str | None, model: str | None
+    db: Database, job_id: UUID, user: UUID, image_key: str, user_input: str | None, model: str | None
 ) -> None:
     """A job whose photo is still to be uploaded."""
-    row = {"id": job_id, "user_id": user, "image_key": image_key, "user_input": user_input, "model": model}
-    await tx.execute(insert(jobs).values({**row, "status": "waiting"}))
+    await db.rows(
+        """INSERT INTO scan.jobs (id, user_id, image_key, user_input, model, status)
+           VALUES (%(id)s, %(user)s, %(image_key)s, %(user_input)s, %(model)s, 'waiting')
+           ON CONFLICT (id) DO NOTHING""",
+        id=job_id,
+        user=user,
+        image_key=image_key,
+        user_input=user_input,
+        model=model,
+    )
 
 
-async def uploaded(tx: AsyncConnection, job_id: UUID) -> None:
-    """The photo of a waiting (or aborted) job is there; any other job stays as it is."""
-    found = (jobs.c.id == job_id, jobs.c.status.in_(("waiting", "aborted")))
-    await tx.execute(update(jobs).where(*found).values(status="queued"))
+async def uploaded(db: Database, job_id: UUID) -> Job | None:
+    """The photo of a waiting (or aborted) job is there: queue it. None for a job in any other state."""
+    row = await db.row(
+        f"""UPDATE scan.jobs SET status = 'queued' WHERE id = %(id)s AND status IN ('waiting', 'aborted')
+            RETURNING {_COLUMNS}""",
+        id=job_id,
+    )
+    return _job(row)
+
+
+async def choose(db: Database, job_id: UUID, rule: Json, answer: Json, reward: Json | None) -> Job | None:
+    """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once."""
+    row = await db.row(
+        f"""UPDATE scan.jobs SET rule = %(rule)s, answer = %(answer)s, reward = %(reward)s
+            WHERE id = %(id)s AND status = 'completed' AND (jobs.rule ->> 'needs_choice')::boolean
+            RETURNING {_COLUMNS}""",
+        id=job_id,
+        rule=Jsonb(rule),
+        answer=Jsonb(answer),
+        reward=_jsonb(reward),
+    )
+    return _job(row)
 
 
 # --- sweeper ----------------------------------------------------------------------------------------------------------
 
-SWEEP_ROWS = 200
+_UNFINISHED: LiteralString = f"""SELECT {_COLUMNS} FROM scan.jobs WHERE {UNFINISHED} AND """
+_OLDEST_FIRST: LiteralString = " ORDER BY created_at LIMIT 200"
 
 
 @asynccontextmanager
-async def sweeping(engine: AsyncEngine) -> AsyncIterator[AsyncConnection | None]:
-    """A connection for the one sweeper of the moment; None while another process sweeps."""
-    async with engine.connect() as connection:
-        ours = await connection.scalar(select(func.pg_try_advisory_lock(SWEEP_LOCK)))
-        await connection.commit()
-        if not ours:
-            yield None
-            return
+async def sweeping(db: Database) -> AsyncIterator[bool]:
+    """True for the one sweeper of the moment; False while another process sweeps."""
+    async with db.connection() as connection:
+        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [SWEEP_LOCK])
+        ours = bool((await cursor.fetchone() or (False,))[0])
         try:
-            yield connection
+            yield ours
         finally:
-            await connection.execute(select(func.pg_advisory_unlock(SWEEP_LOCK)))
-            await connection.commit()
+            if ours and not connection.broken:
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
 
 
-async def _unfinished(tx: AsyncConnection, *found: Any) -> list[Job]:
-    statement = select(*_COLUMNS).where(UNFINISHED, *found).order_by(jobs.c.created_at).limit(SWEEP_ROWS)
-    return [Job(*row) for row in await tx.execute(statement)]
+async def _unfinished(db: Database, found: LiteralString, older: timedelta) -> list[Job]:
+    rows = await db.rows(_UNFINISHED + found + _OLDEST_FIRST, older=older)
+    return [Job(*row) for row in rows]
 
 
-async def never_queued(tx: AsyncConnection, older: timedelta) -> list[Job]:
+async def never_queued(db: Database, older: timedelta) -> list[Job]:
     """Committed, but the broker never confirmed: the process died in between."""
-    found = (jobs.c.status == "queued", jobs.c.enqueued_at.is_(None), jobs.c.created_at < func.now() - older)
-    return await _unfinished(tx, *found)
+    found: LiteralString = "status = 'queued' AND enqueued_at IS NULL AND created_at < now() - %(older)s"
+    return await _unfinished(db, found, older)
 
 
-async def stuck(tx: AsyncConnection, older: timedelta) -> list[Job]:
+async def stuck(db: Database, older: timedelta) -> list[Job]:
     """Queued, and then nothing for so long that the message must have been lost."""
-    last = func.coalesce(jobs.c.swept_at, jobs.c.enqueued_at)
-    return await _unfinished(tx, jobs.c.status.in_(OPEN), last < func.now() - older)
+    return await _unfinished(db, f"{_IS_OPEN} AND coalesce(swept_at, enqueued_at) < now() - %(older)s", older)
 
 
-async def swept(tx: AsyncConnection, job_id: UUID) -> None:
-    await tx.execute(update(jobs).where(jobs.c.id == job_id).values(swept_at=func.now()))
+async def swept(db: Database, job_id: UUID) -> None:
+    await db.rows("UPDATE scan.jobs SET swept_at = now() WHERE id = %(id)s", id=job_id)
 
 
-async def overdue(tx: AsyncConnection, older: timedelta) -> list[Job]:
+async def overdue(db: Database, older: timedelta) -> list[Job]:
     """Still open so long after they came that nobody waits any more."""
-    return await _unfinished(tx, jobs.c.status.in_(OPEN), jobs.c.created_at < func.now() - older)
+    return await _unfinished(db, f"{_IS_OPEN} AND created_at < now() - %(older)s", older)
 
 
-async def unannounced(tx: AsyncConnection, older: timedelta) -> list[Job]:
+async def unannounced(db: Database, older: timedelta) -> list[Job]:
     """Failed, but nobody was told: the process died in between."""
-    found = (jobs.c.status == "failed", jobs.c.announced_at.is_(None), jobs.c.finished_at < func.now() - older)
-    return await _unfinished(tx, *found)
-
-
-async def choose(tx: AsyncConnection, job_id: UUID, rule: Json, answer: Json, reward: Json | None) -> Job | None:
-    """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once."""
-    values = {"rule": rule, "answer": answer, "reward": reward}
-    return await _change(tx, job_id, ("completed",), values, jobs.c.rule["needs_choice"].as_boolean())
+    found: LiteralString = "status = 'failed' AND announced_at IS NULL AND finished_at < now() - %(older)s"
+    return await _unfinished(db, found, older)

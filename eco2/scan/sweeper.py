@@ -18,14 +18,13 @@ TOO_LATE = "분석이 너무 오래 걸려 멈췄어요. 다시 시도해 주세
 
 async def sweep(services: Services, settings: SweeperSettings) -> dict[str, int]:
     """One round; how many jobs of each kind there were. Nothing while another process sweeps."""
-    async with store.sweeping(services.engine) as tx:
-        if tx is None:
+    async with store.sweeping(services.db) as ours:
+        if not ours:
             return {}
-        never_queued = await store.never_queued(tx, settings.sweep_grace)
-        stuck = await store.stuck(tx, settings.sweep_stuck)
-        overdue = await store.overdue(tx, settings.sweep_deadline)
-        unannounced = await store.unannounced(tx, settings.sweep_grace)
-        await tx.commit()
+        never_queued = await store.never_queued(services.db, settings.sweep_grace)
+        stuck = await store.stuck(services.db, settings.sweep_stuck)
+        overdue = await store.overdue(services.db, settings.sweep_deadline)
+        unannounced = await store.unannounced(services.db, settings.sweep_grace)
         for job in never_queued:
             await service.hand_over(services, job)
         for job in overdue:
@@ -47,8 +46,7 @@ async def sweep(services: Services, settings: SweeperSettings) -> dict[str, int]
 async def _send_again(services: Services, job: store.Job) -> None:
     """From the first stage: a stage whose output is stored only hands over to the next."""
     await services.publisher.send_task(SCAN_EXCHANGE, SCAN_VISION, SCAN_VISION, str(job.id))
-    async with services.engine.begin() as tx:
-        await store.swept(tx, job.id)
+    await store.swept(services.db, job.id)
 
 
 async def run(services: Services, settings: SweeperSettings) -> None:

@@ -4,9 +4,7 @@ from sqlalchemy import CheckConstraint, Column, DateTime, Index, Table, Text, Un
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from eco2.core.db import metadata
-
-UNFINISHED = text("(status IN ('queued', 'processing') OR (status = 'failed' AND announced_at IS NULL))")
-"""Rows that the sweeper may have to look after."""
+from eco2.scan.store import UNFINISHED
 
 jobs = Table(
     "jobs",
@@ -35,7 +33,7 @@ jobs = Table(
     UniqueConstraint("user_id", "idempotency_key"),
     CheckConstraint("status IN ('waiting', 'queued', 'processing', 'completed', 'failed', 'aborted')", name="status"),
     Index("ix_jobs_user_id_created_at", "user_id", "created_at"),
-    Index("ix_jobs_unfinished", "created_at", postgresql_where=UNFINISHED),
+    Index("ix_jobs_unfinished", "created_at", postgresql_where=text(UNFINISHED)),
     Index("ix_jobs_created_at", "created_at", postgresql_using="brin"),  # the statistics of one day
     schema="scan",
 )

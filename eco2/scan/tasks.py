@@ -1,4 +1,7 @@
-"""scan-worker: the stages vision, rule and answer on their queues, and the watch over their dead letters."""
+"""scan-worker: the stages vision, rule and answer on their queues, and the watch over their dead letters.
+
+A message is a Celery task of protocol 2 whose only argument is the job's id (docs/adr/0011).
+"""
 
 import asyncio
 import logging
@@ -6,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -14,14 +18,14 @@ from redis.asyncio import Redis
 from eco2 import knowledge
 from eco2.contracts.events import Stage
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_RULE, SCAN_VISION
-from eco2.core import redis, uploaded
+from eco2.core import redis, telemetry, uploaded
 from eco2.core.broker import Heartbeat, Publisher
 from eco2.core.bus import EventBus
-from eco2.core.db import open_engine, ping, single
+from eco2.core.consumer import Message, consume_each
+from eco2.core.database import open_database
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.llm import Llm
-from eco2.core.ops import Check
-from eco2.core.queue import Handler, run_worker
+from eco2.core.ops import Check, OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
@@ -45,30 +49,16 @@ class Resources(Services):
     settings: WorkerSettings
     eyes: Eyes
     dead_letters: Heartbeat
+    consumer: Heartbeat
 
     def checks(self) -> Mapping[str, Check]:
         return {
-            "postgres": lambda: ping(self.engine),
+            "postgres": self.db.ping,
             "redis-streams": self.bus.redis.ping,
             "object-store": self.storage.ping,
             "dead-letters": self.dead_letters.check_ready,
+            "consumer": self.consumer.check_ready,
         }
-
-
-async def vision(resources: Resources, job_id: str) -> None:
-    await stage(resources, job_id, _vision)
-
-
-async def rule(resources: Resources, job_id: str) -> None:
-    await stage(resources, job_id, service.match_rule)
-
-
-async def answer(resources: Resources, job_id: str) -> None:
-    await stage(resources, job_id, _answer)
-
-
-TASKS: dict[str, Handler[Resources]] = {SCAN_VISION: vision, SCAN_RULE: rule, SCAN_ANSWER: answer}
-"""Task name, which is also its queue and routing key → handler."""
 
 
 async def _vision(resources: Resources, job: Job) -> None:
@@ -84,8 +74,7 @@ async def see(resources: Resources, job: Job) -> None:
         if photo is None:
             raise ImageGone
         seen = await resources.eyes.look(*photo, job.model)
-        async with resources.engine.begin() as tx:
-            await store.save_vision(tx, job.id, seen)
+        await store.save_vision(resources.db, job.id, seen)
 
 
 async def _answer(resources: Resources, job: Job) -> None:
@@ -95,18 +84,28 @@ async def _answer(resources: Resources, job: Job) -> None:
     await service.write_answer(resources, job, word)
 
 
-async def stage(resources: Resources, job_id: str, work: Callable[[Resources, Job], Awaitable[None]]) -> None:
+StageWork = Callable[[Resources, Job], Awaitable[None]]
+
+STAGES: dict[str, StageWork] = {SCAN_VISION: _vision, SCAN_RULE: service.match_rule, SCAN_ANSWER: _answer}
+"""Queue, which is also its routing key and the name of its task → stage."""
+
+
+async def work(resources: Resources, stage: StageWork, message: Message) -> None:
+    await run_stage(resources, stage, watch.job_id(message))
+
+
+async def run_stage(resources: Resources, stage: StageWork, job_id: UUID) -> None:
     """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised."""
-    async with resources.engine.connect() as tx:
-        job = await store.load(tx, UUID(job_id))
+    telemetry.job_id.set(str(job_id))
+    job = await store.load(resources.db, job_id)
     if job is None:
-        log.warning("message of a job that does not exist", extra={"job_id": job_id})
+        log.warning("message of a job that does not exist")
     elif job.status in ("completed", "failed"):
         await service.announce(resources, job)
     else:
         try:
             async with asyncio.timeout(resources.settings.stage_timeout.total_seconds()):
-                await work(resources, job)
+                await stage(resources, job)
         except Unavailable:
             raise
         except AppError as error:
@@ -114,10 +113,9 @@ async def stage(resources: Resources, job_id: str, work: Callable[[Resources, Jo
 
 
 async def _watch(resources: Resources) -> None:
-    keys = [str(QUEUES[name].dead_letter_key) for name in TASKS]
-    await watch.fail_the_dead(
-        resources, resources.settings.broker_url, DEAD_LETTER_EXCHANGE, keys, resources.dead_letters
-    )
+    keys = [str(QUEUES[name].dead_letter_key) for name in STAGES]
+    url = resources.settings.broker_url
+    await watch.fail_the_dead(resources, url, DEAD_LETTER_EXCHANGE, keys, resources.dead_letters)
 
 
 async def _sweep(resources: Resources) -> None:
@@ -130,14 +128,14 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
     base = knowledge.load(data_dir)
     publisher = Publisher(settings.broker_url)
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(open_engine(settings, test=False))
+        db = await stack.enter_async_context(open_database(settings, repeat=False))
         streams = await stack.enter_async_context(redis.connect(settings.redis_streams_url))
         cache = await stack.enter_async_context(redis.connect(settings.redis_cache_url, decode_responses=False))
         stack.push_async_callback(publisher.close)
         executor = ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)  # the loop must not wait for a photo
         yield Resources(
-            engine=single(engine),
+            db=db,
             storage=Storage(settings),
             bus=EventBus(streams),
             publisher=publisher,
@@ -151,6 +149,7 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
                 executor=executor,
             ),
             dead_letters=Heartbeat(),
+            consumer=Heartbeat(),
         )
 
 
@@ -180,14 +179,21 @@ def _paid_models(
     return provider
 
 
+async def _serve(settings: WorkerSettings) -> None:
+    """Consume until cancelled, which lets the messages in work finish."""
+    grace = settings.shutdown_grace.total_seconds()
+    async with open_resources(settings) as resources, asyncio.TaskGroup() as tasks:
+        works = {queue: partial(work, resources, stage) for queue, stage in STAGES.items()}
+        pages = OpsApp(NAME, resources.checks(), alive=resources.consumer.check_alive)
+        tasks.create_task(serve_async(pages, settings))
+        tasks.create_task(_watch(resources))
+        tasks.create_task(_sweep(resources))
+        tasks.create_task(
+            consume_each(settings.broker_url, works, settings.worker_concurrency, resources.consumer, grace)
+        )
+
+
 def run() -> None:
     settings = load(WorkerSettings)
-    run_worker(
-        NAME,
-        settings,
-        lambda: open_resources(settings),
-        TASKS,
-        list(TASKS),
-        Resources.checks,
-        [_watch, _sweep],
-    )
+    telemetry.setup(NAME, settings)
+    run_until_terminated(_serve(settings))

@@ -63,8 +63,7 @@ async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
     resources = request.app.state.resources
     model = service.checked_model(body.model, resources.models)
     await resources.admission.check()
-    async with resources.engine.begin() as tx:
-        job_id, key = await service.prepare(resources, tx, user, body.content_type, body.user_input, model)
+    job_id, key = await service.prepare(resources, user, body.content_type, body.user_input, model)
     await service.open_events(resources, job_id, user)
     return WasteJob(
         job_id=job_id,
@@ -90,8 +89,7 @@ async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
 async def upload_complete(job_id: UUID, user: User, request: Request) -> WasteProcessing:
     """Starts the scan. Saying it again is harmless."""
     resources = request.app.state.resources
-    async with resources.engine.begin() as tx:
-        job = await service.accept_upload(resources, tx, job_id, user)
+    job = await service.accept_upload(resources, job_id, user)
     if not job.enqueued:
         await service.hand_over(resources, job, resources.tasks_publisher)
     return WasteProcessing()

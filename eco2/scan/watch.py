@@ -11,13 +11,17 @@ from eco2.scan import service
 from eco2.scan.service import Services
 
 
-async def dead_letter(services: Services, message: Message) -> None:
-    """A stage's message died: delivery limit, too old, or given up by its worker."""
+def job_id(message: Message) -> UUID:
+    """The only argument of the task. PoisonMessage."""
     try:
-        job_id = UUID(orjson.loads(message.body)[0][0])
+        return UUID(orjson.loads(message.body)[0][0])
     except (ValueError, LookupError, TypeError) as error:
         raise PoisonMessage(repr(error)) from error
-    await service.fail(services, job_id, "분석하지 못했어요. 잠시 뒤 다시 시도해 주세요.")
+
+
+async def dead_letter(services: Services, message: Message) -> None:
+    """A stage's message died: delivery limit, too old, or given up by its worker."""
+    await service.fail(services, job_id(message), "분석하지 못했어요. 잠시 뒤 다시 시도해 주세요.")
 
 
 async def fail_the_dead(

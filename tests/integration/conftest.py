@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
 from eco2.core import redis
 from eco2.core.broker import Publisher
 from eco2.core.bus import EventBus
-from eco2.core.db import single
+from eco2.core.database import Database, open_database
+from eco2.core.settings import DatabaseSettings
 from eco2.core.storage import Storage
 from eco2.local.stack import Stack
 from eco2.scan.service import Services
@@ -26,12 +26,18 @@ async def publisher(environment: dict[str, str]) -> AsyncIterator[Publisher]:
 
 
 @pytest.fixture(scope="session")
-async def services(settings: FromStack, engine: AsyncEngine, publisher: Publisher) -> AsyncIterator[Services]:
+async def database(settings: FromStack) -> AsyncIterator[Database]:
+    async with open_database(settings(DatabaseSettings), repeat=True) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+async def services(settings: FromStack, database: Database, publisher: Publisher) -> AsyncIterator[Services]:
     """What scan-api works with."""
     own = settings(ApiSettings)
     streams = redis.connect(own.redis_streams_url)
     yield Services(
-        engine=single(engine),
+        db=database,
         storage=Storage(own),
         bus=EventBus(streams),
         publisher=publisher,

@@ -1,6 +1,7 @@
 """Results by image content: found again, shared, never paid for twice; gone Redis costs money and no job."""
 
 import asyncio
+import hashlib
 import io
 import uuid
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from eco2.core import redis
-from eco2.scan.cache import NEAR_BITS, ResultCache
+from eco2.scan.cache import NEAR_BITS, ResultCache, result_key
 from eco2.scan.eyes import Eyes
 from eco2.scan.phash import BANDS, bands, phash
 from eco2.scan.providers import Embedded, ProviderFailed
@@ -137,22 +138,26 @@ async def test_the_lock_of_a_dead_process_does_not_hold_up_the_next(
     cache: ResultCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eco2.scan.cache.LOCK_SECONDS", 0.3)
-    key = f"k{uuid.uuid4().hex}"
-    async with cache._lock(key) as ours:
-        assert ours
-        async with cache._lock(key) as second:
-            assert not second
-        await asyncio.sleep(0.5)
-        async with cache._lock(key) as still:
-            assert not still, "a living holder renews"
-    await cache.redis.set(f"{key}:lock", "dead", px=300)
+    gate = asyncio.Event()
+    calls = 0
 
     async def compute() -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        await gate.wait()
         return {"n": 1}
 
+    content = uuid.uuid4().bytes
+    first, second = (asyncio.create_task(cache.get_or_compute("test", "1", content, compute)) for _ in range(2))
+    await asyncio.sleep(0.8)
+    assert calls == 1, "a living holder renews"
+    gate.set()
+    assert {(await first)[1], (await second)[1]} == {"model", "shared"}
+
+    content = uuid.uuid4().bytes
+    await cache.redis.set(f"{result_key('test', '1', hashlib.sha256(content).hexdigest())}:lock", "dead", px=300)
     async with asyncio.timeout(5):
-        found, source = await cache._shared(key, compute)
-    assert (found, source) == ({"n": 1}, "model")
+        assert await cache.get_or_compute("test", "1", content, compute) == ({"n": 1}, "model")
 
 
 async def test_a_failed_paid_model_is_replaced_and_not_remembered(eyes: Eyes, paid: Paid) -> None:

@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from eco2.character import service, store
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import QUEUES, REWARD_EXCHANGE, REWARD_QUEUE
@@ -23,7 +25,7 @@ async def send(publisher: Publisher, body: Mapping[str, object]) -> None:
     await publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, uuid.uuid4().hex)
 
 
-async def test_repeated_and_reordered_grants_are_owned_once(services: Services) -> None:
+async def test_repeated_and_reordered_grants_are_owned_once(services: Services, engine: AsyncEngine) -> None:
     codes = [character.code for character in services.knowledge.characters][:4]
     users = [uuid.uuid4() for _ in range(5)]
     grants = [grant(user, code) for user in users for code in codes] * 3
@@ -32,17 +34,17 @@ async def test_repeated_and_reordered_grants_are_owned_once(services: Services) 
         await send(services.publisher, one.model_dump(mode="json"))
 
     async def all_owned() -> bool:
-        async with services.engine.connect() as tx:
+        async with engine.connect() as tx:
             return all([len(await store.owned(tx, user)) == len(codes) for user in users])
 
     await until(all_owned, 15)
-    async with services.engine.connect() as tx:
+    async with engine.connect() as tx:
         for user in users:
             assert sorted(code for code, _ in await store.owned(tx, user)) == sorted(codes)
 
 
 async def test_a_poisoned_grant_goes_to_the_dead_letters_and_the_rest_is_written(
-    services: Services, environment: dict[str, str]
+    services: Services, engine: AsyncEngine, environment: dict[str, str]
 ) -> None:
     user = uuid.uuid4()
     good = grant(user, services.knowledge.characters[1].code).model_dump(mode="json")
@@ -50,7 +52,7 @@ async def test_a_poisoned_grant_goes_to_the_dead_letters_and_the_rest_is_written
         await send(services.publisher, body)
 
     async def written() -> bool:
-        async with services.engine.connect() as tx:
+        async with engine.connect() as tx:
             return len(await store.owned(tx, user)) == 1
 
     await until(written, 15)

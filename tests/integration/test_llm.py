@@ -383,10 +383,28 @@ async def _spent(cache: Redis) -> int:
     return int(await cache.get(f"eco2:llm:spent:{llm_module.today()}") or 0)
 
 
+async def _counted(cache: Redis) -> int:
+    """What was spent without a cap arrives within a second or two."""
+    async with asyncio.timeout(5):
+        while not (spent := await _spent(cache)):
+            await asyncio.sleep(0.05)
+    return spent
+
+
+async def test_spending_not_yet_counted_is_when_the_process_ends(
+    prompts: Prompts, emulator: Emulator, cache: Redis
+) -> None:
+    llm = Llm(LlmSettings(llm_api_key="key", llm_base_url=emulator.base_url, llm_prices=ONE_CALL), cache)
+    await _ask(LlmProvider(llm, MODEL, prompts, EXECUTOR), "answer")
+    assert await _spent(cache) == 0
+    await llm.aclose()
+    assert await _spent(cache) > 0
+
+
 async def test_what_was_spent_is_counted_with_and_without_a_cap(provider: Make, cache: Redis) -> None:
     before = _metric("eco2_llm_cost_usd_total", model=MODEL, purpose="answer")
     await _ask(provider(prices=ONE_CALL), "answer")
-    free = await _spent(cache)
+    free = await _counted(cache)
     await _ask(provider(prices=ONE_CALL, daily_budget_usd=1), "answer")
     assert 0 < free < HELD
     assert await _spent(cache) == 2 * free

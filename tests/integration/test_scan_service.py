@@ -33,13 +33,11 @@ SEEN: dict[str, Any] = {
 async def register(services: Services, key: str | None = None, user: uuid.UUID | None = None) -> Job:
     user = user or uuid.uuid4()
     image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
-    async with services.engine.begin() as tx:
-        return await service.register(tx, user, key, image, None, None)
+    return await service.register(services.db, user, key, image, None, None)
 
 
 async def load(services: Services, job: Job) -> Job:
-    async with services.engine.connect() as tx:
-        found = await store.load(tx, job.id)
+    found = await store.load(services.db, job.id)
     assert found is not None
     return found
 
@@ -58,16 +56,14 @@ async def test_without_the_broker_the_row_is_aborted_and_the_same_key_revives_it
     image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
     await services.storage.put(image, photos.jpeg(), "image/jpeg")
     nobody = Publisher(f"amqp://nobody:x@127.0.0.1:{free_port()}/eco2")
-    async with services.engine.begin() as tx:
-        job = await service.register(tx, user, key, image, None, None)
+    job = await service.register(services.db, user, key, image, None, None)
     with pytest.raises(service.ScanUnavailable) as refused:
         await service.hand_over(replace(services, publisher=nobody), job)
     assert refused.value.status == 503
     assert refused.value.headers == {"Retry-After": "2"}
     assert (await load(services, job)).status == "aborted"
 
-    async with services.engine.begin() as tx:
-        again = await service.register(tx, user, key, image, None, None)
+    again = await service.register(services.db, user, key, image, None, None)
     assert (again.id, again.status, again.enqueued) == (job.id, "queued", False)
     await service.hand_over(services, again)
 
@@ -84,8 +80,7 @@ async def test_a_double_click_is_one_job(services: Services, monkeypatch: pytest
 
     async def submitted(words: str | None, at: float) -> uuid.UUID:
         monkeypatch.setattr("eco2.scan.service.time.time", lambda: at)
-        async with services.engine.begin() as tx:
-            return (await service.register(tx, user, None, image, words, None)).id
+        return (await service.register(services.db, user, None, image, words, None)).id
 
     first = await submitted(None, now)
     assert await submitted(None, now + 9) == first
@@ -115,19 +110,15 @@ class _Deep(Publisher):
 
 async def test_a_job_that_another_request_has_queued_is_not_aborted(services: Services) -> None:
     job = await register(services)
-    async with services.engine.begin() as tx:
-        await store.enqueued(tx, job.id)
-    async with services.engine.begin() as tx:
-        await store.abort(tx, job.id)
+    await store.enqueued(services.db, job.id)
+    await store.abort(services.db, job.id)
     assert (await load(services, job)).status == "queued"
 
 
 async def test_a_stage_delivered_twice_stores_and_says_everything_once(services: Services) -> None:
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
-    async with services.engine.begin() as tx:
-        saved = await store.save_vision(tx, job.id, SEEN)
-    assert saved is not None
+    assert await store.save_vision(services.db, job.id, SEEN)
     for _ in range(2):
         await service.match_rule(services, await load(services, job))
     for _ in range(2):
@@ -151,8 +142,7 @@ async def test_a_stage_delivered_twice_stores_and_says_everything_once(services:
 async def test_a_finished_job_cannot_fail_and_a_failed_one_cannot_finish(services: Services) -> None:
     done, dead = await register(services), await register(services)
     for job in (done, dead):
-        async with services.engine.begin() as tx:
-            await store.save_vision(tx, job.id, SEEN)
+        await store.save_vision(services.db, job.id, SEEN)
         if job is dead:
             await service.fail(services, job.id, "too late")
         await service.match_rule(services, await load(services, job))
@@ -185,8 +175,7 @@ async def test_a_poisoned_job_ends_at_the_delivery_limit(services: Services) -> 
     """What was stored makes stage `rule` fail every time; the broker gives up, the job fails visibly."""
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
-    async with services.engine.begin() as tx:
-        await store.save_vision(tx, job.id, {"nonsense": True})
+    await store.save_vision(services.db, job.id, {"nonsense": True})
     await services.publisher.send_task(SCAN_EXCHANGE, SCAN_RULE, SCAN_RULE, str(job.id))
 
     async def failed() -> bool:
@@ -211,32 +200,28 @@ async def test_a_message_of_a_job_that_does_not_exist_is_dropped(
 async def test_a_job_that_was_aborted_and_then_confirmed_is_queued(services: Services) -> None:
     """The confirm of a first try may come after a second one has given up."""
     job = await register(services)
-    async with services.engine.begin() as tx:
-        await store.abort(tx, job.id)
-        await store.enqueued(tx, job.id)
+    await store.abort(services.db, job.id)
+    await store.enqueued(services.db, job.id)
     assert (await load(services, job)).status == "queued"
 
 
 async def test_the_first_output_of_a_stage_stays(services: Services) -> None:
     job = await register(services)
-    async with services.engine.begin() as tx:
-        assert await store.save_vision(tx, job.id, SEEN) is not None
-        assert await store.save_vision(tx, job.id, {**SEEN, "item_id": "newspaper"}) is None
+    assert await store.save_vision(services.db, job.id, SEEN)
+    assert not await store.save_vision(services.db, job.id, {**SEEN, "item_id": "newspaper"})
     assert (await load(services, job)).vision == SEEN
 
 
 async def test_of_two_choices_at_once_one_counts_and_its_repeat_is_harmless(services: Services) -> None:
     job = await register(services)
     unsure = {**SEEN, "item_id": None, "needs_choice": True}
-    async with services.engine.begin() as tx:
-        await store.save_vision(tx, job.id, unsure)
+    await store.save_vision(services.db, job.id, unsure)
     await service.match_rule(services, await load(services, job))
     await service.write_answer(services, await load(services, job), unchanged)
     seen = await load(services, job)
 
     async def choose(name: str) -> str:
-        async with services.engine.begin() as tx:
-            chosen = await service.choose(services, tx, seen, name)
+        chosen = await service.choose(services, seen, name)
         assert chosen.rule is not None
         return str(chosen.rule["item_id"])
 

@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from psycopg.sql import SQL, Identifier
 
 from eco2.contracts import uploads
 from eco2.scan import service, store, sweeper
@@ -19,9 +19,9 @@ NOW = SweeperSettings(sweep_grace=timedelta(0), sweep_stuck=timedelta(minutes=15
 
 
 async def age(services: Services, job: Job, column: str, minutes: int) -> None:
-    async with services.engine.begin() as tx:
-        statement = text(f"UPDATE scan.jobs SET {column} = now() - make_interval(mins => :minutes) WHERE id = :id")
-        await tx.execute(statement, {"minutes": minutes, "id": job.id})
+    statement = "UPDATE scan.jobs SET {} = now() - make_interval(mins => %s) WHERE id = %s"
+    async with services.db.connection() as connection:
+        await connection.execute(SQL(statement).format(Identifier(column)), [minutes, job.id])
 
 
 async def ends(services: Services, job: Job, status: str) -> None:
@@ -35,8 +35,7 @@ async def with_photo(services: Services) -> Job:
     user = uuid.uuid4()
     key = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
     await services.storage.put(key, photos.jpeg(), "image/jpeg")
-    async with services.engine.begin() as tx:
-        return await service.register(tx, user, uuid.uuid4().hex, key, None, None)
+    return await service.register(services.db, user, uuid.uuid4().hex, key, None, None)
 
 
 async def test_a_row_that_was_never_queued_is_queued(services: Services) -> None:
@@ -53,8 +52,7 @@ async def test_a_fresh_row_is_left_to_its_request(services: Services) -> None:
 
 async def test_a_lost_message_is_sent_again_once_in_a_while(services: Services) -> None:
     job = await with_photo(services)
-    async with services.engine.begin() as tx:
-        await store.enqueued(tx, job.id)
+    await store.enqueued(services.db, job.id)
     await services.bus.open(str(job.id), str(job.user_id))
     await age(services, job, "enqueued_at", 20)
     assert (await sweeper.sweep(services, NOW)).get("stuck", 0) >= 1
@@ -64,8 +62,7 @@ async def test_a_lost_message_is_sent_again_once_in_a_while(services: Services) 
 async def test_a_job_past_its_deadline_fails(services: Services) -> None:
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
-    async with services.engine.begin() as tx:
-        await store.enqueued(tx, job.id)
+    await store.enqueued(services.db, job.id)
     await age(services, job, "created_at", 121)
     await sweeper.sweep(services, NOW)
     await ends(services, job, "failed")
@@ -75,9 +72,8 @@ async def test_a_job_past_its_deadline_fails(services: Services) -> None:
 async def test_an_end_that_nobody_was_told_is_told(services: Services) -> None:
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
-    async with services.engine.begin() as tx:
-        await store.save_vision(tx, job.id, SEEN)
-        await store.fail(tx, job.id, "gone")
+    await store.save_vision(services.db, job.id, SEEN)
+    await store.fail(services.db, job.id, "gone")
     assert (await sweeper.sweep(services, NOW)).get("unannounced", 0) >= 1
     await ends(services, job, "failed")
     assert "unannounced" not in await sweeper.sweep(services, NOW)
@@ -85,8 +81,8 @@ async def test_an_end_that_nobody_was_told_is_told(services: Services) -> None:
 
 async def test_only_one_process_sweeps_at_a_time(services: Services) -> None:
     await with_photo(services)
-    async with store.sweeping(services.engine) as ours:
-        assert ours is not None
+    async with store.sweeping(services.db) as ours:
+        assert ours
         assert await sweeper.sweep(services, NOW) == {}
     assert (await sweeper.sweep(services, NOW)).get("never_queued", 0) >= 1
 
@@ -94,5 +90,4 @@ async def test_only_one_process_sweeps_at_a_time(services: Services) -> None:
 @pytest.fixture(autouse=True)
 async def nothing_left(services: Services) -> None:
     """Rows of other tests that were never queued on purpose are not ours to sweep."""
-    async with services.engine.begin() as tx:
-        await tx.execute(text("DELETE FROM scan.jobs WHERE status = 'queued' AND enqueued_at IS NULL"))
+    await services.db.rows("DELETE FROM scan.jobs WHERE status = 'queued' AND enqueued_at IS NULL")
