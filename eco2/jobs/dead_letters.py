@@ -190,7 +190,7 @@ class _Box:
         if not letter.exchange or not letter.routing_key:
             raise LetterUnroutable
         exchange = await self._channel.get_exchange(letter.exchange, ensure=False)
-        await exchange.publish(_revived(letter), letter.routing_key, mandatory=True, timeout=PUBLISH_SECONDS)
+        await exchange.publish(revived(letter), letter.routing_key, mandatory=True, timeout=PUBLISH_SECONDS)
         await self.drop(letter)
 
     async def drop(self, letter: Letter) -> None:
@@ -203,7 +203,7 @@ class _Box:
                 await letter.message.reject(requeue=True)
 
 
-def _revived(letter: Letter) -> aio_pika.Message:
+def revived(letter: Letter) -> aio_pika.Message:
     """As it was first sent: the same id and body, and a count of its lives. What the broker noted is left out."""
     notes = (ERROR_HEADER, TRANSIENT_HEADER, DIED_HEADER, ROUTING_KEY_HEADER)
     kept = {

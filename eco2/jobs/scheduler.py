@@ -65,7 +65,7 @@ async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSet
                 if tx is not None:
                     log.info("leading")
                     await _lead(tx, publisher, settings)
-        except (SQLAlchemyError, *tuple(AWAY)) as error:
+        except tuple({SQLAlchemyError, *AWAY}) as error:
             log.warning("lost the lead: %s", str(error).partition("\n")[0])
         LEADING.set(0)
         await asyncio.sleep(STANDBY_SECONDS)

@@ -1,4 +1,4 @@
-"""batch-worker: queues `q.batch` and `q.sched`. Each task runs in a process of its own (docs/adr/0012).
+"""batch-worker: queues `q.batch` and `q.sched`. Each task runs in a process of its own (docs/adr/0017).
 
 A task that crashes or is killed takes nothing else with it, its memory is given back, and a time limit can be enforced.
 """

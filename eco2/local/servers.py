@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 _PLAIN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 """The servers get no variable of the user's, so that none changes how they behave."""
 
-PACKAGES = ("postgresql-15", "postgresql-15-postgis-3", "redis-server", "redis-sentinel", "rabbitmq-server")
+PACKAGES = (
+    "postgresql-15",
+    "postgresql-15-postgis-3",
+    "redis-server",
+    "redis-sentinel",
+    "rabbitmq-server",
+    "libpangoft2-1.0-0",
+    "libharfbuzz-subset0",
+    "fonts-nanum",
+)
 
 
 def missing(package: str) -> LocalError:

@@ -41,6 +41,8 @@ LINES = {
     "sse_idle": Line(15_000, "bytes"),
     "event_latency_p99": Line(6, "ms"),
     "vision_photo": Line(20, "ms"),
+    "daily_stats_5m": Line(60, "s"),
+    "backup_memory": Line(200, "MB"),
 }
 
 
