@@ -80,7 +80,7 @@ SERVICES = (
     Process(
         "ai-worker",
         "worker",
-        45,
+        44,
         "eco2.scan.ai:run",
         queues=("q.ai",),
         needs=("postgres", "redis-streams", "redis-cache", "rabbitmq", "object-store"),
@@ -88,12 +88,12 @@ SERVICES = (
     Process(
         "batch-worker",
         "worker",
-        46,
+        47,
         "eco2.jobs.worker:run",
         queues=("q.batch", "q.sched"),
         needs=("postgres", "redis-cache", "rabbitmq", "object-store"),
     ),
-    Process("scheduler", "worker", 47, "eco2.jobs.scheduler:run", needs=("postgres", "rabbitmq")),
+    Process("scheduler", "worker", 48, "eco2.jobs.scheduler:run", needs=("postgres", "rabbitmq")),
     Process("event-router", "stream", 43, "eco2.event_router.main:run", needs=("redis-streams",)),
 )
 

@@ -158,16 +158,15 @@ def upload_dump(settings: BackupSettings, key: str, what: Sequence[str], recipie
     command = ["pg_dump", "--format=custom", "--no-owner", "--no-privileges", *what]
     with tempfile.TemporaryFile() as errors:
         environment = _environment(settings.database_url)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment)
-        try:
-            with refusals(f"the backup {key}"):
-                counted = _encrypt_into(store, key, process, recipients)
-        except BaseException:
-            process.kill()
-            process.wait()
-            _forget(store, key)
-            raise
-        if process.wait() != 0:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment) as process:
+            try:
+                with refusals(f"the backup {key}"):
+                    counted = _encrypt_into(store, key, process, recipients)
+            except BaseException:
+                process.kill()
+                _forget(store, key)
+                raise
+        if process.returncode != 0:
             _forget(store, key)
             raise DumpFailed(f"pg_dump failed: {_last_words(errors)}")
     return counted
@@ -176,10 +175,7 @@ def upload_dump(settings: BackupSettings, key: str, what: Sequence[str], recipie
 def _encrypt_into(store: Any, key: str, process: "subprocess.Popen[bytes]", recipients: Sequence[Any]) -> _Counted:
     writer = obstore.open_writer(store, key, buffer_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
     counted = _Counted(writer)
-    try:
-        pyrage.encrypt_io(process.stdout, counted, recipients)
-    except OSError as error:  # how a refusal of the store comes back through the encryption
-        raise obstore.exceptions.GenericError(str(error)) from error
+    pyrage.encrypt_io(process.stdout, counted, recipients)
     writer.close()
     return counted
 
@@ -193,25 +189,35 @@ def _forget(store: Any, key: str) -> None:
 
 def restore_dump(settings: BackupSettings, key: str, target_url: str, identities: Sequence[Any]) -> None:
     """Read, decrypt, restore, in one pass and one transaction: all of it or nothing. ArchiveDamaged, RestoreFailed."""
-    command = ["pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
-    command.append(f"--dbname={make_url(target_url).database}")
+    # --clean drops the empty schema `public` that every new database has, which the archive makes, too.
+    command = ["pg_restore", "--no-owner", "--no-privileges", "--clean", "--if-exists", "--exit-on-error"]
+    command += ["--single-transaction", f"--dbname={make_url(target_url).database}"]
     source = _open(settings, key)
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors, env=_environment(target_url))
-        assert process.stdin is not None
-        try:
-            pyrage.decrypt_io(source, process.stdin, identities)
-            process.stdin.close()
-        except pyrage.DecryptError as error:
-            _end(process)
-            raise ArchiveDamaged(f"{key} is not for this key, or its head is damaged; nothing was restored.") from error
-        except BrokenPipeError:
-            pass  # pg_restore has given up, and says why
-        except OSError as error:
-            _end(process)
-            raise ArchiveDamaged(f"{key} is damaged or cut off ({error}); nothing was restored.") from error
-        if process.wait() != 0:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors, env=_environment(target_url)) as process:
+            _decrypt_into(process, source, identities, key)
+        if process.returncode != 0:
             raise RestoreFailed(f"pg_restore failed, nothing was restored: {_last_words(errors)}")
+
+
+def _decrypt_into(process: "subprocess.Popen[bytes]", source: _Source, identities: Sequence[Any], key: str) -> None:
+    """What breaks off is killed, so that it cannot take what it has for the whole; its transaction is rolled back."""
+    assert process.stdin is not None
+    try:
+        with process.stdin as sink:
+            try:
+                pyrage.decrypt_io(source, sink, identities)
+            except BrokenPipeError:
+                raise
+            except (pyrage.DecryptError, OSError):
+                process.kill()
+                raise
+    except BrokenPipeError:
+        return  # pg_restore has given up, and says why
+    except pyrage.DecryptError as error:
+        raise ArchiveDamaged(f"{key} is not for this key, or its head is damaged; nothing was restored.") from error
+    except OSError as error:
+        raise ArchiveDamaged(f"{key} is damaged or cut off ({error}); nothing was restored.") from error
 
 
 def _open(settings: BackupSettings, key: str) -> _Source:
@@ -219,12 +225,6 @@ def _open(settings: BackupSettings, key: str) -> _Source:
         return _Source(OpsStore(settings).raw, key)
     except FileNotFoundError:
         raise BackupNotFound(f"There is no archive {key}.") from None
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Killed, so that it cannot take what it has for the whole; its transaction is rolled back."""
-    process.kill()
-    process.wait()
 
 
 # --- one backup -------------------------------------------------------------------------------------------------------

@@ -32,10 +32,12 @@ class Found:
 
 @contextmanager
 def refusals(what: str) -> Iterator[None]:
-    """OpsStoreDown with the reason that the store gave, as far as it gave one."""
+    """OpsStoreDown with the reason that the store gave, as far as it gave one; that something is not there passes."""
     try:
         yield
-    except BaseError as error:
+    except (NotFoundError, FileNotFoundError):
+        raise
+    except (BaseError, OSError) as error:
         reason = " ".join(str(error).partition("Debug source")[0].split())[:400]
         raise OpsStoreDown(f"The object store refused {what}: {reason}") from error
 
@@ -57,10 +59,6 @@ class OpsStore:
                 return bytes(await (await obstore.get_async(self.raw, key)).bytes_async())
         except (NotFoundError, FileNotFoundError):
             return None
-        except OpsStoreDown as error:
-            if isinstance(error.__cause__, NotFoundError):
-                return None
-            raise
 
     async def delete(self, key: str) -> None:
         with refusals(f"to delete {key}"):

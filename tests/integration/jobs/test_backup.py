@@ -45,11 +45,17 @@ class Safe:
         return [row.key for row in await OpsStore(self.settings).listed(backup.PREFIX)]
 
 
+@pytest.fixture(scope="module")
+def bucket(environment: dict[str, str]) -> str:
+    """One for all tests: the local object store sets much room apart for each bucket."""
+    name = f"ops-{uuid.uuid4().hex[:8]}"
+    servers.setup_buckets({**environment, "ECO2_OPS_BUCKET": name})
+    return name
+
+
 @pytest.fixture
-async def safe(environment: dict[str, str], database_url: str, own: AsyncEngine) -> Safe:
-    bucket = f"ops-{uuid.uuid4().hex[:8]}"
+async def safe(environment: dict[str, str], database_url: str, own: AsyncEngine, bucket: str) -> Safe:
     env = {**environment, "ECO2_OPS_BUCKET": bucket}
-    await asyncio.to_thread(servers.setup_buckets, env)
     identity = pyrage.x25519.Identity.generate()
     known: dict[str, Any] = {name.removeprefix("ECO2_").lower(): value for name, value in env.items()}
     known |= {"database_url": database_url, "backup_recipient": str(identity.to_public())}
@@ -57,7 +63,10 @@ async def safe(environment: dict[str, str], database_url: str, own: AsyncEngine)
     async with own.begin() as tx:
         for n in range(50):
             await store.add(tx, f"run-{n}", "cleanup.cache", "재활용" * 20)
-    return Safe(settings, identity, database_url)
+    made = Safe(settings, identity, database_url)
+    for key in await made.keys():
+        await OpsStore(settings).delete(key)
+    return made
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from eco2.core.errors import Unavailable
 from eco2.jobs import dead_letters, scheduler, service, store, worker
 from eco2.jobs.dead_letters import Letter, Urls
 from eco2.jobs.schedule import LOCAL
-from tests.redis_server import until
+from tests.redis_server import free_port, until
 
 TWO = datetime(2026, 11, 25, 2, tzinfo=LOCAL)
 AT_TWO = f"backup.database@{TWO.isoformat(timespec='minutes')}"
@@ -286,17 +286,18 @@ async def test_the_real_process_reports_servers_that_are_away(
 
 
 async def test_the_real_process_ends_when_its_worker_is_gone(environment: dict[str, str]) -> None:
-    blocked = asyncio.create_subprocess_exec(
+    silent = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", free_port())
+    port = silent.sockets[0].getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
         *worker.command(BACKUP_DATABASE, "any"),
         stdin=asyncio.subprocess.PIPE,
-        env={**environment, "ECO2_DATABASE_URL": "postgresql://eco2:x@10.255.255.1/eco2", "PATH": "/usr/bin"},
+        env={**environment, "ECO2_DATABASE_URL": f"postgresql://eco2:x@127.0.0.1:{port}/eco2", "PATH": "/usr/bin"},
     )
-    process = await blocked
     assert process.stdin is not None
-    await asyncio.sleep(0.5)
     process.stdin.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await process.wait() == 1
+    silent.close()
 
 
 def test_the_first_tick_of_a_day_in_utc_is_nine_in_seoul() -> None:
