@@ -58,6 +58,7 @@ async def _lead(tx: AsyncConnection, publisher: Publisher, settings: SchedulerSe
 
 async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSettings) -> None:
     """Lead whenever nobody else does, for as long as the process lives."""
+    passing: tuple[type[Exception], ...] = (SQLAlchemyError, *AWAY)
     while True:
         try:
             async with store.leading(engine) as tx:
@@ -65,7 +66,7 @@ async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSet
                 if tx is not None:
                     log.info("leading")
                     await _lead(tx, publisher, settings)
-        except tuple({SQLAlchemyError, *AWAY}) as error:
+        except passing as error:
             log.warning("lost the lead: %s", str(error).partition("\n")[0])
         LEADING.set(0)
         await asyncio.sleep(STANDBY_SECONDS)

@@ -54,9 +54,9 @@ async def run_of(engine: AsyncEngine, run_id: str) -> dict[str, Any]:
         return next(row for row in await store.newest(tx, None, 1000) if row["id"] == run_id)
 
 
-async def ended(engine: AsyncEngine, run_id: str, seconds: float = 60) -> dict[str, Any]:
+async def ended(engine: AsyncEngine, run_id: str, seconds: float = 100) -> dict[str, Any]:
     async def over() -> bool:
-        return (await run_of(engine, run_id))["status"] in ("done", "failed")
+        return str((await run_of(engine, run_id))["status"]) in ("done", "failed")
 
     await until(over, seconds)
     return await run_of(engine, run_id)
@@ -93,7 +93,7 @@ async def test_a_bad_argument_fails_once_visibly_and_stays_for_the_operator(engi
     await dead_letters.settle(urls, [letter.id], everything=False, again=True)
 
     async def failed_again() -> bool:
-        return (await run_of(engine, run))["attempts"] == 2
+        return int((await run_of(engine, run))["attempts"]) == 2
 
     await until(failed_again, 30)
 
@@ -113,7 +113,7 @@ async def test_a_run_survives_the_death_of(stack: Stack, engine: AsyncEngine, vi
     if victim == "batch-worker":
 
         async def running() -> bool:
-            return (await run_of(engine, run))["status"] == "running"
+            return str((await run_of(engine, run))["status"]) == "running"
 
         await until(running, 30)
     old = await send(stack, victim, signal.SIGKILL)
@@ -150,8 +150,8 @@ async def test_classify_is_the_look_alone_and_analyze_goes_on_from_it(
                 "SELECT vision IS NOT NULL, rule IS NOT NULL FROM scan.jobs WHERE id = %(id)s",
                 {"id": uuid.UUID(job["job_id"])},
             )
-            row = found.one()
-            return row[0], row[1]
+            row: Any = found.one()
+            return bool(row[0]), bool(row[1])
 
     async def looked() -> bool:
         return (await columns())[0]

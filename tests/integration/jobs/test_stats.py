@@ -170,6 +170,7 @@ async def test_digests_whose_results_are_gone_are_forgotten(alone: dict[str, str
             await client.sadd(name, kept, gone)
         await client.set(cache.result_key("vision", version, "kept"), b"{}", ex=60)
         outcome = await cleanup.run("")
-        assert outcome.result["removed"] >= 3
+        assert isinstance(removed := outcome.result["removed"], int)
+        assert removed >= 3
         assert [await client.smembers(name) for name in names] == [{kept}] * 3
         await client.delete(*names)
