@@ -1,6 +1,7 @@
 """Backups: proven, private, refused when damaged, never worse than before when something fails."""
 
 import asyncio
+import secrets
 import stat
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -62,7 +63,8 @@ async def safe(environment: dict[str, str], database_url: str, own: AsyncEngine,
     settings = BackupSettings(**{name: known[name] for name in BackupSettings.model_fields if name in known})
     async with own.begin() as tx:
         for n in range(50):
-            await store.add(tx, f"run-{n}", "cleanup.cache", "재활용" * 20)
+            # Half a megabyte that does not compress: a restore is well under way when it meets the damage.
+            await store.add(tx, f"run-{n}", "cleanup.cache", secrets.token_hex(10_000))
     made = Safe(settings, identity, database_url)
     for key in await made.keys():
         await OpsStore(settings).delete(key)
