@@ -6,6 +6,12 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1
 WORKDIR /app
+# Backups run pg_dump, reports are drawn by pango. The distribution pins their versions.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        fonts-nanum libharfbuzz-subset0 libpangoft2-1.0-0 postgresql-client-15 \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --create-home eco2
 
 FROM base AS build

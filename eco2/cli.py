@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import typer
 
 from eco2.client import commands as client
+from eco2.jobs import commands as jobs
 from eco2.knowledge import commands as knowledge
 from eco2.local import commands
 from eco2.processes import SERVICES
@@ -38,6 +39,7 @@ feedback.command()(scan.top)
 vision = typer.Typer(help="The embedded vision model.", no_args_is_help=True)
 app.add_typer(vision, name="vision")
 vision.command()(classify.classify)
+jobs.register(app)
 
 
 @contextlib.contextmanager

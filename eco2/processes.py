@@ -114,6 +114,23 @@ SERVICES = (
         queues=("reward.character",),
         needs=("postgres", "rabbitmq"),
     ),
+    Process(
+        "ai-worker",
+        "worker",
+        44,
+        "eco2.scan.ai:run",
+        queues=("q.ai",),
+        needs=("postgres", "redis-streams", "redis-cache", "rabbitmq", "object-store"),
+    ),
+    Process(
+        "batch-worker",
+        "worker",
+        47,
+        "eco2.jobs.worker:run",
+        queues=("q.batch", "q.sched"),
+        needs=("postgres", "redis-cache", "rabbitmq", "object-store"),
+    ),
+    Process("scheduler", "worker", 48, "eco2.jobs.scheduler:run", needs=("postgres", "rabbitmq")),
     Process("event-router", "stream", 43, "eco2.event_router.main:run", needs=("redis-streams",)),
 )
 

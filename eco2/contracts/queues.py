@@ -17,6 +17,12 @@ SCAN_ANSWER = "scan.answer"
 REWARD_QUEUE = "reward.character"
 CELERY_QUEUE = "celery"
 
+TASKS_VHOST = "tasks"
+TASKS_EXCHANGE = "tasks"
+"""Topic exchange of the vhost `tasks`, for work and, with keys `dlq.*`, for its dead letters."""
+
+Q_AI, Q_BATCH, Q_API, Q_SCHED, Q_DLQ = "q.ai", "q.batch", "q.api", "q.sched", "q.dlq"
+
 _HOUR = 3_600_000
 
 
@@ -79,3 +85,46 @@ BINDINGS = (
     Binding(CELERY_EXCHANGE, CELERY_QUEUE, CELERY_QUEUE),
     *(Binding(DEAD_LETTER_EXCHANGE, queue.name, queue.name) for queue in DEAD_LETTER_QUEUES),
 )
+
+
+# --- vhost `tasks` ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TaskQueue:
+    """A durable classic queue: quorum queues have no such priorities. Time is milliseconds."""
+
+    name: str
+    keys: str
+    """Pattern of its binding on `TASKS_EXCHANGE`."""
+    max_priority: int | None = None
+    ttl: int | None = None
+    dead_letters: bool = False
+    """Whether the broker itself dead-letters what expires or is rejected; failed work is sent there by its worker."""
+
+    @property
+    def dead_letter_key(self) -> str:
+        """Routing key on `TASKS_EXCHANGE` of what died in this queue."""
+        return f"dlq.{self.name.removeprefix('q.')}"
+
+    @property
+    def arguments(self) -> dict[str, str | int]:
+        named = {
+            "x-max-priority": self.max_priority,
+            "x-message-ttl": self.ttl,
+            "x-dead-letter-exchange": TASKS_EXCHANGE if self.dead_letters else None,
+            "x-dead-letter-routing-key": self.dead_letter_key if self.dead_letters else None,
+        }
+        return {key: value for key, value in named.items() if value is not None}
+
+
+TASK_QUEUES = {
+    queue.name: queue
+    for queue in (
+        TaskQueue(Q_AI, "ai.*", 10, 300_000, dead_letters=True),
+        TaskQueue(Q_BATCH, "batch.*", 1, _HOUR, dead_letters=True),
+        TaskQueue(Q_API, "api.*", 5, 300_000, dead_letters=True),
+        TaskQueue(Q_SCHED, "sched.*", 3),
+        TaskQueue(Q_DLQ, "dlq.*"),
+    )
+}

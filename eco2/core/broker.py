@@ -51,10 +51,18 @@ class Publisher:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
 
-    async def send_task(self, exchange: str, routing_key: str, task: str, *args: str) -> None:
-        """A Celery task message (protocol 2)."""
+    async def send_task(
+        self,
+        exchange: str,
+        routing_key: str,
+        task: str,
+        *args: str,
+        priority: int | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A Celery task message (protocol 2). `priority` counts on classic queues only; `headers` are added."""
         task_id = str(uuid.uuid4())
-        headers = {
+        own = {
             "lang": "py",
             "task": task,
             "id": task_id,
@@ -71,7 +79,7 @@ class Publisher:
         }
         embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         body = orjson.dumps([args, {}, embed])
-        await self._send(exchange, routing_key, body, headers, message_id=task_id)
+        await self._send(exchange, routing_key, body, {**own, **(headers or {})}, task_id, priority=priority)
 
     async def send_json(
         self, exchange: str, routing_key: str, body: Mapping[str, object], message_id: str, *, mandatory: bool = True
@@ -87,6 +95,7 @@ class Publisher:
         headers: dict[str, Any],
         message_id: str,
         mandatory: bool = True,
+        priority: int | None = None,
     ) -> None:
         message = aio_pika.Message(
             body,
@@ -96,6 +105,7 @@ class Publisher:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             correlation_id=message_id,
             message_id=message_id,
+            priority=priority,
         )
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):

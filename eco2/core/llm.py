@@ -343,8 +343,9 @@ def today() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
-def _spent_key() -> str:
-    return f"eco2:llm:spent:{today()}"
+def spent_key(day: str) -> str:
+    """Redis key of what a day (UTC, ISO) cost so far, in micro-USD; kept for SPEND_TTL_SECONDS."""
+    return f"eco2:llm:spent:{day}"
 
 
 class _Held(NamedTuple):
@@ -371,7 +372,7 @@ class _Budget:
         self._counting: asyncio.Task[None] | None = None
 
     async def hold(self, call: _Call) -> _Held:
-        key = _spent_key()
+        key = spent_key(today())
         if self._cap is None:
             return _Held(key, 0)
         amount = call.cost(self._most)
@@ -410,7 +411,7 @@ class _Budget:
         """Add what was spent since the last time."""
         amount, self._uncounted = self._uncounted, 0
         if amount:
-            await self._count(_spent_key(), amount)
+            await self._count(spent_key(today()), amount)
 
     async def _count(self, key: str, amount: int) -> None:
         try:

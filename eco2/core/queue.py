@@ -1,9 +1,8 @@
-"""Celery workers whose task bodies are async.
+"""Celery workers of vhost `tasks`, whose task bodies are async.
 
-Why it is built so (docs/adr/0003): task bodies run as coroutines on one event loop per process, so a service
-function is written once; the next stage is published by aio-pika with a confirm before the finished one is
-acknowledged. A message that fails for a passing reason is requeued after a pause; the broker counts deliveries and
-dead-letters it at the limit of its queue, so a poison message ends there whatever happens to the worker.
+Task bodies run as coroutines on one event loop per process, so a service function is written once (docs/adr/0003). What
+fails ends in the dead letters by `core.letters`; a message is given back only while a server is away, after a pause.
+Scan stages are consumers of their own (`core.consumer`).
 """
 
 import asyncio
@@ -24,10 +23,11 @@ from celery.exceptions import Reject
 from celery.worker.consumer import Consumer
 from kombu import Queue
 from opentelemetry.trace import SpanKind
-from prometheus_client import Histogram
 
-from eco2.core import telemetry
+from eco2.contracts.tasks import REPLAYS_HEADER
+from eco2.core import letters, telemetry
 from eco2.core.broker import RETRY_PAUSES, Heartbeat, ride_out
+from eco2.core.consumer import TASK_SECONDS
 from eco2.core.ops import Check, OpsApp, serve_async
 from eco2.core.settings import BrokerSettings, CelerySettings
 
@@ -35,13 +35,12 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 
-TASK_SECONDS = Histogram("eco2_task_seconds", "Time of a task", ["task", "outcome"])
 T = TypeVar("T")
 R = TypeVar("R")
 Handler = Callable[[R, str], Awaitable[None]]
 
 
-class QuorumConsumer(Consumer):
+class PlainConsumer(Consumer):
     """Celery's consumer without delayed delivery, which declares 28 queues of its own and needs topic exchanges."""
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]
@@ -49,10 +48,11 @@ class QuorumConsumer(Consumer):
 
 
 def celery_app(settings: BrokerSettings, queues: Sequence[str]) -> Celery:
-    """Celery on quorum queues that exist already: confirms, late acknowledgement, no results, no remote control."""
+    """Celery on queues that exist already: confirms, late acknowledgement, no results, no remote control."""
     app = Celery("eco2", broker=settings.broker_url, set_as_current=False)
     app.conf.update(
-        # Celery takes the queue type from here to leave out the global QoS that quorum queues refuse.
+        # Whatever they are: for quorum queues Celery leaves out the global QoS, which RabbitMQ 4 is giving up, and sets
+        # the prefetch for each consumer, as we want it.
         task_queues=[Queue(name, no_declare=True, queue_arguments={"x-queue-type": "quorum"}) for name in queues],
         task_default_queue=queues[0],
         task_default_queue_type="quorum",
@@ -63,7 +63,7 @@ def celery_app(settings: BrokerSettings, queues: Sequence[str]) -> Celery:
         task_ignore_result=True,
         worker_prefetch_multiplier=1,
         worker_detect_quorum_queues=True,
-        worker_consumer=f"{__name__}:QuorumConsumer",
+        worker_consumer=f"{__name__}:PlainConsumer",
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
@@ -172,6 +172,7 @@ def _register(app: Celery, thread: LoopThread, name: str, handler: Handler[R], r
         request = task.request
         deliveries = int(request.get("x-delivery-count") or 0)
         carrier = {"traceparent": str(request.get("traceparent") or "")}
+        carrier[REPLAYS_HEADER] = str(request.get(REPLAYS_HEADER) or 0)
         if not thread.call(_run(name, handler, resources, argument, carrier, deliveries)):
             raise Reject("failed for a passing reason", requeue=True)
 
@@ -183,6 +184,7 @@ async def _run(
 ) -> bool:
     """False when the message has to be delivered again."""
     telemetry.job_id.set(argument)
+    letters.replays.set(int(carrier[REPLAYS_HEADER]))
     start, outcome = time.perf_counter(), "completed"
     with telemetry.span(name, carrier, SpanKind.CONSUMER, {"eco2.deliveries": deliveries}):
         try:

@@ -72,6 +72,11 @@ class BrokerSettings(SettingsGroup):
     """`amqp://user:password@host:port/eco2`"""
 
 
+class TasksBrokerSettings(SettingsGroup):
+    tasks_broker_url: ServerUrl
+    """The same broker's vhost of scheduled and background work: `amqp://user:password@host:port/tasks`"""
+
+
 class CelerySettings(Settings, BrokerSettings):
     """What every Celery worker has."""
 

@@ -38,26 +38,26 @@ class ObjectInfo:
     size: int
 
 
+def s3_store(settings: StorageSettings, endpoint: str, bucket: str) -> S3Store:
+    return S3Store(
+        bucket,
+        endpoint=endpoint,
+        region=settings.storage_region,
+        access_key_id=settings.storage_access_key,
+        secret_access_key=settings.storage_secret_key,
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True, "timeout": "20s", "connect_timeout": "3s"},
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+    )
+
+
 class Storage:
     """The bucket of a process. Every method raises StorageDown when the store is away."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
-        self._store = self._connect(settings.storage_endpoint)
-        self._public = self._connect(settings.storage_public_endpoint)
-
-    def _connect(self, endpoint: str) -> S3Store:
-        settings = self._settings
-        return S3Store(
-            settings.storage_bucket,
-            endpoint=endpoint,
-            region=settings.storage_region,
-            access_key_id=settings.storage_access_key,
-            secret_access_key=settings.storage_secret_key,
-            virtual_hosted_style_request=False,
-            client_options={"allow_http": True, "timeout": "20s", "connect_timeout": "3s"},
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
-        )
+        self._store = s3_store(settings, settings.storage_endpoint, settings.storage_bucket)
+        self._public = s3_store(settings, settings.storage_public_endpoint, settings.storage_bucket)
 
     async def upload_url(self, key: str) -> str:
         """URL for one PUT of `key`; the signature binds the host and nothing else, for UPLOAD_TIME."""

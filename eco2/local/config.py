@@ -17,9 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, SERVICES, Process, process
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-BUCKET = "eco2-images"
+BUCKET, OPS_BUCKET = "eco2-images", "eco2-ops"
 DATABASE = "eco2"
-VHOST = "eco2"
+VHOST, TASKS_VHOST = "eco2", "tasks"
 FRONTEND = "http://localhost:5173"
 CORS_ORIGINS = (FRONTEND, "http://127.0.0.1:5173", "http://localhost:3000")
 
@@ -71,6 +71,18 @@ def _token() -> str:
     return secrets.token_hex(24)
 
 
+def _age_identity() -> str:
+    from pyrage import x25519
+
+    return str(x25519.Identity.generate())
+
+
+def _age_recipient(identity: str) -> str:
+    from pyrage import x25519
+
+    return str(x25519.Identity.from_str(identity).to_public())
+
+
 @dataclass(frozen=True)
 class Credentials:
     """Made once per stack, kept with its data."""
@@ -84,6 +96,7 @@ class Credentials:
     s3_access_key: str = field(default_factory=lambda: secrets.token_hex(10))
     s3_secret_key: str = field(default_factory=_token)
     upload_secret: str = field(default_factory=_token)
+    backup_identity: str = field(default_factory=_age_identity)
 
 
 @dataclass(frozen=True)
@@ -190,9 +203,11 @@ def _others_can_enter(folder: Path) -> bool:
 
 
 def credentials(path: Path) -> Credentials:
-    if path.exists():
-        return Credentials(**json.loads(path.read_text()))
-    made = Credentials()
+    """Those of the file; what it lacks is made, and kept there."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    made = Credentials(**known)
+    if known.keys() == asdict(made).keys():
+        return made
     write_private(path, json.dumps(asdict(made), indent=2))
     return made
 
@@ -258,14 +273,17 @@ def private_environment(at: Layout) -> dict[str, str]:
 
 def environment(at: Layout) -> dict[str, str]:
     """All `ECO2_*` variables that our processes share."""
+    servers = {**private_environment(at), **at.given}
     return {
-        **private_environment(at),
-        **at.given,
+        **servers,
+        "ECO2_TASKS_BROKER_URL": urlsplit(servers["ECO2_BROKER_URL"])._replace(path=f"/{TASKS_VHOST}").geturl(),
         "ECO2_ENVIRONMENT": "local",
         "ECO2_HOME": str(at.home),
         "ECO2_PORT_BASE": str(at.port_base),
         "ECO2_GATEWAY_PORT": str(at.gateway_port),
         "ECO2_STORAGE_BUCKET": BUCKET,
+        "ECO2_OPS_BUCKET": OPS_BUCKET,
+        "ECO2_BACKUP_RECIPIENT": _age_recipient(at.credentials.backup_identity),
         "ECO2_UPLOAD_SECRET": at.credentials.upload_secret,
         "ECO2_SIGNING_KEYS_DIR": str(at.folder("keys")),
         "ECO2_ISSUER": issuer(at),

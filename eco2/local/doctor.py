@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,12 @@ def packages() -> str:
     if not extension.exists():
         raise servers.missing("PostGIS")
     servers.rabbitmq_server()
-    for binary in ("redis-server", "redis-sentinel", "epmd"):
+    for binary in ("redis-server", "redis-sentinel", "epmd", "pg_dump"):
         if shutil.which(binary) is None:
             raise servers.missing(binary)
-    return "PostgreSQL, PostGIS, Redis, RabbitMQ"
+    if not find_library("pangoft2-1.0") or not Path("/usr/share/fonts/truetype/nanum").exists():
+        raise servers.missing("What the reports are drawn with (pango, fonts-nanum)")
+    return "PostgreSQL, PostGIS, Redis, RabbitMQ, pango"
 
 
 def wheels() -> str:

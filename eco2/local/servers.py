@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 _PLAIN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 """The servers get no variable of the user's, so that none changes how they behave."""
 
-PACKAGES = ("postgresql-15", "postgresql-15-postgis-3", "redis-server", "redis-sentinel", "rabbitmq-server")
+PACKAGES = (
+    "postgresql-15",
+    "postgresql-15-postgis-3",
+    "redis-server",
+    "redis-sentinel",
+    "rabbitmq-server",
+    "libpangoft2-1.0-0",
+    "libharfbuzz-subset0",
+    "fonts-nanum",
+)
 
 
 def missing(package: str) -> LocalError:
@@ -99,10 +108,12 @@ def setup_database(at: Layout) -> None:
             db.execute("ALTER ROLE eco2 SET search_path = public, postgis")
         if not db.execute("SELECT 1 FROM pg_database WHERE datname = 'eco2'").fetchone():
             db.execute("CREATE DATABASE eco2 OWNER eco2")
-    with connect(f"{admin}/{config.DATABASE}", autocommit=True) as db:
-        db.execute("CREATE SCHEMA IF NOT EXISTS postgis")
-        db.execute("GRANT USAGE ON SCHEMA postgis TO PUBLIC")
-        db.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA postgis")
+    # The template, too: a backup is proven in a scratch database, which no superuser makes.
+    for name in (config.DATABASE, "template1"):
+        with connect(f"{admin}/{name}", autocommit=True) as db:
+            db.execute("CREATE SCHEMA IF NOT EXISTS postgis")
+            db.execute("GRANT USAGE ON SCHEMA postgis TO PUBLIC")
+            db.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA postgis")
 
 
 def postgres(at: Layout) -> Unit:
@@ -358,8 +369,8 @@ def object_store(at: Layout) -> Unit:
     )
 
 
-def setup_bucket(environment: dict[str, str]) -> None:
-    """The image bucket: browsers of our origins may upload, anyone may read an object, nobody may list them."""
+def setup_buckets(environment: dict[str, str]) -> None:
+    """Of images: browsers of our origins may upload, anyone may read an object, nobody list them. And a private one."""
     import boto3
     from botocore.exceptions import ClientError
 
@@ -371,10 +382,11 @@ def setup_bucket(environment: dict[str, str]) -> None:
         aws_secret_access_key=environment["ECO2_STORAGE_SECRET_KEY"],
         region_name="ap-northeast-2",
     )
-    try:
-        s3.head_bucket(Bucket=bucket)
-    except ClientError:
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
+    for name in (bucket, environment["ECO2_OPS_BUCKET"]):
+        try:
+            s3.head_bucket(Bucket=name)
+        except ClientError:
+            s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
     rule: CORSRuleTypeDef = {
         "AllowedOrigins": json.loads(environment["ECO2_CORS_ORIGINS"]),
         "AllowedMethods": ["PUT", "GET", "HEAD"],

@@ -56,7 +56,7 @@ def _setups(at: Layout, with_migrations: bool) -> dict[str, Callable[[], None]]:
     return {
         "postgres": partial(_setup_postgres, at, with_migrations),
         "rabbitmq": partial(_setup_broker, at),
-        "object-store": partial(servers.setup_bucket, config.environment(at)),
+        "object-store": partial(servers.setup_buckets, config.environment(at)),
     }
 
 

@@ -67,4 +67,9 @@ def _binding(api: httpx2.Client, spec: dict[str, Any], _: str) -> None:
     _check(api.post(path, json=body), f"binding of {spec['destination']}")
 
 
-_DECLARE = {"Vhost": _vhost, "Exchange": _exchange, "Queue": _queue, "Binding": _binding}
+def _policy(api: httpx2.Client, spec: dict[str, Any], _: str) -> None:
+    body = {"pattern": spec["pattern"], "apply-to": spec["applyTo"], "definition": spec["definition"]}
+    _check(api.put(f"/api/policies/{spec['vhost']}/{spec['name']}", json=body), f"policy {spec['name']}")
+
+
+_DECLARE = {"Vhost": _vhost, "Exchange": _exchange, "Queue": _queue, "Binding": _binding, "Policy": _policy}

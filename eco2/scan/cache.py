@@ -177,7 +177,7 @@ class _Near:
     async def find(self) -> Json | None:
         """The result of the nearest photo within NEAR_BITS."""
         phash = self.phash = await self._look_alike()
-        self.keys = [f"scan:near:{self._version}:{number}:{bits}" for number, bits in bands(phash)]
+        self.keys = [f"{NEAR_PREFIX}{self._version}:{number}:{bits}" for number, bits in bands(phash)]
         self.member = phash.to_bytes(BITS // 8) + self._digest.encode()
         members: set[bytes] = await self._redis.sunion(self.keys)  # type: ignore[assignment]
         distances = [((phash ^ int.from_bytes(m[:32])).bit_count(), m[32:].decode()) for m in members]
@@ -188,6 +188,14 @@ class _Near:
             if found is not None:
                 return dict(orjson.loads(found))
         return None
+
+
+NEAR_PREFIX = "scan:near:"
+
+
+def version_of(band_key: str) -> str:
+    """The version in the name of a set of near-duplicates."""
+    return band_key.removeprefix(NEAR_PREFIX).rsplit(":", 2)[0]
 
 
 def result_key(stage: str, version: str, digest: str) -> str:

@@ -23,6 +23,7 @@ NAME = "scan-api"
 
 @dataclass(frozen=True)
 class Resources(Services):
+    tasks_publisher: Publisher
     models: tuple[str, ...]
     admission: Admission
     answering: Check
@@ -41,6 +42,7 @@ def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
         streams, publisher = redis.connect(settings.redis_streams_url), Publisher(settings.broker_url)
+        tasks_publisher = Publisher(settings.tasks_broker_url)
         async with open_database(settings, repeat=True) as db:
             try:
                 services = Services(
@@ -57,9 +59,11 @@ def app(settings: ApiSettings) -> OpsApp:
                         models=settings.models,
                         admission=Admission(publisher, settings.max_backlog),
                         answering=answering,
+                        tasks_publisher=tasks_publisher,
                     )
             finally:
                 await publisher.close()
+                await tasks_publisher.close()
                 await streams.aclose()
 
     return create_app(NAME, settings, resources, router, waste.router, history.router, feedback.router)

@@ -18,7 +18,16 @@ from redis.exceptions import RedisError
 from eco2.contracts import uploads
 from eco2.contracts.events import Draft, Stage, Status
 from eco2.contracts.grants import Grant, Photo
-from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
+from eco2.contracts.queues import (
+    REWARD_EXCHANGE,
+    REWARD_QUEUE,
+    SCAN_ANSWER,
+    SCAN_EXCHANGE,
+    SCAN_RULE,
+    SCAN_VISION,
+    TASKS_EXCHANGE,
+)
+from eco2.contracts.tasks import IMAGE_ANALYZE
 from eco2.core import photos
 from eco2.core.broker import BrokerDown, Publisher
 from eco2.core.bus import EventBus
@@ -182,12 +191,19 @@ async def register(
     return job
 
 
-async def hand_over(services: Services, job: Job) -> None:
-    """Queue the job. Without the broker's confirm the row is aborted, and the same idempotency key revives it."""
+async def hand_over(services: Services, job: Job, analysts: Publisher | None = None) -> None:
+    """Queue the job. Without the broker's confirm the row is aborted, and the same idempotency key revives it.
+
+    With `analysts`, a publisher of vhost `tasks`, it is an ai-worker that hands the job to the first stage.
+    """
     job_id = str(job.id)
     try:
         await services.bus.emit(job_id, *_both(Stage.QUEUED), owner=str(job.user_id))
-        await services.publisher.send_task(SCAN_EXCHANGE, SCAN_VISION, SCAN_VISION, job_id)
+        if analysts is None:
+            await services.publisher.send_task(SCAN_EXCHANGE, SCAN_VISION, SCAN_VISION, job_id)
+        else:
+            task = IMAGE_ANALYZE
+            await analysts.send_task(TASKS_EXCHANGE, task.routing_key, task.name, job_id, priority=task.priority)
     except (BrokerDown, RedisError, OSError) as error:
         log.warning("job could not be queued: %r", error, extra={"job_id": job_id})
         await store.abort(services.db, job.id)

@@ -18,6 +18,7 @@ from eco2.core.settings import (
     SettingsGroup,
     StorageSettings,
     StreamsSettings,
+    TasksBrokerSettings,
 )
 
 DEFAULT_MODELS = (
@@ -47,7 +48,15 @@ class SweeperSettings(SettingsGroup):
     """Age at which an open job is given up."""
 
 
-class ApiSettings(AppSettings, DatabaseSettings, StreamsSettings, BrokerSettings, StorageSettings, KnowledgeSettings):
+class ApiSettings(
+    AppSettings,
+    DatabaseSettings,
+    StreamsSettings,
+    BrokerSettings,
+    TasksBrokerSettings,
+    StorageSettings,
+    KnowledgeSettings,
+):
     models: tuple[str, ...] = DEFAULT_MODELS
     """Models that a client may name; without an LLM key the embedded model answers whatever is named."""
     max_backlog: int = Field(default=2000, ge=1)
@@ -82,3 +91,7 @@ class VisionSettings(KnowledgeSettings):
 
     model_dir: Path | None = None
     """Default: that of the local stack."""
+
+
+class AiWorkerSettings(WorkerSettings, TasksBrokerSettings):
+    worker_concurrency: int = Field(default=2, ge=1)

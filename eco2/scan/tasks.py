@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-import orjson
 from redis.asyncio import Redis
 
 from eco2 import knowledge
@@ -22,7 +21,7 @@ from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCA
 from eco2.core import redis, telemetry, uploaded
 from eco2.core.broker import Heartbeat, Publisher
 from eco2.core.bus import EventBus
-from eco2.core.consumer import Message, PoisonMessage, consume_each, watch_dead_letters
+from eco2.core.consumer import Message, consume_each
 from eco2.core.database import open_database
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.llm import Llm
@@ -30,7 +29,7 @@ from eco2.core.ops import Check, OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
-from eco2.scan import service, store, sweeper
+from eco2.scan import service, store, sweeper, watch
 from eco2.scan.beliefs import Senses
 from eco2.scan.cache import ResultCache
 from eco2.scan.eyes import Cascade, Eyes
@@ -64,6 +63,12 @@ class Resources(Services):
 
 
 async def _vision(resources: Resources, job: Job) -> None:
+    await see(resources, job)
+    await service.after_vision(resources, job)
+
+
+async def see(resources: Resources, job: Job) -> None:
+    """The look alone: stored, and nothing handed over."""
     if job.vision is None:
         await resources.bus.emit(str(job.id), service.started(Stage.VISION))
         photo = await uploaded.take(resources.storage, job.image_key, resources.eyes.executor)
@@ -71,7 +76,6 @@ async def _vision(resources: Resources, job: Job) -> None:
             raise ImageGone
         seen = await resources.eyes.look(*photo, job.model, asked=bool(job.user_input))
         await store.save_vision(resources.db, job.id, seen)
-    await service.after_vision(resources, job)
 
 
 async def _answer(resources: Resources, job: Job) -> None:
@@ -89,8 +93,11 @@ STAGES: dict[str, StageWork] = {SCAN_VISION: _vision, SCAN_RULE: service.match_r
 
 
 async def work(resources: Resources, stage: StageWork, message: Message) -> None:
+    await run_stage(resources, stage, watch.job_id(message))
+
+
+async def run_stage(resources: Resources, stage: StageWork, job_id: UUID) -> None:
     """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised."""
-    job_id = _job_id(message)
     telemetry.job_id.set(str(job_id))
     job = await store.load(resources.db, job_id)
     if job is None:
@@ -107,26 +114,10 @@ async def work(resources: Resources, stage: StageWork, message: Message) -> None
             await service.fail(resources, job.id, error.message)
 
 
-async def dead_letter(resources: Resources, message: Message) -> None:
-    """A stage's message died (delivery limit, or too old): its job fails visibly. The letter stays in its queue."""
-    await service.fail(resources, _job_id(message), "분석하지 못했어요. 잠시 뒤 다시 시도해 주세요.")
-
-
-def _job_id(message: Message) -> UUID:
-    try:
-        return UUID(orjson.loads(message.body)[0][0])
-    except (ValueError, LookupError, TypeError) as error:
-        raise PoisonMessage(repr(error)) from error
-
-
 async def _watch(resources: Resources) -> None:
-    await watch_dead_letters(
-        resources.settings.broker_url,
-        DEAD_LETTER_EXCHANGE,
-        [str(QUEUES[name].dead_letter_key) for name in STAGES],
-        lambda message: dead_letter(resources, message),
-        resources.dead_letters,
-    )
+    keys = [str(QUEUES[name].dead_letter_key) for name in STAGES]
+    url = resources.settings.broker_url
+    await watch.fail_the_dead(resources, url, DEAD_LETTER_EXCHANGE, keys, resources.dead_letters)
 
 
 async def _sweep(resources: Resources) -> None:

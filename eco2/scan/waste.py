@@ -91,7 +91,7 @@ async def upload_complete(job_id: UUID, user: User, request: Request) -> WastePr
     resources = request.app.state.resources
     job = await service.accept_upload(resources, job_id, user)
     if not job.enqueued:
-        await service.hand_over(resources, job)
+        await service.hand_over(resources, job, resources.tasks_publisher)
     return WasteProcessing()
 
 

@@ -1,13 +1,18 @@
 """The manifests, the constants and the documented listing of the broker say the same."""
 
+import re
 from collections import Counter
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from eco2.contracts import queues
+from eco2.contracts.tasks import SCHEDULE, TASKS, ZONE, Task
+from eco2.jobs import worker
 from eco2.local.topology import manifests
 from eco2.processes import SERVICES
+from eco2.tasks import TARGETS
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -47,22 +52,34 @@ LISTED_BINDINGS = {
 }
 
 
-def specs(kind: str) -> dict[str, dict[str, Any]]:
-    return {r["metadata"]["name"]: r["spec"] for r in manifests() if r["kind"] == kind}
+def vhost_of(resource: dict[str, Any]) -> str:
+    return str(resource["spec"]["name"] if resource["kind"] == "Vhost" else resource["spec"]["vhost"])
 
 
-def test_there_are_26_resources() -> None:
-    counted = Counter(resource["kind"] for resource in manifests())
-    assert counted == {"Vhost": 1, "Exchange": 5, "Queue": 10, "Binding": 10}
+def specs(kind: str, vhost: str = queues.VHOST) -> dict[str, dict[str, Any]]:
+    found = [r for r in manifests() if r["kind"] == kind and vhost_of(r) == vhost]
+    return {r["metadata"]["name"]: r["spec"] for r in found}
 
 
-def test_every_resource_belongs_to_the_cluster_and_the_vhost() -> None:
+def test_there_are_26_resources_and_those_of_the_tasks() -> None:
+    counted = Counter((vhost_of(resource), resource["kind"]) for resource in manifests())
+    topology = {"Vhost": 1, "Exchange": 5, "Queue": 10, "Binding": 10}
+    assert sum(topology.values()) == 26
+    tasks = {"Vhost": 1, "Exchange": 1, "Queue": 5, "Binding": 5}
+    assert counted == {
+        **{(queues.VHOST, kind): count for kind, count in topology.items()},
+        **{(queues.TASKS_VHOST, kind): count for kind, count in tasks.items()},
+        (queues.VHOST, "Policy"): 1,
+    }
+
+
+def test_every_resource_belongs_to_the_cluster_and_has_a_name_of_its_own() -> None:
     for resource in manifests():
         assert resource["apiVersion"] == "rabbitmq.com/v1beta1"
         assert resource["metadata"]["namespace"] == "rabbitmq"
         assert resource["spec"]["rabbitmqClusterReference"] == {"name": "eco2-rabbitmq", "namespace": "rabbitmq"}
-        name_of_vhost = resource["spec"]["name"] if resource["kind"] == "Vhost" else resource["spec"]["vhost"]
-        assert name_of_vhost == queues.VHOST
+    names = Counter((resource["kind"], resource["metadata"]["name"]) for resource in manifests())
+    assert set(names.values()) == {1}
     assert list(specs("Vhost")) == ["eco2-vhost"]
 
 
@@ -102,5 +119,67 @@ def test_every_dead_letter_key_leads_to_its_queue() -> None:
         assert routes[queues.DEAD_LETTER_EXCHANGE, queue.dead_letter_key] == queue.dead_letter_key
 
 
+def test_looking_at_a_dead_letter_never_uses_it_up() -> None:
+    policy = specs("Policy")["keep-dead-letters"]
+    assert policy["definition"]["delivery-limit"] >= 1_000_000
+    matched = {name for name in queues.QUEUES if re.search(policy["pattern"], name)}
+    assert matched == {queue.name for queue in queues.DEAD_LETTER_QUEUES}
+
+
+# resource name → (queue, binding, priority, TTL in ms, dead-letter key), as the architecture document lists them
+LISTED_TASK_QUEUES: dict[str, tuple[str, str, int | None, int | None, str | None]] = {
+    "q-ai": ("q.ai", "ai.*", 10, 5 * MINUTE, "dlq.ai"),
+    "q-batch": ("q.batch", "batch.*", 1, HOUR, "dlq.batch"),
+    "q-api": ("q.api", "api.*", 5, 5 * MINUTE, "dlq.api"),
+    "q-sched": ("q.sched", "sched.*", 3, None, None),
+    "q-dlq": ("q.dlq", "dlq.*", None, None, None),
+}
+
+
+@pytest.mark.parametrize("resource", LISTED_TASK_QUEUES)
+def test_task_queue(resource: str) -> None:
+    name, key, priority, ttl, dead_letter_key = LISTED_TASK_QUEUES[resource]
+    spec = specs("Queue", queues.TASKS_VHOST)[resource]
+    assert (spec["name"], spec["type"], spec["durable"]) == (name, "classic", True)
+    listed = {
+        "x-max-priority": priority,
+        "x-message-ttl": ttl,
+        "x-dead-letter-exchange": dead_letter_key and "tasks",
+        "x-dead-letter-routing-key": dead_letter_key,
+    }
+    assert spec.get("arguments", {}) == {key: value for key, value in listed.items() if value is not None}
+    queue = queues.TASK_QUEUES[name]
+    assert (queue.arguments, queue.keys) == (spec.get("arguments", {}), key)
+    binding = specs("Binding", queues.TASKS_VHOST)[f"{resource}-binding"]
+    found = (binding["source"], binding["destination"], binding["destinationType"], binding["routingKey"])
+    assert found == ("tasks", name, "queue", key)
+
+
+def test_no_other_task_queue_and_one_topic_exchange() -> None:
+    assert set(specs("Queue", queues.TASKS_VHOST)) == set(LISTED_TASK_QUEUES)
+    assert set(queues.TASK_QUEUES) == {listed[0] for listed in LISTED_TASK_QUEUES.values()}
+    (exchange,) = specs("Exchange", queues.TASKS_VHOST).values()
+    assert (exchange["name"], exchange["type"], exchange["durable"]) == (queues.TASKS_EXCHANGE, "topic", True)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_task_reaches_its_queue_and_its_dead_letters(task: Task) -> None:
+    reached = [queue.name for queue in queues.TASK_QUEUES.values() if fnmatchcase(task.routing_key, queue.keys)]
+    assert reached == [task.queue]
+    queue = queues.TASK_QUEUES[task.queue]
+    assert 0 <= task.priority <= (queue.max_priority or 0)
+    assert fnmatchcase(queue.dead_letter_key, queues.TASK_QUEUES[queues.Q_DLQ].keys)
+
+
+def test_the_schedule_is_that_of_the_architecture_document() -> None:
+    assert ZONE == "Asia/Seoul"
+    assert SCHEDULE == {"cleanup.cache": "0 * * * *", "backup.database": "0 2 * * *", "stats.aggregate": "0 3 * * *"}
+    assert {TASKS[name].queue for name in SCHEDULE} == {queues.Q_SCHED}
+
+
+def test_every_task_that_has_a_process_of_its_own_has_somebody_who_does_it() -> None:
+    assert set(TARGETS) == {task for task in TASKS.values() if task.queue in worker.QUEUES}
+
+
 def test_every_consumed_queue_exists() -> None:
-    assert {name for row in SERVICES for name in row.queues} <= set(queues.QUEUES)
+    assert {name for row in SERVICES for name in row.queues} <= {*queues.QUEUES, *queues.TASK_QUEUES}

@@ -66,7 +66,7 @@ def test_bindings_are_those_of_the_contract(api: httpx2.Client) -> None:
 
 def test_applying_again_changes_nothing(stack: Layout, api: httpx2.Client) -> None:
     before = [rows(api, what) for what in ("exchanges", "bindings")]
-    assert topology.apply(stack.management_url, "eco2", stack.credentials.broker_password) == 26
+    assert topology.apply(stack.management_url, "eco2", stack.credentials.broker_password) == 26 + 12 + 1
     assert [rows(api, what) for what in ("exchanges", "bindings")] == before
 
 
@@ -93,6 +93,33 @@ async def test_delivery_limit_ends_in_the_dead_letter_queue(stack: Layout, queue
         deaths: Any = dead.headers["x-death"]
         assert (deaths[0]["queue"], deaths[0]["reason"]) == (queue.name, "delivery_limit")
         await dead.ack()
+
+
+async def test_failed_work_of_the_tasks_ends_in_q_dlq_and_the_urgent_goes_first(stack: Layout) -> None:
+    async with await aio_pika.connect(environment(stack)["ECO2_TASKS_BROKER_URL"]) as connection, asyncio.timeout(30):
+        channel = await connection.channel()
+        exchange = await channel.get_exchange(queues.TASKS_EXCHANGE)
+        for priority, body in ((1, b"later"), (10, b"first")):
+            await exchange.publish(aio_pika.Message(body, priority=priority), "ai.analyze", mandatory=True)
+        work = await channel.get_queue(queues.Q_AI)
+        taken = [await _next(work), await _next(work)]
+        assert [message.body for message in taken] == [b"first", b"later"]
+        for message in taken:
+            await message.reject(requeue=False)
+        dead = [await _next(await channel.get_queue(queues.Q_DLQ)) for _ in taken]
+        assert {message.body for message in dead} == {b"first", b"later"}
+        deaths: Any = dead[0].headers["x-death"]
+        assert (deaths[0]["queue"], deaths[0]["reason"]) == (queues.Q_AI, "rejected")
+        for message in dead:
+            await message.ack()
+
+
+def test_task_queues_are_those_of_the_contract(api: httpx2.Client) -> None:
+    found = {row["name"]: row for row in api.get(f"/queues/{queues.TASKS_VHOST}").raise_for_status().json()}
+    assert set(found) == set(queues.TASK_QUEUES)
+    for name, row in found.items():
+        assert (row["type"], row["durable"]) == ("classic", True)
+        assert row["arguments"] == {**queues.TASK_QUEUES[name].arguments, "x-queue-type": "classic"}
 
 
 async def _next(queue: aio_pika.abc.AbstractQueue) -> aio_pika.abc.AbstractIncomingMessage:

@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 
 from eco2.local.config import LocalError
-from tests.load import edge, footprint, grants, pipeline, polling, report, serve, streams, target
+from tests.load import edge, footprint, grants, jobs, pipeline, polling, report, serve, streams, target
 from tests.load.bench import Bench
 from tests.load.client import Client, open_session
 
@@ -39,8 +39,12 @@ SCENARIOS: dict[str, Scenario] = {
     "edge_auth": edge.edge_auth,
     "denied_memory": edge.denied_memory,
     "revocation": edge.revocation_latency,
+    "daily_stats_5m": jobs.daily_stats,
+    "backup_memory": jobs.backup_memory,
 }
 """In the order in which they run. Names with the same function run together."""
+ON_DEMAND = ("daily_stats_5m", "backup_memory")
+"""Fill a database first, for minutes: they run when they are named."""
 
 out = Console(stderr=True)
 
@@ -66,7 +70,11 @@ async def measure(asked: argparse.Namespace, found: list[report.Measure]) -> boo
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
-    parser.add_argument("--only", default=",".join(SCENARIOS), help=f"some of: {', '.join(SCENARIOS)}")
+    parser.add_argument(
+        "--only",
+        default=",".join(name for name in SCENARIOS if name not in ON_DEMAND),
+        help=f"some of: {', '.join(SCENARIOS)}",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, at most four minutes")
     parser.add_argument("--url", help="use the stack that runs there instead of starting one")
     parser.add_argument("--llm", choices=("emulated", "embedded"), default="emulated", help="who looks at the photos")

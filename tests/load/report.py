@@ -48,6 +48,8 @@ LINES = {
     "edge_auth_p99": Line(15, "ms"),
     "denied_memory": Line(40, "MB"),
     "revocation_p99": Line(200, "ms"),
+    "daily_stats_5m": Line(60, "s"),
+    "backup_memory": Line(200, "MB"),
 }
 
 

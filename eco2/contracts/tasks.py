@@ -1,0 +1,73 @@
+"""The tasks of the vhost `tasks`: which queue carries each, how urgent it is there, how long it may take.
+
+A message is a Celery task message with one string as its argument.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eco2.contracts.queues import Q_AI, Q_BATCH, Q_SCHED
+
+
+@dataclass(frozen=True)
+class Task:
+    """`seconds`: the longest it may take. `argument` says what its string is."""
+
+    name: str
+    queue: str
+    routing_key: str
+    priority: int
+    seconds: float
+    argument: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves behind: figures for the operator, and the runs that follow from it (task name, argument)."""
+
+    result: Mapping[str, object] = field(default_factory=dict)
+    then: Sequence[tuple[str, str]] = ()
+
+
+IMAGE_ANALYZE = Task("image.analyze", Q_AI, "ai.analyze", 10, 30, "job id")
+IMAGE_CLASSIFY = Task("image.classify", Q_AI, "ai.classify", 5, 120, "job id")
+
+ANALYTICS_DAILY = Task("analytics.daily", Q_BATCH, "batch.analytics", 1, 900, "run id")
+REPORT_GENERATE = Task("report.generate", Q_BATCH, "batch.report", 0, 600, "run id")
+
+CLEANUP_CACHE = Task("cleanup.cache", Q_SCHED, "sched.cleanup", 1, 900, "run id")
+STATS_AGGREGATE = Task("stats.aggregate", Q_SCHED, "sched.stats", 2, 900, "run id")
+BACKUP_DATABASE = Task("backup.database", Q_SCHED, "sched.backup", 3, 4 * 3600, "run id")
+
+TASKS = {
+    task.name: task
+    for task in (
+        IMAGE_ANALYZE,
+        IMAGE_CLASSIFY,
+        ANALYTICS_DAILY,
+        REPORT_GENERATE,
+        CLEANUP_CACHE,
+        STATS_AGGREGATE,
+        BACKUP_DATABASE,
+    )
+}
+
+ZONE = "Asia/Seoul"
+SCHEDULE = {
+    CLEANUP_CACHE.name: "0 * * * *",
+    BACKUP_DATABASE.name: "0 2 * * *",
+    STATS_AGGREGATE.name: "0 3 * * *",
+}
+"""Task name → cron expression, in `ZONE`."""
+
+
+# Headers of a dead letter that a worker wrote itself, and of a letter that was sent again.
+ERROR_HEADER = "x-eco2-error"
+TRANSIENT_HEADER = "x-eco2-transient"
+"""Whether trying again may help."""
+DIED_HEADER = "x-eco2-died-at"
+"""ISO 8601."""
+ROUTING_KEY_HEADER = "x-eco2-routing-key"
+"""Where on the exchange of its vhost the message came from."""
+REPLAYS_HEADER = "x-eco2-replays"
+"""How often it has been sent again."""

@@ -1,0 +1,86 @@
+"""scheduler: one of any number leads. It makes the runs that are due, sends them, and replays dead letters.
+
+The lead is a lock of a database session, so a leader that crashes loses it at once. Nothing rests on there being one
+leader only: the name of a run is its primary key.
+"""
+
+import asyncio
+import logging
+import time
+
+from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from eco2.core import telemetry
+from eco2.core.broker import Publisher
+from eco2.core.db import open_engine, ping
+from eco2.core.errors import AWAY
+from eco2.core.ops import OpsApp, run_until_terminated, serve_async
+from eco2.core.settings import load
+from eco2.jobs import dead_letters, service, store
+from eco2.jobs.settings import SchedulerSettings
+
+NAME = "scheduler"
+TICK_SECONDS = 1.0
+STANDBY_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+LEADING = Gauge("eco2_scheduler_leading", "1 while this scheduler leads")
+PLANNED = Counter("eco2_runs_planned_total", "Runs made because their time had come")
+REPLAYED = Counter("eco2_letters_replayed_total", "Dead letters sent again by the scheduler")
+
+
+async def tick(tx: AsyncConnection, publisher: Publisher) -> int:
+    """Make what is due, then send it; how many runs were made. The transaction is committed in between."""
+    made = await service.plan(tx, await store.now(tx))
+    await tx.commit()
+    PLANNED.inc(len(made))
+    for run_id in made:
+        log.info("run planned", extra={"run": run_id})
+    with telemetry.span("dispatch", {}):
+        await service.dispatch(tx, publisher)
+    await tx.commit()
+    return len(made)
+
+
+async def _lead(tx: AsyncConnection, publisher: Publisher, settings: SchedulerSettings) -> None:
+    looked = 0.0
+    while True:
+        await tick(tx, publisher)
+        if time.monotonic() - looked > settings.replay_interval.total_seconds():
+            urls = dead_letters.Urls(settings.broker_url, settings.tasks_broker_url)
+            REPLAYED.inc(await dead_letters.replay_due(urls, await store.now(tx)))
+            await tx.commit()
+            looked = time.monotonic()
+        await asyncio.sleep(TICK_SECONDS)
+
+
+async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSettings) -> None:
+    """Lead whenever nobody else does, for as long as the process lives."""
+    passing: tuple[type[Exception], ...] = (SQLAlchemyError, *AWAY)
+    while True:
+        try:
+            async with store.leading(engine) as tx:
+                LEADING.set(tx is not None)
+                if tx is not None:
+                    log.info("leading")
+                    await _lead(tx, publisher, settings)
+        except passing as error:
+            log.warning("lost the lead: %s", str(error).partition("\n")[0])
+        LEADING.set(0)
+        await asyncio.sleep(STANDBY_SECONDS)
+
+
+async def work(settings: SchedulerSettings) -> None:
+    publisher = Publisher(settings.tasks_broker_url)
+    async with open_engine(settings, test=False) as engine, asyncio.TaskGroup() as tasks:
+        checks = {"postgres": lambda: ping(engine), "rabbitmq": publisher.ping}
+        tasks.create_task(serve_async(OpsApp(NAME, checks), settings))
+        tasks.create_task(lead(engine, publisher, settings))
+
+
+def run() -> None:
+    settings = load(SchedulerSettings)
+    telemetry.setup(NAME, settings)
+    run_until_terminated(work(settings))

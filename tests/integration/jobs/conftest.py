@@ -1,0 +1,49 @@
+"""A database of their own for the tests of jobs, so that the running scheduler plans nothing in it."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eco2.core import migrations
+from eco2.core.broker import Publisher
+from eco2.core.db import open_engine
+from eco2.core.settings import DatabaseSettings
+from eco2.jobs.dead_letters import Urls
+
+
+@pytest.fixture(scope="module")
+def database_url(environment: dict[str, str]) -> Iterator[str]:
+    """A migrated database that is gone afterwards."""
+    name = f"jobs_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(environment["ECO2_DATABASE_URL"], autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name}")
+        url = make_url(environment["ECO2_DATABASE_URL"]).set(database=name).render_as_string(hide_password=False)
+        migrations.upgrade(url)
+        yield url
+        db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def own(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """Engine of that database, its tables of jobs empty."""
+    async with open_engine(DatabaseSettings(database_url=database_url)) as engine:
+        async with engine.begin() as tx:
+            await tx.exec_driver_sql("TRUNCATE jobs.runs, jobs.schedule, jobs.daily_stats, scan.jobs")
+        yield engine
+
+
+@pytest.fixture
+async def tasks(environment: dict[str, str]) -> AsyncIterator[Publisher]:
+    """Publisher of vhost `tasks`."""
+    publisher = Publisher(environment["ECO2_TASKS_BROKER_URL"])
+    yield publisher
+    await publisher.close()
+
+
+@pytest.fixture(scope="session")
+def urls(environment: dict[str, str]) -> Urls:
+    return Urls(environment["ECO2_BROKER_URL"], environment["ECO2_TASKS_BROKER_URL"])
