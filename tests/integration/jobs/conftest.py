@@ -32,7 +32,7 @@ async def own(database_url: str) -> AsyncIterator[AsyncEngine]:
     """Engine of that database, its tables of jobs empty."""
     async with open_engine(DatabaseSettings(database_url=database_url)) as engine:
         async with engine.begin() as tx:
-            await tx.exec_driver_sql("TRUNCATE jobs.runs, jobs.schedule, jobs.daily_stats, scan.jobs")
+            await tx.exec_driver_sql("TRUNCATE jobs.runs, jobs.schedule, jobs.daily_stats, scan.jobs, scan.feedback")
         yield engine
 
 
