@@ -24,7 +24,8 @@ from eco2.knowledge.answer import (
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Item, Region, Situation, Source
 from eco2.knowledge.reading import Mention, Reading, read
-from eco2.knowledge.text import is_korean
+from eco2.knowledge.retrieval import names as item_names
+from eco2.knowledge.text import is_korean, normalize
 
 LONGEST_QUESTION = 500
 MAX_ITEMS = 8
@@ -55,7 +56,7 @@ DISPOSAL = re.compile(
     re.IGNORECASE,
 )
 OFF_TOPIC = re.compile(
-    r"날씨|주식|코인|환율|번역|레시피|요리법|만드는\s*법|만들어\s*줘|끓이는|맛집|추천|영화|노래|가사|소설|"
+    r"날씨|주식|코인|환율|번역|레시피|요리법|만드는\s*법|만들어\s*줘|끓이는|맛집|추천|영화(?!표)|선물.{0,6}(?:추천|뭐|좋|고르|골라)|노래|가사|소설|"
     r"시\s*(?:한|써)|농담|로또|여자\s*친구|남자\s*친구|"
     r"연애|게임|축구|야구|대통령|정치|수학|코드|파이썬|자바|프로그램|몇\s*살|이름이\s*뭐|누구|사랑해|심심|뉴스|"
     r"여행지|비행기\s*표|예약해|사고\s*싶|"
@@ -78,6 +79,13 @@ DANGER = re.compile(
 WHEN = re.compile(
     r"요일|며칠|언제|몇\s*시|시간|날짜|배출일|수거일|what day|which day|when|what time|schedule", re.IGNORECASE
 )
+UNSURE = re.compile(
+    r"(?:종류|재질|어떤|무슨|뭔지|어느).{0,12}(?:모르|몰라|모름|헷갈)|not sure (?:which|what)|"
+    r"(?:don't|dont|do not|no idea) (?:know )?(?:which|what) (?:kind|type|sort|one)|"
+    r"which (?:kind|type) (?:is it|i have|it is)",
+    re.IGNORECASE,
+)
+"""The person does not know which of the things that a word names it is."""
 
 TEXTS: dict[str, dict[Lang, str]] = {
     "refused": {
@@ -108,6 +116,7 @@ TEXTS: dict[str, dict[Lang, str]] = {
     },
     "which": {"ko": "혹시 {names} 가운데 하나인가요?", "en": "Do you mean one of these: {names}?"},
     "assumed": {"ko": "‘{said}’을(를) {name}(으)로 보고 안내해요.", "en": 'I take "{said}" as: {name}.'},
+    "same": {"ko": "{said}: {name}와(과) 같은 방법으로 버려 주세요.", "en": "{said}: the same way as {name}."},
     "dont": {"ko": "주의: ", "en": "Do not: "},
     "exception": {"ko": "예외 – ", "en": "Exception – "},
     "varies": {
@@ -176,17 +185,23 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
     if asked.refused:
         return _body(asked, [], [say("refused", lang)])
     mentions = asked.reading.mentions[:MAX_ITEMS]
-    parts, items, questions, candidates = [], [], [], []
+    parts: list[str] = []
+    items: list[dict[str, Any]] = []
+    questions: list[str] = []
+    candidates: list[Item] = []
     for mention in mentions:
         item = _item(knowledge, mention, asked.region)
-        if isinstance(mention.subject, Ambiguity) and not _settled(knowledge, mention, asked.region):
-            meant = [knowledge.item(name) for name in mention.subject.candidates]
+        if open_question := _open_question(knowledge, asked, mention):
+            meant = [knowledge.item(name) for name in open_question.candidates]
             candidates += meant
-            questions.append(ask_which(names_of(meant, lang), knowledge.situation_book.unknown, mention.subject, lang))
+            questions.append(ask_which(names_of(meant, lang), knowledge.situation_book.unknown, open_question, lang))
         if item:
             advice = advise(knowledge, item, mention.situations, lang, asked.region)
-            items.append(entry(knowledge, advice, lang))
+            said = _said(item, mention) if any(item.id == other["item"] for other in items) else ""
+            items.append(entry(knowledge, advice, lang) | ({"name": said} if said else {}))
             parts.append(text_of(knowledge, advice, asked, mention))
+            if said and parts[-1] in parts[:-1]:
+                parts[-1] = say("same", lang, said=said, name=told(item, "", lang))
     if not mentions and DANGER.search(asked.text):
         items.append(_unknown_danger(knowledge, lang))
     if not mentions:
@@ -215,13 +230,33 @@ def _item(knowledge: Knowledge, mention: Mention, region: Region | None) -> Item
     return _settled(knowledge, mention, region) or knowledge.items.get(mention.subject.default or "")
 
 
+def _said(item: Item, mention: Mention) -> str:
+    """The word that a thing was called by, as the item's names write it."""
+    written = {normalize(name): name for name in item_names(item)}
+    return written.get(mention.span.term, mention.guessed or mention.span.term)
+
+
+def _open_question(knowledge: Knowledge, asked: Asked, mention: Mention) -> Ambiguity | None:
+    """What is to be asked back about a thing, if anything: also where somebody says not to know the kind."""
+    if isinstance(mention.subject, Ambiguity):
+        return None if _settled(knowledge, mention, asked.region) else mention.subject
+    if not UNSURE.search(asked.text):
+        return None
+    item, said = mention.subject.id, mention.span.term
+    near = (a for a in knowledge.taxonomy.ambiguous if item in a.candidates)
+    return next((a for a in near if any(normalize(word) in said for word in (a.term, *a.terms_en))), None)
+
+
 def _settled(knowledge: Knowledge, mention: Mention, region: Region | None) -> Item | None:
     """An item of an ambiguous word where what was told makes it go to one place, whichever it is: broken glass."""
     assert isinstance(mention.subject, Ambiguity)
     meant = [knowledge.item(name) for name in mention.subject.candidates]
     outcomes = {item.id: decide(knowledge, item, mention.situations, region) for item in meant}
     moved = [item for item in meant if isinstance(outcomes[item.id].cause, Situation)]
-    return moved[0] if moved and len({outcomes[item.id].stream for item in moved}) == 1 else None
+    streams = {outcomes[item.id].stream for item in moved}
+    if len(streams) != 1:
+        return None
+    return next((item for item in meant if item.stream in streams), moved[0])
 
 
 def _nothing_named(asked: Asked) -> tuple[list[str], list[str], list[Item]]:

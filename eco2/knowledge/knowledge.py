@@ -95,7 +95,7 @@ class Knowledge:
 
     def situations_in(self, text: str) -> list[Situation]:
         """The situations whose keywords occur in a sentence, in order of precedence."""
-        said = {span.term for span in phrase_spans(squash(text), self.phrases)}
+        said = {span.term for span in longest(phrase_spans(squash(text), self.phrases))}
         return self.situations_of(said)
 
     def situations_of(self, keywords: set[str]) -> list[Situation]:

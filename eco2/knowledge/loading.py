@@ -307,7 +307,9 @@ def _variants(word: str) -> Iterator[str]:
     yield from _numbers(word)
     for one, other in SYNONYMS:
         for said, variant in ((one, other), (other, one)):
-            if len(word) > len(said) and (word.endswith(said) or (len(said) > 1 and word.startswith(said))):
+            if len(word) > len(said) and (
+                word.endswith(said) or (len(said) > 1 and not said.isascii() and word.startswith(said))
+            ):
                 yield word.replace(said, variant)
 
 

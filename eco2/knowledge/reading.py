@@ -8,6 +8,7 @@ not close enough to anything gives candidates to choose from, never an answer.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from eco2.knowledge import retrieval
 from eco2.knowledge.knowledge import Knowledge
@@ -22,6 +23,7 @@ from eco2.knowledge.text import (
     listed,
     longest,
     normalize,
+    phrase_spans,
     preceded,
     squash,
 )
@@ -35,11 +37,14 @@ FROM = re.compile(r"(?:에서|에|으로|로|속에|안에)(?:싼|나온|나오�
 CONTENT = re.compile(
     r"(?:이|가|을|를|도)?(?:좀|조금|많이|다|잔뜩|살짝|심하게)?(?:묻은|묻어있는|담긴|담았던|담은|담아둔|"
     r"담겨있던|담겼던|담겼었던|들어있던|들어있는|들었던|"
-    r"들어간|든|들은|있는|있던|남은|남아있는|넣었던|싸던|쌌던|밴|배인|발린|붙은|붙어있는|달린|섞인|낀|채운|"
+    r"들어간|든|들은|있는|있던|남은|남아있는|넣었던|싸던|쌌던|밴|배인|발린|붙은|붙어있는|달린|섞인|낀|채운|뺀|"
     r"넣은|넣어둔|싼|없는|안뗀|범벅된|범벅인)"
 )
 HOLDS = re.compile(r"(?:은|는)?(?:안|속|위|겉)?에(?:는)?(?:아직|좀|조금|많이|다|잔뜩|살짝)?$")
-HELD = re.compile(r"(?:이|가|도|은)?(?:좀|조금|많이|다|잔뜩|살짝|아직|꽉)?(?:묻|남|들|있|붙|배|섞|끼|낀|찼|차|범벅|새)")
+HELD = re.compile(
+    r"(?:이|가|도|은)?(?:좀|조금|많이|다|잔뜩|살짝|아직|꽉|반|반쯤|반넘게|절반|절반쯤|절반이상|거의|꽤|가득|그대로)?(?:묻|남|들|있|붙|배|섞|끼|낀|찼|차|범벅|새)"
+)
+BOX = re.compile(r"(?:전용)?(?:수거함|전용함)")
 WITH = re.compile(r"(?:이랑|랑|하고|와|과)(?:함께|같이)")
 CLASS = re.compile(
     r"(?:류)?(?:이|가)?(?:인가|인지|일까|맞|아닌가|아니에|아닌지|취급|으로|로|에|예요|이에요|이야|되나|돼|될|가능|쪽|칸)|(?:s|es)?$"
@@ -82,6 +87,39 @@ MODAL_CAN = re.compile(
     re.IGNORECASE,
 )
 BIN = re.compile(r"\b(?:trash|garbage|rubbish|waste|recycling)[ -]?(?:can|bin|box|bag|chute)s?\b", re.IGNORECASE)
+FULL_OF = re.compile(
+    r"\b(full|unopened|half[- ]empty|leftover) (?:bottle|jar|tube|tub|container|canister|pot|jug)s? of (?=\w)",
+    re.IGNORECASE,
+)
+"""A half full bottle of thinner is about the thinner."""
+HEAP_OF = re.compile(
+    r"(?<!empty )\b(?:bag|box|pile|stack|bunch|load|bucket|basket|sack|bundle|drawer|suitcase|handful|heap|crate)s?"
+    r" (?:(?:full )?of|filled with) (?!chips|crisps|snack|coffee|milk|juice|cereal|tissue|cookie|biscuit|ramen|noodle)",
+    re.IGNORECASE,
+)
+"""A bag of peels is about the peels; a bag of crisps is the bag."""
+PLACES = re.compile(
+    r"(?:싱크대|개수대|세면대|변기|하수구|배수구|욕조|식탁|책상|침대|소파|냉장고|세탁기|서랍장|서랍|옷장|장롱|가방|선반|"
+    r"찬장|신발장|화장대|트렁크|주머니)\s*(?:서랍\s*)?"
+    r"(?:에서|에다가|에다|에(?!\s*(?:딸|달|붙|묻|구멍|금|곰팡|얼룩))|위에?서?|밑에?서?|아래에?서?|안에?서?|속에?서?|옆에?서?|뒤에?서?|"
+    r"구석에?서?)(?=\s|[가-힣])|"
+    r"[가-힣]+로\s*(?:밀|빨아|쓸어|닦아|닦으|닦고|싸서|싸면|싸야|감싸|감아|감은|감으|묶어|묶은|가는|돌아가|작동|자르|잘라|뚫|"
+    r"두들|때려)[가-힣]*|"
+    r"\b(?:down|into|in|from|on|under|inside|behind|around) (?:the|my|our|a) (?:old |kitchen |bathroom |desk |dining )*"
+    r"(?:sink|toilet|toilet roll|drain|table|desk|drawer|closet|wardrobe|bed|sofa|couch|fridge|freezer|oven|shelf|"
+    r"cupboard|"
+    r"cabinet|bathtub|washing machine|cafe|restaurant|bathroom|kitchen)s?\b|"
+    r"\b(?:with|use|using|run|by) (?:the|a|my) (?:vacuum(?: cleaner)?|hoover|broom|mop|vacuum)\b|"
+    r"\b(?:sink|toilet|drain) (?:ok|okay|fine)\b|\blike an? \w+",
+    re.IGNORECASE,
+)
+"""Where something lies or is poured, and what it is cleaned or wrapped with: no thing that is asked about."""
+TOO = re.compile(r"도(?:있|요|나왔|나옴|같이)")
+"""After a word that is told as one more thing."""
+FINITE = re.compile(r"(?:는데|은데|었|았|어서|아서|서|고|지만|으니|네|요|어요|음|다)")
+"""After the stem of a verb: what it says is over before the next noun."""
+AND = re.compile(r"(?:랑|하고|그리고|and|plus)(?:the|a|an|some|my|또|한)?$")
+NOT_IT = r"(?:이|가|은|는)?(?:말고|아니고|아니라|아닌|빼고)"
 CONTAINER_OF = re.compile(
     r"\b(bottle|can|box|bag|jar|tube|carton|pack|packet|tub|cup|tin|canister|pot|bowl|container|sachet|case|"
     r"lid|cap)s?"
@@ -110,6 +148,13 @@ VARIANTS = {
     r"(?<=[가-힣])앗(?=어|네|는|습)": "았",
     r"(?<=[가-힣])낫(?=어|네|습)": "났",
     r"(?<=[가-힣])잇(?=어|는|네|습)": "있",
+    r"배개|배게|베게": "베개",
+    r"(?<=[깨찢터풀지어])짐(?![가-힣])": "졌음",
+    r"부풂": "부풀었음",
+    r"(?<=[데라까다고지거])예(?![가-힣])": "요",
+    r"[는능은]교(?![가-힣])|[는능]겨(?![가-힣])": "나요",
+    r"이[랑당]께(?![가-힣])": "입니다",
+    r"(?<=다)[ㄴ]?당께(?![가-힣])|(?<=[가-힣])당께(?![가-힣])": "다",
     r"ㅋ+|ㅎ{2,}|ㅠ+|ㅜ+": " ",
 }
 """Spellings that people use, as patterns, and the one that names are written in."""
@@ -133,11 +178,13 @@ MATERIALS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "water": (("물", "water"), ()),
     "cotton": (("솜", "오리털", "두꺼운", "겨울", "padded", "thick"), ()),
     "liquid": (("물약", "시럽", "액체", "liquid", "syrup"), ()),
+    "mercury": (("수은", "은색", "mercury", "silver"), ()),
     "pills": (("알약", "가루", "pill", "tablet", "powder"), ()),
 }  # fmt: skip
 """Words of a material or kind that tell the candidates of an ambiguous word apart: by their names, else by stream."""
 
 
+_KINDS = "|".join(sorted({word for words, _ in MATERIALS.values() for word in words}, key=len, reverse=True))
 _MATERIAL_WORDS = (
     "플라스틱",
     "유리",
@@ -175,6 +222,13 @@ class Reading:
 
 
 def read(knowledge: Knowledge, text: str) -> Reading:
+    """Places and tools count only where nothing else is named."""
+    without = PLACES.sub(" ", text)
+    found = _read_corrected(knowledge, without)
+    return found if found.mentions or without == text else _read_corrected(knowledge, text)
+
+
+def _read_corrected(knowledge: Knowledge, text: str) -> Reading:
     found = _read(knowledge, _prepared(text))
     if is_korean(text):
         return found
@@ -194,7 +248,7 @@ def _read(knowledge: Knowledge, text: str) -> Reading:
     situations = tuple(knowledge.situations_of({span.term for span in phrases}))
     meant = _meant(knowledge, squashed, nouns, phrases)
     mentions = [_mention(knowledge, squashed, span, nouns) for span in meant]
-    mentions = _unique([*mentions, *_unknown_words(knowledge, squashed, [*nouns, *phrases], mentions)])
+    mentions = _unique(squashed, [*mentions, *_unknown_words(knowledge, squashed, [*nouns, *phrases], mentions)])
     if not mentions:
         mentions, candidates = _guesses(knowledge, squashed, phrases)
         if not mentions:
@@ -203,8 +257,9 @@ def _read(knowledge: Knowledge, text: str) -> Reading:
 
 
 def subjects(knowledge: Knowledge, text: str) -> list[Item | Ambiguity]:
-    """The things that a sentence asks about, in order, each an item or the question that tells which one."""
-    return [mention.subject for mention in read(knowledge, text).mentions]
+    """The things that a sentence asks about, in order, each once: an item or the question that tells which one."""
+    named = [mention.subject for mention in read(knowledge, text).mentions]
+    return list({_name(subject): subject for subject in named}.values())
 
 
 def _prepared(text: str) -> str:
@@ -212,7 +267,9 @@ def _prepared(text: str) -> str:
     "shampoo bottle"."""
     for pattern, standard in _VARIANTS:
         text = pattern.sub(standard, text)
-    text = text.replace("’", "'")
+    text = FULL_OF.sub(
+        r"\1 ", HEAP_OF.sub("", re.sub(r"\bcan(?:'t|not)\b", "cant", text.replace("’", "'"), flags=re.IGNORECASE))
+    )
     if BIN.sub("", text).strip():
         text = BIN.sub("the bin", text)
     return CONTAINER_OF.sub(r"\2 \1", MODAL_CAN.sub(r"\g<start>\g<who> ", text))
@@ -227,7 +284,13 @@ def _joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phr
         gap = squashed.text[one.end : other.start]
         parted = any(one.end <= place <= other.start for place in squashed.breaks)
         crossed = any(one.end <= noun.start and noun.end <= other.start for noun in nouns)
-        if parted or crossed or not is_hangul(one.term[0]) or not BETWEEN.fullmatch(gap):
+        if (
+            parted
+            or crossed
+            or NOT.match(squashed.text, one.end)
+            or not is_hangul(one.term[0])
+            or not BETWEEN.fullmatch(gap)
+        ):
             continue
         if term := _compound(knowledge, one, other, known=other in nouns):
             joined.append(Span(one.start, other.end, term))
@@ -247,7 +310,8 @@ def _around(squashed: Squashed, span: Span, nouns: Sequence[Span]) -> str:
     """The text between the nouns before and after: what is said of this one."""
     start = max((noun.end for noun in nouns if noun.end <= span.start), default=0)
     end = min((noun.start for noun in nouns if noun.start >= span.end), default=len(squashed.text))
-    return squashed.text[start : span.start] + " " + squashed.text[span.end : end]
+    around = squashed.text[start : span.start] + " " + squashed.text[span.end : end]
+    return re.sub(rf"(?:{_KINDS}){NOT_IT}", " ", around)
 
 
 def _told_apart_by_words(
@@ -291,7 +355,10 @@ def _meant(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phra
     else:
         return []
     together = listed(squashed, meant)
-    clear = [span for span in meant if len(knowledge.terms[span.term]) == 1 or span in together]
+    more = {span for span in meant if TOO.match(squashed.text, span.end)}
+    linked = (pair for pair in pairwise(meant) if AND.search(squashed.text[pair[0].end : pair[1].start]))
+    more |= {span for pair in linked for span in pair}
+    clear = [span for span in meant if len(knowledge.terms[span.term]) == 1 or span in together | more]
     return clear or meant[:1]
 
 
@@ -306,7 +373,9 @@ def _role(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], n: in
         return "not"
     if INTO.match(text, span.end) or preceded(squashed, span.start, EN_INTO):
         return "into"
-    if n and (WITH.match(text, span.end) or _is_class(knowledge, squashed, nouns[n - 1], span)):
+    if n and (WITH.match(text, span.end) or BOX.match(text, span.end)):
+        return "into"
+    if n and _is_class(knowledge, squashed, nouns[n - 1], span):
         return "into"
     if FROM.match(text, span.end):
         return "from"
@@ -318,7 +387,7 @@ def _role(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], n: in
 def _is_class(knowledge: Knowledge, squashed: Squashed, previous: Span, span: Span) -> bool:
     """Whether the word only names a stream: "달걀 껍데기는 음식물인가요?"."""
     asked = span.term in knowledge.classes and CLASS.match(squashed.text, span.end)
-    return bool(asked) and not _parted(squashed, previous, span)
+    return bool(asked) and not NOT.match(squashed.text, previous.end) and not _parted(squashed, previous, span)
 
 
 def _held(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], n: int) -> bool:
@@ -344,7 +413,7 @@ def _modifies(knowledge: Knowledge, squashed: Squashed, span: Span, following: S
     """ "건전지 들어 있는 장난감", "노트북 배터리": the second one is asked about. "귤껍질 양파껍질" are two."""
     text = squashed.text
     holds = CONTENT.match(text, span.end)
-    if holds and following.start - holds.end() <= 4:
+    if holds and following.start - holds.end() <= 4 and not AND.search(text[holds.end() : following.start]):
         return True
     if not PART_OF.fullmatch(text[span.end : following.start]) or _parted(squashed, span, following):
         return False
@@ -369,7 +438,7 @@ def _mention(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequen
     if (better := _english_compound(knowledge, squashed, span)) is not None:
         return Mention(better, span)
     around = _around(squashed, span, nouns)
-    if other := _of_material(knowledge, around, span):
+    if other := _of_material(knowledge, squashed, around, span):
         return Mention(other, span)
     if len(ids) == 1:
         return Mention(knowledge.items[ids[0]], span)
@@ -396,9 +465,13 @@ def _english_compound(knowledge: Knowledge, squashed: Squashed, span: Span) -> I
     return items[0] if sure else None
 
 
-def _of_material(knowledge: Knowledge, around: str, span: Span) -> Item | None:
+def _of_material(knowledge: Knowledge, squashed: Squashed, around: str, span: Span) -> Item | None:
     """The item that the word names with a material told elsewhere: a "jar … (plastic)" is a plastic jar."""
-    names = (knowledge.terms.get(word + span.term, ()) for word in _MATERIAL_WORDS if word in around)
+    english = not is_hangul(span.term[0])
+    edges = [edge for edge in squashed.starts if span.start < edge < span.end and english]
+    heads = [span.term, *(squashed.text[edge : span.end] for edge in edges)]
+    said = [word for word in _MATERIAL_WORDS if word in around]
+    names = (knowledge.terms.get(word + head, ()) for word in said for head in heads)
     return next((knowledge.items[ids[0]] for ids in names if len(ids) == 1), None)
 
 
@@ -418,10 +491,23 @@ def _told_apart(items: Sequence[Item], rest: str) -> Sequence[Item]:
     return items
 
 
-def _unique(mentions: Iterable[Mention]) -> list[Mention]:
-    """Each thing once, in the order of the sentence."""
+def _unique(squashed: Squashed, mentions: Iterable[Mention]) -> list[Mention]:
+    """Each thing once, in the order of the sentence; two things may be the same item."""
     ordered = sorted(mentions, key=lambda mention: mention.span.start)
-    return list({_name(mention.subject): mention for mention in reversed(ordered)}.values())[::-1]
+    kept: list[Mention] = []
+    for mention in ordered:
+        same = [other for other in kept if _name(other.subject) == _name(mention.subject)]
+        if all(_told_as_another(squashed, other, mention) for other in same):
+            kept.append(mention)
+    return kept
+
+
+def _told_as_another(squashed: Squashed, one: Mention, other: Mention) -> bool:
+    """Whether two words for one item name two things: a 공유기 and a 셋톱박스 of one list."""
+    between = squashed.text[one.span.end : other.span.start]
+    apart = is_hangul(other.span.term[0]) or between or any(p == one.span.end for p in squashed.breaks)
+    together = in_list(squashed, one.span, other.span) or AND.search(between)
+    return one.span.term != other.span.term and one.span.end <= other.span.start and bool(apart and together)
 
 
 def _name(subject: Item | Ambiguity) -> str:
@@ -480,7 +566,7 @@ def _with_situations(
     knowledge: Knowledge, squashed: Squashed, mentions: Sequence[Mention], phrases: Sequence[Span]
 ) -> list[Mention]:
     owned: list[set[str]] = [set() for _ in mentions]
-    for span in phrases:
+    for span in [*phrases, *_dangers_in_parts(knowledge, squashed, mentions)]:
         owned[_owner(squashed, mentions, span)].add(span.term)
     for n in range(1, len(mentions)):
         # "곰팡이 핀 이불이랑 옷": what is said of the first entry of a list holds for its like.
@@ -488,6 +574,14 @@ def _with_situations(
             owned[n] |= owned[n - 1] if in_list(squashed, mentions[n - 1].span, mentions[n].span) else set()
     told = [tuple(knowledge.situations_of(keywords)) for keywords in owned]
     return [replace(mention, situations=told[n]) for n, mention in enumerate(mentions)]
+
+
+def _dangers_in_parts(knowledge: Knowledge, squashed: Squashed, mentions: Sequence[Mention]) -> list[Span]:
+    """Phrases of safety that are part of the name of something else: the "bulging battery" of a phone."""
+    safety = {w for s in knowledge.situations.values() if s.kind == "safety" for w in (*s.keywords, *s.keywords_en)}
+    parts = [noun for noun in knowledge.nouns(squashed) if not any(_within(noun, m.span) for m in mentions)]
+    phrases = phrase_spans(squashed, {word: knowledge.phrases[word] for word in safety}) if parts else ()
+    return [phrase for phrase in phrases if any(_within(phrase, noun) for noun in parts)]
 
 
 def _alike(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:
@@ -502,6 +596,8 @@ def _owner(squashed: Squashed, mentions: Sequence[Mention], phrase: Span) -> int
         return later[0]
     if later:
         gap = squashed.text[phrase.end : mentions[later[0]].span.start]
+        if FINITE.match(gap) and earlier:
+            return earlier[-1]
         if len(gap) <= 3 and not PARTICLES.fullmatch(gap[:0] + gap or "은은은은"):
             return later[0]
         if gap == "" or (not is_hangul(phrase.term[0]) and len(gap) <= 2):

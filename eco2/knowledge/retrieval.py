@@ -42,7 +42,7 @@ _FUNCTION = re.compile(
     rf"근데|그리고|집에|요즘|오늘|내일|지금|"
     r"아까|정말|진짜|너무|아주|많이|조금|그냥|다시|아직|이미|어느|어떤|누가|여기|저기|거기|하는|하고|해서|했는|"
     r"했어|해요|합니|할까|됩니|돼요|"
-    r"되요|되나|안녕|감사|궁금|질문|알려|가르|도와|싶|있|없|같|모르|모름|좋|괜찮|맞|아니|사용|쓰는|쓰던|쓴|"
+    r"되요|되나|안녕|감사|생신|생일|선물|숙제|궁금|질문|알려|가르|도와|싶|있|없|같|모르|모름|좋|괜찮|맞|아니|사용|쓰는|쓰던|쓴|"
     r"다쓴|오래|새로|먹|마시|씻|닦|"
     r"하나|두개|세개|여러|몇개|종류|경우|상태|때문|정도|동네|아파트|구청|주민|분들|선생|하나요|할게|하려|하면|"
     r"좀|꼭|또|더|다|막|잘|못|안|네|예|"
@@ -58,6 +58,9 @@ _ENGLISH_FUNCTION = frozenset(
         recycling recyclable trash garbage rubbish bin bins waste go goes going please tell me help about
         old used empty new some any all so just have has had got need want still at by as up off it's im
         dont cant ok okay hi hello thanks korea korean seoul properly correctly right way best thing things
+        whose removed remove remover cannot dropped kids child son daughter looks look like inside outside under over
+        also too very really much many lot bit little big small large full half left broken clean dirty found find
+        gave give made make comes come take taken took buy bought ask asked say says wrong else again each both
         stuff item items them its he she one ones two s t m re ve ll d sort sorting separate
         """,
     )
@@ -185,7 +188,9 @@ def _head(knowledge: "Knowledge", word: str, alone: bool) -> str | None:
 def corrected(knowledge: "Knowledge", text: str) -> str:
     """English with the words that no name has put right by the nearest one that some name has; "" if none is."""
     words = re.findall(r"[a-z]+", text.lower())
-    if not any(word in _ENGLISH_FUNCTION or singular(word) in knowledge.index.postings for word in words):
+    if len(words) > 1 and not any(
+        word in _ENGLISH_FUNCTION or singular(word) in knowledge.index.postings for word in words
+    ):
         return ""
     changed = False
 

@@ -106,3 +106,53 @@ def test_suggestions_while_typing(knowledge: Knowledge, typed: str, item: str) -
 def test_every_name_finds_its_item(knowledge: Knowledge) -> None:
     lost = [item.id for item in knowledge.items.values() if item.id not in [i for i, _ in streams(knowledge, item.ko)]]
     assert len(lost) <= 0.03 * len(knowledge.items), lost
+
+
+@pytest.mark.parametrize(
+    ("question", "named"),
+    [
+        ("공유기랑 셋톱박스", ["공유기·셋톱박스", "셋톱박스"]),
+        ("본드랑 접착제", None),
+        ("spoons and forks", None),
+    ],
+)
+def test_two_things_of_one_item_are_told_one_by_one(
+    knowledge: Knowledge, question: str, named: list[str] | None
+) -> None:
+    items = ask(knowledge, question)["items"]
+    assert len(items) == 2
+    assert len({item["item"] for item in items}) == 1
+    if named:
+        assert [item["name"] for item in items] == named
+
+
+@pytest.mark.parametrize(
+    ("question", "items"),
+    [
+        ("젤 말고 물로 된 아이스팩", ["icepack_water"]),
+        ("물 아니고 젤인 아이스팩", ["icepack_gel"]),
+        ("유리병 말고 페트병", ["water_pet"]),
+        ("종이컵 말고 플라스틱컵", ["takeout_cup"]),
+        ("변기에 물티슈 버려도 되나요", ["used_tissue"]),
+        ("식탁 위에 있던 우유팩", ["milk_carton"]),
+        ("형광등 깨졌는데 청소기로 밀어도 되나요", ["fluorescent_tube"]),
+        ("식탁 버릴래요", ["wardrobe_desk"]),
+        ("a bag of chicken bones", ["animal_bone"]),
+        ("empty bag of chips", ["snack_wrapper"]),
+        ("can I pour frying oil down the sink?", ["cooking_oil"]),
+        ("old sink", ["toilet_sink"]),
+        ("우산인데예 우째 버리는교", ["umbrella"]),
+        ("베개 솜 터짐", ["pillow_cushion"]),
+        ("배개 솜 터진거", ["pillow_cushion"]),
+        ("toothbrsh", ["toothbrush"]),
+    ],
+)
+def test_places_tools_and_what_is_denied_are_no_items(knowledge: Knowledge, question: str, items: list[str]) -> None:
+    assert [item["item"] for item in ask(knowledge, question)["items"]] == items
+
+
+@pytest.mark.parametrize("question", ["배터리 종류를 모르겠어요", "I don't know which kind of battery I have"])
+def test_who_does_not_know_the_kind_is_asked_back(knowledge: Knowledge, question: str) -> None:
+    answer = ask(knowledge, question)
+    assert answer["clarify"]
+    assert len(answer["candidates"]) > 1

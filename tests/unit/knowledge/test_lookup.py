@@ -119,7 +119,7 @@ def test_search(knowledge: Knowledge) -> None:
         ("기름이 묻지 않았어요", set()),
         ("안 깨졌어요", set()),
         ("유리가 깨졌어요", {"broken_glass", "lamp_broken", "mercury_broken"}),
-        ("내용물이 좀 남아 있어요", {"content_partial"}),
+        ("내용물이 좀 남아 있어요", {"content_partial", "chemical_full", "gas_left", "medicine_left"}),
         ("배터리가 부풀었어요", {"battery_swollen"}),
         ("가스가 남아 있어요", {"gas_left"}),
         ("이거 어떻게 버려요?", set()),
