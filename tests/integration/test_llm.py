@@ -144,7 +144,7 @@ async def provider(emulator: Emulator, cache: Redis, prompts: Prompts) -> AsyncI
 
 PHOTO = photos.jpeg()
 ITEM = "water_pet"
-RULE = {"item_id": ITEM, "stream_id": "clear_pet"}
+RULE = {"item_id": ITEM, "stream_id": "clear_pet", "situations": []}
 
 
 def _composed() -> dict[str, Any]:
