@@ -39,8 +39,9 @@ bench: setup ## Measure speed and memory against the lines of docs/performance.m
 	@$(BIN)/python -m tests.load $(ARGS)
 
 .PHONY: eval
-eval: setup ## Ask the knowledge base the questions of data/eval and compare with the last report (ARGS=--write replaces it)
+eval: setup ## Ask the knowledge base the questions of data/eval, compare with the last report (ARGS=--write replaces it); with a key, the paid model too
 	@$(BIN)/python -m eco2.knowledge.evaluation $(ARGS)
+	@$(BIN)/python -m eco2.recycling.evaluation
 
 .PHONY: eval-vision
 eval-vision: setup ## How often the embedded vision model answers and is right; fails where it falls behind its report

@@ -2,9 +2,13 @@
 
 from eco2.core.app import AppSettings
 from eco2.core.llm import LlmSettings
-from eco2.core.settings import KnowledgeSettings, ServerUrl
+from eco2.core.settings import KnowledgeSettings, ServerUrl, SettingsGroup
 
 
-class ApiSettings(AppSettings, KnowledgeSettings, LlmSettings):
+class SpendingSettings(SettingsGroup):
     redis_cache_url: ServerUrl | None = None
     """Holds the day's spending of the paid model; without it none is asked."""
+
+
+class ApiSettings(AppSettings, KnowledgeSettings, LlmSettings, SpendingSettings):
+    pass
