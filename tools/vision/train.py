@@ -42,7 +42,7 @@ MOST_NOTHING = (0.25, 0.3, 0.35, 0.4, 0.5)
 SURE_ITEM = 0.75
 ANSWERED = {"photo": 0.82, "varied": 0.6}
 """Shares of the photos of waste, and of their variations, that have to be answered."""
-NOTHING_ANSWERED = 0.008
+NOTHING_ANSWERED = 0.0095
 """Share of the photos of no waste that the head may answer; the labels may add to it."""
 
 Bools = npt.NDArray[np.bool_]
@@ -122,7 +122,10 @@ def cooled(logits: Floats, pictures: Pictures) -> float:
 
 
 def thresholds(pictures: Pictures, logits: Floats, senses: Senses, temperature: float) -> tuple[float, float]:
-    """(`sure`, `most_nothing`) of the least cost, among those that answer enough of the waste and little else."""
+    """(`sure`, `most_nothing`) of the least cost, among those that answer little of what is no waste and enough of the rest.
+
+    Where no choice does both, the first counts more: a confident answer to a cat is worse than one question more.
+    """
     names = list(dict.fromkeys(CATEGORIES.values()))
     probabilities = softmax(logits / temperature)
     grouped = np.zeros((len(logits), len(names)), np.float32)
@@ -133,13 +136,13 @@ def thresholds(pictures: Pictures, logits: Floats, senses: Senses, temperature: 
     strange, waste = pictures.labels @ senses.not_waste, pictures.label != NOTHING
     plain = ~waste & (pictures.view == "photo") & ~np.isin(pictures.kind, THINGS)
 
-    def cost(choice: tuple[float, float]) -> float:
+    def cost(choice: tuple[float, float]) -> tuple[float, float, float]:
         told = (share >= choice[0]) & (strange <= choice[1]) & (best != names.index(CATEGORIES[MIXED]))
-        answered = all(told[waste & (pictures.view == view)].mean() >= least for view, least in ANSWERED.items())
-        if not answered or told[plain].mean() > NOTHING_ANSWERED:
-            return float("inf")
+        too_many = max(0.0, float(told[plain].mean()) - NOTHING_ANSWERED)
+        missing = (least - float(told[waste & (pictures.view == view)].mean()) for view, least in ANSWERED.items())
         wrong = told & (best != truth)
-        return float(np.average(WRONG_COST * wrong[waste] + ~told[waste], weights=pictures.weight[waste]))
+        price = np.average(WRONG_COST * wrong[waste] + ~told[waste], weights=pictures.weight[waste])
+        return too_many, max(0.0, *missing), float(price)
 
     return min(((float(sure), most) for sure in SURE for most in MOST_NOTHING), key=cost)
 
