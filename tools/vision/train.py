@@ -122,7 +122,7 @@ def cooled(logits: Floats, pictures: Pictures) -> float:
 
 
 def thresholds(pictures: Pictures, logits: Floats, senses: Senses, temperature: float) -> tuple[float, float]:
-    """(`sure`, `most_nothing`) of the least cost, among those that answer little of what is no waste and enough of the rest.
+    """(`sure`, `most_nothing`) of the least cost that answer little of what is no waste and enough of the rest.
 
     Where no choice does both, the first counts more: a confident answer to a cat is worse than one question more.
     """
