@@ -40,6 +40,8 @@ redis.call('EXPIRE', job, ARGV[2])
 return seqs
 """
 
+_STANDING = "return {redis.call('HGET', KEYS[1], 'owner'), redis.call('GET', KEYS[2])}"
+
 
 @dataclass(frozen=True)
 class Head:
@@ -54,6 +56,7 @@ class EventBus:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._emit = redis.register_script(_EMIT)
+        self._standing = redis.register_script(_STANDING)
 
     async def open(self, job_id: str, owner: str) -> None:
         """Say whose job this is, before anybody may ask for its events. The first owner stays."""
@@ -83,10 +86,7 @@ class EventBus:
 
     async def standing(self, job_id: str) -> tuple[str | None, dict[str, object] | None]:
         """(owner, newest forwarded frame) in one round trip: what a poll needs."""
-        pipeline = self.redis.pipeline(transaction=False)
-        pipeline.hget(job_key(job_id), "owner")
-        pipeline.get(state_key(job_id))
-        owner, frame = await pipeline.execute()
+        owner, frame = await self._standing(keys=[job_key(job_id), state_key(job_id)])
         return owner, orjson.loads(frame) if frame else None
 
     async def owner(self, job_id: str) -> str | None:

@@ -26,7 +26,7 @@ async def _main(settings: Settings) -> None:
     finally:
         pages.cancel()
         await asyncio.wait([pages])
-        await router.redis.aclose()
+        await router.aclose()
 
 
 def run() -> None:

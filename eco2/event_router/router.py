@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError, ResponseError
 
 from eco2.contracts.events import JOB_TTL_SECONDS, channel, log_key, shard_keys, state_key
-from eco2.core.redis import connect
+from eco2.core.redis import connect_shared
 from eco2.event_router.settings import Settings
 
 GROUP = "event-router"
@@ -74,7 +74,7 @@ class Entry:
 class Event:
     job_id: str
     seq: int
-    frame: bytes
+    frame: str
 
 
 def parse(entry: Entry) -> Event:
@@ -82,7 +82,8 @@ def parse(entry: Entry) -> Event:
     if not entry.fields:
         raise ValueError("trimmed before it was forwarded")
     try:
-        job_id, frame = entry.fields["job_id"], orjson.loads(entry.fields["frame"])
+        job_id, text = entry.fields["job_id"], entry.fields["frame"]
+        frame = orjson.loads(text)
         seq, named = frame["seq"], (frame["job_id"], frame["stage"], frame["status"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"lacks {error}") from None
@@ -90,7 +91,9 @@ def parse(entry: Entry) -> Event:
         raise ValueError("names no job, or two")
     if type(seq) is not int or seq < 1 or not all(isinstance(name, str) for name in named):
         raise ValueError("has a field of the wrong type")
-    return Event(job_id, seq, orjson.dumps(frame | {"stream_id": entry.stream_id}))
+    if "\n" in text:  # a frame is one line of the live message
+        text = orjson.dumps(frame).decode()
+    return Event(job_id, seq, f'{text.rstrip()[:-1]},"stream_id":"{entry.stream_id}"}}')
 
 
 def _events(entries: list[Entry]) -> Iterator[Event]:
@@ -107,7 +110,8 @@ class Router:
     def __init__(self, settings: Settings) -> None:
         # No retries: after an answer that got lost, what it delivered is read again as pending. Bytes that are no UTF-8
         # have to arrive here to be told apart as poison.
-        self.redis = connect(settings.redis_streams_url, retries=0, encoding_errors="replace")
+        self.redis = connect_shared(settings.redis_streams_url, retries=0, encoding_errors="replace")
+        self._reader = connect_shared(settings.redis_streams_url, retries=0, encoding_errors="replace")
         self.settings = settings
         self.stopping = asyncio.Event()
         self.last_round = 0.0
@@ -115,6 +119,10 @@ class Router:
 
     def stop(self) -> None:
         self.stopping.set()
+
+    async def aclose(self) -> None:
+        await self._reader.aclose()
+        await self.redis.aclose()
 
     async def check(self) -> None:
         """Raises when the router does not make rounds."""
@@ -167,7 +175,7 @@ class Router:
             self.last_round = time.monotonic()
 
     async def _read(self, position: str) -> list[Entry]:
-        answer = await self.redis.xreadgroup(
+        answer = await self._reader.xreadgroup(
             GROUP,
             self.settings.consumer,
             dict.fromkeys(shard_keys(), position),

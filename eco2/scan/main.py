@@ -41,7 +41,7 @@ class Resources(Services):
 def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
-        streams, publisher = redis.connect(settings.redis_streams_url), Publisher(settings.broker_url)
+        streams, publisher = redis.connect_shared(settings.redis_streams_url), Publisher(settings.broker_url)
         tasks_publisher = Publisher(settings.tasks_broker_url)
         async with open_database(settings, repeat=True) as db:
             try:

@@ -131,8 +131,8 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
     publisher = Publisher(settings.broker_url)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(open_database(settings, repeat=False))
-        streams = await stack.enter_async_context(redis.connect(settings.redis_streams_url))
-        cache = await stack.enter_async_context(redis.connect(settings.redis_cache_url, decode_responses=False))
+        streams = await stack.enter_async_context(redis.connect_shared(settings.redis_streams_url))
+        cache = await stack.enter_async_context(redis.connect_shared(settings.redis_cache_url, decode_responses=False))
         stack.push_async_callback(publisher.close)
         executor = ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)  # the loop must not wait for a photo

@@ -7,7 +7,7 @@ import uvloop
 
 from eco2.core import telemetry
 from eco2.core.ops import OpsApp, serve_async
-from eco2.core.redis import connect
+from eco2.core.redis import connect_shared
 from eco2.core.settings import load
 from eco2.sse_gateway.app import Gateway
 from eco2.sse_gateway.settings import Settings
@@ -15,9 +15,7 @@ from eco2.sse_gateway.settings import Settings
 
 async def _main(settings: Settings) -> None:
     # No retries: a stream that cannot read now tries again itself, a client that connects is told so.
-    redis = connect(
-        settings.redis_streams_url, retries=0, max_connections=settings.sse_redis_connections, socket_timeout=2.0
-    )
+    redis = connect_shared(settings.redis_streams_url, retries=0, socket_timeout=2.0)
     gateway = Gateway(redis, settings)
     app = OpsApp("sse-gateway", {"redis": redis.ping, "pubsub": gateway.hub.check}, gateway)
     tasks = [asyncio.create_task(gateway.hub.run()), asyncio.create_task(serve_async(app, settings))]

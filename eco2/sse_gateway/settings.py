@@ -1,7 +1,5 @@
 from datetime import timedelta
 
-from pydantic import Field
-
 from eco2.core import settings
 
 
@@ -12,4 +10,3 @@ class Settings(settings.StreamsSettings, settings.Settings):
     """Silence after which a keepalive is sent."""
     sse_check: settings.Duration = timedelta(seconds=5)
     """Silence after which the log is read, in case the live copy of an event was lost."""
-    sse_redis_connections: int = Field(default=20, ge=2)

@@ -71,7 +71,7 @@ async def routing(url: str, name: str = "router-1") -> AsyncIterator[Router]:
         router.stop()
         async with asyncio.timeout(10):
             await asyncio.gather(*loops)
-        await router.redis.aclose()
+        await router.aclose()
 
 
 async def log_of(redis: Redis, job_id: str) -> list[tuple[int, str]]:
@@ -202,7 +202,7 @@ async def test_state_keeps_the_newest_event_when_an_older_one_arrives_late(redis
         assert state["stage"] == "done"
     await router.forward(entries)
     assert await log_of(redis, job) == [(1, "queued:started"), (2, "queued:completed"), (3, "done:completed")]
-    await router.redis.aclose()
+    await router.aclose()
 
 
 async def test_entries_of_a_dead_router_are_taken_over_within_seconds(redis: Redis) -> None:
@@ -211,7 +211,7 @@ async def test_entries_of_a_dead_router_are_taken_over_within_seconds(redis: Red
     await dead._ensure_groups()
     await bus.emit(job, *STEPS)
     assert len(await dead._read(">")) == 10
-    await dead.redis.aclose()
+    await dead.aclose()
     async with routing(url_of(redis), "alive"):
         await forwarded(redis, job, 10, 5)
         assert await pending(redis) == 0
@@ -223,13 +223,13 @@ async def test_own_pending_entries_are_read_again_at_start(redis: Redis) -> None
     await before._ensure_groups()
     await bus.emit(job, *STEPS)
     await before._read(">")
-    await before.redis.aclose()
+    await before.aclose()
     after = Router(settings(url_of(redis), "same"))
     task = asyncio.create_task(after.run())
     await forwarded(redis, job, 10, 5)
     after.stop()
     await task
-    await after.redis.aclose()
+    await after.aclose()
     assert await pending(redis) == 0
 
 
@@ -256,7 +256,7 @@ async def test_entries_trimmed_while_pending_do_not_stop_a_router(redis: Redis) 
     await before._ensure_groups()
     await bus.emit(job, *STEPS[:3])
     await before._read(">")
-    await before.redis.aclose()
+    await before.aclose()
     await redis.xtrim(shard_key(job), maxlen=0, approximate=False)
     await bus.emit(job, STEPS[3])
     async with routing(url_of(redis), "same"):

@@ -1,14 +1,20 @@
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from eco2.core.redis import connect
+from eco2.core.redis import connect, connect_shared
 from tests.redis_server import RedisServer, private_redis, until
+
+CLIENTS = pytest.mark.parametrize("connect", [connect, connect_shared], ids=["pooled", "shared"])
+Connect = Callable[..., Redis]
 
 SENTINEL = """
 sentinel monitor eco2 127.0.0.1 {port} 2
@@ -18,7 +24,8 @@ sentinel auth-pass eco2 s3cret
 """
 
 
-async def test_answers_are_text_unless_asked_otherwise() -> None:
+@CLIENTS
+async def test_answers_are_text_unless_asked_otherwise(connect: Connect) -> None:
     async with private_redis() as url:
         async with connect(url) as redis:
             await redis.set("k", "값")
@@ -27,7 +34,8 @@ async def test_answers_are_text_unless_asked_otherwise() -> None:
             assert await redis.get("k") == "값".encode()
 
 
-async def test_password_and_database_of_the_url_are_used() -> None:
+@CLIENTS
+async def test_password_and_database_of_the_url_are_used(connect: Connect) -> None:
     async with RedisServer("--requirepass", "s3cret") as server:
         async with connect(f"redis://:s3cret@127.0.0.1:{server.port}/3") as redis:
             await redis.set("k", "v")
@@ -37,7 +45,8 @@ async def test_password_and_database_of_the_url_are_used() -> None:
                 await redis.get("k")
 
 
-async def test_a_restart_between_two_commands_is_not_seen() -> None:
+@CLIENTS
+async def test_a_restart_between_two_commands_is_not_seen(connect: Connect) -> None:
     async with RedisServer(aof=True) as server, connect(server.url) as redis:
         await redis.set("k", "v")
         await server.stop()
@@ -66,7 +75,8 @@ def test_another_form_of_url_is_refused(url: str) -> None:
         connect(url)
 
 
-async def test_writes_reach_the_new_master_within_seconds_of_a_failover() -> None:
+@CLIENTS
+async def test_writes_reach_the_new_master_within_seconds_of_a_failover(connect: Connect) -> None:
     async with AsyncExitStack() as servers:
         secret = ("--requirepass", "s3cret", "--masterauth", "s3cret")
         master = await servers.enter_async_context(RedisServer(*secret))
@@ -111,7 +121,8 @@ async def _writes(redis: Redis) -> bool:
         return False
 
 
-async def test_a_write_that_meets_a_replica_is_tried_again() -> None:
+@CLIENTS
+async def test_a_write_that_meets_a_replica_is_tried_again(connect: Connect) -> None:
     async with private_redis() as url, connect(url) as redis, connect(url) as control:
         await redis.set("k", "1")
         await control.replicaof("127.0.0.1", 1)
@@ -124,3 +135,47 @@ async def test_a_write_that_meets_a_replica_is_tried_again() -> None:
         await control.replicaof("NO", "ONE")
         assert await writing
         assert await redis.get("k") == "2"
+
+
+async def test_callers_of_a_shared_connection_get_their_own_answers() -> None:
+    async with private_redis() as url, connect_shared(url) as redis:
+        await asyncio.gather(*(redis.set(f"k{n}", n) for n in range(500)))
+        left = [asyncio.ensure_future(redis.get(f"k{n}")) for n in range(500)]
+        await asyncio.sleep(0)
+        for one in left[::3]:
+            one.cancel()
+        found = await asyncio.gather(*left, return_exceptions=True)
+        for n, answer in enumerate(found):
+            assert isinstance(answer, asyncio.CancelledError) if n % 3 == 0 else answer == str(n)
+        assert len(await redis.client_list()) == 1
+
+
+async def test_an_error_is_that_of_its_own_command() -> None:
+    async with private_redis() as url, connect_shared(url) as redis:
+        await redis.set("text", "words")
+        added, counted, read = await asyncio.gather(
+            redis.sadd("text", "x"), redis.incr("n"), redis.get("text"), return_exceptions=True
+        )
+        assert isinstance(added, ResponseError)
+        assert (counted, read) == (1, "words")
+
+
+async def test_a_server_that_does_not_answer_is_given_up_for_everybody() -> None:
+    async with private_redis() as url, connect_shared(url, retries=0, socket_timeout=0.5) as redis:
+        await redis.set("k", "v")
+        async with connect(url) as control:
+            await control.client_pause(2000)
+            answers = await asyncio.gather(redis.get("k"), redis.get("k"), return_exceptions=True)
+            assert [type(answer) for answer in answers] == [RedisTimeoutError] * 2
+            await control.client_unpause()
+        assert await redis.get("k") == "v"
+
+
+async def test_a_lost_answer_is_an_error_without_retries() -> None:
+    async with RedisServer() as server, connect_shared(server.url, retries=0) as redis:
+        await redis.ping()
+        waiting = asyncio.ensure_future(redis.blpop(["none"], timeout=4))
+        await asyncio.sleep(0.1)
+        await server.kill()
+        with pytest.raises(RedisConnectionError):
+            await waiting

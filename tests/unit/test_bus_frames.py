@@ -56,6 +56,13 @@ def test_a_good_entry_gains_its_stream_id() -> None:
     assert orjson.loads(event.frame)["stream_id"] == "5-0"
 
 
+def test_a_frame_of_several_lines_becomes_one() -> None:
+    pretty = frame(3).replace(",", ",\n", 1) + "\n"
+    event = parse(Entry("events:0", "5-0", {"job_id": JOB, "seq": "3", "frame": pretty}))
+    assert "\n" not in event.frame
+    assert orjson.loads(event.frame) == {**orjson.loads(frame(3)), "stream_id": "5-0"}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
