@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import BaseModel
@@ -268,7 +269,13 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 
 def disposal_rules(knowledge: Knowledge, item: Item) -> dict[str, object]:
-    """The rule of the item's stream in the shape clients know."""
+    """The rule of the item's stream in the shape clients know; to be read, since it is made once."""
+    return _disposal_rules(knowledge, item.id)
+
+
+@lru_cache(maxsize=1024)
+def _disposal_rules(knowledge: Knowledge, item_id: str) -> dict[str, object]:
+    item = knowledge.item(item_id)
     stream, rule = knowledge.stream(item.stream), knowledge.rule(item.stream)
     neighbours = [other for other in knowledge.items.values() if other.stream == stream.id]
     kinds = dict.fromkeys(other.group for other in neighbours)

@@ -1,7 +1,8 @@
 """The loaded knowledge base: looking up items, streams and situations."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from eco2.knowledge.models import (
     Ambiguity,
@@ -19,11 +20,24 @@ from eco2.knowledge.models import (
     Taxonomy,
 )
 from eco2.knowledge.retrieval import Index, suggest
-from eco2.knowledge.text import PARTICLES, Span, Squashed, longest, normalize, phrase_spans, squash, term_spans
+from eco2.knowledge.text import (
+    PARTICLES,
+    Openings,
+    Span,
+    Squashed,
+    by_opening,
+    longest,
+    normalize,
+    phrase_spans,
+    squash,
+    term_spans,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Knowledge:
+    """One of a kind in its process, so what is worked out for it is remembered by its identity."""
+
     version: str
     taxonomy: Taxonomy
     rulebook: Rulebook
@@ -90,19 +104,36 @@ class Knowledge:
         "기름 묻은 피자박스" holds a pizza box, not cooking oil."""
         nouns = self.nouns(squashed)
         after = {match.end() for span in nouns if (match := PARTICLES.match(squashed.text, span.end))}
-        phrases = list(phrase_spans(squashed, self.phrases, after))
+        phrases = list(phrase_spans(squashed, self._openings, after))
         return [span for span in longest([*nouns, *phrases]) if span.term in self.phrases and span in phrases]
 
     def situations_in(self, text: str) -> list[Situation]:
         """The situations whose keywords occur in a sentence, in order of precedence."""
-        said = {span.term for span in longest(phrase_spans(squash(text), self.phrases))}
+        said = {span.term for span in longest(phrase_spans(squash(text), self._openings))}
         return self.situations_of(said)
 
     def situations_of(self, keywords: set[str]) -> list[Situation]:
         """The situations that have one of the keywords, in order of precedence."""
-        return self.by_precedence(
-            [s for s in self.situations.values() if not keywords.isdisjoint((*s.keywords, *s.keywords_en))]
-        )
+        named = {name for keyword in keywords for name in self._situations_by_keyword.get(keyword, ())}
+        return self.by_precedence([situation for name, situation in self.situations.items() if name in named])
+
+    @cached_property
+    def _openings(self) -> Openings:
+        return by_opening(self.phrases)
+
+    @cached_property
+    def dangers(self) -> Openings:
+        """The phrases of safety."""
+        words = {word for s in self.situations.values() if s.kind == "safety" for word in (*s.keywords, *s.keywords_en)}
+        return by_opening({word: self.phrases[word] for word in words})
+
+    @cached_property
+    def _situations_by_keyword(self) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {}
+        for name, situation in self.situations.items():
+            for keyword in (*situation.keywords, *situation.keywords_en):
+                found.setdefault(keyword, []).append(name)
+        return found
 
     def by_precedence(self, situations: list[Situation]) -> list[Situation]:
         return sorted(situations, key=lambda s: self.situation_book.precedence.index(s.kind))

@@ -8,6 +8,7 @@ not close enough to anything gives candidates to choose from, never an answer.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 from eco2.knowledge import retrieval
@@ -221,8 +222,9 @@ class Reading:
     material: str = ""
 
 
+@lru_cache(maxsize=512)
 def read(knowledge: Knowledge, text: str) -> Reading:
-    """Places and tools count only where nothing else is named."""
+    """The same words come again at each stage of a scan. Places and tools count only where nothing else is named."""
     without = PLACES.sub(" ", text)
     found = _read_corrected(knowledge, without)
     return found if found.mentions or without == text else _read_corrected(knowledge, text)
@@ -578,9 +580,8 @@ def _with_situations(
 
 def _dangers_in_parts(knowledge: Knowledge, squashed: Squashed, mentions: Sequence[Mention]) -> list[Span]:
     """Phrases of safety that are part of the name of something else: the "bulging battery" of a phone."""
-    safety = {w for s in knowledge.situations.values() if s.kind == "safety" for w in (*s.keywords, *s.keywords_en)}
     parts = [noun for noun in knowledge.nouns(squashed) if not any(_within(noun, m.span) for m in mentions)]
-    phrases = phrase_spans(squashed, {word: knowledge.phrases[word] for word in safety}) if parts else ()
+    phrases = phrase_spans(squashed, knowledge.dangers) if parts else ()
     return [phrase for phrase in phrases if any(_within(phrase, noun) for noun in parts)]
 
 

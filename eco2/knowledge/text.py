@@ -217,19 +217,26 @@ def advises(text: str, words: str) -> bool:
     return any(wanted in sentence.lower() and not NO.search(sentence) for sentence in SENTENCE.split(text))
 
 
-def phrase_spans(
-    squashed: Squashed, phrases: Mapping[str, Sequence[str]], after: Container[int] = ()
-) -> Iterator[Span]:
+Openings = Mapping[str, Sequence[tuple[str, tuple[str, ...]]]]
+"""Phrases with their stems, by the first letter of the first stem."""
+
+
+def by_opening(phrases: Mapping[str, tuple[str, ...]]) -> Openings:
+    found: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for phrase, words in phrases.items():
+        found.setdefault(words[0][0], []).append((phrase, words))
+    return found
+
+
+def phrase_spans(squashed: Squashed, phrases: Openings, after: Iterable[int] = ()) -> Iterator[Span]:
     """Places where a phrase begins a written word that is not preceded by 안 or 못 ("not" in English).
 
-    `phrases`: each with its stems. `after`: further places where a phrase may begin, behind a noun written without
-    a space."""
-    for key, words in phrases.items():
-        start = squashed.text.find(words[0])
-        while start >= 0:
-            if (start in squashed.starts or start in after) and not _negated(squashed, start):
-                yield from (Span(start, end, key) for end in phrase_ends(squashed.text, words, start))
-            start = squashed.text.find(words[0], start + 1)
+    `after`: further places where a phrase may begin, behind a noun written without a space."""
+    text = squashed.text
+    for start in sorted({*squashed.starts, *after}):
+        for key, words in phrases.get(text[start : start + 1], ()):
+            if text.startswith(words[0], start) and not _negated(squashed, start):
+                yield from (Span(start, end, key) for end in phrase_ends(text, words, start))
 
 
 def _negated(squashed: Squashed, start: int) -> bool:
