@@ -66,7 +66,8 @@ def app(settings: ApiSettings) -> OpsApp:
                 await tasks_publisher.close()
                 await streams.aclose()
 
-    return create_app(NAME, settings, resources, router, waste.router, history.router, feedback.router)
+    routers = (router, waste.router, history.router, feedback.router)
+    return create_app(NAME, settings, resources, *routers, shortcuts=[waste.POLLED])
 
 
 def run() -> None:

@@ -258,10 +258,11 @@ async def accept_upload(services: Services, job_id: UUID, user: UUID) -> Job:
 
 
 async def waste_status(services: Services, job_id: UUID, user: UUID) -> Json:
-    """`{job_id, progress, message, result?}`; from the newest event, or from the row when there is none any more."""
+    """`{job_id, progress, message, result}`; from the newest event, or from the row when there is none any more."""
     owner, frame = await services.bus.standing(str(job_id))
     if owner == str(user) and frame is not None:
         body = {"job_id": str(job_id), "progress": frame["progress"], "message": STAGE_TEXT[str(frame["stage"])]}
+        body["result"] = None
         if frame["stage"] != Stage.DONE:
             return body
         failed = frame["status"] == Status.FAILED
@@ -280,7 +281,7 @@ def _row_status(services: Services, job: Job) -> Json:
             "result": result_body(services.knowledge, job),
         }
     stage, percent = progress_of(job)
-    return {"job_id": str(job.id), "progress": percent, "message": STAGE_TEXT[stage]}
+    return {"job_id": str(job.id), "progress": percent, "message": STAGE_TEXT[stage], "result": None}
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core import photos
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.app import BadUser, MissingUser, Shortcut, Text, User, error_responses
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.scan import service
 from eco2.scan.api import ScanProcessing, ScanResult, result_response
@@ -104,6 +105,13 @@ async def upload_complete(job_id: UUID, user: User, request: Request) -> WastePr
 async def status(job_id: UUID, user: User, request: Request) -> Any:
     """Made to be polled: it reads the newest event of the job and nothing else."""
     return await service.waste_status(request.app.state.resources, job_id, user)
+
+
+async def _polled(resources: service.Services, user: UUID, job_id: UUID) -> bytes:
+    return orjson.dumps(await service.waste_status(resources, job_id, user))
+
+
+POLLED = Shortcut(f"{router.prefix}/status/{{job_id}}", _polled)
 
 
 @router.get(

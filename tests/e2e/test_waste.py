@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from eco2.scan.waste import WasteStatus
 from tests.conftest import Person
 from tests.e2e import journey
 
@@ -53,6 +54,7 @@ async def test_a_job_first_then_its_photo_then_polling(person: People) -> None:
     progress = [row["progress"] for row in seen]
     assert progress == sorted(progress)
     assert all(row["message"] for row in seen)
+    assert all(row == WasteStatus.model_validate(row).model_dump(mode="json") for row in seen)
     result = await journey.result(who, f"/api/v1/waste/result/{job['job_id']}")
     assert seen[-1]["result"] == result
     assert result == await journey.result(who, f"/api/v1/scan/{job['job_id']}/result")

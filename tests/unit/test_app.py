@@ -2,6 +2,7 @@
 
 import json
 import logging
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from eco2.core import telemetry
-from eco2.core.app import AppSettings, User, create_app
+from eco2.core.app import AppSettings, Shortcut, User, create_app
 from eco2.core.errors import Unavailable
 from eco2.core.ops import Check
 
@@ -53,6 +54,22 @@ async def bug() -> None:
     raise Broken("secret details")
 
 
+@router.get("/things/{thing}")
+async def thing(thing: uuid.UUID, user: User) -> str:
+    return f"the long way to {thing} of {user}"
+
+
+@router.put("/things/{thing}")
+async def put_thing(thing: uuid.UUID) -> str:
+    return str(thing)
+
+
+async def short(resources: "Resources", user: uuid.UUID, wanted: uuid.UUID) -> bytes:
+    if not resources.database_answers:
+        raise Unavailable
+    return json.dumps(f"{wanted} of {user}").encode()
+
+
 class Resources:
     def __init__(self) -> None:
         self.database_answers = True
@@ -77,7 +94,9 @@ def client(resources: Resources) -> TestClient:
         yield resources
 
     settings = AppSettings(cors_origins=(ORIGIN,))
-    return TestClient(create_app("test", settings, opened, router), raise_server_exceptions=False)
+    shortcuts = [Shortcut("/things/{thing}", short)]
+    app = create_app("test", settings, opened, router, shortcuts=shortcuts)
+    return TestClient(app, raise_server_exceptions=False)
 
 
 def test_readiness_tells_the_truth(client: TestClient, resources: Resources) -> None:
@@ -194,3 +213,26 @@ def test_the_request_id_is_kept_and_every_log_line_carries_it_and_the_trace(
     assert answer.headers["x-request-id"] == "abc"
     assert (access["request_id"], access["status"], access["process"]) == ("abc", 200, "test")
     assert access["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+THING, SOMEBODY = str(uuid.UUID(int=1)), {"x-user-id": str(uuid.UUID(int=2)), "origin": ORIGIN}
+
+
+def test_a_shortcut_answers_what_is_asked_most(client: TestClient) -> None:
+    with client:
+        answer = client.get(f"/things/{THING}", headers=SOMEBODY)
+        text = client.get("/metrics").text
+    assert answer.json() == f"{THING} of {SOMEBODY['x-user-id']}"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert answer.headers["x-request-id"]
+    assert 'eco2_http_request_seconds_count{method="GET",route="/things/{thing}",service="test",status="200"}' in text
+
+
+def test_whatever_is_not_plainly_good_takes_the_long_way(client: TestClient, resources: Resources) -> None:
+    with client:
+        assert client.put(f"/things/{THING}", headers=SOMEBODY).json() == THING
+        assert client.get(f"/things/{THING}").json()["code"] == "MISSING_USER_ID"
+        assert client.get("/things/1", headers=SOMEBODY).json()["code"] == "VALIDATION_ERROR"
+        resources.database_answers = False
+        assert client.get(f"/things/{THING}", headers=SOMEBODY).json().startswith("the long way")
