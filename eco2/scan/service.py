@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -45,6 +45,7 @@ PROGRESS = {"queued": 0, "vision": 25, "rule": 50, "answer": 75, "reward": 100}
 """Progress when the stage is completed; when it starts, that of the stage before."""
 
 
+MOST_HANDED = 1000
 DEPTH_SECONDS = 1.0
 WAIT_SECONDS = 0.1
 BUSY_SECONDS = 10
@@ -130,6 +131,9 @@ class Services:
     publisher: Publisher
     knowledge: Knowledge
     upload_secret: str
+    handed: dict[UUID, Job] = field(default_factory=dict, kw_only=True)
+    """Jobs as this process has stored them and sent them to their next stage: where that comes here too, it need not
+    read them again."""
 
 
 class Admission:
@@ -287,21 +291,24 @@ def _row_status(services: Services, job: Job) -> Json:
 # --- stages -----------------------------------------------------------------------------------------------------------
 
 
-async def after_vision(services: Services, job: Job) -> None:
-    await services.bus.emit(str(job.id), completed(Stage.VISION))
-    await services.publisher.send_task(SCAN_EXCHANGE, SCAN_RULE, SCAN_RULE, str(job.id))
+async def hand_on(services: Services, job: Job, queue: str, *, stored: bool) -> None:
+    """Send the job to its next stage. `stored`: `job` is what is stored now, not what would have been."""
+    if stored and len(services.handed) < MOST_HANDED:
+        services.handed[job.id] = job
+    await services.publisher.send_task(SCAN_EXCHANGE, queue, queue, str(job.id))
 
 
 async def match_rule(services: Services, job: Job) -> None:
     """Stage `rule`."""
-    job_id = str(job.id)
+    stored = job.rule is None
     if job.rule is None:
         assert job.vision is not None, "stage rule before stage vision"
         rule = pipeline.match(services.knowledge, job.vision, job.user_input)
-        await store.save_rule(services.db, job.id, rule)
-    # Both at once: it takes less time than an event.
-    await services.bus.emit(job_id, *_both(Stage.RULE))
-    await services.publisher.send_task(SCAN_EXCHANGE, SCAN_ANSWER, SCAN_ANSWER, job_id)
+        stored = await store.save_rule(services.db, job.id, rule)
+        job = replace(job, rule=rule)
+    # At once, with the end of the stage before: it takes less time than an event.
+    await services.bus.emit(str(job.id), completed(Stage.VISION), *_both(Stage.RULE))
+    await hand_on(services, job, SCAN_ANSWER, stored=stored)
 
 
 Word = Callable[[Json, Json, Job], Awaitable[Json]]

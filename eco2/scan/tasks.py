@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -63,19 +63,21 @@ class Resources(Services):
 
 
 async def _vision(resources: Resources, job: Job) -> None:
-    await see(resources, job)
-    await service.after_vision(resources, job)
+    seen = await see(resources, job)
+    await service.hand_on(resources, seen or job, SCAN_RULE, stored=seen is not None)
 
 
-async def see(resources: Resources, job: Job) -> None:
-    """The look alone: stored, and nothing handed over."""
-    if job.vision is None:
-        await resources.bus.emit(str(job.id), service.started(Stage.VISION))
-        photo = await uploaded.take(resources.storage, job.image_key, resources.eyes.executor)
-        if photo is None:
-            raise ImageGone
-        seen = await resources.eyes.look(*photo, job.model, asked=bool(job.user_input))
-        await store.save_vision(resources.db, job.id, seen)
+async def see(resources: Resources, job: Job) -> Job | None:
+    """The look alone: stored, and nothing handed over. The job with it, or None where it has it already."""
+    if job.vision is not None:
+        return None
+    await resources.bus.emit(str(job.id), service.started(Stage.VISION))
+    photo = await uploaded.take(resources.storage, job.image_key, resources.eyes.executor)
+    if photo is None:
+        raise ImageGone
+    seen = await resources.eyes.look(*photo, job.model, asked=bool(job.user_input))
+    stored = await store.save_vision(resources.db, job.id, seen)
+    return replace(job, vision=seen, status="processing") if stored else None
 
 
 async def _answer(resources: Resources, job: Job) -> None:
@@ -86,20 +88,25 @@ async def _answer(resources: Resources, job: Job) -> None:
     await service.write_answer(resources, job, word)
 
 
-StageWork = Callable[[Resources, Job], Awaitable[None]]
+StageWork = Callable[[Resources, Job], Awaitable[object]]
 
 STAGES: dict[str, StageWork] = {SCAN_VISION: _vision, SCAN_RULE: service.match_rule, SCAN_ANSWER: _answer}
 """Queue, which is also its routing key and the name of its task → stage."""
 
 
 async def work(resources: Resources, stage: StageWork, message: Message) -> None:
-    await run_stage(resources, stage, watch.job_id(message))
+    job_id = watch.job_id(message)
+    known = resources.handed.pop(job_id, None)
+    # What comes again may have been worked on elsewhere: its stored outputs save a paid call.
+    await run_stage(resources, stage, job_id, None if message.redelivered else known)
 
 
-async def run_stage(resources: Resources, stage: StageWork, job_id: UUID) -> None:
-    """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised."""
+async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None = None) -> None:
+    """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised.
+
+    `known`: the job as it is stored, where that need not be read."""
     telemetry.job_id.set(str(job_id))
-    job = await store.load(resources.db, job_id)
+    job = known or await store.load(resources.db, job_id)
     if job is None:
         log.warning("message of a job that does not exist")
     elif job.status in ("completed", "failed"):

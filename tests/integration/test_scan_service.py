@@ -3,7 +3,9 @@
 import asyncio
 import uuid
 from dataclasses import replace
-from typing import Any
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx2
 import orjson
@@ -12,9 +14,10 @@ import pytest
 from eco2.contracts import uploads
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
 from eco2.core.broker import Publisher, ride_out
+from eco2.core.consumer import Message
 from eco2.core.photos import PhotoTooLarge
 from eco2.core.storage import StorageDown
-from eco2.scan import service, store
+from eco2.scan import service, store, tasks
 from eco2.scan.service import Services
 from eco2.scan.store import Job
 from tests import photos
@@ -129,6 +132,7 @@ async def test_a_stage_delivered_twice_stores_and_says_everything_once(services:
 
     await until(ended)
     assert await log_of(services, job) == [
+        ("vision", "completed"),
         ("rule", "started"),
         ("rule", "completed"),
         ("answer", "started"),
@@ -137,6 +141,32 @@ async def test_a_stage_delivered_twice_stores_and_says_everything_once(services:
         ("reward", "completed"),
         ("done", "completed"),
     ]
+
+
+async def test_the_next_stage_in_the_same_process_knows_the_job_as_it_is_stored(services: Services) -> None:
+    job = await register(services)
+    await store.save_vision(services.db, job.id, SEEN)
+    await service.match_rule(services, await load(services, job))
+    assert services.handed.pop(job.id) == await load(services, job)
+    await service.match_rule(services, await load(services, job))
+    assert job.id not in services.handed, "stored by another one before: it may be further than that"
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_is_delivered_again_is_read_again(services: Services, again: bool) -> None:
+    job, worked = await register(services), []
+
+    async def stage(_resources: object, job: Job) -> None:
+        worked.append(job.vision)
+
+    services.handed[job.id] = replace(job, vision={"known": True})
+    body = orjson.dumps([[str(job.id)], {}, {}])
+    message = cast(Message, SimpleNamespace(body=body, headers={}, redelivered=again))
+    settings = SimpleNamespace(stage_timeout=timedelta(seconds=5))
+    resources = cast(tasks.Resources, SimpleNamespace(**vars(services), settings=settings))
+    await tasks.work(resources, stage, message)
+    assert worked == [None if again else {"known": True}]
+    assert job.id not in services.handed
 
 
 async def test_a_finished_job_cannot_fail_and_a_failed_one_cannot_finish(services: Services) -> None:
@@ -178,11 +208,11 @@ async def test_a_poisoned_job_ends_at_the_delivery_limit(services: Services) -> 
     await store.save_vision(services.db, job.id, {"nonsense": True})
     await services.publisher.send_task(SCAN_EXCHANGE, SCAN_RULE, SCAN_RULE, str(job.id))
 
-    async def failed() -> bool:
-        return (await load(services, job)).status == "failed"
+    async def told() -> bool:
+        return [row for row in await log_of(services, job) if row[0] == "done"] == [("done", "failed")]
 
-    await until(failed, 60)
-    assert [row for row in await log_of(services, job) if row[0] == "done"] == [("done", "failed")]
+    await until(told, 60)
+    assert (await load(services, job)).status == "failed"
 
 
 async def test_a_message_of_a_job_that_does_not_exist_is_dropped(
