@@ -96,7 +96,7 @@ class _Line(asyncio.Protocol):
                     future.set_exception(answer)
                 else:
                     future.set_result(answer)
-        except (hiredis.HiredisError, IndexError) as error:
+        except (hiredis.HiredisError, UnicodeDecodeError, IndexError) as error:
             self.abort(RedisConnectionError(f"not an answer of Redis: {error!r}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -135,7 +135,7 @@ class SharedRedis(Redis):
         super().__init__(connection_pool=pool)
         self._retries = retries
         self._line: _Line | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[_Line] | None = None
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         if "NEVER_DECODE" in options or "EMPTY_RESPONSE" in options:
@@ -151,7 +151,7 @@ class SharedRedis(Redis):
         line = self._line
         try:
             if line is None or line.lost:
-                line = await self._connect()
+                line = await self._connected()
             return await line.send(command)
         except (RedisConnectionError, RedisTimeoutError, ReadOnlyError) as error:
             return await self._again(command, error)
@@ -162,7 +162,7 @@ class SharedRedis(Redis):
         async def once() -> Any:
             if first:
                 raise first.pop()
-            return await (await self._connect()).send(command)
+            return await (await self._connected()).send(command)
 
         async def leave(error: Exception) -> None:
             if isinstance(error, ReadOnlyError) and self._line:  # a demoted master
@@ -170,15 +170,25 @@ class SharedRedis(Redis):
 
         return await Retry(_backoff(), self._retries, _PASSING).call_with_retry(once, leave)
 
+    async def _connected(self) -> _Line:
+        """The line, made once for all who ask meanwhile: a server that does not answer is waited for once."""
+        if self._line is None or self._line.lost:
+            if self._connecting is None or self._connecting.done():
+                self._connecting = asyncio.ensure_future(self._connect())
+                self._connecting.add_done_callback(lambda made: made.cancelled() or made.exception())
+            await asyncio.shield(self._connecting)
+        assert self._line is not None
+        return self._line
+
     async def _connect(self) -> _Line:
-        async with self._connecting:
-            if self._line is None or self._line.lost:
-                connection = self.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-                await connection.connect_check_health(check_health=False, retry_socket_connect=False)
-                self._line = _Line(connection, self.connection_pool.connection_kwargs)
-            return self._line
+        connection = self.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect_check_health(check_health=False, retry_socket_connect=False)
+        self._line = _Line(connection, self.connection_pool.connection_kwargs)
+        return self._line
 
     async def aclose(self, close_connection_pool: bool | None = True) -> None:
+        if self._connecting:
+            self._connecting.cancel()
         if self._line:
             self._line.abort(RedisConnectionError("the client was closed"))
         await super().aclose(close_connection_pool)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
+import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
@@ -76,4 +77,4 @@ async def serve(settings: Settings) -> None:
 def run() -> None:
     settings = load(Settings)
     telemetry.setup(NAME, settings)
-    asyncio.run(serve(settings))
+    uvloop.run(serve(settings))

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from eco2.core.redis import connect, connect_shared
-from tests.redis_server import RedisServer, private_redis, until
+from tests.redis_server import RedisServer, free_port, private_redis, until
 
 CLIENTS = pytest.mark.parametrize("connect", [connect, connect_shared], ids=["pooled", "shared"])
 Connect = Callable[..., Redis]
@@ -179,3 +179,17 @@ async def test_a_lost_answer_is_an_error_without_retries() -> None:
         await server.kill()
         with pytest.raises(RedisConnectionError):
             await waiting
+
+
+async def test_a_server_that_never_answers_is_waited_for_once_by_all() -> None:
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(5)
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", free_port()) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect_shared(f"redis://127.0.0.1:{port}/2", retries=0, socket_timeout=0.5) as redis:
+            started = time.monotonic()
+            answers = await asyncio.gather(*(redis.get("k") for _ in range(20)), return_exceptions=True)
+            assert all(isinstance(answer, RedisError) for answer in answers)
+            assert time.monotonic() - started < 3
