@@ -1,10 +1,11 @@
 """The dead letters of both vhosts: look at them, send them again, drop them.
 
-They stay in their queues until somebody decides. Looking takes them out and puts them back, so two who look at the same
-time see parts; the letters are in the broker all the time. Sending again publishes with a confirm and then takes the
-letter away: dying in between doubles the message, and every consumer does a message's work once.
+They stay in their queues until somebody decides. Looking takes them out and puts them back, so whoever looks waits for
+the one who does already; the letters are in the broker all the time. Sending again publishes with a confirm and then
+takes the letter away: dying in between doubles the message, and every consumer does a message's work once.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,8 @@ from typing import Any
 
 import aio_pika
 import orjson
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aiormq.exceptions import ChannelLockedResource
 
 from eco2.contracts.queues import (
     DEAD_LETTER_QUEUES,
@@ -28,9 +30,11 @@ from eco2.contracts.queues import (
 )
 from eco2.contracts.tasks import DIED_HEADER, ERROR_HEADER, REPLAYS_HEADER, ROUTING_KEY_HEADER, TRANSIENT_HEADER
 from eco2.core.broker import BROKER_ERRORS, PUBLISH_SECONDS, BrokerDown
-from eco2.core.errors import BadRequest, NotFound
+from eco2.core.errors import BadRequest, NotFound, Unavailable
 
 QUEUES = {VHOST: [queue.name for queue in DEAD_LETTER_QUEUES], TASKS_VHOST: [Q_DLQ]}
+TURN = "dead-letters.reader"
+TURN_SECONDS, TURN_PAUSE = 20.0, 0.1
 MOST = 1000
 """Letters of one queue that are looked at in one go; the oldest come first."""
 BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 30, 120, 480))
@@ -55,6 +59,12 @@ class LetterUnroutable(BadRequest):
     """Nothing says where this letter came from, so it cannot be sent there; look at it, then drop it."""
 
     code = "LETTER_UNROUTABLE"
+
+
+class LettersBusy(Unavailable):
+    """Somebody else looks at the dead letters; try again in a moment."""
+
+    code = "LETTERS_BUSY"
 
 
 @dataclass(frozen=True)
@@ -234,6 +244,7 @@ async def opened(urls: Urls, vhosts: Sequence[str] = tuple(QUEUES)) -> AsyncIter
             for vhost in vhosts:
                 connection = await aio_pika.connect(urls.of(vhost), timeout=PUBLISH_SECONDS)
                 connections.append(connection)
+                await _turn(connection)
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
                 boxes += [_Box(channel, await _take(channel, vhost, name)) for name in QUEUES[vhost]]
             try:
@@ -246,6 +257,21 @@ async def opened(urls: Urls, vhosts: Sequence[str] = tuple(QUEUES)) -> AsyncIter
                 await connection.close()  # gives back whatever was not settled
     except BROKER_ERRORS as error:
         raise BrokerDown(f"The broker does not answer, or refuses: {error!r}") from error
+
+
+async def _turn(connection: AbstractConnection) -> None:
+    """Wait until nobody else looks: a queue of this name can belong to one connection only, and goes with it."""
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            while True:
+                try:
+                    await (await connection.channel()).declare_queue(TURN, exclusive=True, auto_delete=True)
+                except ChannelLockedResource:
+                    await asyncio.sleep(TURN_PAUSE)
+                else:
+                    return
+    except TimeoutError:
+        raise LettersBusy from None
 
 
 async def _take(channel: AbstractChannel, vhost: str, name: str) -> list[Letter]:

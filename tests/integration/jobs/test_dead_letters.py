@@ -201,3 +201,22 @@ async def test_the_operator_lists_shows_sends_again_and_drops(urls: Urls, run: C
     assert gone.exit_code == 1
     assert "eco2 dlq list" in gone.stderr
     assert (await asyncio.to_thread(run, "dlq", "drop")).exit_code == 1
+
+
+async def test_who_looks_while_another_does_waits_for_the_whole(urls: Urls) -> None:
+    wanted = await expire_in_q_api(urls, uuid.uuid4().hex)
+    await letter(urls, wanted)
+    looks = await asyncio.gather(*(dead_letters.listed(urls) for _ in range(6)))
+    assert all(wanted in [one.id for one in seen] for seen in looks)
+    async with dead_letters.opened(urls):
+        waiting = asyncio.ensure_future(dead_letters.listed(urls))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+    assert wanted in [one.id for one in await waiting]
+
+
+async def test_a_look_that_never_ends_is_said(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letters, "TURN_SECONDS", 0.5)
+    async with dead_letters.opened(urls):
+        with pytest.raises(dead_letters.LettersBusy):
+            await dead_letters.listed(urls)
