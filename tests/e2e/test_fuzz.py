@@ -3,6 +3,7 @@
 What would end the fuzzing itself, or never ends, is left out: streams, logout, deleting the account.
 """
 
+import asyncio
 import uuid
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ LEFT_OUT = {
     ("POST", "/api/v1/scan/classify"),
 }
 SECONDS = 30
-api = schemathesis.openapi.from_dict(DOCUMENT)
+api = schemathesis.openapi.from_dict(DOCUMENT).exclude(
+    lambda context: (context.operation.method.upper(), context.operation.path) in LEFT_OUT
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +42,11 @@ def token(stack: Stack) -> str:
     return keys.mint(tokens, uuid.uuid4(), "local")
 
 
-def ask(case: "Case[Any]", token: str) -> None:
-    if (case.method.upper(), case.path) in LEFT_OUT:
-        pytest.skip("not for fuzzing")
+async def ask(case: "Case[Any]", token: str) -> None:
+    """In a thread: the loop of the tests supervises the stack, and reads its logs, or the services wait for ever."""
     headers = {"Authorization": f"Bearer {token}"}
     url = f"http://127.0.0.1:{GATEWAY_PORT}"
-    response = case.call(base_url=url, headers=headers, timeout=SECONDS, allow_redirects=False)
+    response = await asyncio.to_thread(case.call, base_url=url, headers=headers, timeout=SECONDS, allow_redirects=False)
     assert response.status_code < 500, case.as_curl_command()
     if response.status_code >= 400:
         body: dict[str, Any] = orjson.loads(response.content)
@@ -63,16 +65,15 @@ _few = settings(
 _many = settings(_few, max_examples=300, derandomize=False)
 
 
-@pytest.mark.slow
 @api.parametrize()
 @_few
-def test_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
-    ask(case, token)
+async def test_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
+    await ask(case, token)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @api.parametrize()
 @_many
-def test_much_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
-    ask(case, token)
+async def test_much_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
+    await ask(case, token)
