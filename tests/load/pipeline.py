@@ -83,7 +83,8 @@ async def jobs_per_second(bench: Bench, _wanted: Collection[str]) -> list[Measur
 
 
 async def _crowd(bench: Bench, photos: Sequence[Photo], seconds: float) -> tuple[list[Outcome], Usage]:
-    """Users that scan, think, and scan again; each begins somewhere within the first think time."""
+    """Users that scan, think, and scan again, each somewhere else in that cycle: begun within less than one, they would
+    come in waves for as long as it runs."""
     outcomes: list[Outcome] = []
     own: dict[str, list[Photo]] = {}
     for each in photos:
@@ -92,7 +93,7 @@ async def _crowd(bench: Bench, photos: Sequence[Photo], seconds: float) -> tuple
     end = time.monotonic() + seconds
 
     async def live(album: list[Photo]) -> None:
-        await asyncio.sleep(random.uniform(0, THINK_SECONDS))
+        await asyncio.sleep(random.uniform(0, THINK_SECONDS + sum(LLM_SECONDS)))
         while album and time.monotonic() < end:
             outcomes.append(await bench.client.scan(album.pop()))
             await asyncio.sleep(THINK_SECONDS)
