@@ -48,4 +48,4 @@ COPY --from=build /app /app
 ENV ECO2_HOST=0.0.0.0 \
     ECO2_MODEL_DIR=/app/models
 USER 10001
-ENTRYPOINT ["eco2", "run"]
+ENTRYPOINT ["python", "-m", "eco2.run"]

@@ -1,19 +1,15 @@
 """The `eco2` command. Commands import what they need when they run, so that help and completion stay fast."""
 
-import contextlib
-from collections.abc import Iterator
-
 import typer
 
 from eco2.client import commands as client
 from eco2.jobs import commands as jobs
 from eco2.knowledge import commands as knowledge
 from eco2.local import commands
-from eco2.processes import SERVICES
+from eco2.run import TARGETS, advice
+from eco2.run import run as start
 from eco2.scan import classify
 from eco2.scan import commands as scan
-
-TARGETS = {row.name: row.target for row in SERVICES if row.target}
 
 app = typer.Typer(
     name="eco2",
@@ -42,41 +38,10 @@ vision.command()(classify.classify)
 jobs.register(app)
 
 
-@contextlib.contextmanager
-def _advice(environment: str) -> Iterator[None]:
-    """Says where the settings of a process come from on this machine when some are missing."""
-    try:
-        yield
-    except SystemExit as error:
-        if not isinstance(error.code, str):
-            raise
-        commands.err.print(error.code, markup=False, highlight=False, soft_wrap=True)
-        hint = f'With the local stack, run first: eval "$({environment})"'
-        commands.err.print(hint, markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-
-
 @app.command()
 def run(process: str = typer.Argument(help=f"One of: {', '.join(TARGETS)}.")) -> None:
     """Run one process in the foreground, with the settings of the environment."""
-    from importlib import import_module
-
-    from eco2.knowledge import KnowledgeError
-
-    if process not in TARGETS:
-        commands.err.print(f"No process {process!r}. Known: {', '.join(TARGETS)}.", highlight=False)
-        raise typer.Exit(1)
-    module, _, function = TARGETS[process].partition(":")
-    with _advice(f"eco2 local env --process {process}"):
-        try:
-            getattr(import_module(module), function)()
-        except KnowledgeError as error:
-            raise typer.Exit(_say(f"{error}\n`eco2 doctor` checks the data.")) from None
-
-
-def _say(problem: str) -> int:
-    commands.err.print(problem, markup=False, highlight=False, soft_wrap=True)
-    return 1
+    start(process)
 
 
 @app.command()
@@ -88,7 +53,7 @@ def migrate() -> None:
     class MigrationSettings(DatabaseSettings, Settings):
         pass
 
-    with _advice("eco2 local env"):
+    with advice("eco2 local env"):
         migrations.upgrade(load(MigrationSettings).database_url)
 
 

@@ -80,7 +80,7 @@ def _service_unit(at: Layout, row: Process) -> Unit:
         row.name,
         row.kind,
         at.port(row.port),
-        (sys.executable, "-m", "eco2.cli", "run", row.name),
+        (sys.executable, "-m", "eco2.run", row.name),
         probes.http(f"http://127.0.0.1:{at.port(row.port)}/ready"),
         needs=row.needs,
         environment={**inherited(at), **config.process_environment(at, row)},

@@ -110,7 +110,7 @@ def _authz_environment(bench: Bench, number: int) -> dict[str, str]:
 async def _authz(bench: Bench, number: int) -> AsyncIterator[tuple[int, str, int]]:
     """(pid, ops URL, gRPC port) of an ext-authz that is ready."""
     environment = _authz_environment(bench, number)
-    command = (sys.executable, "-m", "eco2.cli", "run", "ext-authz")
+    command = (sys.executable, "-m", "eco2.run", "ext-authz")
     async with _process(*command, environment=environment) as pid:
         url = f"http://127.0.0.1:{environment['ECO2_PORT']}"
         await _ready(bench.client.session, f"{url}/ready")
