@@ -1,6 +1,8 @@
-"""What the scan domain lets others read of its scans: the view `scan.facts`, one row for each.
+"""What the scan domain lets others read: the view `scan.facts`, one row for each scan, and `scan.verdicts`, what users
+said last of the results.
 
-The view is the contract: statistics read it and no table of the domain. None of its columns has what a user wrote.
+The views are the contract: statistics read them and no table of the domain. None of their columns has what a user
+wrote.
 """
 
 from sqlalchemy import Boolean, DateTime, Text, column, table
@@ -21,5 +23,14 @@ FACTS = table(
     column("needs_choice", Boolean),  # waits for the user's choice
     column("chosen", Boolean),  # the user chose
     column("reward", Text),  # code of the character, None without one
+    schema="scan",
+)
+
+VERDICTS = table(
+    "verdicts",
+    column("verdict", Text),  # right, wrong: what a user said last of a result
+    column("model", Text),
+    column("item_id", Text),  # what the result said
+    column("updated_at", DateTime(timezone=True)),
     schema="scan",
 )

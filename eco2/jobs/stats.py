@@ -5,6 +5,7 @@ Long form, (metric, label) → value, so that a new figure is a new row and no m
 scans: submitted, completed, failed, open · users: active · streams: by id · models: by name
 looks: exact, near, shared (remembered), model, uncached (asked), fallback · answers: the same, and rules
 choices: asked, made · rewards: granted · seconds: p50, p95 · cost_usd: llm (of the UTC day)
+feedback: right, wrong, as last said on that day
 """
 
 from collections import Counter
@@ -79,6 +80,8 @@ async def compute(tx: AsyncConnection, day: date) -> Figures:
     await store.allow_long(tx, MINUTES)
     found = figures(await store.count_scans(tx, start, end))
     found["users", "active"] = await store.count_users(tx, start, end)
+    verdicts = await store.count_verdicts(tx, start, end)
+    found |= {("feedback", verdict): float(count) for verdict, count in verdicts.items()}
     if (seconds := await store.durations(tx, start, end)) is not None:
         found["seconds", "p50"], found["seconds", "p95"] = seconds
     return found

@@ -10,7 +10,7 @@ from sqlalchemy import Row, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from eco2.contracts.facts import FACTS
+from eco2.contracts.facts import FACTS, VERDICTS
 from eco2.jobs.tables import UNFINISHED, daily_stats, runs, schedule
 
 LEADER_LOCK = 0x6C656164
@@ -167,6 +167,13 @@ async def count_users(tx: AsyncConnection, start: datetime, end: datetime) -> in
     within = (FACTS.c.created_at >= start, FACTS.c.created_at < end)
     users = select(FACTS.c.user_id).where(*within).group_by(FACTS.c.user_id).subquery()  # this form runs in parallel
     return int((await tx.execute(select(func.count()).select_from(users))).scalar_one())
+
+
+async def count_verdicts(tx: AsyncConnection, start: datetime, end: datetime) -> dict[str, int]:
+    """Verdict → how many users gave it last in that time."""
+    within = (VERDICTS.c.updated_at >= start, VERDICTS.c.updated_at < end)
+    statement = select(VERDICTS.c.verdict, func.count()).where(*within).group_by(VERDICTS.c.verdict)
+    return {verdict: count for verdict, count in await tx.execute(statement)}  # noqa: C416 - rows, typed as pairs
 
 
 async def durations(tx: AsyncConnection, start: datetime, end: datetime) -> tuple[float, float] | None:

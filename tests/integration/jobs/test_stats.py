@@ -95,6 +95,30 @@ async def test_a_day_is_one_of_seoul(own: AsyncEngine) -> None:
     assert (await compute(own))["scans", "submitted"] == 2
 
 
+async def judge(engine: AsyncEngine, job: dict[str, Any], verdict: str, at: datetime) -> None:
+    async with engine.begin() as tx:
+        await tx.execute(
+            text("""INSERT INTO scan.feedback (job_id, user_id, verdict, item_id, model, updated_at)
+                    VALUES (:job, :user, :verdict, 'can', 'm', :at)
+                    ON CONFLICT (job_id, user_id) DO UPDATE SET verdict = :verdict, updated_at = :at"""),
+            {"job": job["id"], "user": job["user_id"], "verdict": verdict, "at": at},
+        )
+
+
+async def test_what_users_say_counts_once_on_the_day_of_their_last_word(own: AsyncEngine) -> None:
+    scans = [scan() for _ in range(4)]
+    await insert(own, *scans)
+    for job in scans[:3]:
+        await judge(own, job, "right", NOON)
+    await judge(own, scans[0], "wrong", NOON + timedelta(hours=1))
+    await judge(own, scans[3], "wrong", NOON + timedelta(hours=13))  # the next day in Seoul
+    found = await compute(own)
+    assert (found["feedback", "right"], found["feedback", "wrong"]) == (2, 1)
+    assert (await compute(own, DAY + timedelta(days=1)))["feedback", "wrong"] == 1
+    await judge(own, scans[0], "right", NOON + timedelta(days=2))
+    assert ("feedback", "wrong") not in await compute(own)
+
+
 async def test_a_day_without_scans_has_figures_too(own: AsyncEngine) -> None:
     assert await compute(own) == {("scans", "submitted"): 0, ("users", "active"): 0}
 
@@ -119,7 +143,9 @@ def alone(environment: dict[str, str], database_url: str, monkeypatch: pytest.Mo
 async def test_a_day_becomes_statistics_with_its_cost_and_then_a_report(
     own: AsyncEngine, alone: dict[str, str]
 ) -> None:
-    await insert(own, *(scan() for _ in range(7)))
+    scans = [scan() for _ in range(7)]
+    await insert(own, *scans)
+    await judge(own, scans[0], "right", NOON)
     async with redis.connect(alone["ECO2_REDIS_CACHE_URL"]) as client:
         await client.set(spent_key(str(DAY)), 2_500_000, ex=60)
         outcome = await stats.daily(str(DAY))
@@ -135,6 +161,7 @@ async def test_a_day_becomes_statistics_with_its_cost_and_then_a_report(
     page, pdf = [await objects.get(report.key(DAY, kind)) for kind in ("html", "pdf")]
     assert page is not None
     assert "US$2.50" in page.decode()
+    assert "사용자 의견 1건 가운데 맞음 <b>100.0%</b>" in page.decode()
     assert pdf is not None
     assert (pdf[:5], len(pdf)) == (b"%PDF-", written.result["bytes"])
 
