@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from eco2.core.app import AppSettings
 from eco2.core.settings import (
+    AppSettings,
     BrokerSettings,
     CacheSettings,
     DatabaseSettings,

@@ -2,8 +2,7 @@
 
 from pydantic import Field
 
-from eco2.core.app import AppSettings
-from eco2.core.settings import BrokerSettings, DatabaseSettings, KnowledgeSettings, Settings, SettingsGroup
+from eco2.core.settings import AppSettings, BrokerSettings, DatabaseSettings, KnowledgeSettings, Settings, SettingsGroup
 
 
 class PointsSettings(SettingsGroup):

@@ -25,7 +25,7 @@ from eco2.contracts.identity import USER_ID_HEADER
 from eco2.core import telemetry
 from eco2.core.errors import AWAY, AppError, Unauthorized, Unavailable
 from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send, send_body
-from eco2.core.settings import CorsSettings, Settings
+from eco2.core.settings import AppSettings
 
 log = logging.getLogger("eco2.access")
 
@@ -45,10 +45,6 @@ class Resources(Protocol):
 
 R = TypeVar("R", bound=Resources)
 Open = Callable[[], AbstractAsyncContextManager[R]]
-
-
-class AppSettings(Settings, CorsSettings):
-    """What every HTTP service has."""
 
 
 class ErrorBody(BaseModel):

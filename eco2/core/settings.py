@@ -104,6 +104,10 @@ class CorsSettings(SettingsGroup):
     """Origins of the web apps, exact."""
 
 
+class AppSettings(Settings, CorsSettings):
+    """What every HTTP service has; here, so that a worker of the same domain needs no framework."""
+
+
 class KnowledgeSettings(SettingsGroup):
     data_dir: Path | None = None
     """Folder of the knowledge base; default: the one that ships with the code."""

@@ -1,7 +1,6 @@
 """Settings of image-api."""
 
-from eco2.core.app import AppSettings
-from eco2.core.settings import DatabaseSettings, StorageSettings
+from eco2.core.settings import AppSettings, DatabaseSettings, StorageSettings
 
 
 class Settings(AppSettings, DatabaseSettings, StorageSettings):

@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 
-from eco2.core.app import AppSettings
-from eco2.core.settings import BrokerSettings, DatabaseSettings, Duration
+from eco2.core.settings import AppSettings, BrokerSettings, DatabaseSettings, Duration
 
 
 class Settings(AppSettings, DatabaseSettings, BrokerSettings):

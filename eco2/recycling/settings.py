@@ -1,8 +1,7 @@
 """Settings of recycling-api."""
 
-from eco2.core.app import AppSettings
 from eco2.core.llm import LlmSettings
-from eco2.core.settings import KnowledgeSettings, ServerUrl, SettingsGroup
+from eco2.core.settings import AppSettings, KnowledgeSettings, ServerUrl, SettingsGroup
 
 
 class SpendingSettings(SettingsGroup):

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from eco2.core.app import AppSettings
 from eco2.core.llm import LlmSettings
 from eco2.core.settings import (
+    AppSettings,
     BrokerSettings,
     CacheSettings,
     CelerySettings,

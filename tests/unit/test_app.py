@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from eco2.core import telemetry
-from eco2.core.app import AppSettings, Shortcut, User, create_app
+from eco2.core.app import Shortcut, User, create_app
 from eco2.core.errors import Unavailable
 from eco2.core.ops import Check
+from eco2.core.settings import AppSettings
 
 ORIGIN = "https://app.example.org"
 router = APIRouter()

@@ -26,3 +26,15 @@ def test_a_process_imports_neither_the_command_line_nor_the_knowledge(name: str)
 def test_a_wrong_name_is_told_what_there_is(arguments: tuple[str, ...], told: str) -> None:
     done = subprocess.run([sys.executable, "-m", "eco2.run", *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, told in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["scan-worker", "character-worker", "batch-worker", "scheduler"])
+def test_a_worker_imports_no_web_framework(name: str) -> None:
+    code = (
+        "import sys, importlib\n"
+        "from eco2.run import TARGETS\n"
+        f"importlib.import_module(TARGETS[{name!r}].partition(':')[0])\n"
+        "print('fastapi' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
