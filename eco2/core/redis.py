@@ -125,7 +125,7 @@ _NO_ANSWER = object()
 
 
 class SharedRedis(Redis):
-    """A client whose commands share one connection, for a tenth of the CPU of a pooled one (docs/adr/0022).
+    """A client whose commands share one connection, for a fifth to a half of the CPU (docs/adr/0022).
 
     No command may block (`BLPOP`, `XREADGROUP … BLOCK`), unless its caller has the client alone. Pipelines and Pub/Sub
     take connections of the pool, as in any other client.
