@@ -1,6 +1,6 @@
 """`python -m eco2.run NAME`: one process in the foreground. It imports nothing that the process itself does not need.
 
-The command line with its help (`eco2 run NAME`) costs 20 MB a process; supervisor and image start processes here.
+The command line with its help (`eco2 run NAME`) costs some MB more; supervisor and image start processes here.
 """
 
 import contextlib
