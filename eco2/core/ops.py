@@ -28,7 +28,7 @@ Check = Callable[[], Awaitable[object]]
 
 CHECK_SECONDS = 2.0
 COLLECT_AFTER = 20_000
-"""Objects."""
+"""So many more objects made than gone since the collector looked last."""
 log = logging.getLogger(__name__)
 
 

@@ -50,7 +50,10 @@ async def _lead(tx: AsyncConnection, publisher: Publisher, settings: SchedulerSe
         await tick(tx, publisher)
         if time.monotonic() - looked > settings.replay_interval.total_seconds():
             urls = dead_letters.Urls(settings.broker_url, settings.tasks_broker_url)
-            REPLAYED.inc(await dead_letters.replay_due(urls, await store.now(tx)))
+            try:
+                REPLAYED.inc(await dead_letters.replay_due(urls, await store.now(tx)))
+            except dead_letters.LettersBusy:
+                log.info("somebody looks at the dead letters; next time")
             await tx.commit()
             looked = time.monotonic()
         await asyncio.sleep(TICK_SECONDS)

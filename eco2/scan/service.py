@@ -36,6 +36,7 @@ from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unavailab
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.scan import pipeline, store
+from eco2.scan.handed import Handed
 from eco2.scan.pipeline import ImageGone
 from eco2.scan.store import Job, Json
 
@@ -45,7 +46,6 @@ PROGRESS = {"queued": 0, "vision": 25, "rule": 50, "answer": 75, "reward": 100}
 """Progress when the stage is completed; when it starts, that of the stage before."""
 
 
-MOST_HANDED = 1000
 DEPTH_SECONDS = 1.0
 WAIT_SECONDS = 0.1
 BUSY_SECONDS = 10
@@ -131,9 +131,7 @@ class Services:
     publisher: Publisher
     knowledge: Knowledge
     upload_secret: str
-    handed: dict[UUID, Job] = field(default_factory=dict, kw_only=True)
-    """Jobs as this process has stored them and sent them to their next stage: where that comes here too, it need not
-    read them again."""
+    handed: Handed = field(default_factory=Handed, kw_only=True)
 
 
 class Admission:
@@ -293,8 +291,8 @@ def _row_status(services: Services, job: Job) -> Json:
 
 async def hand_on(services: Services, job: Job, queue: str, *, stored: bool) -> None:
     """Send the job to its next stage. `stored`: `job` is what is stored now, not what would have been."""
-    if stored and len(services.handed) < MOST_HANDED:
-        services.handed[job.id] = job
+    if stored:
+        services.handed.put(job, queue)
     await services.publisher.send_task(SCAN_EXCHANGE, queue, queue, str(job.id))
 
 

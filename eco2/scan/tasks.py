@@ -94,11 +94,11 @@ STAGES: dict[str, StageWork] = {SCAN_VISION: _vision, SCAN_RULE: service.match_r
 """Queue, which is also its routing key and the name of its task → stage."""
 
 
-async def work(resources: Resources, stage: StageWork, message: Message) -> None:
+async def work(resources: Resources, queue: str, message: Message) -> None:
     job_id = watch.job_id(message)
-    known = resources.handed.pop(job_id, None)
+    known = resources.handed.take(job_id, queue)
     # What comes again may have been worked on elsewhere: its stored outputs save a paid call.
-    await run_stage(resources, stage, job_id, None if message.redelivered else known)
+    await run_stage(resources, STAGES[queue], job_id, None if message.redelivered else known)
 
 
 async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None = None) -> None:
@@ -200,7 +200,7 @@ async def _serve(settings: WorkerSettings) -> None:
     """Consume until cancelled, which lets the messages in work finish."""
     grace = settings.shutdown_grace.total_seconds()
     async with open_resources(settings) as resources, asyncio.TaskGroup() as tasks:
-        works = {queue: partial(work, resources, stage) for queue, stage in STAGES.items()}
+        works = {queue: partial(work, resources, queue) for queue in STAGES}
         pages = OpsApp(NAME, resources.checks(), alive=resources.consumer.check_alive)
         tasks.create_task(serve_async(pages, settings))
         tasks.create_task(_watch(resources))

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from eco2.contracts import uploads
-from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
+from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
 from eco2.core.broker import Publisher, ride_out
 from eco2.core.consumer import Message
 from eco2.core.photos import PhotoTooLarge
@@ -147,26 +147,30 @@ async def test_the_next_stage_in_the_same_process_knows_the_job_as_it_is_stored(
     job = await register(services)
     await store.save_vision(services.db, job.id, SEEN)
     await service.match_rule(services, await load(services, job))
-    assert services.handed.pop(job.id) == await load(services, job)
+    assert services.handed.take(job.id, SCAN_ANSWER) == await load(services, job)
     await service.match_rule(services, await load(services, job))
-    assert job.id not in services.handed, "stored by another one before: it may be further than that"
+    known = services.handed.take(job.id, SCAN_ANSWER)
+    assert known is None, "stored by another one before: it may be further than that"
 
 
 @pytest.mark.parametrize("again", [False, True])
-async def test_what_is_delivered_again_is_read_again(services: Services, again: bool) -> None:
+async def test_what_is_delivered_again_is_read_again(
+    services: Services, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job, worked = await register(services), []
 
     async def stage(_resources: object, job: Job) -> None:
         worked.append(job.vision)
 
-    services.handed[job.id] = replace(job, vision={"known": True})
+    services.handed.put(replace(job, vision={"known": True}), SCAN_RULE)
+    monkeypatch.setitem(tasks.STAGES, SCAN_RULE, stage)
     body = orjson.dumps([[str(job.id)], {}, {}])
     message = cast(Message, SimpleNamespace(body=body, headers={}, redelivered=again))
     settings = SimpleNamespace(stage_timeout=timedelta(seconds=5))
     resources = cast(tasks.Resources, SimpleNamespace(**vars(services), settings=settings))
-    await tasks.work(resources, stage, message)
+    await tasks.work(resources, SCAN_RULE, message)
     assert worked == [None if again else {"known": True}]
-    assert job.id not in services.handed
+    assert services.handed.take(job.id, SCAN_RULE) is None
 
 
 async def test_a_finished_job_cannot_fail_and_a_failed_one_cannot_finish(services: Services) -> None:
