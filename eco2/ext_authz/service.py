@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import orjson
-from grpc import StatusCode
-from grpc.aio import ServicerContext
 from prometheus_client import Counter, Histogram
 
 from eco2.contracts.identity import (
@@ -27,7 +25,6 @@ from eco2.contracts.identity import (
     USER_ID_HEADER,
 )
 from eco2.contracts.pb import ext_authz_pb2 as pb
-from eco2.contracts.pb.ext_authz_pb2_grpc import AuthorizationServicer
 from eco2.core.errors import AppError, BadRequest, Unauthorized
 from eco2.ext_authz.denylist import Denylist
 
@@ -48,6 +45,8 @@ SECONDS = Histogram(
 )
 
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,128}")
+OK, PERMISSION_DENIED = 0, 7
+"""Status codes of gRPC, as they stand in the answer."""
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
@@ -102,8 +101,8 @@ class Identity:
     session: str
 
 
-def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str]) -> pb.CheckResponse:
-    """Allow with identity headers, or refuse with the JSON error of the platform."""
+def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str]) -> bytes:
+    """A CheckResponse: allow with identity headers, or refuse with the JSON error of the platform."""
     http = request.attributes.request.http
     try:
         who = read_claims(request.attributes.metadata_context)
@@ -153,45 +152,38 @@ def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]
 
 
 @lru_cache(maxsize=8192)
-def _allow(user: str, provider: str, role: str, keeps_tokens: bool) -> pb.CheckResponse:
+def _allow(user: str, provider: str, role: str, keeps_tokens: bool) -> bytes:
     identity = {USER_ID_HEADER: user, PROVIDER_HEADER: provider, ROLE_HEADER: role}
     headers = [_header(name, value) for name, value in identity.items()]
     removed = (SCHEME_HEADER, *(() if keeps_tokens else TOKEN_HEADERS))
-    return pb.CheckResponse(
-        status=pb.Status(code=StatusCode.OK.value[0]),
-        ok_response=pb.OkHttpResponse(headers=headers, headers_to_remove=removed),
-    )
+    answer = pb.OkHttpResponse(headers=headers, headers_to_remove=removed)
+    return pb.CheckResponse(status=pb.Status(code=OK), ok_response=answer).SerializeToString()
 
 
-def _refuse(refusal: Refused) -> pb.CheckResponse:
+def _refuse(refusal: Refused) -> bytes:
     body = orjson.dumps({"detail": refusal.message, "code": refusal.code}).decode()
     headers = [_header("content-type", "application/json")]
     if refusal.status == 503:
         headers.append(_header("retry-after", "2"))
-    return pb.CheckResponse(
-        status=pb.Status(code=StatusCode.PERMISSION_DENIED.value[0]),
-        denied_response=pb.DeniedHttpResponse(status=pb.HttpStatus(code=refusal.status), headers=headers, body=body),
-    )
+    answer = pb.DeniedHttpResponse(status=pb.HttpStatus(code=refusal.status), headers=headers, body=body)
+    return pb.CheckResponse(status=pb.Status(code=PERMISSION_DENIED), denied_response=answer).SerializeToString()
 
 
 def _header(name: str, value: str) -> pb.HeaderValueOption:
     return pb.HeaderValueOption(header=pb.HeaderValue(key=name, value=value), append_action=_OVERWRITE)
 
 
-class Authorization(AuthorizationServicer):
-    """The gRPC face: envoy.service.auth.v3.Authorization."""
+class Authorization:
+    """What the edge asks: envoy.service.auth.v3.Authorization."""
 
     def __init__(self, denylist: Denylist, origins: Collection[str]) -> None:
         self._denylist = denylist
         self._origins = frozenset(origins)
 
-    async def Check(  # noqa: N802 - the name of the method in the protocol
-        self,
-        request: pb.CheckRequest,
-        _context: "ServicerContext[pb.CheckRequest, pb.CheckResponse]",
-    ) -> pb.CheckResponse:
+    def check(self, request: bytes) -> bytes:
+        """From a CheckRequest to a CheckResponse. DecodeError."""
         started = time.perf_counter()
         try:
-            return decide(request, self._denylist, self._origins)
+            return decide(pb.CheckRequest.FromString(request), self._denylist, self._origins)
         finally:
             SECONDS.observe(time.perf_counter() - started)
