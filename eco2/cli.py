@@ -2,6 +2,7 @@
 
 import typer
 
+from eco2.auth import commands as auth
 from eco2.client import commands as client
 from eco2.jobs import commands as jobs
 from eco2.knowledge import commands as knowledge
@@ -36,6 +37,7 @@ vision = typer.Typer(help="The embedded vision model.", no_args_is_help=True)
 app.add_typer(vision, name="vision")
 vision.command()(classify.classify)
 jobs.register(app)
+app.add_typer(auth.auth, name="auth")
 
 
 @app.command()

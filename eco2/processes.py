@@ -123,6 +123,14 @@ SERVICES = (
         needs=("postgres", "redis-streams", "redis-cache", "rabbitmq", "object-store"),
     ),
     Process(
+        "api-worker",
+        "worker",
+        45,
+        "eco2.api_worker:run",
+        queues=("q.api",),
+        needs=("redis-cache", "rabbitmq"),
+    ),
+    Process(
         "batch-worker",
         "worker",
         47,

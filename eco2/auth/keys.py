@@ -6,7 +6,8 @@ import re
 import secrets
 import time
 import uuid
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,35 @@ def _jwks(keys: dict[str, rsa.RSAPrivateKey]) -> dict[str, list[dict[str, Any]]]
         public = json.loads(RSAAlgorithm.to_jwk(key.public_key()))
         found.append({**public, "kid": kid, "use": "sig", "alg": "RS256"})
     return {"keys": found}
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """A key of the folder and what it does now: `signs`, will sign from `signs_from`, or only verifies."""
+
+    kid: str
+    path: Path
+    made_at: datetime
+    signs: bool
+    signs_from: datetime | None
+    needed_until: datetime
+    """When the last token that it may have signed is over."""
+
+
+def rows(settings: TokenSettings) -> list[KeyRow]:
+    """Oldest first; none where there is no key."""
+    paths = _paths(settings.signing_keys_dir)
+    if not paths:
+        return []
+    signing, lead = Keyring(settings).signing_kid(), settings.key_lead
+    made = [datetime.fromtimestamp(_made_at(path), UTC) for path in paths]
+    found = []
+    for path, at, after in zip(paths, made, [*made[1:], None], strict=True):
+        later = path.stem != signing and at > made[[one.stem for one in paths].index(signing)]
+        last_signed = after + lead if after is not None else datetime.now(UTC)
+        needed = max(last_signed, at) + settings.refresh_ttl
+        found.append(KeyRow(path.stem, path, at, path.stem == signing, at + lead if later else None, needed))
+    return found
 
 
 class TokenExpired(Exception):

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.auth import keys, store
 from eco2.auth.keys import Keyring, TokenExpired, TokenInvalid
-from eco2.auth.oauth import Profile, ProviderAway, Providers
+from eco2.auth.oauth import ProviderAway, Providers
 from eco2.auth.settings import Settings
 from eco2.auth.store import Session
 from eco2.auth.users import Users
@@ -300,14 +300,6 @@ async def _audit_failure(at: Services, caller: Caller, provider: str, reason: st
             await store.audit(tx, id=uuid4(), provider=provider, outcome=reason, **caller.columns)
     except tuple(AWAY) as error:
         log.warning("a failed sign-in is not in the audit: %s", error)
-
-
-async def verify(at: Services, provider: str, access_token: str) -> Profile:
-    """Whose this token of a provider is, for apps that sign in by the provider's own kit.
-
-    NotOffered, ProviderAway, ProviderRefused.
-    """
-    return await at.providers.verify(provider, access_token)
 
 
 # Tokens

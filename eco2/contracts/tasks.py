@@ -6,7 +6,7 @@ A message is a Celery task message with one string as its argument.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from eco2.contracts.queues import Q_AI, Q_BATCH, Q_SCHED
+from eco2.contracts.queues import Q_AI, Q_API, Q_BATCH, Q_SCHED
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Outcome:
 IMAGE_ANALYZE = Task("image.analyze", Q_AI, "ai.analyze", 10, 30, "job id")
 IMAGE_CLASSIFY = Task("image.classify", Q_AI, "ai.classify", 5, 120, "job id")
 
+OAUTH_VERIFY = Task("oauth.verify", Q_API, "api.oauth", 5, 20, "verification id")
+
 ANALYTICS_DAILY = Task("analytics.daily", Q_BATCH, "batch.analytics", 1, 900, "run id")
 REPORT_GENERATE = Task("report.generate", Q_BATCH, "batch.report", 0, 600, "run id")
 
@@ -44,6 +46,7 @@ TASKS = {
     for task in (
         IMAGE_ANALYZE,
         IMAGE_CLASSIFY,
+        OAUTH_VERIFY,
         ANALYTICS_DAILY,
         REPORT_GENERATE,
         CLEANUP_CACHE,

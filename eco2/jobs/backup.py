@@ -30,7 +30,7 @@ from sqlalchemy.engine import make_url
 
 from eco2.contracts.tasks import Outcome
 from eco2.core.errors import AppError, BadRequest, NotFound, Unavailable
-from eco2.jobs.objects import OpsStore, refusals
+from eco2.jobs.objects import OpsStore, OpsStoreDown, refusals
 from eco2.jobs.settings import BackupSettings
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ PREFIX = "backups/"
 DUMP, NOTE = ".dump.age", ".json"
 PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 2
-READ_BYTES = 1024 * 1024
+READ_BYTES = 8 * 1024 * 1024
 BACKUP_LOCK = 0x6261636B
 SCRATCH = "eco2_proof_"
 ABANDONED = timedelta(days=2)
@@ -118,18 +118,32 @@ class _Counted:
 
 
 class _Source:
-    """An object as a file that is read from its beginning to its end."""
+    """An object as a file that is read from its beginning to its end, a part with each request.
+
+    One request for all of it would have to end within the time that the store's client gives any request.
+    FileNotFoundError.
+    """
 
     def __init__(self, store: Any, key: str) -> None:
-        self._chunks = iter(obstore.get(store, key).stream(min_chunk_size=READ_BYTES))
+        meta = obstore.head(store, key)
+        self._store, self._key = store, key
+        self._size, self._version = meta["size"], meta["e_tag"]
+        self._at = 0
         self._rest = memoryview(b"")
 
     def read(self, size: int = -1) -> bytes:
-        if not self._rest:
-            self._rest = memoryview(bytes(next(self._chunks, b"")))
+        if not self._rest and self._at < self._size:
+            self._rest = self._part()
         taken = self._rest if size < 0 else self._rest[:size]
         self._rest = self._rest[len(taken) :]
         return bytes(taken)
+
+    def _part(self) -> memoryview:
+        end = min(self._at + READ_BYTES, self._size)
+        options: Any = {"range": (self._at, end), "if_match": self._version}
+        part = memoryview(bytes(obstore.get(self._store, self._key, options=options).bytes()))
+        self._at = end
+        return part
 
 
 def _environment(database_url: str) -> dict[str, str]:
@@ -209,7 +223,7 @@ def _decrypt_into(process: "subprocess.Popen[bytes]", source: _Source, identitie
                 pyrage.decrypt_io(source, sink, identities)
             except BrokenPipeError:
                 raise
-            except (pyrage.DecryptError, OSError):
+            except BaseException:
                 process.kill()
                 raise
     except BrokenPipeError:
@@ -218,6 +232,9 @@ def _decrypt_into(process: "subprocess.Popen[bytes]", source: _Source, identitie
         raise ArchiveDamaged(f"{key} is not for this key, or its head is damaged; nothing was restored.") from error
     except OSError as error:
         raise ArchiveDamaged(f"{key} is damaged or cut off ({error}); nothing was restored.") from error
+    except obstore.exceptions.BaseError as error:
+        reason = str(error).partition("Debug source")[0].strip()
+        raise OpsStoreDown(f"The object store broke off {key} ({reason}); nothing was restored.") from error
 
 
 def _open(settings: BackupSettings, key: str) -> _Source:

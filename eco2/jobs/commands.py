@@ -1,100 +1,22 @@
-"""The operator's commands: `eco2 task`, `eco2 dlq`, `eco2 backup`, `eco2 report`.
+"""The operator's commands: `eco2 task`, `eco2 dlq`, `eco2 backup`, `eco2 report`."""
 
-They work on the servers of the environment (`ECO2_…`), or else on the local stack.
-"""
-
-import asyncio
-import contextlib
 import json
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from eco2 import console
 
 if TYPE_CHECKING:
-    from eco2.core.settings import SettingsGroup
-
-out = Console()
-err = Console(stderr=True)
-
-T = TypeVar("T")
-S = TypeVar("S", bound="SettingsGroup")
-Json = dict[str, Any]
-
-AS_JSON = typer.Option(False, "--json", help="A JSON list, for programs.")
+    from eco2.jobs.dead_letters import Urls
 
 task = typer.Typer(help="Scheduled and background work.", no_args_is_help=True)
 dlq = typer.Typer(help="Messages that could not be worked off, of every queue.", no_args_is_help=True)
 backup = typer.Typer(help="Encrypted backups of the database.", no_args_is_help=True)
 report = typer.Typer(help="The daily reports.", no_args_is_help=True)
-
-
-@contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    """What a person can do something about is a sentence and exit code 1."""
-    from psycopg import OperationalError
-    from sqlalchemy.exc import OperationalError as DatabaseAway
-
-    from eco2.core.errors import AppError
-    from eco2.local.config import LocalError
-
-    try:
-        yield
-    except (AppError, LocalError) as error:
-        raise typer.Exit(_say(str(error))) from None
-    except (OperationalError, DatabaseAway) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise typer.Exit(_say(f"The database does not answer: {reason}")) from None
-
-
-def _say(problem: str) -> int:
-    err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
-    return 1
-
-
-def _do(work: Coroutine[Any, Any, T]) -> T:
-    with _sentences():
-        return asyncio.run(work)
-
-
-def _settings(cls: type[S]) -> S:
-    """From the environment where it has all, else from the local stack: never a mixture of both."""
-    from pydantic import ValidationError
-
-    from eco2.local import config, state
-
-    try:
-        return cls()
-    except ValidationError as error:
-        missing = ", ".join(f"ECO2_{str(one['loc'][0]).upper()}" for one in error.errors())
-    with _sentences():
-        at = config.layout(make=False)
-        if not at.folder("credentials.json").exists():
-            raise config.LocalError(f"Set {missing}, or start the local stack with `eco2 up`.")
-        found = config.environment(state.as_running(at))
-    known: Json = {name.removeprefix("ECO2_").lower(): value for name, value in found.items()}
-    return cls(**{name: known[name] for name in cls.model_fields if name in known})
-
-
-def _table(rows: Sequence[Json], *columns: str, empty: str) -> None:
-    if not rows:
-        out.print(empty)
-        return
-    table = Table(*columns, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*("–" if row[name] in (None, "") else str(row[name]) for name in columns))
-    out.print(table, highlight=False)
-
-
-def _print(rows: Sequence[Json], as_json: bool, *columns: str, empty: str) -> None:
-    if as_json:
-        typer.echo(json.dumps(list(rows), ensure_ascii=False, indent=2, default=str))
-    else:
-        _table(rows, *columns, empty=empty)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -104,20 +26,20 @@ def _print(rows: Sequence[Json], as_json: bool, *columns: str, empty: str) -> No
 def task_list(
     name: str = typer.Argument("", help="Only runs of this task."),
     limit: int = typer.Option(20, "-n", min=1, max=1000),
-    as_json: bool = AS_JSON,
+    as_json: bool = console.AS_JSON,
 ) -> None:
     """Show the newest runs of scheduled and background work."""
     from eco2.core.db import open_engine
     from eco2.core.settings import DatabaseSettings
     from eco2.jobs import store
 
-    async def find() -> list[Json]:
-        async with open_engine(_settings(DatabaseSettings)) as engine, engine.connect() as tx:
+    async def find() -> list[console.Json]:
+        async with open_engine(console.settings(DatabaseSettings)) as engine, engine.connect() as tx:
             return await store.newest(tx, name or None, limit)
 
-    rows = [{key: _short(value) for key, value in row.items()} for row in _do(find())]
+    rows = [{key: _short(value) for key, value in row.items()} for row in console.do(find())]
     columns = ("id", "status", "attempts", "started_at", "finished_at", "error")
-    _print(rows, as_json, *columns, empty="No runs yet.")
+    console.show(rows, as_json, *columns, empty="No runs yet.")
 
 
 def _short(value: object) -> object:
@@ -135,35 +57,35 @@ def task_run(
     from eco2.jobs import service
 
     async def order() -> str:
-        async with open_engine(_settings(DatabaseSettings)) as engine, engine.begin() as tx:
+        async with open_engine(console.settings(DatabaseSettings)) as engine, engine.begin() as tx:
             return await service.order(tx, name, argument)
 
-    typer.echo(_do(order()))
+    typer.echo(console.do(order()))
 
 
 # --- dead letters -----------------------------------------------------------------------------------------------------
 
 
-def _urls() -> Any:
+def _urls() -> "Urls":
     from eco2.jobs.dead_letters import Urls
     from eco2.jobs.settings import LetterSettings
 
-    settings = _settings(LetterSettings)
+    settings = console.settings(LetterSettings)
     return Urls(settings.broker_url, settings.tasks_broker_url)
 
 
 @dlq.command("list")
-def dlq_list(as_json: bool = AS_JSON) -> None:
+def dlq_list(as_json: bool = console.AS_JSON) -> None:
     """Show every dead letter: where it died, why, how often, and when it is sent again by itself."""
     from eco2.jobs import dead_letters
 
-    rows = [letter.public() for letter in _do(dead_letters.listed(_urls()))]
+    rows = [letter.public() for letter in console.do(dead_letters.listed(_urls()))]
     for row in rows if not as_json else ():
         row["id"] = row["id"][:18]
         row["work"] = f"{row['task'] or row['held_in']} {row['argument'][:40]}"
         row["reason"] = f"{row['reason']}: {row['error'][:60]}" if row["error"] else row["reason"]
     columns = ("id", "queue", "work", "reason", "deaths", "died_at", "again_at")
-    _print(rows, as_json, *columns, empty="No dead letters.")
+    console.show(rows, as_json, *columns, empty="No dead letters.")
 
 
 @dlq.command("show")
@@ -177,7 +99,7 @@ def dlq_show(letter: str = typer.Argument(help="The id, or how it begins.")) -> 
             raise dead_letters.LetterNotFound(f"There is no dead letter {letter!r}; `eco2 dlq list` shows them.")
         return found
 
-    shown = [{**one.public(), "body": one.body.decode(errors="replace")} for one in _do(find())]
+    shown = [{**one.public(), "body": one.body.decode(errors="replace")} for one in console.do(find())]
     typer.echo(json.dumps(shown if len(shown) > 1 else shown[0], ensure_ascii=False, indent=2))
 
 
@@ -185,13 +107,13 @@ def _settle(ids: Sequence[str], everything: bool, again: bool) -> None:
     from eco2.jobs import dead_letters
 
     if bool(ids) == everything:
-        raise typer.Exit(_say("Give ids, or --all."))
-    done = _do(dead_letters.settle(_urls(), ids, everything=everything, again=again))
+        raise typer.Exit(console.say("Give ids, or --all."))
+    done = console.do(dead_letters.settle(_urls(), ids, everything=everything, again=again))
     for one in done:
         where = f"sent again to {one.routing_key}" if again else "dropped"
-        out.print(f"{one.id}: {where}", highlight=False, soft_wrap=True)
+        console.out.print(f"{one.id}: {where}", highlight=False, soft_wrap=True)
     if not done:
-        out.print("No dead letters.")
+        console.out.print("No dead letters.")
 
 
 @dlq.command("replay")
@@ -221,23 +143,23 @@ def backup_run() -> None:
     from eco2.jobs import backup as work
     from eco2.jobs.settings import BackupSettings
 
-    with out.status("Dumping, encrypting, storing, restoring …"):
-        note = _do(work.make(_settings(BackupSettings), datetime.now(UTC)))
+    with console.out.status("Dumping, encrypting, storing, restoring …"):
+        note = console.do(work.make(console.settings(BackupSettings), datetime.now(UTC)))
     rows, tables = sum(note["rows"].values()), len(note["rows"])
-    out.print(
+    console.out.print(
         f"{note['name']}: {note['bytes']:,} bytes, proven with {rows:,} rows in {tables} tables.", highlight=False
     )
 
 
 @backup.command("list")
-def backup_list(as_json: bool = AS_JSON) -> None:
+def backup_list(as_json: bool = console.AS_JSON) -> None:
     """Show the backups, the newest first; one that is not proven is unfinished or was abandoned."""
     from eco2.jobs import backup as work
     from eco2.jobs.settings import BackupSettings
 
-    found = _do(work.shelf(_settings(BackupSettings)))
+    found = console.do(work.shelf(console.settings(BackupSettings)))
     rows = [{"name": b.name, "bytes": b.size, "proven": "yes" if b.proven else "no"} for b in found]
-    _print(rows, as_json, "name", "bytes", "proven", empty="No backups yet.")
+    console.show(rows, as_json, "name", "bytes", "proven", empty="No backups yet.")
 
 
 @backup.command("restore")
@@ -252,10 +174,10 @@ def backup_restore(
     from eco2.jobs import backup as work
     from eco2.jobs.settings import BackupSettings
 
-    with _sentences():
+    with console.sentences():
         key = work.an_identity(_identity(identity))
-    rows = _do(work.restore(_settings(BackupSettings), name, into, key))
-    out.print(f"Restored {sum(rows.values()):,} rows in {len(rows)} tables.", highlight=False)
+    rows = console.do(work.restore(console.settings(BackupSettings), name, into, key))
+    console.out.print(f"Restored {sum(rows.values()):,} rows in {len(rows)} tables.", highlight=False)
 
 
 def _identity(file: Path | None) -> str:
@@ -283,16 +205,16 @@ def report_save(
     try:
         wanted = date.fromisoformat(day)
     except ValueError:
-        raise typer.Exit(_say(f"{day!r} is no day; give one as 2026-11-24.")) from None
-    objects = OpsStore(_settings(ReportSettings))
+        raise typer.Exit(console.say(f"{day!r} is no day; give one as 2026-11-24.")) from None
+    objects = OpsStore(console.settings(ReportSettings))
     for kind in ("html", "pdf"):
-        data = _do(objects.get(work.key(wanted, kind)))
+        data = console.do(objects.get(work.key(wanted, kind)))
         if data is None:
             hint = f"`eco2 task run analytics.daily {wanted}` makes it."
-            raise typer.Exit(_say(f"There is no report of {wanted}; {hint}"))
+            raise typer.Exit(console.say(f"There is no report of {wanted}; {hint}"))
         target = folder / f"eco2-{wanted}.{kind}"
         target.write_bytes(data)
-        out.print(str(target), highlight=False, soft_wrap=True)
+        console.out.print(str(target), highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -323,45 +323,6 @@ async def test_a_service_ends_the_sessions_that_began_before(at: Services, envir
     assert await is_over(at, old.id)
     assert not await is_over(at, second.id)
     assert (await row_of(at, old.id)).reason == "account_deleted"
-
-
-async def test_a_token_of_a_provider_tells_whose_it_is(at: Services, environment: dict[str, str]) -> None:
-    from tests.browser import Browser
-
-    profile = await _provider_token(Browser, environment)
-    found = await service.verify(at, "google", profile[1])
-    assert (found.provider, found.nickname, found.email) == ("google", profile[0], "a@example.com")
-    from eco2.auth.oauth import ProviderRefused
-
-    for provider, token in (("google", "made-up"), ("kakao", profile[1])):
-        with pytest.raises(ProviderRefused):
-            await service.verify(at, provider, token)
-
-
-async def _provider_token(browser: Callable[..., Any], environment: dict[str, str]) -> tuple[str, str]:
-    """A token straight from the emulated provider, as an app of the provider's own kit has one."""
-    import base64
-    import hashlib
-    from urllib.parse import parse_qs, urlencode, urlsplit
-
-    import httpx2
-
-    name, verifier = f"나리-{uuid.uuid4().hex[:8]}", "v" * 64
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    base = f"{environment['ECO2_OAUTH_EMULATOR_URL']}/google"
-    asked = {
-        "client_id": "app",
-        "redirect_uri": "http://app.example/api/v1/auth/google/callback",
-        "state": "s",
-        "code_challenge": challenge,
-        "code_challenge_method": "S256",
-    }
-    async with httpx2.AsyncClient() as client:
-        back = await browser(client).consent(f"{base}/authorize?{urlencode(asked)}", name=name, email="a@example.com")
-        code = parse_qs(urlsplit(back).query)["code"][0]
-        form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
-        answer = await client.post(f"{base}/token", data={**asked, **form})
-    return name, answer.json()["access_token"]
 
 
 def test_emulated_providers_are_refused_outside_of_the_local_stack(settings: FromStack) -> None:

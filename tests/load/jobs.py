@@ -78,7 +78,8 @@ def _templates() -> list[tuple[str, str, str, str | None]]:
 async def _fill(url: str, scans: int) -> None:
     templates = _templates()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:
-        await db.execute("ALTER TABLE scan.jobs SET UNLOGGED")
+        for table in ("feedback", "jobs"):  # what refers to an unlogged table may not be logged
+            await db.execute(f"ALTER TABLE scan.{table} SET UNLOGGED".encode())
         await db.execute("ALTER TABLE scan.jobs DROP CONSTRAINT uq_jobs_user_id_idempotency_key")
         await db.execute("DROP INDEX scan.ix_jobs_user_id_created_at")
         await db.execute(

@@ -3,14 +3,16 @@
 import stat
 import time
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jwt
 import pytest
+from typer.testing import CliRunner
 
 from eco2.auth import keys
 from eco2.auth.settings import TokenSettings
+from eco2.cli import app
 from eco2.contracts.identity import ACCESS_AUDIENCE, Claims
 
 ISSUER = "https://api.example.org/api/v1/auth"
@@ -152,3 +154,53 @@ def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:
 def test_a_name_is_always_the_same_user() -> None:
     assert keys.user_id("anna") == keys.user_id("anna")
     assert keys.user_id("anna") != keys.user_id("ben")
+
+
+# The operator's rotation
+
+
+def command(settings: TokenSettings, *arguments: str) -> tuple[int, str]:
+    environment = {"ECO2_SIGNING_KEYS_DIR": str(settings.signing_keys_dir), "ECO2_ISSUER": ISSUER, "COLUMNS": "200"}
+    done = CliRunner().invoke(app, ["auth", "keys", *arguments], env=environment)
+    return done.exit_code, done.output
+
+
+def test_a_rotation_from_the_first_key_to_the_last_token(settings: TokenSettings) -> None:
+    (first,) = settings.signing_keys_dir.glob("*.pem")
+    old = _aged(first, 5000)
+    code, told = command(settings, "add")
+    assert (code, "signs in 10 minutes" in told) == (0, True)
+    (new,) = set(settings.signing_keys_dir.glob("*.pem")) - {old}
+    assert [(row.kid, row.signs) for row in keys.rows(settings)] == [(old.stem, True), (new.stem, False)]
+    _, listed = command(settings, "list")
+    assert "signs from" in listed.splitlines()[-1]
+    for kid, why in ((old.stem, "This key signs"), (new.stem, "This key is new"), ("other", "There is no key")):
+        code, told = command(settings, "retire", kid)
+        assert (code, why in told) == (1, True)
+
+    grown = _aged(new, 700)
+    code, told = command(settings, "retire", old.stem)
+    assert (code, "--now" in told) == (1, True)
+    assert old.exists()
+    code, _ = command(settings, "retire", old.stem, "--now")
+    assert code == 0
+    assert [path.stem for path in settings.signing_keys_dir.glob("*.pem")] == [grown.stem]
+    code, told = command(settings, "retire", grown.stem, "--now")
+    assert (code, "This key signs" in told) == (1, True)
+
+
+def test_a_key_is_needed_for_as_long_as_a_token_of_it_can_count(settings: TokenSettings) -> None:
+    (first,) = settings.signing_keys_dir.glob("*.pem")
+    month = int(settings.refresh_ttl.total_seconds())
+    old = _aged(first, 3 * month)
+    _aged(keys.create_key(settings.signing_keys_dir), month - 60)
+    assert keys.rows(settings)[0].needed_until > datetime.now(UTC)
+    assert command(settings, "retire", old.stem)[0] == 1
+    for path in set(settings.signing_keys_dir.glob("*.pem")) - {old}:
+        _aged(path, month + 700)
+    assert command(settings, "retire", old.stem)[0] == 0
+
+
+def test_no_keys_are_told(tmp_path: Path) -> None:
+    assert keys.rows(TokenSettings(signing_keys_dir=tmp_path, issuer=ISSUER)) == []
+    assert "No keys" in command(TokenSettings(signing_keys_dir=tmp_path, issuer=ISSUER), "list")[1]

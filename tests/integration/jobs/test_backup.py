@@ -119,6 +119,34 @@ async def test_nobody_reads_the_bucket_without_a_key(safe: Safe) -> None:
             assert (await stranger.get(url + path)).status_code == 403, path
 
 
+async def test_an_archive_is_read_in_parts_of_one_and_the_same_object(safe: Safe) -> None:
+    data = secrets.token_bytes(backup.READ_BYTES + 1000)
+    obstore.put(safe.store, "postgres/parts", data)
+    source = backup._Source(safe.store, "postgres/parts")
+    read = source.read(10) + source.read()
+    while part := source.read(5_000_000):
+        read += part
+    assert read == data
+    half = backup._Source(safe.store, "postgres/parts")
+    half.read()
+    obstore.put(safe.store, "postgres/parts", secrets.token_bytes(len(data)))
+    with pytest.raises(obstore.exceptions.PreconditionError):
+        half.read()
+
+
+@pytest.mark.slow
+async def test_an_archive_may_be_read_for_longer_than_a_request_may_take(safe: Safe) -> None:
+    """As pg_restore does with a large one: it takes what comes at its own pace."""
+    size = 8 * backup.READ_BYTES
+    obstore.put(safe.store, "postgres/slow", bytes(size))
+    source = backup._Source(safe.store, "postgres/slow")
+    read = len(source.read())
+    await asyncio.sleep(21)
+    while part := source.read():
+        read += len(part)
+    assert read == size
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "head"])
 async def test_a_damaged_archive_restores_nothing(safe: Safe, empty: str, damage: str) -> None:
     name = (await backup.make(safe.settings, NOW))["name"]
@@ -132,6 +160,27 @@ async def test_a_damaged_archive_restores_nothing(safe: Safe, empty: str, damage
         data = data[: len(data) * 2 // 3] if damage == "cut" else bytearray()
     obstore.put(safe.store, key, bytes(data))
     with pytest.raises(backup.ArchiveDamaged, match="nothing was restored"):
+        await backup.restore(safe.settings, name, empty, safe.identity)
+    with psycopg.connect(empty) as db:
+        assert db.execute("SELECT to_regclass('jobs.runs')").fetchone() == (None,)
+
+
+async def test_a_store_that_breaks_off_restores_nothing(
+    safe: Safe, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = (await backup.make(safe.settings, NOW))["name"]
+    whole, parts = backup._Source._part, 0
+
+    def breaking(source: backup._Source) -> memoryview:
+        nonlocal parts
+        parts += 1
+        if parts > 3:
+            raise obstore.exceptions.GenericError("connection reset")
+        return whole(source)
+
+    monkeypatch.setattr(backup, "READ_BYTES", 1024)
+    monkeypatch.setattr(backup._Source, "_part", breaking)
+    with pytest.raises(OpsStoreDown, match="nothing was restored"):
         await backup.restore(safe.settings, name, empty, safe.identity)
     with psycopg.connect(empty) as db:
         assert db.execute("SELECT to_regclass('jobs.runs')").fetchone() == (None,)

@@ -1,0 +1,132 @@
+"""`oauth.verify`: whose a provider's access token is, asked by a worker so that no caller waits on a provider.
+
+What is asked lies in the cache for TICKET_SECONDS, as long as a message waits in `q.api`; the message carries only its
+id, so no token gets into a queue, a dead letter or a log. The outcome lies there as long again, for who asked.
+
+The outcome does not say for which app the token was issued: it tells whose it is, and is no proof of sign-in.
+"""
+
+import asyncio
+import logging
+from dataclasses import asdict
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from prometheus_client import Counter
+from redis.asyncio import Redis
+
+from eco2.auth.oauth import PROVIDERS, NotOffered, ProviderAway, ProviderRefused, Providers
+from eco2.contracts.queues import TASKS_EXCHANGE
+from eco2.contracts.tasks import OAUTH_VERIFY
+from eco2.core.broker import BrokerDown, Publisher
+from eco2.core.errors import BadRequest, Unavailable
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+TICKET_SECONDS = 300
+TOKEN_MAX = 4096
+PAUSES = (0.5, 1.0, 2.0)
+"""Before each further attempt at a provider that does not answer."""
+POLL_SECONDS = 0.1
+
+VERIFICATIONS = Counter("eco2_oauth_verifications_total", "Tokens of providers, by what became of them", ["status"])
+
+
+class UnknownProvider(BadRequest):
+    """Name one of kakao, google, naver."""
+
+    code = "PROVIDER_UNKNOWN"
+
+
+class NoToken(BadRequest):
+    """Give the access token of the provider: one line of at most 4,096 characters."""
+
+    code = "TOKEN_MISSING"
+
+
+class NotVerified(Unavailable):
+    """The verification is not done yet; ask again, or see whether api-worker runs."""
+
+    code = "VERIFICATION_PENDING"
+
+
+def _ticket(number: str) -> str:
+    return f"auth:verify:{number}"
+
+
+def _outcome(number: str) -> str:
+    return f"auth:verified:{number}"
+
+
+async def order(cache: Redis, publisher: Publisher, provider: str, access_token: str) -> str:
+    """Ask for a verification; its id. UnknownProvider, NoToken, BrokerDown."""
+    if provider not in PROVIDERS:
+        raise UnknownProvider
+    if not 0 < len(access_token) <= TOKEN_MAX or not access_token.isascii() or not access_token.isprintable():
+        raise NoToken
+    number = str(uuid4())
+    ticket = orjson.dumps({"provider": provider, "access_token": access_token})
+    await cache.set(_ticket(number), ticket, ex=TICKET_SECONDS)
+    task = OAUTH_VERIFY
+    try:
+        await publisher.send_task(TASKS_EXCHANGE, task.routing_key, task.name, number, priority=task.priority)
+    except BrokerDown:
+        await cache.delete(_ticket(number))
+        raise
+    return number
+
+
+async def outcome(cache: Redis, number: str, seconds: float) -> Json:
+    """`{status, profile, detail}` of a verification, waited for. NotVerified.
+
+    `status`: verified, with the profile; refused (the provider says no), away (it does not answer), not_offered.
+    """
+    for _ in range(max(1, int(seconds / POLL_SECONDS))):
+        found = await cache.get(_outcome(number))
+        if found is not None:
+            told: Json = orjson.loads(found)
+            return told
+        await asyncio.sleep(POLL_SECONDS)
+    raise NotVerified
+
+
+async def perform(cache: Redis, providers: Providers, number: str) -> None:
+    """The task. A message that comes again asks the provider no second time; one whose ticket is gone asks nothing."""
+    ticket, known = await cache.mget(_ticket(number), _outcome(number))
+    if known is not None:
+        return
+    if ticket is None:
+        log.warning("a verification came after its time", extra={"verification": number})
+        VERIFICATIONS.labels("expired").inc()
+        return
+    asked = orjson.loads(ticket)
+    told = await _told(providers, asked["provider"], asked["access_token"])
+    async with cache.pipeline(transaction=True) as both:
+        both.set(_outcome(number), orjson.dumps(told), ex=TICKET_SECONDS)
+        both.delete(_ticket(number))
+        await both.execute()
+    VERIFICATIONS.labels(told["status"]).inc()
+
+
+async def _told(providers: Providers, provider: str, access_token: str) -> Json:
+    for pause in (*PAUSES, None):
+        try:
+            profile = await providers.verify(provider, access_token)
+        except ProviderRefused as error:
+            return _no("refused", error)
+        except NotOffered as error:
+            return _no("not_offered", error)
+        except ProviderAway as error:
+            away = error
+        else:
+            return {"status": "verified", "profile": asdict(profile), "detail": None}
+        if pause is not None:
+            await asyncio.sleep(pause)
+    return _no("away", away)
+
+
+def _no(status: str, error: Exception) -> Json:
+    return {"status": status, "profile": None, "detail": str(error)}

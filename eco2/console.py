@@ -1,0 +1,91 @@
+"""What the operator's commands share: they work on the servers of the environment (`ECO2_…`), or on the local stack."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from eco2.core.settings import SettingsGroup
+
+out = Console()
+err = Console(stderr=True)
+
+T = TypeVar("T")
+S = TypeVar("S", bound="SettingsGroup")
+Json = dict[str, Any]
+
+AS_JSON = typer.Option(False, "--json", help="A JSON list, for programs.")
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+    """What a person can do something about is a sentence and exit code 1."""
+    from psycopg import OperationalError
+    from redis.exceptions import RedisError
+    from sqlalchemy.exc import OperationalError as DatabaseAway
+
+    from eco2.core.errors import AppError
+    from eco2.local.config import LocalError
+
+    try:
+        yield
+    except (AppError, LocalError) as error:
+        raise typer.Exit(say(str(error))) from None
+    except (OperationalError, DatabaseAway) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise typer.Exit(say(f"The database does not answer: {reason}")) from None
+    except RedisError as error:
+        raise typer.Exit(say(f"Redis does not answer: {error}")) from None
+
+
+def say(problem: str) -> int:
+    """Print it; the exit code that goes with it."""
+    err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+    return 1
+
+
+def do(work: Coroutine[Any, Any, T]) -> T:
+    with sentences():
+        return asyncio.run(work)
+
+
+def settings(cls: type[S]) -> S:
+    """From the environment where it has all, else from the local stack: never a mixture of both."""
+    from pydantic import ValidationError
+
+    from eco2.local import config, state
+
+    try:
+        return cls()
+    except ValidationError as error:
+        missing = ", ".join(f"ECO2_{str(one['loc'][0]).upper()}" for one in error.errors())
+    with sentences():
+        at = config.layout(make=False)
+        if not at.folder("credentials.json").exists():
+            raise config.LocalError(f"Set {missing}, or start the local stack with `eco2 up`.")
+        found = config.environment(state.as_running(at))
+    known: Json = {name.removeprefix("ECO2_").lower(): value for name, value in found.items()}
+    return cls(**{name: known[name] for name in cls.model_fields if name in known})
+
+
+def table(rows: Sequence[Json], *columns: str, empty: str) -> None:
+    if not rows:
+        out.print(empty)
+        return
+    shown = Table(*columns, box=None, header_style="bold")
+    for row in rows:
+        shown.add_row(*("–" if row[name] in (None, "") else str(row[name]) for name in columns))
+    out.print(shown, highlight=False)
+
+
+def show(rows: Sequence[Json], as_json: bool, *columns: str, empty: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(list(rows), ensure_ascii=False, indent=2, default=str))
+    else:
+        table(rows, *columns, empty=empty)
