@@ -198,7 +198,7 @@ async def choose(db: Database, job_id: UUID, rule: Json, answer: Json, reward: J
     """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once."""
     row = await db.row(
         f"""UPDATE scan.jobs SET rule = %(rule)s, answer = %(answer)s, reward = %(reward)s
-            WHERE id = %(id)s AND status = 'completed' AND (jobs.rule ->> 'needs_choice')::boolean
+            WHERE id = %(id)s AND status = 'completed' AND jobs.needs_choice
             RETURNING {_COLUMNS}""",
         id=job_id,
         rule=Jsonb(rule),
@@ -292,9 +292,9 @@ async def history(
     """The user's jobs from the newest or the oldest one on, after that of (created at, id)."""
     sql = _HISTORY
     if wanted.stream is not None:
-        sql += " AND rule ->> 'stream_id' = %(stream)s"
+        sql += " AND stream_id = %(stream)s"
     if wanted.items is not None:
-        sql += " AND rule ->> 'item_id' = ANY(%(items)s)"
+        sql += " AND item_id = ANY(%(items)s)"
     if wanted.since is not None:
         sql += " AND created_at >= %(since)s"
     if wanted.until is not None:

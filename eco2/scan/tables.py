@@ -2,8 +2,10 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
     Index,
@@ -46,6 +48,15 @@ jobs = Table(
     Column("announced_at", DateTime(timezone=True)),
     # When the sweeper last sent the job's message again.
     Column("swept_at", DateTime(timezone=True)),
+    # What histories and statistics look for in the documents, for whoever reads millions of rows.
+    Column("seen_by", Text, Computed("vision ->> 'model'", persisted=True)),
+    Column("vision_source", Text, Computed("vision ->> 'source'", persisted=True)),
+    Column("answer_source", Text, Computed("answer ->> 'source'", persisted=True)),
+    Column("item_id", Text, Computed("rule ->> 'item_id'", persisted=True)),
+    Column("stream_id", Text, Computed("rule ->> 'stream_id'", persisted=True)),
+    Column("needs_choice", Boolean, Computed("coalesce((rule ->> 'needs_choice')::boolean, false)", persisted=True)),
+    Column("chosen", Boolean, Computed("(rule ->> 'chosen') IS NOT NULL", persisted=True)),
+    Column("character_code", Text, Computed("reward ->> 'code'", persisted=True)),
     UniqueConstraint("user_id", "idempotency_key"),
     CheckConstraint("status IN ('waiting', 'queued', 'processing', 'completed', 'failed', 'aborted')", name="status"),
     Index("ix_jobs_user_id_created_at", "user_id", "created_at"),
