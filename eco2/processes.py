@@ -125,7 +125,7 @@ SERVICES = (
     Process(
         "api-worker",
         "worker",
-        45,
+        27,
         "eco2.api_worker:run",
         queues=("q.api",),
         needs=("redis-cache", "rabbitmq"),

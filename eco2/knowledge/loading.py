@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -68,14 +69,24 @@ class KnowledgeError(Exception):
         super().__init__("\n".join(["The knowledge base is not valid:", *self.problems]))
 
 
+_loaded: dict[str, Knowledge] = {}
+"""The last one by its version, which is a digest of its files: a process has one, and its children may have it, too."""
+
+
 def load(directory: Path | None = None) -> Knowledge:
     """The checked knowledge base. Raises KnowledgeError listing all problems."""
     source = directory or default_directory()
     problems: list[str] = []
+    with suppress(OSError):  # told below, file by file
+        if known := _loaded.get(_digest(source)):
+            return known
     documents = {name: _read(source / name, name, problems) for name in names(source)}
     if problems:
         raise KnowledgeError(problems)
-    return build(documents, _digest(source))
+    built = build(documents, _digest(source))
+    _loaded.clear()
+    _loaded[built.version] = built
+    return built
 
 
 def build(documents: Mapping[str, object], version: str) -> Knowledge:

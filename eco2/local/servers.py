@@ -125,6 +125,7 @@ def postgres(at: Layout) -> Unit:
         "port": str(at.port_of("postgres")),
         "unix_socket_directories": "",
         "shared_buffers": "64MB",
+        "jit": "off",  # the library would be loaded into every connection that meets an expensive statement
         "max_connections": "200",
         "fsync": "on",
         "log_timezone": "UTC",
@@ -284,8 +285,9 @@ def rabbitmq(at: Layout) -> Unit:
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         # Makes the start script become the broker, so that its pid and its signals are the broker's.
         "RABBITMQ_ALLOW_INPUT": "1",
-        # Schedulers that wait for work sleep instead of spinning: they share two cores with everything else.
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
+        # One scheduler, which sleeps while it waits for work: the broker shares the cores with everything else, and
+        # each scheduler has heaps of its own.
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +SDcpu 1:1 +SDio 2 +sbwt none +sbwtdcpu none +sbwtdio none",
         "RABBITMQ_SERVER_START_ARGS": "-noinput",
     }
     return Unit(

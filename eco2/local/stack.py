@@ -86,6 +86,7 @@ def _service_unit(at: Layout, row: Process) -> Unit:
         environment={**inherited(at), **config.process_environment(at, row)},
         folder=config.CHECKOUT,
         side_ports=() if row.grpc_port is None else (at.port(row.grpc_port),),
+        forked=True,
     )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import itertools
 import logging
@@ -12,10 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from eco2.local import logs, state
-from eco2.local.config import LocalError
+from eco2.local.config import CHECKOUT, LocalError
+from eco2.local.nursery import Forked, Nursery, NurseryGone, die_with
 from eco2.local.probes import Probe
 from eco2.processes import Kind
 
@@ -25,9 +25,7 @@ GIVE_UP_AFTER = 4
 OUTPUT_SECONDS = 2.0
 """How long the output of an ended process may still be read; a stray child could hold the pipe open."""
 STARTING_POLL, READY_POLL = 0.1, 2.0
-_PR_SET_PDEATHSIG = 1
 _log = logging.getLogger(__name__)
-_libc = ctypes.CDLL(None, use_errno=True)
 
 Echo = Callable[[str, str], None]
 """Called with the name of a process and one line of its output."""
@@ -54,28 +52,30 @@ class Unit:
     setup: Callable[[], None] | None = None
     """Once, when it is ready for the first time and before what needs it starts; blocking."""
     side_ports: tuple[int, ...] = ()
+    forked: bool = False
+    """Forked off the nursery as the service of its name, in the checkout; `command` starts the same on its own."""
+
+
+class Running(Protocol):
+    """A child: of this process, or of the nursery."""
+
+    pid: int
+    returncode: int | None
+    stdout: asyncio.StreamReader | None
+
+    async def wait(self) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
 
 
 @dataclass
 class _Slot:
     unit: Unit
     state: state.ProcessState
-    process: asyncio.subprocess.Process | None = None
+    process: Running | None = None
     usable: asyncio.Event = field(default_factory=asyncio.Event)
     """Ready once, and set up: what needs it may start."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-
-
-def _die_with(parent: int, number: signal.Signals) -> Callable[[], None]:
-    """Runs in the child: the kernel sends it `number` when the supervisor is gone, however that ended."""
-
-    def set_parent_death_signal() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(number))
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return set_parent_death_signal
 
 
 class Supervisor:
@@ -88,6 +88,7 @@ class Supervisor:
         self._stopping = False
         self._error: str | None = None
         self._lock: int | None = None
+        self._nursery = Nursery(os.environ, CHECKOUT)
 
     async def start(self, gateway_port: int = 0) -> None:
         """Returns at once; `wait_ready` waits. LocalError: another supervisor runs, or a port is taken."""
@@ -139,6 +140,7 @@ class Supervisor:
         try:
             await asyncio.gather(*(self._stop(slot) for slot in self._slots.values()))
         finally:
+            await self._nursery.close()
             self._save()
             os.close(self._lock)
             self._lock = None
@@ -190,19 +192,11 @@ class Supervisor:
 
     async def _run_once(self, slot: _Slot, log: logs.LogFile) -> None:
         unit = slot.unit
-        process = slot.process = await asyncio.create_subprocess_exec(
-            *unit.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=unit.environment,
-            cwd=unit.folder,
-            start_new_session=True,
-            preexec_fn=_die_with(os.getpid(), unit.stop_signal),
-            user=unit.user,
-            group=unit.user,
-            extra_groups=None if unit.user is None else [unit.user],
-        )
+        try:
+            process = slot.process = await self._begin(unit)
+        except NurseryGone as error:
+            log.write(f"{error.__doc__}\n".encode())
+            return
         slot.state.pid, slot.state.started = process.pid, state.start_ticks(process.pid)
         self._save()
         output = asyncio.create_task(self._pump(unit.name, process, log))
@@ -220,6 +214,26 @@ class Supervisor:
             self._save()
             await asyncio.wait([watch, ended, output], timeout=OUTPUT_SECONDS)
             output.cancel()
+            if isinstance(process, Forked):
+                process.close()
+
+    async def _begin(self, unit: Unit) -> Running:
+        if unit.forked:
+            return await self._nursery.fork(unit.name, unit.environment or os.environ, unit.stop_signal)
+        started = await asyncio.create_subprocess_exec(
+            *unit.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=unit.environment,
+            cwd=unit.folder,
+            start_new_session=True,
+            preexec_fn=die_with(os.getpid(), unit.stop_signal),
+            user=unit.user,
+            group=unit.user,
+            extra_groups=None if unit.user is None else [unit.user],
+        )
+        return cast(Running, started)
 
     async def _watch(self, slot: _Slot) -> None:
         """Follows readiness for as long as the process lives; never returns."""
@@ -234,7 +248,7 @@ class Supervisor:
                 self._save()
             await asyncio.sleep(READY_POLL if ready else STARTING_POLL)
 
-    async def _pump(self, name: str, process: asyncio.subprocess.Process, log: logs.LogFile) -> None:
+    async def _pump(self, name: str, process: Running, log: logs.LogFile) -> None:
         """Output to the log, whole lines to the terminal."""
         if process.stdout is None:
             return
@@ -252,7 +266,7 @@ class Supervisor:
         state.save(self._home, state.StackState(pid, state.start_ticks(pid), rows, self._error))
 
 
-async def _end(process: asyncio.subprocess.Process, unit: Unit) -> None:
+async def _end(process: Running, unit: Unit) -> None:
     """The process gets its stop signal and some time; then its whole group is killed."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

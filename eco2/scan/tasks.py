@@ -168,7 +168,12 @@ def _vision_model(settings: WorkerSettings, base: Knowledge, data_dir: Path) -> 
         senses = Senses.load(data_dir / "vision", base)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    return EmbeddedVision(settings.model_dir, senses)
+    vision = EmbeddedVision(settings.model_dir, senses)
+    if (
+        not settings.endpoints() or settings.cascade != "off"
+    ):  # it looks at every photo, not only where a paid one fails
+        vision.warm()
+    return vision
 
 
 def _cascade(settings: WorkerSettings) -> Cascade | None:

@@ -3,9 +3,9 @@
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 from eco2.core import photos
@@ -38,19 +38,35 @@ class Told:
 
 
 class EmbeddedVision:
-    """Loads the model once; `classify` and `tell` are synchronous and may be called by several threads at once."""
+    """`classify` and `tell` are synchronous and may be called by several threads at once.
+
+    The network is loaded with the first photo, or by `warm`: 60 MB that a worker whose paid model never fails does
+    without. That its file can be had is seen at once.
+    """
 
     def __init__(self, cache_dir: Path, senses: Senses, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            model.model_path(cache_dir), options, providers=["CPUExecutionProvider"]
-        )
+        self._path = model.model_path(cache_dir)
+        self._threads = threads
+        self._session: Any = None
         # A photo of 50 megapixels takes 200 MB to decode, the network 20 MB: threads would multiply that.
         self._one_at_a_time = threading.Lock()
         self._senses = senses
         self.name = f"{model.NAME}+{senses.version}"
+
+    def warm(self) -> None:
+        """Load the network, so that the first photo need not wait for it."""
+        with self._one_at_a_time:
+            self._load()
+
+    def _load(self) -> Any:
+        if self._session is None:
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self._threads
+            options.inter_op_num_threads = 1
+            self._session = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
+        return self._session
 
     def classify(self, data: bytes) -> VisionResult:
         """Raises the errors of `eco2.core.photos.decode`."""
@@ -64,7 +80,7 @@ class EmbeddedVision:
 
     def features(self, image: Image.Image) -> tuple[Floats, Floats]:
         """(features, probabilities of the labels) of a photo."""
-        features, logits = self._session.run(["features", "logits"], {"image": _input(image)})
+        features, logits = self._load().run(["features", "logits"], {"image": _input(image)})
         exponent: Floats = np.exp(logits[0] - logits[0].max())
         return features[0], exponent / exponent.sum()
 

@@ -6,26 +6,28 @@ from pathlib import Path
 from statistics import median
 
 from eco2 import knowledge
-from eco2.local import llm_emulator
+from eco2.local import llm_emulator, oauth_emulator
 from eco2.scan.beliefs import Senses
 from eco2.scan.vision import EmbeddedVision
 from tests.load.bench import Bench
-from tests.load.machine import pss
+from tests.load.machine import nurseries, own_pss, pss
 from tests.load.pipeline import AT_ONCE
 from tests.load.report import Measure
 
 JOBS = 1000
+ELSEWHERE = (llm_emulator.NAME, oauth_emulator.NAME)
 
 
 async def memory_pss(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     """Every process of the stack, object store and edge included, once it has done a thousand jobs.
 
-    The emulated LLM stands for one that is elsewhere, and does not count.
+    The emulated LLM and the emulated providers of sign-ins stand for what is elsewhere, and do not count.
     """
     await bench.llm_seconds(0, 0)
     if bench.scanned < JOBS:
         await bench.scan_all(await bench.photos(JOBS - bench.scanned), AT_ONCE)
-    used = {name: pss(pid) / 1e6 for name, pid in bench.target.pids().items() if name != llm_emulator.NAME}
+    used = {name: pss(pid) / 1e6 for name, pid in bench.target.pids().items() if name not in ELSEWHERE}
+    used["nursery"] = sum(map(own_pss, nurseries(bench.target.pids()))) / 1e6
     rows = sorted(used.items(), key=lambda row: -row[1])
     details = {"jobs": bench.scanned, "mb_by_process": {name: round(size, 1) for name, size in rows}}
     return [Measure("memory_pss", sum(used.values()), details)]

@@ -79,10 +79,17 @@ class Usage:
 
 def pss(pid: int) -> int:
     """Bytes of the process and its children, shared pages divided among those that share them."""
-    return sum(_pss(process.pid) for process in _tree(pid))
+    return sum(own_pss(process.pid) for process in _tree(pid))
 
 
-def _pss(pid: int) -> int:
+def nurseries(pids: Mapping[str, int]) -> set[int]:
+    """Processes that those of the stack were forked off, which are none of the stack's by name."""
+    parents = {psutil.Process(pid).ppid() for pid in pids.values()}
+    return {pid for pid in parents if "eco2.local.nursery" in psutil.Process(pid).cmdline()}
+
+
+def own_pss(pid: int) -> int:
+    """The same of the process alone."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eco2.local import config, servers, stack
+from eco2.local import config, llm_emulator, servers, stack
 from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
 from eco2.processes import PROCESSES, SERVICES, process
 
@@ -133,6 +133,8 @@ def test_no_two_listeners_of_a_stack_share_a_port() -> None:
         config.STORE_FILER_GRPC,
         config.STORE_S3_GRPC,
         config.GATEWAY_ADMIN,
+        config.OAUTH_EMULATOR,
+        llm_emulator.PORT_OFFSET,
     ]
     grpc = [row.grpc_port for row in SERVICES if row.grpc_port is not None]
     offsets = [*side, *grpc, *(row.port for row in PROCESSES)]
