@@ -7,18 +7,15 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
-import yaml
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eco2 import knowledge
 from eco2.character import store
 from eco2.character.points import KOREA
 from eco2.core.errors import BadRequest
+from eco2.knowledge.districts import Districts, UnknownDistrict
 
 Period = Literal["week", "month", "all"]
 
@@ -47,45 +44,12 @@ class DistrictRequired(BadRequest):
 # --- districts --------------------------------------------------------------------------------------------------------
 
 
-class _Province(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    short: str
-    districts: tuple[str, ...]
-
-
-class _Provinces(BaseModel):
-    provinces: tuple[_Province, ...]
-
-
-@dataclass(frozen=True)
-class Districts:
-    """`names`: "서울특별시 금천구". People may leave the province out where the name alone is clear."""
-
-    names: tuple[str, ...]
-    _spoken: dict[str, tuple[str, ...]]
-
-    @classmethod
-    def load(cls, data_dir: Path | None) -> "Districts":
-        content = ((data_dir or knowledge.default_directory()) / "districts.yaml").read_bytes()
-        provinces = _Provinces.model_validate(yaml.load(content, Loader=yaml.CSafeLoader)).provinces
-        spoken: dict[str, tuple[str, ...]] = {}
-        for province in provinces:
-            for district in province.districts:
-                full = f"{province.name} {district}"
-                for words in (full, f"{province.short} {district}", district):
-                    spoken[words] = (*spoken.get(words, ()), full)
-        return cls(tuple(f"{p.name} {district}" for p in provinces for district in p.districts), spoken)
-
-    def named(self, text: str) -> str:
-        """The full name. DistrictUnknown, also where several have that name."""
-        found = self._spoken.get(" ".join(unicodedata.normalize("NFC", text).split()), ())
-        if len(found) > 1:
-            raise DistrictUnknown(f"{text} could be {', '.join(found)}; name the province, too.")
-        if not found:
-            raise DistrictUnknown
-        return found[0]
+def full_name(districts: Districts, text: str) -> str:
+    """The full name of a district. DistrictUnknown."""
+    try:
+        return districts.named(text)
+    except UnknownDistrict as error:
+        raise DistrictUnknown(str(error)) from None
 
 
 # --- taking part ------------------------------------------------------------------------------------------------------
@@ -93,7 +57,7 @@ class Districts:
 
 async def join(tx: AsyncConnection, districts: Districts, user: UUID, nickname: str, district: str) -> store.Member:
     """Enter, or change name and district. NicknameRefused, DistrictUnknown."""
-    return await store.join(tx, user, checked_nickname(nickname), districts.named(district))
+    return await store.join(tx, user, checked_nickname(nickname), full_name(districts, district))
 
 
 def checked_nickname(text: str) -> str:
@@ -149,7 +113,7 @@ async def board(
             raise DistrictRequired
         named = own.district
     else:
-        named = districts.named(district)
+        named = full_name(districts, district)
     since = start(period, now)
     rows = await store.ranking(tx, named, since)
     if len(rows) < min_members:

@@ -10,7 +10,6 @@ from eco2 import knowledge
 from eco2.character import rpc
 from eco2.character.api import router
 from eco2.character.catalogue import Rendered, catalogue
-from eco2.character.leaderboard import Districts
 from eco2.character.settings import ApiSettings
 from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
@@ -18,6 +17,7 @@ from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.knowledge import Knowledge
+from eco2.knowledge.districts import Districts
 
 NAME = "character-api"
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Collection, Day, Pickup, Region
@@ -53,6 +54,15 @@ def above(knowledge: Knowledge, district: str) -> list[Region]:
     parents = {region.part_of for region in knowledge.regions.values()}
     found = (region for region in knowledge.regions.values() if region.id in parents)
     return [region for region in found if province and any(name.startswith(province[0][:2]) for name in names(region))]
+
+
+@lru_cache(maxsize=1024)
+def of(knowledge: Knowledge, district: str | None) -> Region | None:
+    """The region whose rules hold in a district as `knowledge.districts` names it: its own, or that above it."""
+    if district is None:
+        return None
+    found = find(knowledge, district) or above(knowledge, district)
+    return found[0] if len(found) == 1 else None
 
 
 def _last(name: str) -> str:

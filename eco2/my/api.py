@@ -27,7 +27,7 @@ class Profile(BaseModel):
     last_login_at: Annotated[datetime | None, Field(examples=["2026-11-22T09:30:00Z"])]
     profile_image_url: Annotated[str | None, Field(examples=[None])]
     language: Annotated[Language, Field(examples=["ko"])]
-    district: Annotated[str | None, Field(examples=["seoul_mapo"])]
+    district: Annotated[str | None, Field(examples=["서울특별시 마포구"])]
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -52,15 +52,16 @@ class ProfileChange(BaseModel):
 
 class Preferences(BaseModel):
     language: Annotated[Language, Field(examples=["ko"])]
-    district: Annotated[str | None, Field(description="Where you put out your waste", examples=["seoul_mapo"])]
+    district: Annotated[str | None, Field(description="Where you put out your waste", examples=["서울특별시 마포구"])]
 
 
 class PreferencesChange(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"language": "en", "district": "seoul_mapo"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"language": "en", "district": "서울특별시 마포구"}]})
 
     language: Annotated[Language, Field(json_schema_extra=_no_default)] = "ko"
     district: Annotated[
-        str | None, Field(max_length=64, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", description="null: none in particular")
+        Text | None,
+        Field(max_length=100, description="One of GET /api/v1/character/districts; null: none in particular"),
     ] = None
 
 
@@ -110,13 +111,13 @@ async def preferences(user: User, request: Request) -> Preferences:
     "/preferences",
     response_model=Preferences,
     summary="Change your preferences",
-    responses=error_responses(*_ERRORS, service.NoChanges),
+    responses=error_responses(*_ERRORS, service.NoChanges, service.DistrictUnknown),
 )
 async def prefer(body: PreferencesChange, user: User, request: Request) -> Preferences:
-    """Scans that you submit a moment later are answered so."""
+    """Scans that you submit a moment later are answered in that language, and by the rules of that district."""
     resources = request.app.state.resources
     async with resources.engine.begin() as tx:
-        account = await service.prefer(tx, user, body.model_dump(exclude_unset=True))
+        account = await service.prefer(tx, resources.districts, user, body.model_dump(exclude_unset=True))
     resources.outbox.ring()
     return _preferences(account)
 

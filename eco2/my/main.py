@@ -19,6 +19,7 @@ from eco2.core.broker import Publisher
 from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
+from eco2.knowledge.districts import Districts
 from eco2.my import rpc
 from eco2.my.api import router
 from eco2.my.outbox import Others, Outbox
@@ -33,6 +34,7 @@ class Resources:
     engine: AsyncEngine
     outbox: Outbox
     answering: Check
+    districts: Districts
 
     def checks(self) -> Mapping[str, Check]:
         """The services that are told are not among them: what cannot be told yet waits in the outbox."""
@@ -86,11 +88,12 @@ def _end_with(task: "asyncio.Task[None]") -> None:
 def app(settings: Settings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
+        districts = Districts.load(settings.data_dir)
         async with open_engine(settings) as engine, connect(settings) as others:
             outbox = Outbox(engine, others, settings.purge_after, settings.purge_interval)
             services = {rpc.NAME: rpc.register(engine, outbox.ring)}
             async with delivering(outbox), grpc.serving(settings, services) as answering:
-                yield Resources(engine, outbox, answering)
+                yield Resources(engine, outbox, answering, districts)
 
     return create_app(NAME, settings, resources, router)
 

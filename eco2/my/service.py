@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.contracts.identity import Provider
 from eco2.core.errors import AppError, BadRequest, Conflict, NotFound
+from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.my import store
 from eco2.my.store import Account, Json, SocialAccount
 
@@ -42,6 +43,13 @@ class NoChanges(AppError):
 
     status = 422
     code = "NO_CHANGES_PROVIDED"
+
+
+class DistrictUnknown(AppError):
+    """There is no such district; name one of GET /api/v1/character/districts, such as 서울특별시 금천구."""
+
+    status = 422
+    code = "UNKNOWN_DISTRICT"
 
 
 class BadPhoneNumber(AppError):
@@ -143,13 +151,25 @@ async def change(tx: AsyncConnection, user: UUID, changes: Json) -> Account:
         raise PhoneNumberTaken from None
 
 
-async def prefer(tx: AsyncConnection, user: UUID, changes: Json) -> Account:
-    """Change language, district (None: nowhere) or both; those who answer by them are told after the commit."""
+async def prefer(tx: AsyncConnection, districts: Districts, user: UUID, changes: Json) -> Account:
+    """Change language, district (None: nowhere) or both; those who answer by them are told after the commit.
+
+    DistrictUnknown, NoChanges, UserNotFound."""
     if not changes:
         raise NoChanges("Say what to change: language, district.")
+    if changes.get("district") is not None:
+        changes = {**changes, "district": named(districts, changes["district"])}
     account = _known(await store.prefer(tx, user, changes))
     await store.tell(tx, user, "preferences", {})
     return account
+
+
+def named(districts: Districts, text: str) -> str:
+    """The full name of a district. DistrictUnknown."""
+    try:
+        return districts.named(text)
+    except UnknownDistrict as error:
+        raise DistrictUnknown(str(error)) from None
 
 
 async def leave(tx: AsyncConnection, user: UUID) -> None:

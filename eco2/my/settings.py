@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from eco2.core.settings import AppSettings, BrokerSettings, DatabaseSettings, Duration
+from eco2.core.settings import AppSettings, BrokerSettings, DatabaseSettings, Duration, KnowledgeSettings
 
 
-class Settings(AppSettings, DatabaseSettings, BrokerSettings):
+class Settings(AppSettings, DatabaseSettings, BrokerSettings, KnowledgeSettings):
     grpc_scan_api: str
     grpc_image_api: str
     grpc_character_api: str

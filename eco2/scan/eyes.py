@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from eco2.scan.cache import ResultCache
 from eco2.scan.phash import hexadecimal, phash
+from eco2.scan.pipeline import ANYBODY, Audience
 from eco2.scan.providers import Embedded, Provider, ProviderFailed
 from eco2.scan.seen import VisionResult
 
@@ -139,17 +140,18 @@ class Eyes:
         composed: Json,
         user_input: str | None,
         model: str | None,
-        audience: tuple[str, str | None] = ("ko", None),
+        audience: Audience = ANYBODY,
     ) -> Json:
-        """`composed`, in the words of the paid model where there is one. `audience`: language and district."""
+        """`composed`, in the words of the paid model where there is one."""
         provider = self.paid(model)
         if provider is None or rule["item_id"] is None:
             return {**composed, "source": "rules"}
 
         async def compute() -> Json:
-            return await provider.answer(rule, composed, user_input)
+            return await provider.answer(rule, composed, user_input, audience)
 
-        material = orjson.dumps([composed, user_input, *audience], option=orjson.OPT_SORT_KEYS)
+        region = audience.region.id if audience.region else None
+        material = orjson.dumps([composed, user_input, audience.lang, region], option=orjson.OPT_SORT_KEYS)
         try:
             found, source = await self.cache.get_or_compute("answer", provider.answer_version, material, compute)
         except ProviderFailed as error:

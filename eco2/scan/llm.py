@@ -24,6 +24,7 @@ from eco2.core import photos, telemetry
 from eco2.core.llm import Llm, LlmFailed
 from eco2.knowledge import Knowledge, grounding
 from eco2.knowledge.answer import advise
+from eco2.scan.pipeline import ANYBODY, Audience
 from eco2.scan.providers import Json, ProviderFailed
 from eco2.scan.seen import Candidate, Other, VisionResult
 from eco2.scan.vision import CANDIDATES, WORTH_ASKING
@@ -188,19 +189,22 @@ class LlmProvider:
         seen = await self._structured(self._prompts.schema, messages, "vision")
         return to_result(seen, self.vision_version)
 
-    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None) -> Json:
+    async def answer(
+        self, rule: Mapping[str, Any], composed: Json, user_input: str | None, audience: Audience = ANYBODY
+    ) -> Json:
         """A photo that could not be told has nothing to be worded: its composed question is returned as it is."""
         if rule["item_id"] is None:
             return composed
         knowledge = self._prompts.knowledge
         situations = [knowledge.situations[name] for name in rule["situations"]]
-        advice = advise(knowledge, knowledge.item(rule["item_id"]), situations)
-        facts = grounding.facts(knowledge, advice, "ko")
-        asked = orjson.dumps({"lang": "ko", "question": user_input or "", "facts": facts}).decode()
+        lang = audience.lang
+        advice = advise(knowledge, knowledge.item(rule["item_id"]), situations, lang, audience.region)
+        facts = grounding.facts(knowledge, advice, lang)
+        asked = orjson.dumps({"lang": lang, "question": user_input or "", "facts": facts}).decode()
         reply = await self._structured(
             grounding.Wording, [self._prompts.answer, {"role": "user", "content": asked}], "answer"
         )
-        if fault := grounding.fault(reply, facts, knowledge, [advice], "ko"):
+        if fault := grounding.fault(reply, facts, knowledge, [advice], lang):
             UNUSED.labels(fault).inc()
             log.warning("an LLM's wording was not used", extra={"reason": fault, "model": self._model})
             return composed

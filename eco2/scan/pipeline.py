@@ -4,11 +4,13 @@ Each takes what the stage before stored and returns what its own stage stores, a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from eco2 import knowledge as kb
 from eco2.core.errors import NotFound
-from eco2.knowledge import Item, Knowledge, Situation
+from eco2.knowledge import Item, Knowledge, Lang, Region, Situation, regions
+from eco2.knowledge.answer import decide
 from eco2.scan.seen import Other, VisionResult
 
 Json = dict[str, Any]
@@ -22,33 +24,51 @@ WORTH_SHOWING = 0.08
 """A guess of the photo below it looks like noise to the user, who gets the candidates to choose from."""
 
 
+@dataclass(frozen=True)
+class Audience:
+    """Whom a scan answers: the language of the words, and the region whose rules hold where the user lives."""
+
+    lang: Lang = "ko"
+    region: Region | None = None
+
+    @classmethod
+    def of(cls, knowledge: Knowledge, language: str | None, district: str | None) -> Self:
+        """From what the user prefers; None: nobody said."""
+        return cls("en" if language == "en" else "ko", regions.of(knowledge, district))
+
+
+ANYBODY = Audience()
+
+
 class ImageGone(NotFound):
     """사진을 찾을 수 없어요. 사진을 다시 올려 주세요."""
 
     code = "IMAGE_NOT_FOUND"
 
 
-def match(knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | None) -> Json:
+def match(
+    knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | None, audience: Audience = ANYBODY
+) -> Json:
     """From what was seen and said to an item with its rule, or to the candidates that the user chooses from."""
     seen = VisionResult.from_json(dict(vision))
     named = knowledge.choices(kb.subjects(knowledge, user_input or ""))
     item = knowledge.item(seen.item_id) if seen.item_id else None
     if item is None and len(named) == 1:
         item = named[0]
-    rule = rule_of(knowledge, item, user_input, seen.situations, waste=seen.waste)
+    rule = rule_of(knowledge, item, user_input, seen.situations, waste=seen.waste, audience=audience)
     if item is None:
         rule["candidates"] = _candidates(knowledge, named, seen)
-    rule["others"] = [_other(knowledge, other) for other in seen.others if other.item_id in knowledge.items]
+    rule["others"] = [_other(knowledge, other, audience) for other in seen.others if other.item_id in knowledge.items]
     return rule
 
 
-def _other(knowledge: Knowledge, other: Other) -> Json:
+def _other(knowledge: Knowledge, other: Other, audience: Audience) -> Json:
     """Another thing in the photo, answered as it is stored: what the user said was about the main one."""
-    rule = rule_of(knowledge, knowledge.item(other.item_id), None, other.situations)
+    rule = rule_of(knowledge, knowledge.item(other.item_id), None, other.situations, audience=audience)
     return {
         "classification_result": classification(knowledge, rule, None),
         "disposal_rules": rule["disposal_rules"],
-        "final_answer": answer(knowledge, rule, None),
+        "final_answer": answer(knowledge, rule, None, audience),
         "stream": stream(knowledge, rule),
         "confidence": other.confidence,
     }
@@ -69,6 +89,7 @@ def rule_of(
     visible: Sequence[str] = (),
     *,
     waste: bool = True,
+    audience: Audience = ANYBODY,
 ) -> Json:
     """The stored form of stage `rule`; without an item, the user has to choose.
 
@@ -78,7 +99,7 @@ def rule_of(
     said = knowledge.situations_in(user_input) if user_input else []
     seen = [knowledge.situations[name] for name in visible if name in knowledge.situations]
     situations = knowledge.by_precedence([*said, *(situation for situation in seen if situation not in said)])
-    stream_id = kb.route(knowledge, item, situations)[0] if item else None
+    stream_id = decide(knowledge, item, situations, audience.region).stream if item else None
     return {
         "item_id": item.id if item else None,
         "stream_id": stream_id,
@@ -101,14 +122,15 @@ def _candidate(item: Item, confidence: float) -> Json:
     }
 
 
-def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None) -> Json:
+def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None, audience: Audience = ANYBODY) -> Json:
     """`{disposal_steps, insufficiencies, user_answer}` of the contract."""
     if rule["item_id"] is None:
         names = [candidate["minor_category"] for candidate in rule["candidates"]]
         candidates = [item for item in map(knowledge.resolve, names) if item is not None]
-        return dict(kb.compose_unknown(knowledge, candidates, user_input, waste=_shows_waste(rule)))
-    item = knowledge.item(rule["item_id"])
-    return dict(kb.compose_answer(knowledge, item, _situations(knowledge, rule), user_input))
+        waste = _shows_waste(rule)
+        return dict(kb.compose_unknown(knowledge, candidates, user_input, waste=waste, lang=audience.lang))
+    item, situations = knowledge.item(rule["item_id"]), _situations(knowledge, rule)
+    return dict(kb.compose_answer(knowledge, item, situations, user_input, lang=audience.lang, region=audience.region))
 
 
 def _shows_waste(rule: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
+from eco2.scan.pipeline import Audience
 from eco2.scan.seen import VisionResult
 from eco2.scan.vision import EmbeddedVision
 
@@ -32,7 +33,7 @@ class Provider(Protocol):
     async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:
         """What the photo (checked, `content_type` as sniffed) shows. `hint`: what a lesser model made of it."""
 
-    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None) -> Json:
+    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, audience: Audience) -> Json:
         """`composed` (`disposal_steps`, `insufficiencies`, `user_answer`), worded for this user."""
 
 
@@ -54,5 +55,11 @@ class Embedded:
     async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:  # noqa: ARG002
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._vision.classify, data)
 
-    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None) -> Json:  # noqa: ARG002
+    async def answer(
+        self,
+        rule: Mapping[str, Any],  # noqa: ARG002
+        composed: Json,
+        user_input: str | None,  # noqa: ARG002
+        audience: Audience,  # noqa: ARG002
+    ) -> Json:
         return composed

@@ -301,12 +301,16 @@ async def match_rule(services: Services, job: Job) -> None:
     stored = job.rule is None
     if job.rule is None:
         assert job.vision is not None, "stage rule before stage vision"
-        rule = pipeline.match(services.knowledge, job.vision, job.user_input)
+        rule = pipeline.match(services.knowledge, job.vision, job.user_input, audience_of(services, job))
         stored = await store.save_rule(services.db, job.id, rule)
         job = replace(job, rule=rule)
     # At once, with the end of the stage before: it takes less time than an event.
     await services.bus.emit(str(job.id), completed(Stage.VISION), *_both(Stage.RULE))
     await hand_on(services, job, SCAN_ANSWER, stored=stored)
+
+
+def audience_of(services: Services, job: Job) -> pipeline.Audience:
+    return pipeline.Audience.of(services.knowledge, job.language, job.district)
 
 
 Word = Callable[[Json, Json, Job], Awaitable[Json]]
@@ -318,7 +322,7 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
     if job.open:
         assert job.rule is not None, "stage answer before stage rule"
         await services.bus.emit(str(job.id), started(Stage.ANSWER))
-        composed = pipeline.answer(services.knowledge, job.rule, job.user_input)
+        composed = pipeline.answer(services.knowledge, job.rule, job.user_input, audience_of(services, job))
         answer = await word(job.rule, composed, job)
         reward = pipeline.reward(services.knowledge, job.rule, answer)
         if not await store.complete(services.db, job.id, answer, reward):
@@ -446,9 +450,10 @@ async def choose(services: Services, job: Job, minor_category: str) -> Job:
             return job
         raise ChoiceNotNeeded
     shows_waste = job.rule.get("waste", True)
-    chosen_rule = pipeline.rule_of(services.knowledge, item, job.user_input, waste=shows_waste)
+    audience = audience_of(services, job)
+    chosen_rule = pipeline.rule_of(services.knowledge, item, job.user_input, waste=shows_waste, audience=audience)
     rule = {**chosen_rule, "chosen": item.id, "others": job.rule.get("others", [])}
-    answer = pipeline.answer(services.knowledge, rule, job.user_input)
+    answer = pipeline.answer(services.knowledge, rule, job.user_input, audience)
     reward = pipeline.reward(services.knowledge, rule, answer)
     chosen = await store.choose(services.db, job.id, rule, answer, reward)
     if chosen is None:  # somebody was faster: the same person, clicking twice?

@@ -82,7 +82,7 @@ async def see(resources: Resources, job: Job) -> Job | None:
 
 async def _answer(resources: Resources, job: Job) -> None:
     async def word(rule: store.Json, composed: store.Json, job: Job) -> store.Json:
-        audience = (job.language or "ko", job.district)
+        audience = service.audience_of(resources, job)
         return await resources.eyes.answer(rule, composed, job.user_input, job.model, audience)
 
     await service.write_answer(resources, job, word)

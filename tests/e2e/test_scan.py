@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,11 @@ import httpx2
 import pytest
 from PIL import Image
 
+from eco2.core.database import open_database
+from eco2.core.settings import DatabaseSettings
+from eco2.scan import store
 from tests import photos
-from tests.conftest import Person
+from tests.conftest import PAID_MODEL, Person
 from tests.e2e import journey
 
 People = Callable[[], Person]
@@ -107,6 +111,22 @@ async def test_an_uncertain_photo_asks_and_the_choice_completes_it(person: Peopl
     assert await journey.result(who, f"/api/v1/scan/{body['task_id']}/result") == first.json()
     other = await who.http.post(choice, json={"minor_category": "신문지"})
     assert journey.is_error(other, 409, "CHOICE_NOT_NEEDED")
+
+
+@pytest.mark.parametrize("model", [None, PAID_MODEL])
+async def test_the_user_is_answered_in_the_language_and_by_the_district_that_are_preferred(
+    person: People, environment: dict[str, str], model: str | None
+) -> None:
+    who = person()
+    async with open_database(DatabaseSettings(database_url=environment["ECO2_DATABASE_URL"]), repeat=True) as db:
+        await store.prefer(db, who.id, 1, "en", "서울특별시 강서구")
+    named = {} if model is None else {"model": model}
+    body = await journey.scan(who, photos.jpeg(320, 240), user_input="남은 페인트예요", **named)
+    answer = body["pipeline_result"]["final_answer"]
+    assert not re.search("[가-힣]", " ".join([answer["user_answer"], *answer["disposal_steps"].values()]))
+    if model is None:  # the emulated one sees what it likes
+        assert body["pipeline_result"]["stream"]["id"] == "professional"
+        assert "Gangseo-gu has paint" in answer["user_answer"]
 
 
 async def test_a_word_for_several_things_is_asked_back(person: People) -> None:

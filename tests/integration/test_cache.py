@@ -18,6 +18,7 @@ from eco2.core import redis
 from eco2.scan.cache import NEAR_BITS, ResultCache, result_key
 from eco2.scan.eyes import Cascade, Eyes
 from eco2.scan.phash import BANDS, bands, phash
+from eco2.scan.pipeline import Audience
 from eco2.scan.providers import Embedded, ProviderFailed
 from eco2.scan.seen import Candidate, VisionResult
 from tests import photos
@@ -62,7 +63,9 @@ class Paid:
             raise ProviderFailed("switched off")
         return VisionResult("ceramic", 0.9, (Candidate("ceramic", 0.9),), False, True, "paid", ("clean",))
 
-    async def answer(self, rule: Any, composed: dict[str, Any], user_input: str | None) -> dict[str, Any]:
+    async def answer(
+        self, rule: Any, composed: dict[str, Any], user_input: str | None, audience: Audience
+    ) -> dict[str, Any]:
         self.answers += 1
         if self.failing:
             raise ProviderFailed("switched off")

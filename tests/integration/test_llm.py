@@ -30,6 +30,7 @@ from eco2.local import config, llm_emulator
 from eco2.local.llm_emulator import Fault
 from eco2.local.supervisor import Supervisor
 from eco2.scan.llm import LlmProvider, Prompts
+from eco2.scan.pipeline import ANYBODY
 from eco2.scan.providers import Provider, ProviderFailed
 from eco2.scan.seen import Candidate, Other, VisionResult
 from tests import photos
@@ -154,7 +155,7 @@ def _composed() -> dict[str, Any]:
 async def _ask(provider: Provider, purpose: str) -> Any:
     if purpose == "vision":
         return await provider.look(PHOTO, "image/jpeg")
-    return await provider.answer(RULE, _composed(), "라벨을 못 뗐어요")
+    return await provider.answer(RULE, _composed(), "라벨을 못 뗐어요", ANYBODY)
 
 
 def _metric(name: str, **labels: str) -> float:

@@ -205,21 +205,21 @@ async def test_preferences_reach_the_scans_that_follow(
 ) -> None:
     who = await sign_in()
     assert (await who.http.get(f"{ME}/preferences")).json() == {"language": "ko", "district": None}
-    answer = await who.http.patch(f"{ME}/preferences", json={"language": "en", "district": "seoul_mapo"})
+    answer = await who.http.patch(f"{ME}/preferences", json={"language": "en", "district": "서울 마포구"})
     assert answer.json() == (await who.http.get(f"{ME}/preferences")).json()
-    assert answer.json() == {"language": "en", "district": "seoul_mapo"}
+    assert answer.json() == {"language": "en", "district": "서울특별시 마포구"}
 
     async def known() -> bool:
-        return await preferred(engine, who.id) == ("en", "seoul_mapo")
+        return await preferred(engine, who.id) == ("en", "서울특별시 마포구")
 
     await until(known, 1)
     job = await scans.register(services.db, who.id, None, f"scan/{uuid.uuid4().hex}.jpg", None, None)
     await scan_store.abort(services.db, job.id)
     waiting, _ = await scans.prepare(services, who.id, "image/jpeg", None, None)
     second = await scan_store.load(services.db, waiting)
-    assert (job.language, job.district) == ("en", "seoul_mapo")
+    assert (job.language, job.district) == ("en", "서울특별시 마포구")
     assert second is not None
-    assert (second.language, second.district) == ("en", "seoul_mapo")
+    assert (second.language, second.district) == ("en", "서울특별시 마포구")
     await who.http.patch(f"{ME}/preferences", json={"district": None})
 
     async def cleared() -> bool:
@@ -247,8 +247,10 @@ async def test_preferences_that_come_late_change_nothing(environment: dict[str, 
         ({}, "NO_CHANGES_PROVIDED"),
         ({"language": "fr"}, "VALIDATION_ERROR"),
         ({"language": None}, "VALIDATION_ERROR"),
-        ({"district": "../etc"}, "VALIDATION_ERROR"),
-        ({"district": ""}, "VALIDATION_ERROR"),
+        ({"district": "../etc"}, "UNKNOWN_DISTRICT"),
+        ({"district": ""}, "UNKNOWN_DISTRICT"),
+        ({"district": "중구"}, "UNKNOWN_DISTRICT"),
+        ({"district": 7}, "VALIDATION_ERROR"),
     ],
 )
 async def test_preferences_that_make_no_sense_are_refused(sign_in: SignUp, body: dict[str, Any], code: str) -> None:

@@ -29,12 +29,15 @@ from eco2.core import grpc, migrations, user_data
 from eco2.core.broker import Publisher
 from eco2.core.db import psycopg_url
 from eco2.core.settings import Settings
+from eco2.knowledge.districts import Districts
 from eco2.local.stack import Stack
 from eco2.my import outbox as outbox_module
 from eco2.my import service, store
 from eco2.my.outbox import Others, Outbox
 from eco2.my.tables import accounts, outbox, social_accounts
 from tests.redis_server import free_port, until
+
+DISTRICTS = Districts.load(None)
 
 
 class Elsewhere(SessionServiceServicer, PreferencesServiceServicer):
@@ -195,9 +198,9 @@ async def test_preferences_are_told_as_they_are_now(
     user = await sign_in(own)
     for language in ("en", "ko", "en"):
         async with own.begin() as tx:
-            await service.prefer(tx, user, {"language": language, "district": "seoul_mapo"})
+            await service.prefer(tx, DISTRICTS, user, {"language": language, "district": "서울 마포구"})
     assert await make().deliver("preferences") == 3
-    assert {(row.version, row.language, row.district) for row in elsewhere.told} == {(3, "en", "seoul_mapo")}
+    assert {(row.version, row.language, row.district) for row in elsewhere.told} == {(3, "en", "서울특별시 마포구")}
 
 
 async def test_a_letter_is_taken_by_one_of_many(
@@ -267,7 +270,7 @@ async def test_the_running_outbox_delivers_at_once_and_survives_failures(
         elsewhere.failing = True
         user = await sign_in(own)
         async with own.begin() as tx:
-            await service.prefer(tx, user, {"language": "en"})
+            await service.prefer(tx, DISTRICTS, user, {"language": "en"})
         ours.ring()
         await asyncio.sleep(0.3)
         elsewhere.failing = False
@@ -278,7 +281,7 @@ async def test_the_running_outbox_delivers_at_once_and_survives_failures(
         await until(told, 5)
         elsewhere.told.clear()
         async with own.begin() as tx:
-            await service.prefer(tx, user, {"language": "ko"})
+            await service.prefer(tx, DISTRICTS, user, {"language": "ko"})
         ours.ring()
         await until(told, 1.5)  # less than POLL_SECONDS: it was rung for
     finally:

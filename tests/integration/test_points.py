@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
 from eco2.character import service, store
-from eco2.character.leaderboard import SHOWN, Districts, ranked, start
+from eco2.character.leaderboard import SHOWN, ranked, start
 from eco2.character.points import KOREA, Rates, day_of
 from eco2.character.tables import members, ownerships, points
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core.consumer import Message, PoisonMessage
+from eco2.knowledge.districts import Districts
 from eco2.scan.service import Services
 from tests.conftest import Person
 from tests.e2e.journey import is_error

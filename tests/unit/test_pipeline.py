@@ -1,10 +1,14 @@
 """The stages of a scan as functions."""
 
+import re
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from eco2 import knowledge as kb
+from eco2.knowledge import regions
+from eco2.knowledge.districts import Districts
 from eco2.scan import pipeline
 from eco2.scan.seen import Candidate, Other, VisionResult
 
@@ -48,6 +52,45 @@ def test_a_photo_without_waste_is_told_and_nothing_is_guessed(knowledge: kb.Know
     assert "찍어" in answer
     assert "이름" in answer
     assert answer != asked(knowledge, seen(None), words)[1], "another answer than that to an unclear photo"
+
+
+# Whom it answers
+
+
+def test_where_a_district_has_its_own_way_its_people_are_sent_there(knowledge: kb.Knowledge) -> None:
+    here = pipeline.Audience.of(knowledge, "ko", "서울특별시 강서구")
+    paint = seen("paint_left")
+    assert pipeline.match(knowledge, paint, None)["stream_id"] != "professional"
+    rule = pipeline.match(knowledge, paint, None, here)
+    assert rule["stream_id"] == "professional"
+    assert "강서구는 남은 페인트" in pipeline.answer(knowledge, rule, None, here)["user_answer"]
+    assert "강서구" not in pipeline.answer(knowledge, pipeline.match(knowledge, paint, None), None)["user_answer"]
+    both = {**seen("ceramic"), "others": [asdict(Other("paint_left", 0.9, ()))]}
+    (beside,) = pipeline.match(knowledge, both, None, here)["others"]
+    assert beside["stream"]["id"] == "professional"
+
+
+@pytest.mark.parametrize("vision", [seen("milk_carton"), seen(None, "ceramic"), seen(None, waste=False)])
+def test_who_prefers_english_is_answered_in_english(knowledge: kb.Knowledge, vision: dict[str, Any]) -> None:
+    audience = pipeline.Audience.of(knowledge, "en", None)
+    answer = pipeline.answer(knowledge, pipeline.match(knowledge, vision, None, audience), None, audience)
+    said = [answer["user_answer"], *answer["disposal_steps"].values(), *answer["insufficiencies"]]
+    assert said[0]
+    assert not [text for text in said if re.search("[가-힣]", text)]
+
+
+@pytest.mark.parametrize("district", [None, "부산광역시 중구", "a place of former times"])
+def test_where_no_rules_are_known_the_national_ones_hold(knowledge: kb.Knowledge, district: str | None) -> None:
+    assert pipeline.Audience.of(knowledge, None, district) == pipeline.ANYBODY
+
+
+def test_every_district_of_korea_has_one_set_of_rules_at_most(knowledge: kb.Knowledge) -> None:
+    names = Districts.load(None).names
+    ruled = {name: region.id for name in names if (region := regions.of(knowledge, name))}
+    assert ruled["서울특별시 강서구"] == "seoul_gangseo"
+    assert ruled["서울특별시 마포구"] == "seoul", "the city's rules hold in a district without its own"
+    assert "부산광역시 강서구" not in ruled
+    assert {region.id for region in knowledge.regions.values()} == set(ruled.values())
 
 
 def test_words_decide_over_a_photo_without_waste_but_earn_nothing(knowledge: kb.Knowledge) -> None:

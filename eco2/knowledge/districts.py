@@ -1,0 +1,59 @@
+"""The districts of Korea by name: what people live in, whether or not its own rules are known."""
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from eco2.knowledge.loading import default_directory
+
+
+class UnknownDistrict(LookupError):
+    """There is no such district; give one as 서울특별시 금천구, or 금천구 where the name alone is clear."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.__doc__)
+
+
+class _Province(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    short: str
+    districts: tuple[str, ...]
+
+
+class _Provinces(BaseModel):
+    provinces: tuple[_Province, ...]
+
+
+@dataclass(frozen=True)
+class Districts:
+    """`names`: "서울특별시 금천구". People may leave the province out where the name alone is clear."""
+
+    names: tuple[str, ...]
+    _spoken: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def load(cls, data_dir: Path | None) -> Self:
+        content = ((data_dir or default_directory()) / "districts.yaml").read_bytes()
+        provinces = _Provinces.model_validate(yaml.load(content, Loader=yaml.CSafeLoader)).provinces
+        spoken: dict[str, tuple[str, ...]] = {}
+        for province in provinces:
+            for district in province.districts:
+                full = f"{province.name} {district}"
+                for words in (full, f"{province.short} {district}", district):
+                    spoken[words] = (*spoken.get(words, ()), full)
+        return cls(tuple(f"{p.name} {district}" for p in provinces for district in p.districts), spoken)
+
+    def named(self, text: str) -> str:
+        """The full name. UnknownDistrict, also where several have that name."""
+        found = self._spoken.get(" ".join(unicodedata.normalize("NFC", text).split()), ())
+        if len(found) > 1:
+            raise UnknownDistrict(f"{text} could be {', '.join(found)}; name the province, too.")
+        if not found:
+            raise UnknownDistrict
+        return found[0]
