@@ -7,9 +7,12 @@ import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, cast
+
+from eco2.core.redis import connect
 
 PORTS = range(11000, 12000)
 START_SECONDS = 10.0
@@ -101,3 +104,48 @@ class RedisServer:
 async def private_redis(aof: bool = False) -> AsyncIterator[str]:
     async with RedisServer(aof=aof) as server:
         yield server.url
+
+
+SENTINEL = """
+sentinel monitor eco2 127.0.0.1 {port} 2
+sentinel down-after-milliseconds eco2 1000
+sentinel failover-timeout eco2 5000
+sentinel auth-pass eco2 s3cret
+"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A master, its replica, and three sentinels that know both; `url` follows the master."""
+
+    master: RedisServer
+    replica: RedisServer
+    sentinels: tuple[RedisServer, ...]
+
+    def url(self, database: int = 0) -> str:
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://:s3cret@{hosts}/eco2/{database}"
+
+
+@asynccontextmanager
+async def sentinel_group() -> AsyncIterator[Group]:
+    async with AsyncExitStack() as servers:
+        secret = ("--requirepass", "s3cret", "--masterauth", "s3cret")
+        master = await servers.enter_async_context(RedisServer(*secret))
+        replica = await servers.enter_async_context(RedisServer(*secret, "--replicaof", "127.0.0.1", str(master.port)))
+        text = SENTINEL.format(port=master.port)
+        sentinels = [await servers.enter_async_context(RedisServer(sentinel=text)) for _ in range(3)]
+        for sentinel in sentinels:
+            await _settled(sentinel)
+        yield Group(master, replica, tuple(sentinels))
+
+
+async def _settled(sentinel: RedisServer) -> None:
+    async with connect(sentinel.url) as client:
+
+        async def knows_all() -> bool:
+            masters = cast(dict[str, dict[str, Any]], await client.sentinel_masters())
+            state = masters["eco2"]
+            return bool(state["num-slaves"] == 1 and state["num-other-sentinels"] == 2)
+
+        await until(knows_all, 15)

@@ -13,7 +13,9 @@ REFRESH_COOKIE = "s_refresh"
 USER_ID_HEADER = "x-user-id"
 PROVIDER_HEADER = "x-auth-provider"
 ROLE_HEADER = "x-user-role"
-IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER)
+SESSION_HEADER = "x-session-id"
+"""What a revocation names: the session of the request, or the token itself where it belongs to none."""
+IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER, SESSION_HEADER)
 """Set by ext-authz only; whatever a client sends under these names is removed at the edge."""
 
 VERIFIED_CLAIMS_HEADER = "x-jwt-payload"

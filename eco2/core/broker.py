@@ -36,6 +36,16 @@ BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, OSError, TimeoutError)
 PUBLISHED = Counter("eco2_messages_published_total", "Messages confirmed by the broker", ["exchange", "routing_key"])
 
 
+def pass_on_cancellation() -> None:
+    """Raises CancelledError in a task that is to end.
+
+    To be called after an error of aio-pika, which now and then answers a cancellation with that error: the task would
+    go on for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class BrokerDown(Unavailable):
     """The message broker does not answer; try again."""
 
@@ -111,6 +121,7 @@ class Publisher:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self._publish(exchange, routing_key, message, mandatory)
         except BROKER_ERRORS as error:
+            pass_on_cancellation()
             raise BrokerDown from error
         PUBLISHED.labels(exchange, routing_key).inc()
 
@@ -123,6 +134,7 @@ class Publisher:
                 await target.publish(message, routing_key, mandatory=mandatory)
                 return
             except BROKER_ERRORS as error:
+                pass_on_cancellation()
                 # A quorum queue nacks while it elects a leader; a closed channel is opened again.
                 if attempt == PUBLISH_ATTEMPTS - 1:
                     raise
@@ -161,6 +173,7 @@ class Publisher:
                 channel = await self._open_channel()
                 declared = [await channel.declare_queue(name, passive=True) for name in queues]
         except BROKER_ERRORS as error:
+            pass_on_cancellation()
             raise BrokerDown from error
         return sum(queue.declaration_result.message_count or 0 for queue in declared)
 
@@ -169,6 +182,7 @@ class Publisher:
         try:
             await self._open_channel()
         except BROKER_ERRORS as error:
+            pass_on_cancellation()
             raise BrokerDown from error
 
 

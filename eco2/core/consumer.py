@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
 from eco2.core import telemetry
-from eco2.core.broker import BROKER_ERRORS, RETRY_PAUSES, Heartbeat, ride_out
+from eco2.core.broker import BROKER_ERRORS, RETRY_PAUSES, Heartbeat, pass_on_cancellation, ride_out
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ async def _forever(url: str, heartbeat: Heartbeat, consume: Callable[[AbstractCh
                 heartbeat.beat()
                 await consume(await connection.channel())
         except BROKER_ERRORS as error:
+            pass_on_cancellation()
             pause = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
             failures += 1
             log.warning("broker connection lost: %r; again in %s s", error, pause)

@@ -41,10 +41,30 @@ Handler = Callable[[R, str], Awaitable[None]]
 
 
 class PlainConsumer(Consumer):
-    """Celery's consumer without delayed delivery, which declares 28 queues of its own and needs topic exchanges."""
+    """Celery's consumer without delayed delivery, which declares 28 queues of its own and needs topic exchanges.
+
+    A message that Celery cannot make a request of ends the whole worker there, again at each delivery. Here the broker
+    gets it back as a dead letter.
+    """
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]
         default_steps = tuple(step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        consumer: Any = self  # the stubs lack what follows
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_message(message: Any) -> None:
+            try:
+                handle(message)
+            except (*consumer.connection_errors, *consumer.channel_errors):
+                raise
+            except Exception:
+                log.exception("no task message: %.500r", message.headers)
+                if not message.acknowledged:
+                    message.reject_log_error(log, consumer.connection_errors)
+
+        return on_message
 
 
 def celery_app(settings: BrokerSettings, queues: Sequence[str]) -> Celery:
@@ -144,7 +164,7 @@ def run_worker(
     for service in services:
         service.add_done_callback(_end_with)
     try:
-        app.Worker(
+        worker = app.Worker(
             pool="threads",
             concurrency=settings.worker_concurrency,
             hostname=f"{name}@{uuid.uuid4().hex[:8]}",
@@ -152,12 +172,15 @@ def run_worker(
             without_mingle=True,
             loglevel=settings.log_level,
             quiet=True,
-        ).start()
+        )
+        worker.start()
     finally:
         for service in services:
             service.cancel()
         thread.call(stack.aclose())
         thread.close()
+    if worker.exitcode:
+        raise SystemExit(worker.exitcode)
 
 
 def _end_with(service: Future[None]) -> None:

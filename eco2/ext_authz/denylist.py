@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import COMPLETE_KEY, DENIED_STREAM, Revocation
-from eco2.core.broker import BROKER_ERRORS
+from eco2.core.broker import BROKER_ERRORS, pass_on_cancellation
 from eco2.ext_authz.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,7 @@ class Follower:
                     await self._hear(await connection.channel())
                 failures = 0
             except BROKER_ERRORS as error:
+                pass_on_cancellation()
                 log.warning("the broadcasts of revocations are not heard: %r", error)
             await asyncio.sleep(CONNECT_PAUSES[min(failures, len(CONNECT_PAUSES) - 1)])
             failures += 1

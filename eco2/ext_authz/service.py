@@ -22,6 +22,7 @@ from eco2.contracts.identity import (
     PROVIDER_HEADER,
     ROLE_HEADER,
     SCHEME_HEADER,
+    SESSION_HEADER,
     USER_ID_HEADER,
 )
 from eco2.contracts.pb import ext_authz_pb2 as pb
@@ -116,7 +117,7 @@ def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str
         DECISIONS.labels(refusal.outcome).inc()
         return _refuse(refusal)
     DECISIONS.labels("allowed").inc()
-    return _allow(who.user, who.provider, who.role, http.path.startswith(AUTH_PREFIX))
+    return _allow(who, http.path.startswith(AUTH_PREFIX))
 
 
 def read_claims(context: pb.Metadata) -> Identity:
@@ -152,8 +153,13 @@ def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]
 
 
 @lru_cache(maxsize=8192)
-def _allow(user: str, provider: str, role: str, keeps_tokens: bool) -> bytes:
-    identity = {USER_ID_HEADER: user, PROVIDER_HEADER: provider, ROLE_HEADER: role}
+def _allow(who: Identity, keeps_tokens: bool) -> bytes:
+    identity = {
+        USER_ID_HEADER: who.user,
+        PROVIDER_HEADER: who.provider,
+        ROLE_HEADER: who.role,
+        SESSION_HEADER: who.session,
+    }
     headers = [_header(name, value) for name, value in identity.items()]
     removed = (SCHEME_HEADER, *(() if keeps_tokens else TOKEN_HEADERS))
     answer = pb.OkHttpResponse(headers=headers, headers_to_remove=removed)

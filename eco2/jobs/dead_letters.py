@@ -29,7 +29,7 @@ from eco2.contracts.queues import (
     VHOST,
 )
 from eco2.contracts.tasks import DIED_HEADER, ERROR_HEADER, REPLAYS_HEADER, ROUTING_KEY_HEADER, TRANSIENT_HEADER
-from eco2.core.broker import BROKER_ERRORS, PUBLISH_SECONDS, BrokerDown
+from eco2.core.broker import BROKER_ERRORS, PUBLISH_SECONDS, BrokerDown, pass_on_cancellation
 from eco2.core.errors import BadRequest, NotFound, Unavailable
 
 QUEUES = {VHOST: [queue.name for queue in DEAD_LETTER_QUEUES], TASKS_VHOST: [Q_DLQ]}
@@ -256,6 +256,7 @@ async def opened(urls: Urls, vhosts: Sequence[str] = tuple(QUEUES)) -> AsyncIter
             for connection in connections:
                 await connection.close()  # gives back whatever was not settled
     except BROKER_ERRORS as error:
+        pass_on_cancellation()
         raise BrokerDown(f"The broker does not answer, or refuses: {error!r}") from error
 
 

@@ -8,13 +8,14 @@ from prometheus_client import Gauge
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from eco2.contracts.identity import USER_ID_HEADER
+from eco2.contracts.identity import SESSION_HEADER, USER_ID_HEADER
 from eco2.core.bus import EventBus, Head
 from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
 from eco2.core.ops import Receive, Scope, Send, send_json
 from eco2.sse_gateway.hub import Hub, Listener
+from eco2.sse_gateway.revocations import Revocations
 from eco2.sse_gateway.settings import Settings
-from eco2.sse_gateway.stream import Stream, timeout_frame
+from eco2.sse_gateway.stream import Stream, ended_frame, timeout_frame
 
 SERVICES = ("scan", "chat")
 JOB_ID_LENGTH = (10, 100)
@@ -58,14 +59,16 @@ class MethodNotAllowed(AppError):
 
 
 class Gateway:
-    """The ASGI app. `hub.run()` has to run beside it."""
+    """The ASGI app. `hub.run()` and `revocations.run()` have to run beside it."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self.bus = EventBus(redis)
         self.hub = Hub(redis)
         self.settings = settings
+        self.revocations = Revocations(redis, self._end)
         self.closing = False
-        self._open: set[asyncio.Timeout] = set()
+        self._open: dict[str, list[asyncio.Timeout]] = {}
+        """Session → the ends of its streams."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,7 +81,11 @@ class Gateway:
     def close(self) -> None:
         """End every stream now; the clients connect to another process and resume."""
         self.closing = True
-        for timeout in self._open:
+        for session in list(self._open):
+            self._end(session)
+
+    def _end(self, session: str) -> None:
+        for timeout in self._open.get(session, ()):
             if not timeout.expired():
                 timeout.reschedule(asyncio.get_running_loop().time())
 
@@ -94,7 +101,8 @@ class Gateway:
             OPEN.inc()
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-                await self._stream(Stream(self.bus, self.hub, self.settings, job_id, last, listener), send)
+                stream = Stream(self.bus, self.hub, self.settings, job_id, last, listener)
+                await self._stream(stream, send, _header(scope, SESSION_HEADER))
             finally:
                 OPEN.dec()
                 departure.cancel()
@@ -120,23 +128,31 @@ class Gateway:
             raise JobNotFound
         return head
 
-    async def _stream(self, stream: Stream, send: Send) -> None:
+    async def _stream(self, stream: Stream, send: Send, session: str) -> None:
         last_words = b""
         seconds = self.settings.sse_max_duration.total_seconds()
-        timeout = asyncio.timeout(0 if self.closing else seconds)
-        self._open.add(timeout)
+        over = self.closing or session in self.revocations.recent
+        timeout = asyncio.timeout(0 if over else seconds)
+        self._open.setdefault(session, []).append(timeout)
         try:
             async with timeout:
                 await stream.run(send)
         except TimeoutError:
-            last_words = b"" if self.closing else timeout_frame(seconds)
+            last_words = self._last_words(session, seconds)
         finally:
-            self._open.discard(timeout)
+            self._open[session].remove(timeout)
+            if not self._open[session]:
+                del self._open[session]
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await send({"type": "http.response.body", "body": last_words})
         except TimeoutError:
             return
+
+    def _last_words(self, session: str, seconds: float) -> bytes:
+        if self.closing:
+            return b""
+        return ended_frame() if session in self.revocations.recent else timeout_frame(seconds)
 
 
 async def _departure(receive: Receive, listener: Listener) -> None:

@@ -18,7 +18,8 @@ async def _main(settings: Settings) -> None:
     redis = connect_shared(settings.redis_streams_url, retries=0, socket_timeout=2.0)
     gateway = Gateway(redis, settings)
     app = OpsApp("sse-gateway", {"redis": redis.ping, "pubsub": gateway.hub.check}, gateway)
-    tasks = [asyncio.create_task(gateway.hub.run()), asyncio.create_task(serve_async(app, settings))]
+    beside = [gateway.hub.run(), gateway.revocations.run()]
+    tasks = [asyncio.create_task(work) for work in (*beside, serve_async(app, settings))]
     stopped = asyncio.create_task(_signal())
     try:
         done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)

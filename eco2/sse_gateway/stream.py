@@ -100,6 +100,11 @@ def keepalive_frame() -> bytes:
     return b"event: keepalive\ndata: " + orjson.dumps({"timestamp": datetime.now(UTC)}) + b"\n\n"
 
 
+def ended_frame() -> bytes:
+    body = {"type": "error", "error": "session_ended", "message": "Your session was ended; sign in again."}
+    return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
+
+
 def timeout_frame(seconds: float) -> bytes:
     body = {"type": "error", "error": "timeout", "message": f"The stream was open for {seconds:g} s; connect again."}
     return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"

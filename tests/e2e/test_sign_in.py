@@ -445,22 +445,40 @@ async def test_a_token_without_a_session_is_logged_out_too(person: Callable[[], 
     assert (await other.http.get("/api/v1/authz/ping")).status_code == 200
 
 
-async def test_a_stream_goes_on_when_another_tab_logs_out_and_cannot_be_reopened(
+async def test_a_stream_ends_when_another_tab_logs_out_and_that_of_somebody_else_goes_on(
     browser: Callable[[], Browser],
 ) -> None:
-    """A stream was authorised when it began and lasts 300 s at most; what comes after it is refused."""
-    who = browser()
-    await who.sign_in(name=somebody())
+    who, other = browser(), browser()
+    for one in (who, other):
+        await one.sign_in(name=somebody())
     copy = Browser(who.client, cookies=dict(who.cookies))
-    body = {"filename": "a.jpg", "content_type": "image/jpeg"}
-    job = (await who.request("POST", "/api/v1/waste/analyze", json=body)).json()["job_id"]
-    path = f"/api/v1/scan/{job}/events"
-    async with who.client.stream("GET", path, headers=who.header(path)) as stream:
-        assert stream.status_code == 200
-        await who.logout()
-        await locked_out(copy)
-        assert not stream.is_closed
-    assert (await copy.request("GET", path)).status_code == 403
+
+    async def stream_of(one: Browser, into: list[str]) -> None:
+        body = {"filename": "a.jpg", "content_type": "image/jpeg"}
+        job = (await one.request("POST", "/api/v1/waste/analyze", json=body)).json()["job_id"]
+        path = f"/api/v1/scan/{job}/events"
+        async with one.client.stream("GET", path, headers=one.header(path)) as stream:
+            into.append(str(stream.status_code))
+            into.extend([line async for line in stream.aiter_lines()])
+
+    lines: list[str] = []
+    others: list[str] = []
+    mine, theirs = asyncio.create_task(stream_of(who, lines)), asyncio.create_task(stream_of(other, others))
+
+    async def both_open() -> bool:
+        return lines[:1] == others[:1] == ["200"]
+
+    await until(both_open)
+    began = time.monotonic()
+    await who.logout()
+    await asyncio.wait_for(mine, 5)
+    assert time.monotonic() - began < 2
+    assert any("session_ended" in line for line in lines)
+    assert not theirs.done()
+    theirs.cancel()
+    await asyncio.gather(theirs, return_exceptions=True)
+    await locked_out(copy)
+    assert (await copy.request("GET", "/api/v1/authz/ping")).status_code == 403
 
 
 # Pages of strangers

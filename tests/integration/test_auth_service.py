@@ -29,8 +29,10 @@ from eco2.core.db import open_engine
 from eco2.core.grpc import call, channel
 from eco2.core.redis import connect
 from eco2.core.settings import DatabaseSettings
+from eco2.ext_authz.denylist import Denylist, Follower
+from eco2.ext_authz.settings import Settings as Edge
 from tests.conftest import FromStack
-from tests.redis_server import RedisServer, private_redis
+from tests.redis_server import RedisServer, private_redis, sentinel_group, until
 
 ME = Caller("192.0.2.1", "a test", "127.0.0.1")
 
@@ -293,6 +295,53 @@ async def test_a_list_is_complete_only_on_the_server_it_was_written_to(at: Servi
         assert str(session.id) in await denied(again.streams)
         for used in (forgetful, again):
             await used.streams.aclose()
+
+
+async def test_a_failover_lets_nobody_back_in(at: Services) -> None:
+    """The master with the list dies: who is denied stays denied, a logout meanwhile is in force or says that it is not,
+    and the new master is believed once all is written to it."""
+    early, early_pair = await signed_in(at)
+    late, late_pair = await signed_in(at)
+    async with sentinel_group() as group, AsyncExitStack() as stack:
+        streams = connect(group.url(), retries=0, socket_timeout=1.0)
+        following = connect(group.url(), retries=0, socket_timeout=1.0)
+        for client in (streams, following):
+            stack.push_async_callback(client.aclose)
+        there = replace(at, streams=streams)
+        broken = Publisher("amqp://a:b@127.0.0.1:1/eco2")
+        denylist = Denylist(Edge(redis_streams_url=group.url(), broker_url="amqp://a:b@127.0.0.1:1/eco2"))
+        tasks = [
+            asyncio.create_task(relay.run(there, broken)),
+            asyncio.create_task(Follower(denylist, following, "amqp://a:b@127.0.0.1:1/eco2").run()),
+        ]
+        try:
+            await service.logout(there, early_pair.access, None)
+            await until(lambda: _denies(denylist, early), 5)
+            assert await streams.wait(1, 2000) == 1
+            await group.master.kill()
+            try:
+                await service.logout(there, late_pair.access, None)
+            except service.NotLockedOut:
+                assert str(late.id) not in denylist or denylist.stale
+            async with connect(f"redis://:s3cret@127.0.0.1:{group.replica.port}/0") as replica:
+
+                async def complete() -> bool:
+                    assert str(early.id) in denylist
+                    run_id, complete_on = await store.run_id_and_complete(replica)
+                    return complete_on == run_id
+
+                await until(complete, 30)
+                assert {str(early.id), str(late.id)} <= set(await denied(replica))
+            await until(lambda: _denies(denylist, late), 30)
+            assert str(early.id) in denylist
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _denies(denylist: Denylist, session: Session) -> bool:
+    return str(session.id) in denylist and not denylist.stale
 
 
 async def test_entries_go_when_no_token_can_be_that_old(at: Services) -> None:

@@ -67,12 +67,14 @@ def nothing_called_yet(edge: Edge) -> None:
 
 
 async def test_a_bearer_token_becomes_identity_headers(edge: Edge) -> None:
-    response = await edge.client.get("/api/v1/scan/categories", headers=bearer())
+    session = str(uuid.uuid4())
+    response = await edge.client.get("/api/v1/scan/categories", headers=bearer(token(sid=session)))
     headers = received(response)
     assert {name: headers[name] for name in IDENTITY_HEADERS} == {
         "x-user-id": USER,
         "x-auth-provider": "kakao",
         "x-user-role": "steward",
+        "x-session-id": session,
     }
     assert not headers.keys() & {"authorization", "cookie", VERIFIED_CLAIMS_HEADER}
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
+import logging
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +18,9 @@ from eco2.contracts.queues import CELERY_EXCHANGE, CELERY_QUEUE, QUEUES
 from eco2.core import consumer
 from eco2.core.broker import BrokerDown, Heartbeat, Publisher
 from eco2.core.consumer import Message, PoisonMessage, consume_batches
+from eco2.ext_authz import denylist
+from eco2.ext_authz.denylist import Denylist, Follower
+from eco2.ext_authz.settings import Settings as Edge
 from tests.redis_server import free_port, until
 
 DEAD = str(QUEUES[CELERY_QUEUE].dead_letter_key)
@@ -231,3 +236,49 @@ async def test_readiness_of_a_consumer_needs_its_connection() -> None:
         await heartbeat.check_alive()
     heartbeat.connected = False
     await heartbeat.check_alive()
+
+
+# A broker that is away
+
+
+async def _sending(url: str) -> None:
+    publisher = Publisher(url)
+    while True:
+        with contextlib.suppress(BrokerDown):
+            await publisher.send_json(CELERY_EXCHANGE, CELERY_QUEUE, {}, "n")
+
+
+async def _consuming(url: str) -> None:
+    async def handle(_batch: Sequence[Message]) -> None:
+        raise AssertionError("there is nobody to hear from")
+
+    await consume_batches(url, CELERY_QUEUE, handle, Heartbeat())
+
+
+async def _listening(url: str) -> None:
+    await Follower(Denylist(Edge(redis_streams_url="redis://127.0.0.1:1/0", broker_url=url)), None, url)._listen()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("loop", [_sending, _consuming, _listening])
+async def test_what_is_cancelled_meanwhile_ends(
+    loop: Callable[[str], Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aio-pika now and then answers a cancellation with an error of the connection; a process would never stop."""
+    monkeypatch.setattr(consumer, "RECONNECT_SECONDS", (0.001,))
+    monkeypatch.setattr(denylist, "CONNECT_PAUSES", (0.001,))
+    logging.disable()
+    nowhere = f"amqp://a:b@127.0.0.1:{free_port()}/eco2"
+    tasks = [asyncio.create_task(loop(nowhere)) for _ in range(200)]
+    try:
+        for task in tasks:
+            await asyncio.sleep(0.002)
+            task.cancel()
+        _, left = await asyncio.wait(tasks, timeout=5)
+        assert not left
+    finally:
+        logging.disable(logging.NOTSET)
+        while left := [task for task in tasks if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.sleep(0.01)
+        gc.collect()

@@ -1,8 +1,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
-from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -11,17 +9,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from eco2.core.redis import connect, connect_shared
-from tests.redis_server import RedisServer, free_port, private_redis, until
+from tests.redis_server import RedisServer, free_port, private_redis, sentinel_group, until
 
 CLIENTS = pytest.mark.parametrize("connect", [connect, connect_shared], ids=["pooled", "shared"])
 Connect = Callable[..., Redis]
-
-SENTINEL = """
-sentinel monitor eco2 127.0.0.1 {port} 2
-sentinel down-after-milliseconds eco2 1000
-sentinel failover-timeout eco2 5000
-sentinel auth-pass eco2 s3cret
-"""
 
 
 @CLIENTS
@@ -77,41 +68,17 @@ def test_another_form_of_url_is_refused(url: str) -> None:
 
 @CLIENTS
 async def test_writes_reach_the_new_master_within_seconds_of_a_failover(connect: Connect) -> None:
-    async with AsyncExitStack() as servers:
-        secret = ("--requirepass", "s3cret", "--masterauth", "s3cret")
-        master = await servers.enter_async_context(RedisServer(*secret))
-        replica = await servers.enter_async_context(RedisServer(*secret, "--replicaof", "127.0.0.1", str(master.port)))
-        text = SENTINEL.format(port=master.port)
-        sentinels = [await servers.enter_async_context(RedisServer(sentinel=text)) for _ in range(3)]
-        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
-        redis = await servers.enter_async_context(connect(f"redis+sentinel://:s3cret@{hosts}/eco2/1"))
-        for sentinel in sentinels:
-            await _settled(sentinel)
+    async with sentinel_group() as group, connect(group.url(1)) as redis:
         await redis.set("written", "before")
         assert await redis.wait(1, 2000) == 1
         # The first sentinel of the list dies too: the others have to do.
-        await sentinels[0].kill()
-        await master.kill()
+        await group.sentinels[0].kill()
+        await group.master.kill()
         started = time.monotonic()
         await until(lambda: _writes(redis), 15)
         assert time.monotonic() - started < 10
-        async with connect(f"redis://:s3cret@127.0.0.1:{replica.port}/1") as direct:
+        async with connect(f"redis://:s3cret@127.0.0.1:{group.replica.port}/1") as direct:
             assert await direct.mget("written", "again") == ["before", "yes"]
-
-
-async def _settled(sentinel: RedisServer) -> None:
-    async with connect(sentinel.url) as client:
-
-        async def knows_all() -> bool:
-            state = await _state(client)
-            return bool(state["num-slaves"] == 1 and state["num-other-sentinels"] == 2)
-
-        await until(knows_all, 15)
-
-
-async def _state(sentinel: Redis) -> dict[str, Any]:
-    masters = cast(dict[str, dict[str, Any]], await sentinel.sentinel_masters())
-    return masters["eco2"]
 
 
 async def _writes(redis: Redis) -> bool:

@@ -58,7 +58,8 @@ async def serving(url: str, **seconds: float) -> AsyncIterator[Served]:
     client = connect(url, retries=0, socket_timeout=2.0)
     gateway = Gateway(client, settings)
     app = OpsApp("sse-gateway", {"redis": client.ping, "pubsub": gateway.hub.check}, gateway)
-    tasks = [asyncio.create_task(gateway.hub.run()), asyncio.create_task(serve_async(app, settings))]
+    beside = [gateway.hub.run(), gateway.revocations.run()]
+    tasks = [asyncio.create_task(work) for work in (*beside, serve_async(app, settings))]
     served = Served(gateway, port)
     try:
         await until(lambda: ready(served.base))

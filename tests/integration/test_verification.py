@@ -8,10 +8,12 @@ import os
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aio_pika
 import httpx2
+import psutil
 import pytest
 from redis.asyncio import Redis
 from typer.testing import CliRunner
@@ -236,6 +238,32 @@ async def test_a_broken_ticket_becomes_a_dead_letter_and_holds_up_nothing(
     (letter,) = [one for one in await dead_letters.listed(urls) if one.argument == number]
     assert "JSONDecodeError" in str(letter.error)
     await dead_letters.settle(urls, [letter.id], everything=False, again=False)
+    other = await verification.order(cache, publisher, "google", "made-up")
+    assert (await verification.outcome(cache, other, 20))["status"] == "refused"
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"id": "x", "timelimit": 5}, {"id": "x", "timelimit": "soon", "eta": 7}], ids=str
+)
+async def test_a_message_that_is_no_task_ends_nobody(
+    environment: Env, cache: Redis, publisher: Publisher, urls: Urls, worker: int, headers: dict[str, Any]
+) -> None:
+    """Celery by itself ends the worker that gets one, and the next one that does."""
+    argument = uuid.uuid4().hex
+    async with await aio_pika.connect(environment["ECO2_TASKS_BROKER_URL"]) as connection:
+        exchange = await (await connection.channel()).get_exchange(TASKS_EXCHANGE, ensure=False)
+        body = f'[["{argument}"], {{}}, {{}}]'.encode()
+        message = aio_pika.Message(
+            body, headers={"task": OAUTH_VERIFY.name, **headers}, content_type="application/json", message_id=argument
+        )
+        await exchange.publish(message, OAUTH_VERIFY.routing_key)
+
+    async def died() -> bool:
+        return any(one.id == argument for one in await dead_letters.listed(urls))
+
+    await until(died, 20)
+    await dead_letters.settle(urls, [argument], everything=False, again=False)
+    assert psutil.pid_exists(worker)
     other = await verification.order(cache, publisher, "google", "made-up")
     assert (await verification.outcome(cache, other, 20))["status"] == "refused"
 
