@@ -277,8 +277,8 @@ async def test_what_is_cancelled_meanwhile_ends(
         assert not left
     finally:
         logging.disable(logging.NOTSET)
-        while left := [task for task in tasks if not task.done()]:
-            for task in left:
+        while stuck := [task for task in tasks if not task.done()]:
+            for task in stuck:
                 task.cancel()
             await asyncio.sleep(0.01)
         gc.collect()
