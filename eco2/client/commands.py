@@ -17,6 +17,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from eco2.local.commands import plain_errors
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     import httpx2
 
 Json = dict[str, Any]
@@ -34,7 +36,7 @@ STAGES = {
 }
 
 
-DEFAULT_USER = "demo"
+DEFAULT_USER, LOCAL_PROVIDER = "demo", "kakao"
 URL = typer.Option(None, "--url", help="Another gateway (http://…); goes with --token. Default: the local one.")
 BEARER = typer.Option(None, "--token", help="Bearer token for the server of --url. Default: one of the local stack.")
 USER = typer.Option(DEFAULT_USER, help="User of the local stack, where no --token is given.")
@@ -47,7 +49,7 @@ def _fail(message: str) -> "typer.Exit":
 
 
 def mint(name: str) -> str:
-    """A bearer token of the user `name` of the local stack."""
+    """A bearer token of the user `name` of the local stack, who has an account when my-api runs to make one."""
     from datetime import timedelta
 
     from eco2.auth import keys
@@ -60,7 +62,27 @@ def mint(name: str) -> str:
         issuer=environment["ECO2_ISSUER"],
         access_ttl=timedelta(minutes=180),
     )
-    return keys.mint(settings, keys.user_id(name), "local")
+    account = _account(name, environment["ECO2_GRPC_MY_API"])
+    return keys.mint(settings, account or keys.user_id(name), LOCAL_PROVIDER if account else "local")
+
+
+def _account(name: str, address: str) -> "UUID | None":
+    """As if somebody of that name had signed in with the emulated provider."""
+    import asyncio
+
+    from eco2.auth.oauth import Profile
+    from eco2.auth.users import Users
+    from eco2.core import grpc
+    from eco2.core.errors import Unavailable
+
+    async def found() -> "UUID | None":
+        async with grpc.channel(address) as channel:
+            try:
+                return await Users(channel).find_or_create(Profile(LOCAL_PROVIDER, f"local:{name}", None, name))
+            except Unavailable:
+                return None
+
+    return asyncio.run(found())
 
 
 def token(user: str = typer.Option(DEFAULT_USER, help="Any name; the same name is always the same user.")) -> None:

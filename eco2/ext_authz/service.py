@@ -115,7 +115,7 @@ def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str
             check_origin(http, origins)
     except Refused as refusal:
         DECISIONS.labels(refusal.outcome).inc()
-        return _refuse(refusal)
+        return _refuse(refusal, http.headers.get("origin"), origins)
     DECISIONS.labels("allowed").inc()
     return _allow(who, http.path.startswith(AUTH_PREFIX))
 
@@ -166,11 +166,18 @@ def _allow(who: Identity, keeps_tokens: bool) -> bytes:
     return pb.CheckResponse(status=pb.Status(code=OK), ok_response=answer).SerializeToString()
 
 
-def _refuse(refusal: Refused) -> bytes:
+def _refuse(refusal: Refused, origin: str | None, origins: Collection[str]) -> bytes:
     body = orjson.dumps({"detail": refusal.message, "code": refusal.code}).decode()
     headers = [_header("content-type", "application/json")]
     if refusal.status == 503:
         headers.append(_header("retry-after", "2"))
+    if origin is not None and origin in origins:
+        # The edge says so itself, but not of routes that it answers by itself: a browser would hide the refusal.
+        headers += [
+            _header("access-control-allow-origin", origin),
+            _header("access-control-allow-credentials", "true"),
+            _header("vary", "origin"),
+        ]
     answer = pb.DeniedHttpResponse(status=pb.HttpStatus(code=refusal.status), headers=headers, body=body)
     return pb.CheckResponse(status=pb.Status(code=PERMISSION_DENIED), denied_response=answer).SerializeToString()
 

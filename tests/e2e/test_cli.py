@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import jwt
 import pytest
 
 from eco2.local.stack import Stack
@@ -164,6 +166,18 @@ async def test_another_server_at_the_address_is_not_taken_for_the_platform(eco2:
     code, _, err = await eco2("scan", str(DEMO), "--url", f"http://127.0.0.1:{stack.layout.port_of(name)}")
     assert code == 1
     assert "Eco²가 아닌 것 같아요" in err
+
+
+async def test_the_user_of_a_local_token_has_an_account(eco2: Any, stack: Stack) -> None:
+    ids = set()
+    for _ in range(2):
+        code, token, _ = await eco2("local", "token", "--user", "나무")
+        assert code == 0
+        async with httpx2.AsyncClient(base_url=stack.layout.public_url) as client:
+            me = await client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token.strip()}"})
+        assert (me.status_code, me.json()["nickname"]) == (200, "나무")
+        ids.add(jwt.decode(token.strip(), options={"verify_signature": False})["sub"])
+    assert len(ids) == 1
 
 
 async def test_a_forged_token_is_refused_in_korean(eco2: Any) -> None:

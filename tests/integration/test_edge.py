@@ -134,6 +134,20 @@ async def test_no_token_is_401_with_cors_headers(edge: Edge) -> None:
     assert response.headers["access-control-allow-origin"] == ORIGIN
 
 
+@pytest.mark.parametrize("path", ["/api/v1/scan/categories", "/api/v1/authz/ping"])
+async def test_each_refusal_of_the_check_can_be_read_by_the_web_app_and_by_no_stranger(edge: Edge, path: str) -> None:
+    ended = str(uuid.uuid4())
+    edge.authz.denylist.add(ended, int(time.time()) + 60, "test")
+    for status, headers in ((401, {}), (401, {"Authorization": "Bearer x"}), (403, bearer(token(sid=ended)))):
+        response = await edge.client.get(path, headers={"Origin": ORIGIN, **headers})
+        assert response.status_code == status
+        assert response.headers.get_list("access-control-allow-origin") == [ORIGIN]
+        assert response.headers.get_list("access-control-allow-credentials") == ["true"]
+        stranger = await edge.client.get(path, headers={"Origin": "https://evil.example", **headers})
+        assert stranger.status_code == status
+        assert "access-control-allow-origin" not in stranger.headers
+
+
 SPOOFED = {
     "x-user-id": "11111111-1111-1111-1111-111111111111",
     "X-User-Role": "operator",
