@@ -1,11 +1,14 @@
 """Processes die in mid-job; nothing is lost, doubled or left hanging."""
 
 import asyncio
+import json
 import os
 import signal
 import uuid
 from collections.abc import Callable
+from typing import Any
 
+import httpx2
 import pytest
 
 from eco2.local import state
@@ -73,6 +76,51 @@ async def test_jobs_in_flight_survive_the_end_of(
         return [found["name"] for found in rows] == ["이코", "팩토리"]
 
     await until(granted)
+
+
+STREAMS = 200
+
+
+@pytest.mark.slow
+async def test_two_hundred_streams_survive_the_end_of_their_gateway(stack: Stack, person: Callable[[], Person]) -> None:
+    """Each client comes back with the id of the last event that it has, and misses and repeats none."""
+    who = person()
+    url = await journey.upload(who, photos.encoded(photos.picture(320, 240, seed=7), "JPEG"))
+    jobs = [await journey.submit(who, url, user_input=f"우유팩 {n}") for n in range(STREAMS)]
+    seen: list[list[dict[str, Any]]] = [[] for _ in jobs]
+
+    async def follow(stream_url: str, into: list[dict[str, Any]]) -> None:
+        while not into or into[-1]["stage"] != "done":
+            last = str(into[-1]["id"]) if into else ""
+            try:
+                headers = {"Last-Event-ID": last} if last else {}
+                async with who.http.sse(stream_url, headers=headers) as source:
+                    if source.response.status_code != 200:
+                        raise httpx2.ReadError("not now")
+                    async for event in source:
+                        if event.event not in ("keepalive", "error"):
+                            frame = {**json.loads(event.data), "id": event.id}
+                            into.append(frame)
+            except httpx2.HTTPError:
+                await asyncio.sleep(0.2)
+
+    worker = await send(stack, "scan-worker", signal.SIGSTOP)
+    try:
+        following = [asyncio.create_task(follow(job["stream_url"], into)) for job, into in zip(jobs, seen, strict=True)]
+
+        async def all_open() -> bool:
+            return all(seen)
+
+        await until(all_open, 30)
+        pid = await send(stack, "sse-gateway", signal.SIGKILL)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    await back(stack, "sse-gateway", pid)
+    async with asyncio.timeout(90):
+        await asyncio.gather(*following)
+    for found in seen:
+        assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
+        assert [frame["seq"] for frame in found] == list(range(1, len(EVENTS) + 1))
 
 
 async def submitted(who: Person, url: str, key: str) -> dict[str, object]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.local import llm_emulator
 from eco2.local.stack import Stack
@@ -118,3 +119,45 @@ async def test_a_stage_that_is_stored_is_never_paid_for_again(
     counted = await calls(emulator, job)
     assert counted[stage] == 2, "the call that was cut off is made again"
     assert counted["answer" if stage == "vision" else "vision"] == 1
+
+
+WAIT = """
+CREATE FUNCTION wait_in_test() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(30); RETURN NEW; END $$
+"""
+SLOW_RULE = """
+CREATE TRIGGER slow_rule BEFORE UPDATE ON scan.jobs FOR EACH ROW
+    WHEN (OLD.rule IS NULL AND NEW.rule IS NOT NULL AND NEW.user_input = '{words}')
+    EXECUTE FUNCTION wait_in_test()
+"""
+STORING = (
+    "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND starts_with(query, 'UPDATE scan.jobs SET rule')"
+)
+
+
+async def test_a_worker_killed_in_the_stage_rule_pays_for_no_second_look(
+    stack: Stack, person: People, emulator: httpx2.AsyncClient, engine: AsyncEngine
+) -> None:
+    """The stage takes a millisecond; a trigger holds it up while its result is stored."""
+    await control(emulator)
+    who, words = person(), f"question {uuid.uuid4().hex}"
+    async with engine.begin() as tx:
+        await tx.exec_driver_sql(WAIT)
+        await tx.exec_driver_sql(SLOW_RULE.format(words=words))
+    try:
+        job = await submit(who, user_input=words)
+
+        async def storing() -> bool:
+            async with engine.connect() as tx:
+                return (await tx.exec_driver_sql(STORING)).first() is not None
+
+        await until(storing)
+        pid = await send(stack, "scan-worker", signal.SIGKILL)
+    finally:
+        async with engine.begin() as tx:
+            await tx.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM ({STORING}) storing")
+            await tx.exec_driver_sql("DROP TRIGGER slow_rule ON scan.jobs")
+            await tx.exec_driver_sql("DROP FUNCTION wait_in_test")
+    await back(stack, "scan-worker", pid)
+    await ended(who, job)
+    assert await calls(emulator, job) == {"vision": 1, "answer": 1}
