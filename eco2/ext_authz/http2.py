@@ -381,10 +381,14 @@ class Server:
         self._peers: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
-    async def listen(self, host: str, port: int) -> int:
-        """The port, which the system picks for 0. OSError when it is taken."""
+    async def listen(self, host: str, port: int, *, share: bool = False) -> int:
+        """The port, which the system picks for 0. OSError when it is taken, unless all who have it `share` it."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self._methods, self._peers), host, port)
+
+        def accept() -> Connection:
+            return Connection(self._methods, self._peers)
+
+        self._server = await loop.create_server(accept, host, port, reuse_port=share)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def check_ready(self) -> None:

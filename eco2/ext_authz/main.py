@@ -1,7 +1,7 @@
 """ext-authz: the edge asks it about every request that needs a user. gRPC, plus the ops pages over HTTP.
 
-Several processes are several endpoints of the edge. One port for all of them would not do: the edge keeps one HTTP/2
-connection to an endpoint and would ask one process only.
+Several processes are several endpoints of the edge, or share one port. The edge keeps one HTTP/2 connection to an
+endpoint from each of its threads, so a shared port serves no more processes than it has threads.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ async def grpc_server(settings: Settings, denylist: Denylist) -> AsyncIterator[S
     """Answers checks until it is left: then it says so to its peers, and finishes what is in flight."""
     check = Authorization(denylist, settings.cors_origins).check
     server = Server({CHECK: check, HEALTH: lambda _request: _SERVING})
-    await server.listen(settings.host, settings.grpc_port)
+    await server.listen(settings.host, settings.grpc_port, share=settings.share_port)
     try:
         yield server
     finally:

@@ -7,6 +7,8 @@ from eco2.core.settings import Settings as BaseSettings
 
 
 class Settings(BaseSettings, CorsSettings, StreamsSettings, BrokerSettings):
+    share_port: bool = False
+    """Let other processes with this setting listen on the same gRPC port; the kernel spreads connections over them."""
     stale_after: Duration = timedelta(seconds=60)
     """How long the list of the denied may not have been read, while the broadcasts are heard; then nobody passes."""
     stale_after_unheard: Duration = timedelta(seconds=5)

@@ -122,6 +122,23 @@ async def test_closing_lets_nobody_in_and_cuts_nobody_off() -> None:
             await closing
 
 
+async def test_several_servers_share_a_port_only_if_all_of_them_say_so() -> None:
+    first, second = Server({ECHO: lambda _: b"first"}), Server({ECHO: lambda _: b"second"})
+    stranger = Server(METHODS)
+    port = await first.listen("127.0.0.1", 0, share=True)
+    await second.listen("127.0.0.1", port, share=True)
+    with pytest.raises(OSError):
+        await stranger.listen("127.0.0.1", port)
+    answers = set()
+    for _ in range(60):
+        peer = await Peer.meet(port)
+        peer.send(peer.call(1, ECHO, b""))
+        answers.add(await peer.until(Frame.DATA))
+    assert answers == {message(b"first"), message(b"second")}
+    for server in (first, second):
+        await server.close(1)
+
+
 async def test_closing_does_not_wait_for_ever() -> None:
     async with serving() as (server, port):
         peer = await Peer.meet(port)
