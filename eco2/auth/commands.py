@@ -50,6 +50,8 @@ def verify(
                 await publisher.close()
 
     told = console.do(ask())
+    if told["status"] == "refused":
+        raise typer.Exit(console.say(f"refused: {provider} does not know this token, or no longer."))
     if told["status"] != "verified":
         raise typer.Exit(console.say(f"{told['status']}: {told['detail']}"))
     console.table([told["profile"]], *told["profile"], empty="")
