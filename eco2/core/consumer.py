@@ -11,13 +11,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
 from eco2.core import telemetry
-from eco2.core.broker import BROKER_ERRORS, RETRY_PAUSES, Heartbeat, pass_on_cancellation, ride_out
+from eco2.core.broker import BROKER_ERRORS, RETRY_PAUSES, Heartbeat, open_connection, pass_on_cancellation, ride_out
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ async def _forever(url: str, heartbeat: Heartbeat, consume: Callable[[AbstractCh
     failures = 0
     while True:
         try:
-            connection = await aio_pika.connect(url, timeout=5, heartbeat=60)
+            connection = await open_connection(url, heartbeat=60)
             async with connection:
                 failures, heartbeat.connected = 0, True
                 heartbeat.beat()

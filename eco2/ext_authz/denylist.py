@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import COMPLETE_KEY, DENIED_STREAM, Revocation
-from eco2.core.broker import BROKER_ERRORS, pass_on_cancellation
+from eco2.core.broker import BROKER_ERRORS, open_connection, pass_on_cancellation
 from eco2.ext_authz.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Follower:
         failures = 0
         while True:
             try:
-                connection = await aio_pika.connect(self._broker_url, timeout=5, heartbeat=HEARTBEAT_SECONDS)
+                connection = await open_connection(self._broker_url, heartbeat=HEARTBEAT_SECONDS)
                 async with connection:
                     await self._hear(await connection.channel())
                 failures = 0

@@ -29,7 +29,7 @@ from eco2.contracts.queues import (
     VHOST,
 )
 from eco2.contracts.tasks import DIED_HEADER, ERROR_HEADER, REPLAYS_HEADER, ROUTING_KEY_HEADER, TRANSIENT_HEADER
-from eco2.core.broker import BROKER_ERRORS, PUBLISH_SECONDS, BrokerDown, pass_on_cancellation
+from eco2.core.broker import BROKER_ERRORS, PUBLISH_SECONDS, BrokerDown, open_connection, pass_on_cancellation
 from eco2.core.errors import BadRequest, NotFound, Unavailable
 
 QUEUES = {VHOST: [queue.name for queue in DEAD_LETTER_QUEUES], TASKS_VHOST: [Q_DLQ]}
@@ -242,7 +242,7 @@ async def opened(urls: Urls, vhosts: Sequence[str] = tuple(QUEUES)) -> AsyncIter
         connections = []
         try:
             for vhost in vhosts:
-                connection = await aio_pika.connect(urls.of(vhost), timeout=PUBLISH_SECONDS)
+                connection = await open_connection(urls.of(vhost))
                 connections.append(connection)
                 await _turn(connection)
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)

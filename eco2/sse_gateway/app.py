@@ -67,8 +67,8 @@ class Gateway:
         self.settings = settings
         self.revocations = Revocations(redis, self._end)
         self.closing = False
-        self._open: dict[str, list[asyncio.Timeout]] = {}
-        """Session → the ends of its streams."""
+        self._open: dict[str, list[tuple[asyncio.Timeout, Listener]]] = {}
+        """Session → its streams."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,7 +85,8 @@ class Gateway:
             self._end(session)
 
     def _end(self, session: str) -> None:
-        for timeout in self._open.get(session, ()):
+        for timeout, listener in self._open.get(session, ()):
+            listener.leave()  # a client library that swallows the cancellation must not keep the stream
             if not timeout.expired():
                 timeout.reschedule(asyncio.get_running_loop().time())
 
@@ -129,30 +130,36 @@ class Gateway:
         return head
 
     async def _stream(self, stream: Stream, send: Send, session: str) -> None:
-        last_words = b""
         seconds = self.settings.sse_max_duration.total_seconds()
-        over = self.closing or session in self.revocations.recent
-        timeout = asyncio.timeout(0 if over else seconds)
-        self._open.setdefault(session, []).append(timeout)
+        timeout = asyncio.timeout(seconds)
+        this = (timeout, stream.listener)
+        self._open.setdefault(session, []).append(this)
+        if self.closing or session in self.revocations.recent:
+            stream.listener.leave()
+        complete = False
         try:
             async with timeout:
-                await stream.run(send)
+                complete = await stream.run(send)
         except TimeoutError:
-            last_words = self._last_words(session, seconds)
+            pass
         finally:
-            self._open[session].remove(timeout)
+            self._open[session].remove(this)
             if not self._open[session]:
                 del self._open[session]
+        last_words = b"" if complete else self._last_words(session, timeout.expired(), seconds)
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await send({"type": "http.response.body", "body": last_words})
         except TimeoutError:
             return
 
-    def _last_words(self, session: str, seconds: float) -> bytes:
+    def _last_words(self, session: str, expired: bool, seconds: float) -> bytes:
+        """Why the stream ends before its job; nothing where the client is gone, or is to ask another process."""
         if self.closing:
             return b""
-        return ended_frame() if session in self.revocations.recent else timeout_frame(seconds)
+        if session in self.revocations.recent:
+            return ended_frame()
+        return timeout_frame(seconds) if expired else b""
 
 
 async def _departure(receive: Receive, listener: Listener) -> None:

@@ -35,8 +35,8 @@ class Stream:
         self.gap_pause = 0.0
         self.sent_at = asyncio.get_running_loop().time()
 
-    async def run(self, send: Send) -> None:
-        """Send until the terminal event was sent or the client has left."""
+    async def run(self, send: Send) -> bool:
+        """Send until the terminal event was sent (True) or the client has left (False)."""
         while not self.listener.gone:
             frames = self.listener.take(self.last) or await self._from_log()
             if frames:
@@ -44,9 +44,10 @@ class Stream:
                 self.last, self.gap_pause = frames[-1].seq, 0.0
                 SENT.inc(len(frames))
                 if frames[-1].terminal:
-                    return
+                    return True
             if len(frames) < CHUNK:
                 await self.listener.wait(await self._keepalive(send))
+        return False
 
     async def _send(self, send: Send, body: bytes) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": True})

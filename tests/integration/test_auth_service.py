@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aio_pika
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import select, update
@@ -23,6 +24,7 @@ from eco2.auth.store import Session
 from eco2.auth.tables import login_audits, revocations, sessions
 from eco2.contracts.pb import auth_pb2
 from eco2.contracts.pb.auth_pb2_grpc import SessionServiceStub
+from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import DENIED_STREAM
 from eco2.core.broker import Publisher
 from eco2.core.db import open_engine
@@ -270,6 +272,31 @@ async def test_without_a_broker_the_list_has_it_and_the_outbox_keeps_it(at: Serv
         await relay.deliver(at, publisher, timedelta(0))
     assert (await row_of(at, session.id)).published_at is not None
     assert (await denied(at.streams)).count(str(session.id)) == 1
+
+
+async def test_while_the_list_is_away_a_revocation_is_broadcast_again_and_again(
+    at: Services, settings: FromStack
+) -> None:
+    """For whoever starts in the meantime, and cannot read it there."""
+    session, pair = await signed_in(at)
+    async with without_redis(at) as lost, AsyncExitStack() as stack:
+        with pytest.raises(service.NotLockedOut):
+            await service.logout(lost, pair.access, None)
+        publisher = await publisher_of(settings, stack)
+        connection = await stack.enter_async_context(await aio_pika.connect(settings(Settings).broker_url))
+        tap = await (await connection.channel()).declare_queue(exclusive=True)
+        await tap.bind(REVOCATION_EXCHANGE)
+        for times in (1, 2, 3):
+            await relay.deliver(lost, publisher, timedelta(0))
+            assert (await row_of(at, session.id)).denied_at is None
+            heard = 0
+            async with asyncio.timeout(5):
+                while not heard:
+                    message = await tap.get(no_ack=True, fail=False)
+                    heard += message is not None and str(session.id) in message.body.decode()
+            assert heard == 1, times
+        await relay.deliver(at, publisher, timedelta(0))
+    assert (await row_of(at, session.id)).denied_at is not None
 
 
 # A Redis that has forgotten

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import httpx2
 import pytest
@@ -20,6 +21,7 @@ from eco2.core.redis import connect
 from eco2.ext_authz import denylist as module
 from eco2.ext_authz.denylist import Denylist, Follower
 from eco2.ext_authz.settings import Settings
+from eco2.sse_gateway.revocations import Revocations
 from tests.edge import free_ports
 from tests.redis_server import RedisServer, private_redis, until
 
@@ -124,6 +126,35 @@ async def test_a_server_that_restarted_is_not_believed_and_what_was_known_stays(
             assert str(row.id) in denylist
             assert str(other.id) in denylist
         await client.aclose()
+
+
+async def test_another_server_is_read_from_the_beginning_whatever_its_clock_says() -> None:
+    """The entries of the one that took over may be older than the last one that was read."""
+    async with RedisServer() as server:
+        client = connect(server.url, retries=0)
+        ahead: dict[Any, Any] = {"id": str(uuid.uuid4()), "until": int(time.time()) + 600}
+        await client.xadd(DENIED_STREAM, ahead, id=f"{int((time.time() + 3600) * 1000)}-0")
+        await complete(client)
+        heard: list[str] = []
+        revocations = Revocations(connect(server.url, retries=0), heard.append)
+        async with following(client) as denylist:
+            await until(lambda: _knows(denylist, ahead["id"]), 3)
+            while await revocations.read():
+                pass
+            await server.kill()
+            await server.start()
+            row = revocation()
+            await store.deny(client, [row], 600)
+            await until(lambda: _knows(denylist, str(row.id)), 5)
+            while await revocations.read():
+                pass
+            assert heard == [ahead["id"], str(row.id)]
+        await client.aclose()
+        await revocations._redis.aclose()
+
+
+async def _knows(denylist: Denylist, session: str) -> bool:
+    return session in denylist
 
 
 async def test_a_marker_that_came_over_from_another_server_is_not_believed(redis: Redis) -> None:

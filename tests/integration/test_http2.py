@@ -262,6 +262,28 @@ async def test_padding_priority_and_unknown_frames_change_nothing(port: int) -> 
     assert await peer.until(Frame.DATA) == message(b"padded")
 
 
+async def test_a_header_table_that_the_peer_still_has_is_followed(port: int) -> None:
+    """Until it has read that none is wanted. The same bytes then mean one path now, and another one later."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    peer = Peer(reader, writer)
+    MET.append(peer)
+    peer.send(PREFACE + http2.frame(Frame.SETTINGS, 0, 0))
+
+    def add(path: str) -> bytes:
+        return b"\x83\x86\x44" + bytes((len(path),)) + path.encode()  # literal with indexing, name :path
+
+    newest = b"\x83\x86\xbe"
+    for stream, head in ((1, add(ECHO)), (3, newest), (5, add("/test.Echo/Nothing")), (7, newest)):
+        peer.send(http2.frame(Frame.HEADERS, END_HEADERS, stream, head))
+        peer.send(http2.frame(Frame.DATA, END_STREAM, stream, message(b"hi")))
+    statuses: dict[int, bytes] = {}
+    while len(statuses) < 4:
+        kind, flags, stream, payload = await peer.next()
+        if kind == Frame.HEADERS and flags & END_STREAM:
+            statuses[stream] = payload.rpartition(b"grpc-status")[2][1:]
+    assert statuses == {1: b"0", 3: b"0", 5: b"12", 7: b"12"}
+
+
 async def test_pings_are_answered(port: int) -> None:
     peer = await Peer.meet(port)
     peer.send(http2.frame(Frame.PING, 0, 0, b"12345678"))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -281,4 +280,3 @@ async def test_what_is_cancelled_meanwhile_ends(
             for task in stuck:
                 task.cancel()
             await asyncio.sleep(0.01)
-        gc.collect()

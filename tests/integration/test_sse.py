@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import orjson
@@ -15,7 +15,9 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from eco2.auth.store import deny
 from eco2.contracts.events import Draft, channel, job_key, log_key
+from eco2.contracts.revocations import Revocation
 from eco2.core.bus import EventBus
 from eco2.core.ops import OpsApp, serve_async
 from eco2.core.redis import connect
@@ -81,10 +83,14 @@ async def ready(base: str) -> bool:
 
 
 async def read(
-    url: str, last: str = "", user: str = USER, until_event: Callable[[Event], bool] | None = None
+    url: str,
+    last: str = "",
+    user: str = USER,
+    until_event: Callable[[Event], bool] | None = None,
+    session: str = "",
 ) -> list[Event]:
     """The frames as `{event, id, data}` until the stream closes (or `until_event` holds)."""
-    headers = {"x-user-id": user} | ({"last-event-id": last} if last else {})
+    headers = {"x-user-id": user, "x-session-id": session} | ({"last-event-id": last} if last else {})
     events: list[Event] = []
     async with httpx2.AsyncClient(timeout=20) as http, http.stream("GET", url, headers=headers) as response:
         assert response.status_code == 200, await response.aread()
@@ -448,3 +454,26 @@ async def test_sigterm_ends_open_streams_at_once_and_the_client_resumes_elsewher
         await emit_slowly(redis, job, WHOLE_JOB[6:])
         rest = await read(other.url(job), first[-1]["id"])
         assert seqs(first) + seqs(rest) == list(range(1, 12))
+
+
+# --- sessions that end --------------------------------------------------------------------------------------
+
+
+async def test_a_stream_of_a_session_that_has_ended_a_moment_ago_ends_at_once(redis: Redis) -> None:
+    """The check at the edge was before the end, the stream after it."""
+    async with serving(url_of(redis)) as gateway:
+        job = await opened(redis)
+        ended = str(uuid4())
+        await deny(redis, [Revocation(id=UUID(ended), until=2**31)], 600)
+
+        async def known() -> bool:
+            return ended in gateway.gateway.revocations.recent
+
+        await until(known)
+        events = await read(gateway.url(job), session=ended)
+        assert [(event["event"], event["data"]["error"]) for event in events] == [("error", "session_ended")]
+        going_on = asyncio.create_task(read(gateway.url(job), session=str(uuid4())))
+        await subscribed(redis, job)
+        assert not going_on.done()
+        going_on.cancel()
+        await asyncio.gather(going_on, return_exceptions=True)
