@@ -106,6 +106,22 @@ async def test_parallel_refreshes_get_the_same_pair_to_the_byte(at: Services) ->
     assert pairs[0].refresh != pair.refresh
 
 
+async def test_refreshes_that_meet_in_the_database_get_the_same_pair(at: Services, engine: AsyncEngine) -> None:
+    """Somebody holds the row until all of them are there; whoever reads it before it is theirs makes another pair."""
+    session, pair = await signed_in(at)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%auth.sessions%%'"
+
+    async def all_wait() -> bool:
+        async with engine.connect() as tx:
+            return int((await tx.exec_driver_sql(waiting)).scalar_one()) >= 3
+
+    async with engine.begin() as holder:
+        await holder.execute(select(sessions.c.id).where(sessions.c.id == session.id).with_for_update())
+        refreshing = [asyncio.create_task(service.refresh(at, ME, pair.refresh)) for _ in range(3)]
+        await until(all_wait)
+    assert len(set(await asyncio.gather(*refreshing))) == 1
+
+
 async def test_a_late_token_of_the_same_moment_gets_the_newest_pair(at: Services) -> None:
     """One tab refreshes twice while the first request of another is still under way."""
     _, first = await signed_in(at)
