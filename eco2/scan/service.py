@@ -304,8 +304,8 @@ async def match_rule(services: Services, job: Job) -> None:
         rule = pipeline.match(services.knowledge, job.vision, job.user_input, audience_of(services, job))
         stored = await store.save_rule(services.db, job.id, rule)
         job = replace(job, rule=rule)
-    # At once, with the end of the stage before: it takes less time than an event.
-    await services.bus.emit(str(job.id), completed(Stage.VISION), *_both(Stage.RULE))
+    # At once, with the end of the stage before and the start of the next: it takes less time than an event.
+    await services.bus.emit(str(job.id), completed(Stage.VISION), *_both(Stage.RULE), started(Stage.ANSWER))
     await hand_on(services, job, SCAN_ANSWER, stored=stored)
 
 
@@ -321,7 +321,6 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
     """Stage `answer`, and the reward that follows from it."""
     if job.open:
         assert job.rule is not None, "stage answer before stage rule"
-        await services.bus.emit(str(job.id), started(Stage.ANSWER))
         composed = pipeline.answer(services.knowledge, job.rule, job.user_input, audience_of(services, job))
         answer = await word(job.rule, composed, job)
         reward = pipeline.reward(services.knowledge, job.rule, answer)
