@@ -97,13 +97,15 @@ class Gateway:
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
+        session = _header(scope, SESSION_HEADER)
+        scope["headers"].clear()  # a kilobyte or two that the server would keep as long as the stream
         async with self.hub.listen(job_id) as listener:
             departure = asyncio.create_task(_departure(receive, listener))
             OPEN.inc()
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                 stream = Stream(self.bus, self.hub, self.settings, job_id, last, listener)
-                await self._stream(stream, send, _header(scope, SESSION_HEADER))
+                await self._stream(stream, send, session)
             finally:
                 OPEN.dec()
                 departure.cancel()

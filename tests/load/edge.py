@@ -33,7 +33,7 @@ from eco2.contracts.revocations import Revocation
 from eco2.core.broker import Publisher
 from eco2.core.redis import connect
 from eco2.ext_authz.service import CLAIMS_KEY, CLAIMS_NAMESPACE
-from eco2.local import envoy
+from eco2.local import config, envoy
 from tests.load.bench import Bench
 from tests.load.client import percentile
 from tests.load.machine import pss
@@ -147,6 +147,36 @@ async def edges(bench: Bench) -> AsyncIterator[Edges]:
         stack.push_async_callback(redis.aclose)
         urls = [f"http://127.0.0.1:{first + 2 * number}{PATH}" for number in range(2)]
         yield Edges(urls[0], urls[1], _tokens(environment), pids[0], authz_pid, ops, redis)
+
+
+@asynccontextmanager
+async def gateway_alone(bench: Bench, *, edge_in_front: bool) -> AsyncIterator[tuple[str, int, int]]:
+    """(URL, pid of an sse-gateway of its own, pid of the edge before it, or again that of the gateway)."""
+    layout, environment = bench.target.layout, bench.target.environment
+    port, edge_port = (layout.port_base + PORT_OFFSET + offset for offset in (0, 10))
+    own = {**os.environ, **environment, "ECO2_PORT": str(port)}
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pid = await stack.enter_async_context(
+            _process(sys.executable, "-m", "eco2.run", "sse-gateway", environment=own)
+        )
+        await _ready(bench.client.session, f"http://127.0.0.1:{port}/ready")
+        if not edge_in_front:
+            yield f"http://127.0.0.1:{port}", pid, pid
+            return
+        hosts = ("ext-authz.auth", "auth-api.auth")
+        known = {host: config.route_ports(layout)[host] for host in hosts}
+        text = envoy.render(
+            {**known, "sse-gateway.sse": port},
+            edge_port,
+            edge_port + 1,
+            1,
+            "eco2-images",
+            [],
+            environment["ECO2_ISSUER"],
+        )
+        edge = await stack.enter_async_context(_envoy(bench, folder, "alone", text, edge_port, edge_port + 1))
+        yield f"http://127.0.0.1:{edge_port}", pid, edge
 
 
 def _tokens(environment: dict[str, str]) -> list[str]:
