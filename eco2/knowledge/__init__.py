@@ -1,6 +1,6 @@
 """What Eco² knows about waste: items, streams, rules, situations, characters. Imports nothing of ours."""
 
-from eco2.knowledge.answer import Lang, categories, compose_answer, compose_unknown, disposal_rules, route
+from eco2.knowledge.answer import Lang, categories, compose_answer, compose_unknown, decide, disposal_rules
 from eco2.knowledge.asking import ask
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.loading import KnowledgeError, default_directory, load
@@ -32,10 +32,10 @@ __all__ = [
     "categories",
     "compose_answer",
     "compose_unknown",
+    "decide",
     "default_directory",
     "disposal_rules",
     "load",
     "read",
-    "route",
     "subjects",
 ]

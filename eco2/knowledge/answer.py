@@ -80,12 +80,6 @@ def _holds(case: RuleException, situations: Sequence[Situation]) -> bool:
     return any(situation.id in wanted for situation in situations)
 
 
-def route(knowledge: Knowledge, item: Item, situations: Sequence[Situation]) -> tuple[str, Situation | None]:
-    """The stream an item ends in, and the situation that changed it."""
-    outcome = decide(knowledge, item, situations)
-    return outcome.stream, outcome.cause if isinstance(outcome.cause, Situation) else None
-
-
 def overrides(knowledge: Knowledge, item: Item, stream: str, region: Region | None) -> list[Override]:
     """What a district, and the region above it, says of its own about the item: the nearest and narrowest first."""
     found: list[Override] = []

@@ -10,7 +10,6 @@ from typing import Any, Self
 from eco2 import knowledge as kb
 from eco2.core.errors import NotFound
 from eco2.knowledge import Item, Knowledge, Lang, Region, Situation, regions
-from eco2.knowledge.answer import decide
 from eco2.scan.seen import Other, VisionResult
 
 Json = dict[str, Any]
@@ -99,7 +98,7 @@ def rule_of(
     said = knowledge.situations_in(user_input) if user_input else []
     seen = [knowledge.situations[name] for name in visible if name in knowledge.situations]
     situations = knowledge.by_precedence([*said, *(situation for situation in seen if situation not in said)])
-    stream_id = decide(knowledge, item, situations, audience.region).stream if item else None
+    stream_id = kb.decide(knowledge, item, situations, audience.region).stream if item else None
     return {
         "item_id": item.id if item else None,
         "stream_id": stream_id,

@@ -169,9 +169,8 @@ def _vision_model(settings: WorkerSettings, base: Knowledge, data_dir: Path) -> 
     except ValueError as error:
         raise SystemExit(str(error)) from None
     vision = EmbeddedVision(settings.model_dir, senses)
-    if (
-        not settings.endpoints() or settings.cascade != "off"
-    ):  # it looks at every photo, not only where a paid one fails
+    looks_first = not settings.endpoints() or settings.cascade != "off"
+    if looks_first:  # else it looks only where a paid model fails
         vision.warm()
     return vision
 

@@ -6,12 +6,13 @@ import pytest
 
 from eco2.knowledge import (
     Knowledge,
+    Situation,
     categories,
     compose_answer,
     compose_unknown,
+    decide,
     disposal_rules,
     load,
-    route,
 )
 from eco2.knowledge.text import normalize
 
@@ -118,7 +119,7 @@ def test_every_item_has_good_advice(knowledge: Knowledge) -> None:
 def test_reroute_says_where_and_why(
     knowledge: Knowledge, item: str, situation: str, stream: str, step: str, answer_part: str
 ) -> None:
-    assert route(knowledge, knowledge.item(item), [knowledge.situations[situation]])[0] == stream
+    assert decide(knowledge, knowledge.item(item), [knowledge.situations[situation]]).stream == stream
     steps, faults, answer = advice(knowledge, item, situation)
     assert any(step in text for text in steps)
     assert knowledge.stream(stream).where_ko in answer
@@ -128,10 +129,10 @@ def test_reroute_says_where_and_why(
 
 def test_safety_goes_before_reroute(knowledge: Knowledge) -> None:
     names = ("soil_heavy", "broken_glass")
-    stream, cause = route(knowledge, knowledge.item("drink_bottle"), [knowledge.situations[n] for n in names])
-    assert stream == "noncombustible_sack"
-    assert cause is not None
-    assert cause.id == "broken_glass"
+    outcome = decide(knowledge, knowledge.item("drink_bottle"), [knowledge.situations[n] for n in names])
+    assert outcome.stream == "noncombustible_sack"
+    assert isinstance(outcome.cause, Situation)
+    assert outcome.cause.id == "broken_glass"
     assert "장갑" in advice(knowledge, "drink_bottle", *names)[0][0]
 
 
