@@ -8,8 +8,6 @@ learnt once is kept until it expires, whatever is read later.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
@@ -19,14 +17,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from eco2.contracts.queues import REVOCATION_EXCHANGE
-from eco2.contracts.revocations import COMPLETE_KEY, DENIED_STREAM, Revocation
-from eco2.core.broker import BROKER_ERRORS, open_connection, pass_on_cancellation
+from eco2.contracts.revocations import Revocation
+from eco2.core.broker import BROKER_ERRORS, open_connection
+from eco2.core.errors import pass_on_cancellation
+from eco2.core.revocations import READ_SECONDS, DeniedList
 from eco2.ext_authz.settings import Settings
 
 log = logging.getLogger(__name__)
 
-READ_SECONDS = 1.0
-READ_COUNT = 2000
 RESNAPSHOT_SECONDS = 600.0
 CONNECT_PAUSES = (0.2, 0.5, 1.0, 2.0)
 HEARTBEAT_SECONDS = 10
@@ -95,10 +93,9 @@ class Follower:
     """Keeps a Denylist up to date; `run` until cancelled."""
 
     def __init__(self, denylist: Denylist, redis: Redis, broker_url: str) -> None:
-        self._denylist, self._redis, self._broker_url = denylist, redis, broker_url
+        self._denylist, self._broker_url = denylist, broker_url
+        self._list = DeniedList(redis)
         self._wanted = asyncio.Event()
-        self._server = ""
-        self._last = "0-0"
         self._snapshot_at = float("-inf")
 
     async def run(self) -> None:
@@ -151,6 +148,7 @@ class Follower:
                     pass
             except RedisError as error:
                 log.warning("the list of the denied is away: %s", error)
+            pass_on_cancellation()
             try:
                 async with asyncio.timeout(READ_SECONDS):
                     await self._wanted.wait()
@@ -162,29 +160,12 @@ class Follower:
         """What is new in the list, or all of it where that is due; True when there is more. RedisError."""
         began = time.monotonic()
         if began - self._snapshot_at > RESNAPSHOT_SECONDS:
-            self._restart(began)
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.info("server")
-            pipe.get(COMPLETE_KEY)
-            pipe.xread({DENIED_STREAM: self._last}, count=READ_COUNT)
-            server, complete, found = await pipe.execute()
-        if server["run_id"] != self._server:  # another server, whose stream may be another one: from its beginning
-            self._server = str(server["run_id"])
-            self._restart(began)
-            return True
-        entries = found[0][1] if found else []
-        for entry, fields in entries:
-            self._add(fields)
-            self._last = entry
-        if len(entries) == READ_COUNT:
-            return True
-        if complete == self._server:
+            self._list.restart()
+            self._snapshot_at = began
+            self._denylist.forget_expired()
+        page = await self._list.read()
+        for entry in page.entries:
+            self._denylist.add(entry.session, entry.until, "list")
+        if page.complete and not page.more:
             self._denylist.was_read(began)
-        return False
-
-    def _restart(self, now: float) -> None:
-        self._last, self._snapshot_at = "0-0", now
-        self._denylist.forget_expired()
-
-    def _add(self, fields: Mapping[str, Any]) -> None:
-        self._denylist.add(fields["id"], int(fields["until"]), "list")
+        return page.more

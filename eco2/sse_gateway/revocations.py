@@ -1,7 +1,6 @@
 """Ends streams whose session has ended: ext-authz lets nobody in any more, but a stream that is open asks no more.
 
-Followed is the list of the denied that auth-api keeps in Redis (eco2/contracts/revocations.py), once a second. While
-that Redis is away nothing is learnt, and no stream gets an event either.
+While the Redis that has the list of the denied is away nothing is learnt, and no stream gets an event either.
 """
 
 import asyncio
@@ -11,10 +10,9 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from eco2.contracts.revocations import DENIED_STREAM
+from eco2.core.errors import pass_on_cancellation
+from eco2.core.revocations import READ_SECONDS, DeniedList
 
-READ_SECONDS = 1.0
-READ_COUNT = 2000
 RECENT_SECONDS = 60
 """How long a session is remembered that ended before its stream was open: a check is not so long before its stream."""
 
@@ -25,8 +23,7 @@ class Revocations:
     """`recent` has the sessions that ended just now; `on_denied` is called with each session that ends."""
 
     def __init__(self, redis: Redis, on_denied: Callable[[str], None]) -> None:
-        self._redis, self._on_denied = redis, on_denied
-        self._server, self._last = "", "0-0"
+        self._list, self._on_denied = DeniedList(redis), on_denied
         self.recent: dict[str, int] = {}
         """Session → second of Redis' clock when it ended."""
 
@@ -38,26 +35,15 @@ class Revocations:
                     pass
             except RedisError as error:
                 log.warning("the list of the denied is away: %s", error)
+            pass_on_cancellation()
             await asyncio.sleep(READ_SECONDS)
 
     async def read(self) -> bool:
         """What is new in the list; True when there is more. RedisError."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.info("server")
-            pipe.time()
-            pipe.xread({DENIED_STREAM: self._last}, count=READ_COUNT)
-            server, (now, _), found = await pipe.execute()
-        if server["run_id"] != self._server:  # another server, whose list may be another one: from its beginning
-            self._server, self._last = server["run_id"], "0-0"
-            return True
-        entries = found[0][1] if found else []
-        for entry, fields in entries:
-            self._last = entry
-            self._end(fields["id"], int(entry.partition("-")[0]) // 1000)
-        for session in [one for one, since in self.recent.items() if since < now - RECENT_SECONDS]:
+        page = await self._list.read()
+        for entry in page.entries:
+            self.recent[entry.session] = entry.since
+            self._on_denied(entry.session)
+        for session in [one for one, since in self.recent.items() if since < page.now - RECENT_SECONDS]:
             del self.recent[session]
-        return len(entries) == READ_COUNT
-
-    def _end(self, session: str, since: int) -> None:
-        self.recent[session] = since
-        self._on_denied(session)
+        return page.more
