@@ -20,12 +20,12 @@ from eco2.core.broker import Publisher
 from eco2.core.letters import guarded
 from eco2.core.ops import Check
 from eco2.core.queue import run_worker
-from eco2.core.settings import CacheSettings, CelerySettings, TasksBrokerSettings, load
+from eco2.core.settings import CacheSettings, TasksWorkerSettings, load
 
 NAME = "api-worker"
 
 
-class Settings(CelerySettings, TasksBrokerSettings, CacheSettings, ProviderSettings):
+class Settings(TasksWorkerSettings, CacheSettings, ProviderSettings):
     worker_concurrency: int = Field(default=4, ge=1)
 
 
@@ -64,7 +64,7 @@ def run() -> None:
     settings = load(Settings)
     run_worker(
         NAME,
-        settings.model_copy(update={"broker_url": settings.tasks_broker_url}),
+        settings,
         lambda: open_resources(settings),
         TASKS,
         [Q_API],

@@ -29,7 +29,7 @@ from eco2.core import letters, telemetry
 from eco2.core.broker import RETRY_PAUSES, Heartbeat, ride_out
 from eco2.core.consumer import TASK_SECONDS
 from eco2.core.ops import Check, OpsApp, serve_async
-from eco2.core.settings import BrokerSettings, CelerySettings
+from eco2.core.settings import TasksWorkerSettings
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ Handler = Callable[[R, str], Awaitable[None]]
 class PlainConsumer(Consumer):
     """Celery's consumer without delayed delivery, which declares 28 queues of its own and needs topic exchanges.
 
-    A message that Celery cannot make a request of ends the whole worker there, again at each delivery. Here the broker
-    gets it back as a dead letter.
+    A message that Celery cannot make a request of ends the whole worker there, again at each delivery. Here it is
+    refused: a dead letter, but from q.sched, which has none; what is due there is a row of `jobs.runs`, sent again.
     """
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]
@@ -59,7 +59,7 @@ class PlainConsumer(Consumer):
                 handle(message)
             except (*consumer.connection_errors, *consumer.channel_errors):
                 raise
-            except Exception:
+            except (LookupError, TypeError, ValueError, AttributeError):
                 log.exception("no task message: %.500r", message.headers)
                 if not message.acknowledged:
                     message.reject_log_error(log, consumer.connection_errors)
@@ -67,9 +67,9 @@ class PlainConsumer(Consumer):
         return on_message
 
 
-def celery_app(settings: BrokerSettings, queues: Sequence[str]) -> Celery:
+def celery_app(broker_url: str, queues: Sequence[str]) -> Celery:
     """Celery on queues that exist already: confirms, late acknowledgement, no results, no remote control."""
-    app = Celery("eco2", broker=settings.broker_url, set_as_current=False)
+    app = Celery("eco2", broker=broker_url, set_as_current=False)
     app.conf.update(
         # Whatever they are: for quorum queues Celery leaves out the global QoS, which RabbitMQ 4 is giving up, and sets
         # the prefetch for each consumer, as we want it.
@@ -139,7 +139,7 @@ Background = Callable[[R], Coroutine[Any, Any, None]]
 
 def run_worker(
     name: str,
-    settings: CelerySettings,
+    settings: TasksWorkerSettings,
     open_resources: Callable[[], AbstractAsyncContextManager[R]],
     tasks: Mapping[str, Handler[R]],
     queues: Sequence[str],
@@ -154,7 +154,7 @@ def run_worker(
     telemetry.setup(name, settings)
     thread, heartbeat, stack = LoopThread(), Heartbeat(), AsyncExitStack()
     resources = thread.call(stack.enter_async_context(open_resources()))
-    app = celery_app(settings, queues)
+    app = celery_app(settings.tasks_broker_url, queues)
     app.steps["consumer"].add(heartbeat_step(heartbeat))
     for task_name, handler in tasks.items():
         _register(app, thread, task_name, handler, resources)

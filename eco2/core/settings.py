@@ -84,6 +84,10 @@ class CelerySettings(Settings, BrokerSettings):
     """Messages in work at once; also the prefetch of each queue."""
 
 
+class TasksWorkerSettings(CelerySettings, TasksBrokerSettings):
+    """What every worker of vhost `tasks` has."""
+
+
 class StorageSettings(SettingsGroup):
     storage_endpoint: str
     """Where the services reach the object store."""

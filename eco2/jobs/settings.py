@@ -7,13 +7,13 @@ from pydantic import Field
 from eco2.core.settings import (
     BrokerSettings,
     CacheSettings,
-    CelerySettings,
     DatabaseSettings,
     Duration,
     Settings,
     SettingsGroup,
     StorageSettings,
     TasksBrokerSettings,
+    TasksWorkerSettings,
 )
 
 
@@ -38,7 +38,7 @@ class SchedulerSettings(Settings, DatabaseSettings, BrokerSettings, TasksBrokerS
     """How often the dead letters are looked through for those that are due again."""
 
 
-class WorkerSettings(CelerySettings, DatabaseSettings, TasksBrokerSettings):
+class WorkerSettings(TasksWorkerSettings, DatabaseSettings):
     worker_concurrency: int = Field(default=2, ge=1)
     """Tasks at once, each in a process of its own; also the prefetch of each queue."""
     database_pool_size: int = Field(default=1, ge=1)

@@ -97,7 +97,7 @@ def run() -> None:
     settings = load(WorkerSettings)
     run_worker(
         NAME,
-        settings.model_copy(update={"broker_url": settings.tasks_broker_url}),
+        settings,
         lambda: open_resources(settings),
         {task.name: handler(task) for task in TASKS.values() if task.queue in QUEUES},
         QUEUES,

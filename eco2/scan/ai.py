@@ -135,7 +135,7 @@ def run() -> None:
     settings = load(AiWorkerSettings)
     run_worker(
         NAME,
-        settings.model_copy(update={"broker_url": settings.tasks_broker_url}),
+        settings,
         lambda: open_resources(settings),
         TASKS,
         [Q_AI],

@@ -19,6 +19,7 @@ from eco2.core.settings import (
     StorageSettings,
     StreamsSettings,
     TasksBrokerSettings,
+    TasksWorkerSettings,
 )
 
 DEFAULT_MODELS = (
@@ -93,5 +94,5 @@ class VisionSettings(KnowledgeSettings):
     """Default: that of the local stack."""
 
 
-class AiWorkerSettings(WorkerSettings, TasksBrokerSettings):
+class AiWorkerSettings(WorkerSettings, TasksWorkerSettings):
     worker_concurrency: int = Field(default=2, ge=1)

@@ -197,7 +197,7 @@ async def test_no_token_gets_into_a_message(environment: Env, cache: Redis, publ
 
 
 async def test_without_a_broker_nothing_is_left_behind(cache: Redis) -> None:
-    nowhere = Publisher(f"amqp://guest:guest@127.0.0.1:{free_port()}/tasks")
+    nowhere = Publisher(f"amqp://a:b@127.0.0.1:{free_port()}/tasks")
     before = [key async for key in cache.scan_iter("auth:verify:*")]
     with pytest.raises(BrokerDown):
         await verification.order(cache, nowhere, "kakao", "token")
