@@ -15,7 +15,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 from prometheus_client import Counter
 
 from eco2.core import telemetry
-from eco2.core.errors import AWAY, Unavailable, pass_on_cancellation
+from eco2.core.errors import AWAY, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,16 @@ BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, OSError, TimeoutError)
 """What aio-pika raises when the broker or a channel is gone; some of them are RuntimeErrors."""
 
 PUBLISHED = Counter("eco2_messages_published_total", "Messages confirmed by the broker", ["exchange", "routing_key"])
+
+
+def pass_on_cancellation() -> None:
+    """Raises CancelledError in a task that is to end.
+
+    To be called after an error of aio-pika, which now and then answers a cancellation with that error: the task would
+    go on for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class _Connection(aio_pika.Connection):

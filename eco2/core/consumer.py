@@ -16,8 +16,7 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
 from eco2.core import telemetry
-from eco2.core.broker import BROKER_ERRORS, RETRY_PAUSES, Heartbeat, open_connection, ride_out
-from eco2.core.errors import pass_on_cancellation
+from eco2.core.broker import BROKER_ERRORS, RETRY_PAUSES, Heartbeat, open_connection, pass_on_cancellation, ride_out
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ An AppError that reaches the HTTP edge is answered as `{"detail": str, "code": s
 (see `eco2.core.app`). A worker treats it as final for the job: trying again cannot help.
 """
 
-import asyncio
 from typing import ClassVar
 
 
@@ -62,15 +61,3 @@ class Unavailable(AppError):
 AWAY: set[type[Exception]] = {Unavailable, OSError}
 """What it looks like when a server that we depend on does not answer now. The modules of `core` that bring a client
 library add its errors, so that a process knows those of the libraries it uses and imports no other."""
-
-
-def pass_on_cancellation() -> None:
-    """Raises CancelledError in a task that is to end.
-
-    To be called in a loop that only cancellation ends: `asyncio.wait_for` of Python 3.11 loses one that comes when it
-    is done, and with it redis-py and aio-pika, which then give a result or an error of the connection. The task would
-    go on for ever, and its process never stop.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -44,7 +44,8 @@ class PlainConsumer(Consumer):
     """Celery's consumer without delayed delivery, which declares 28 queues of its own and needs topic exchanges.
 
     A message that Celery cannot make a request of ends the whole worker there, again at each delivery. Here it is
-    refused: a dead letter, but from q.sched, which has none; what is due there is a row of `jobs.runs`, sent again.
+    refused like one that it cannot read: a dead letter, but from q.sched, which has none; what is due there is a row of
+    `jobs.runs`, sent again.
     """
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]
@@ -59,12 +60,16 @@ class PlainConsumer(Consumer):
                 handle(message)
             except (*consumer.connection_errors, *consumer.channel_errors):
                 raise
-            except (LookupError, TypeError, ValueError, AttributeError):
-                log.exception("no task message: %.500r", message.headers)
-                if not message.acknowledged:
-                    message.reject_log_error(log, consumer.connection_errors)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                consumer.on_decode_error(message, error)
 
         return on_message
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Celery acknowledges what it cannot read, and so loses it."""
+        log.error("no task message: %.500r", message.headers, exc_info=exc)
+        if not message.acknowledged:
+            message.reject_log_error(log, self.connection_errors)  # type: ignore[attr-defined]
 
 
 def celery_app(broker_url: str, queues: Sequence[str]) -> Celery:

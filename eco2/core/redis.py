@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import hiredis
 from redis._parsers import BaseParser
 from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
-from redis.asyncio.connection import Connection
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import EqualJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -33,7 +33,28 @@ COMMAND_SECONDS = 5.0
 POOL_WAIT_SECONDS = 5.0
 
 
-class _MasterConnection(Connection):
+class _Cancelled:
+    """Passes on a cancellation that `asyncio.wait_for` of Python 3.11, which redis-py sends with, loses when it comes
+    as the command has just been sent: a loop that only cancellation ends would go on for ever."""
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        if task and task.cancelling() > before:
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined] # nobody will read the answer
+            raise asyncio.CancelledError
+
+
+class _Connection(_Cancelled, Connection):
+    pass
+
+
+class _TlsConnection(_Cancelled, SSLConnection):
+    pass
+
+
+class _MasterConnection(_Cancelled, Connection):
     """A connection that asks the sentinels for the master each time it connects, retries included."""
 
     def __init__(self, *, sentinel: Sentinel, master_name: str, **kwargs: Any) -> None:
@@ -232,7 +253,8 @@ def _pool(url: str, retries: int, max_connections: int, options: dict[str, Any])
     if scheme == "redis+sentinel":
         return _MasterPool(**settings, **_sentinel_options(url))
     if scheme in ("redis", "rediss"):
-        return BlockingConnectionPool.from_url(url, **settings)
+        kind = _TlsConnection if scheme == "rediss" else _Connection
+        return BlockingConnectionPool(**{**settings, **parse_url(url), "connection_class": kind})
     raise ValueError("a Redis URL starts with redis://, rediss:// or redis+sentinel://")
 
 

@@ -77,15 +77,11 @@ class TasksBrokerSettings(SettingsGroup):
     """The same broker's vhost of scheduled and background work: `amqp://user:password@host:port/tasks`"""
 
 
-class CelerySettings(Settings, BrokerSettings):
-    """What every Celery worker has."""
+class TasksWorkerSettings(Settings, TasksBrokerSettings):
+    """What every Celery worker has; all of them are in vhost `tasks`."""
 
-    worker_concurrency: int = Field(default=32, ge=1)
+    worker_concurrency: int = Field(default=2, ge=1)
     """Messages in work at once; also the prefetch of each queue."""
-
-
-class TasksWorkerSettings(CelerySettings, TasksBrokerSettings):
-    """What every worker of vhost `tasks` has."""
 
 
 class StorageSettings(SettingsGroup):

@@ -18,8 +18,7 @@ from redis.exceptions import RedisError
 
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import Revocation
-from eco2.core.broker import BROKER_ERRORS, open_connection
-from eco2.core.errors import pass_on_cancellation
+from eco2.core.broker import BROKER_ERRORS, open_connection, pass_on_cancellation
 from eco2.core.revocations import READ_SECONDS, DeniedList
 from eco2.ext_authz.settings import Settings
 
@@ -148,7 +147,6 @@ class Follower:
                     pass
             except RedisError as error:
                 log.warning("the list of the denied is away: %s", error)
-            pass_on_cancellation()
             try:
                 async with asyncio.timeout(READ_SECONDS):
                     await self._wanted.wait()

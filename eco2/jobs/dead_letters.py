@@ -29,8 +29,8 @@ from eco2.contracts.queues import (
     VHOST,
 )
 from eco2.contracts.tasks import DIED_HEADER, ERROR_HEADER, REPLAYS_HEADER, ROUTING_KEY_HEADER, TRANSIENT_HEADER
-from eco2.core.broker import BROKER_ERRORS, PUBLISH_SECONDS, BrokerDown, open_connection
-from eco2.core.errors import BadRequest, NotFound, Unavailable, pass_on_cancellation
+from eco2.core.broker import BROKER_ERRORS, PUBLISH_SECONDS, BrokerDown, open_connection, pass_on_cancellation
+from eco2.core.errors import BadRequest, NotFound, Unavailable
 
 QUEUES = {VHOST: [queue.name for queue in DEAD_LETTER_QUEUES], TASKS_VHOST: [Q_DLQ]}
 TURN = "dead-letters.reader"

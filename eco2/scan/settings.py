@@ -11,10 +11,10 @@ from eco2.core.settings import (
     AppSettings,
     BrokerSettings,
     CacheSettings,
-    CelerySettings,
     DatabaseSettings,
     Duration,
     KnowledgeSettings,
+    Settings,
     SettingsGroup,
     StorageSettings,
     StreamsSettings,
@@ -65,7 +65,8 @@ class ApiSettings(
 
 
 class WorkerSettings(
-    CelerySettings,
+    Settings,
+    BrokerSettings,
     DatabaseSettings,
     StreamsSettings,
     CacheSettings,
@@ -74,6 +75,8 @@ class WorkerSettings(
     SweeperSettings,
     LlmSettings,
 ):
+    worker_concurrency: int = Field(default=32, ge=1)
+    """Messages in work at once; also the prefetch of each queue."""
     model_dir: Path
     """Cache folder of the embedded vision model; built there on first use."""
     vision_threads: int = Field(default=2, ge=1)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from eco2.core.errors import pass_on_cancellation
 from eco2.core.revocations import READ_SECONDS, DeniedList
 
 RECENT_SECONDS = 60
@@ -35,7 +34,6 @@ class Revocations:
                     pass
             except RedisError as error:
                 log.warning("the list of the denied is away: %s", error)
-            pass_on_cancellation()
             await asyncio.sleep(READ_SECONDS)
 
     async def read(self) -> bool:

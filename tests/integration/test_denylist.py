@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import signal
 import sys
 import time
@@ -24,7 +23,6 @@ from eco2.core.revocations import DeniedList
 from eco2.ext_authz import denylist as module
 from eco2.ext_authz.denylist import Denylist, Follower
 from eco2.ext_authz.settings import Settings
-from eco2.sse_gateway import revocations as gateway
 from eco2.sse_gateway.revocations import Revocations
 from tests.edge import free_ports
 from tests.redis_server import RedisServer, private_redis, until
@@ -160,36 +158,6 @@ async def test_another_server_is_read_from_the_beginning_whatever_its_clock_says
 
 async def _knows(denylist: Denylist, session: str) -> bool:
     return session in denylist
-
-
-@pytest.mark.parametrize("reader", ["ext-authz", "sse-gateway"])
-async def test_whoever_follows_the_list_ends_when_cancelled(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch, reader: str
-) -> None:
-    """The client loses some of the cancellations that come while it reads; without pauses nearly all come then."""
-    monkeypatch.setattr(module, "READ_SECONDS", 0.001)
-    monkeypatch.setattr(gateway, "READ_SECONDS", 0.001)
-    url = "redis://127.0.0.1:{port}/0".format(**redis.connection_pool.connection_kwargs)
-    clients = [connect(url, retries=0) for _ in range(50)]
-
-    def follow(client: Redis) -> asyncio.Task[None]:
-        if reader == "sse-gateway":
-            return asyncio.create_task(Revocations(client, lambda _: None).run())
-        return asyncio.create_task(Follower(Denylist(settings(url)), client, NO_BROKER)._follow())
-
-    async def cancel(task: asyncio.Task[None]) -> bool:
-        await asyncio.sleep(0.1 + random.random() * 0.4)
-        task.cancel()
-        done, _ = await asyncio.wait([task], timeout=5)
-        while not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=0.2)
-        return bool(done)
-
-    ended = await asyncio.gather(*(cancel(follow(client)) for client in clients))
-    for client in clients:
-        await client.aclose()
-    assert all(ended), f"{ended.count(False)} of {len(ended)} went on"
 
 
 async def test_a_marker_that_came_over_from_another_server_is_not_believed(redis: Redis) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import random
 import time
 from collections.abc import Callable
 
@@ -43,6 +44,38 @@ async def test_a_restart_between_two_commands_is_not_seen(connect: Connect) -> N
         await server.stop()
         await server.start()
         assert await redis.get("k") == "v"
+
+
+@pytest.mark.parametrize("pipelined", [False, True], ids=["command", "pipeline"])
+@CLIENTS
+async def test_a_loop_of_commands_ends_when_cancelled(connect: Connect, pipelined: bool) -> None:
+    """`asyncio.wait_for` of Python 3.11 loses a cancellation that comes when what it waits for is just done."""
+
+    async def ping(redis: Redis) -> None:
+        while True:
+            if pipelined:
+                async with redis.pipeline(transaction=False) as pipe:
+                    pipe.ping()
+                    await pipe.execute()
+            else:
+                await redis.ping()
+
+    async with private_redis() as url:
+        clients = [connect(url) for _ in range(50)]
+        tasks = [asyncio.create_task(ping(client)) for client in clients]
+        for task in tasks:
+            await asyncio.sleep(random.random() * 0.02)
+            task.cancel()
+        _, running = await asyncio.wait(tasks, timeout=5)
+        went_on = len(running)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=0.1)
+        for client in clients:
+            assert await client.ping()  # no answer of a cancelled command is left on a connection
+            await client.aclose()
+    assert not went_on
 
 
 async def test_the_pool_is_bounded_and_waits() -> None:

@@ -240,7 +240,15 @@ async def test_a_broken_ticket_becomes_a_dead_letter_and_holds_up_nothing(
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"id": "x", "timelimit": 5}, {"id": "x", "timelimit": "soon", "eta": 7}], ids=str
+    "headers",
+    [
+        {},
+        {"id": "x", "timelimit": 5},
+        {"id": "x", "timelimit": "soon", "eta": 7},
+        {"id": "x", "compression": "zlib"},
+        {"id": "x", "compression": "none such"},
+    ],
+    ids=str,
 )
 async def test_a_message_that_is_no_task_ends_nobody(
     environment: Env, cache: Redis, publisher: Publisher, urls: Urls, worker: int, headers: dict[str, Any]
