@@ -83,7 +83,9 @@ async def open_database(settings: DatabaseSettings, *, repeat: bool) -> AsyncIte
         timeout=5,
         reconnect_timeout=RECONNECT_SECONDS,
         configure=_configure,
-        kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS, "options": OPTIONS},
+        # Prepared when first run: the statements are few and the same for ever, and a pool spreads them over its
+        # connections, each of which would parse and plan every one of them another five times.
+        kwargs={"autocommit": True, "prepare_threshold": 0, "connect_timeout": CONNECT_SECONDS, "options": OPTIONS},
     )
     async with pool:
         yield Database(pool, repeat=repeat)
