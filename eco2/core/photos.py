@@ -121,24 +121,36 @@ def _heif_type(head: bytes) -> str:
 
 def check(data: bytes) -> PhotoInfo:
     """Bytes, type, container and pixels: nothing is decoded. Raises all three errors."""
-    with _open(data) as image:
+    return inspect(data)[0]
+
+
+def inspect(data: bytes) -> tuple[PhotoInfo, bytes | None]:
+    """What `check` and `strip_metadata` give, in one pass over the file."""
+    stripped = _stripped(data)
+    clean = stripped or data
+    with _open(clean) as image:
         # Pillow would seek through all frames of a GIF to count them.
-        content_type = sniff(data)
+        content_type = sniff(clean)
         is_gif = content_type == "image/gif"
-        frames = photo_metadata.gif_frames(data) if is_gif else getattr(image, "n_frames", 1)
-        return PhotoInfo(content_type, image.width, image.height, frames)
+        frames = photo_metadata.gif_frames(clean) if is_gif else getattr(image, "n_frames", 1)
+        return PhotoInfo(content_type, image.width, image.height, frames), stripped
 
 
-def _open(data: bytes) -> ImageFile.ImageFile:
+def _stripped(data: bytes) -> bytes | None:
+    """`strip_metadata` of what may be a photo at all. The readers see a tidy container only: no metadata to be misled
+    by, no trailing data, no endless filling."""
     if not data:
         raise PhotoBroken("파일이 비어 있어요. 사진을 다시 올려 주세요.")
     if len(data) > MAX_BYTES:
         raise PhotoTooLarge(f"사진이 {MAX_BYTES // 1024**2} MB보다 커요. 더 작은 사진을 올려 주세요.")
-    reader = _READERS[sniff(data)]
-    # The readers see a tidy container only: no metadata to be misled by, no trailing data, no endless filling.
-    data = strip_metadata(data) or data
+    return strip_metadata(data)
+
+
+def _open(clean: bytes) -> ImageFile.ImageFile:
+    """`clean`: as `_stripped` leaves it."""
+    reader = _READERS[sniff(clean)]
     try:
-        image = reader(io.BytesIO(data))
+        image = reader(io.BytesIO(clean))
     except _BOMB as error:
         raise _too_many_pixels() from error
     except _READ_ERRORS as error:
@@ -157,7 +169,7 @@ def decode(data: bytes, target: int) -> Image.Image:
 
     The shorter side is at least `target` pixels where the photo has as many, and less than three times as many.
     """
-    with _open(data) as image:
+    with _open(_stripped(data) or data) as image:
         try:
             image.draft("RGB", (target, target))
             image.load()

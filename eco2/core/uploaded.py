@@ -31,4 +31,5 @@ async def take(storage: Storage, key: str, executor: Executor | None = None) -> 
 
 
 def _inspect(data: bytes) -> tuple[str, bytes | None]:
-    return photos.check(data).content_type, photos.strip_metadata(data)
+    info, clean = photos.inspect(data)
+    return info.content_type, clean

@@ -8,7 +8,6 @@ Redis being away costs money, never a job: then every call is made.
 """
 
 import asyncio
-import hashlib
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -84,18 +83,17 @@ class ResultCache:
         self,
         stage: str,
         version: str,
-        content: bytes,
+        digest: str,
         compute: Compute,
         *,
         share: bool = True,
         look_alike: LookAlike | None = None,
     ) -> tuple[Json, Source]:
-        """The result for exactly this content; with `share`, computed by one caller at a time among all processes.
+        """The result for the content with this SHA-256; with `share`, computed by one caller at a time anywhere.
 
         With `look_alike`, which hashes the photo, the result of the nearest photo within NEAR_BITS counts as well, and
         the result carries the photo's own `phash`.
         """
-        digest = hashlib.sha256(content).hexdigest()
         key, call = result_key(stage, version, digest), _Call(compute)
         try:
             if share:

@@ -80,11 +80,12 @@ def look(vision: "EmbeddedVision", path: Path) -> Json:
     """`{path, category, confidence, candidates, abstained, material, item, waste}`, or `{path, error, code}`."""
     from eco2.core import photos
     from eco2.core.errors import AppError
+    from eco2.scan.picture import Picture
 
     try:
         if path.stat().st_size > photos.MAX_BYTES:
             raise photos.PhotoTooLarge
-        told = vision.tell(path.read_bytes())
+        told = vision.tell(Picture(path.read_bytes()))
     except AppError as error:
         return {"path": str(path), "error": error.message, "code": error.code}
     except OSError as error:

@@ -12,7 +12,8 @@ import orjson
 from prometheus_client import Counter
 
 from eco2.scan.cache import ResultCache
-from eco2.scan.phash import hexadecimal, phash
+from eco2.scan.phash import hexadecimal
+from eco2.scan.picture import Picture
 from eco2.scan.pipeline import ANYBODY, Audience
 from eco2.scan.providers import Embedded, Provider, ProviderFailed
 from eco2.scan.seen import VisionResult
@@ -56,48 +57,51 @@ class Eyes:
     executor: Executor
     cascade: Cascade | None = None
 
-    async def look(self, data: bytes, content_type: str, model: str | None, *, asked: bool = True) -> Json:
+    async def look(self, data: bytes, model: str | None, *, asked: bool = True) -> Json:
         """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered.
 
-        `asked`: whether the user said something with the photo.
+        `data`: a photo as `eco2.core.uploaded` gives it. `asked`: whether the user said something with it.
         """
-        found = await self._seen(data, content_type, model, asked)
+        picture = Picture(data)
+        found = await self._seen(picture, model, asked)
         if "phash" not in found:
-            found["phash"] = hexadecimal(await self._phash(data))
-        return {**found, "digest": hashlib.sha256(data).hexdigest()}
+            found["phash"] = hexadecimal(await self._phash(picture))
+        return {**found, "digest": picture.digest}
 
-    async def _phash(self, data: bytes) -> int:
-        return await asyncio.get_running_loop().run_in_executor(self.executor, phash, data)
+    async def _phash(self, picture: Picture) -> int:
+        """Whoever asks for the hash first is about to send the photo, so that is prepared from the same pixels."""
+        if picture.phash is None:
+            await asyncio.get_running_loop().run_in_executor(self.executor, picture.make_url)
+        assert picture.phash is not None
+        return picture.phash
 
-    async def _seen(self, data: bytes, content_type: str, model: str | None, asked: bool) -> Json:
+    async def _seen(self, picture: Picture, model: str | None, asked: bool) -> Json:
         provider = self.paid(model)
         if provider is None:
             # The embedded model costs as much as a lock: let two do the same work now and then.
-            return await self._look(self.embedded, data, content_type, share=False)
+            return await self._look(self.embedded, picture, share=False)
         try:
-            hint = await self._hint(provider, data, content_type)
+            hint = await self._hint(provider, picture)
             if self.cascade and hint and model is None and not asked and _sure(hint, self.cascade):
-                return await self._save(provider, self.cascade, data, content_type, hint)
+                return await self._save(provider, self.cascade, picture, hint)
             if hint is not None:
                 CASCADE.labels("paid").inc()
-            return await self._look(provider, data, content_type, hint)
+            return await self._look(provider, picture, hint)
         except ProviderFailed as error:
             _fell_back("vision", error)
-            return {**(await self.embedded.look(data, content_type)).to_json(), "source": "fallback"}
+            return {**(await self.embedded.look(picture)).to_json(), "source": "fallback"}
 
-    async def _hint(self, provider: Provider, data: bytes, content_type: str) -> VisionResult | None:
+    async def _hint(self, provider: Provider, picture: Picture) -> VisionResult | None:
         """What the embedded model sees, where it looks first and the paid one has not seen this photo yet."""
         if self.cascade is None:
             return None
-        digest = hashlib.sha256(data).hexdigest()
-        known = await self.cache.peek("vision", self._version(provider), digest)
-        return None if known else await self.embedded.look(data, content_type)
+        known = await self.cache.peek("vision", self._version(provider), picture.digest)
+        return None if known else await self.embedded.look(picture)
 
     async def _look(
         self,
         provider: Provider,
-        data: bytes,
-        content_type: str,
+        picture: Picture,
         hint: VisionResult | None = None,
         *,
         share: bool = True,
@@ -105,14 +109,15 @@ class Eyes:
         """With `phash`, where the cache works: remembered with the result, so that an exact hit needs no decoding."""
 
         async def look_alike() -> int:
-            return await self._phash(data)
+            return await self._phash(picture)
 
         async def compute() -> Json:
-            seen = (await provider.look(data, content_type, hint)).to_json()
+            seen = (await provider.look(picture, hint)).to_json()
             return seen if share else {**seen, "phash": hexadecimal(await look_alike())}
 
+        version, near = self._version(provider), look_alike if share else None
         found, source = await self.cache.get_or_compute(
-            "vision", self._version(provider), data, compute, share=share, look_alike=look_alike if share else None
+            "vision", version, picture.digest, compute, share=share, look_alike=near
         )
         return {**found, "source": source}
 
@@ -121,15 +126,13 @@ class Eyes:
         hinted = self.cascade is not None and provider is not self.embedded
         return f"{provider.vision_version}+{self.embedded.vision_version}" if hinted else provider.vision_version
 
-    async def _save(
-        self, provider: Provider, cascade: Cascade, data: bytes, content_type: str, hint: VisionResult
-    ) -> Json:
+    async def _save(self, provider: Provider, cascade: Cascade, picture: Picture, hint: VisionResult) -> Json:
         """The result without the paid look, or with a cheaper one; counted once the saving is made."""
         cheaper = self.paid(cascade.cheaper) if cascade.cheaper else None
         if cheaper is None:
             found = {**hint.to_json(), "source": "cascade"}
         else:
-            found = await self._look(cheaper, data, content_type, hint)
+            found = await self._look(cheaper, picture, hint)
         CASCADE.labels("downgraded" if cheaper else "skipped").inc()
         SAVED.inc(max(0.0, provider.look_usd - (cheaper.look_usd if cheaper else 0.0)))
         return found
@@ -152,8 +155,9 @@ class Eyes:
 
         region = audience.region.id if audience.region else None
         material = orjson.dumps([composed, user_input, audience.lang, region], option=orjson.OPT_SORT_KEYS)
+        digest = hashlib.sha256(material).hexdigest()
         try:
-            found, source = await self.cache.get_or_compute("answer", provider.answer_version, material, compute)
+            found, source = await self.cache.get_or_compute("answer", provider.answer_version, digest, compute)
         except ProviderFailed as error:
             _fell_back("answer", error)
             return {**composed, "source": "fallback"}

@@ -5,8 +5,6 @@ from the knowledge base, the model only writes the sentences that the user reads
 """
 
 import asyncio
-import base64
-import io
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,14 +14,14 @@ from enum import StrEnum
 from typing import Annotated, Any, Self, TypeVar
 
 import orjson
-from PIL import Image
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
-from eco2.core import photos, telemetry
+from eco2.core import telemetry
 from eco2.core.llm import Llm, LlmFailed
 from eco2.knowledge import Knowledge, grounding
 from eco2.knowledge.answer import advise
+from eco2.scan.picture import Picture
 from eco2.scan.pipeline import ANYBODY, Audience
 from eco2.scan.providers import Json, ProviderFailed
 from eco2.scan.seen import Candidate, Other, VisionResult
@@ -33,9 +31,8 @@ VISION_PROMPT_VERSION = "2"
 """Raise them when a prompt, a schema or what is made of the reply changes: results in the cache are then left alone."""
 
 CONFIDENT = 0.6
-LONGEST_SIDE, SHORTER_SIDE, JPEG_QUALITY = 1024, 768, 85
 LETTERS_A_TOKEN, PHOTO_TOKENS, LOOK_OUTPUT_TOKENS = 2.5, 1000, 150
-"""For the estimate of a look's cost: Korean and ids mixed, a photo of the size below, a reply with three candidates."""
+"""For the estimate of a look's cost: Korean and ids mixed, a photo as `Picture.make_url` has it, three candidates."""
 MOST_OTHERS, MOST_EVIDENCE, LONGEST_EVIDENCE = 4, 8, 60
 
 NONE, UNSURE = "none", "unsure"
@@ -180,8 +177,9 @@ class LlmProvider:
         self.answer_version = f"{model}+answer-{grounding.PROMPT_VERSION}+{knowledge}"
         self.look_usd = llm.estimate_usd(model, prompts.look_tokens, LOOK_OUTPUT_TOKENS)
 
-    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:  # noqa: ARG002
-        url = await asyncio.get_running_loop().run_in_executor(self._executor, picture_url, data)
+    async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
+        make_url = picture.make_url
+        url = picture.url or await asyncio.get_running_loop().run_in_executor(self._executor, make_url)
         content: list[Json] = [{"type": "image_url", "image_url": {"url": url}}]
         if hint is not None:
             content.append({"type": "text", "text": _hint(hint)})
@@ -217,15 +215,6 @@ class LlmProvider:
             )
         except LlmFailed as error:
             raise ProviderFailed(str(error)) from error
-
-
-def picture_url(data: bytes) -> str:
-    """The photo as a data URL, small enough to be cheap. Blocking. Raises the errors of `eco2.core.photos.decode`."""
-    image = photos.decode(data, SHORTER_SIDE)
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getbuffer()).decode()
 
 
 def _hint(hint: VisionResult) -> str:

@@ -7,8 +7,6 @@ The sign, against the median, of the 16 by 16 lowest frequencies of the 64 by 64
 import numpy as np
 from PIL import Image
 
-from eco2.core import photos
-
 SIDE = 64
 LOW = 16
 BITS = LOW * LOW
@@ -18,9 +16,9 @@ BANDS = 25
 _WAVES = np.cos(np.pi * (2 * np.arange(SIDE)[None, :] + 1) * np.arange(LOW)[:, None] / (2 * SIDE))
 
 
-def phash(data: bytes) -> int:
-    """Hash of an image file. Raises the errors of `eco2.core.photos.decode`."""
-    grey = photos.decode(data, SIDE).convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+def phash(image: Image.Image) -> int:
+    """Hash of a photo at any size: how far it was reduced in decoding changes a few bits."""
+    grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
     low = _WAVES @ np.asarray(grey, np.float64) @ _WAVES.T
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes())
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
+from eco2.scan.picture import Picture
 from eco2.scan.pipeline import Audience
 from eco2.scan.seen import VisionResult
 from eco2.scan.vision import EmbeddedVision
@@ -30,8 +31,8 @@ class Provider(Protocol):
     def look_usd(self) -> float:
         """About what one look costs."""
 
-    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:
-        """What the photo (checked, `content_type` as sniffed) shows. `hint`: what a lesser model made of it."""
+    async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
+        """What the photo (checked) shows. `hint`: what a lesser model made of it."""
 
     async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, audience: Audience) -> Json:
         """`composed` (`disposal_steps`, `insufficiencies`, `user_answer`), worded for this user."""
@@ -52,8 +53,8 @@ class Embedded:
 
     look_usd = 0.0
 
-    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:  # noqa: ARG002
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._vision.classify, data)
+    async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:  # noqa: ARG002
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._vision.classify, picture)
 
     async def answer(
         self,

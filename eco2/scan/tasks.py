@@ -75,7 +75,7 @@ async def see(resources: Resources, job: Job) -> Job | None:
     photo = await uploaded.take(resources.storage, job.image_key, resources.eyes.executor)
     if photo is None:
         raise ImageGone
-    seen = await resources.eyes.look(*photo, job.model, asked=bool(job.user_input))
+    seen = await resources.eyes.look(photo[0], job.model, asked=bool(job.user_input))
     stored = await store.save_vision(resources.db, job.id, seen)
     return replace(job, vision=seen, status="processing") if stored else None
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eco2.core import photos
 from eco2.scan import model
 from eco2.scan.beliefs import CATEGORIES, MATERIALS, MIXED, Beliefs, Floats, Senses, believe, by_category, placed
+from eco2.scan.picture import Picture
 from eco2.scan.seen import Candidate, VisionResult
 
 NOT_WASTE = 0.6
@@ -68,14 +68,14 @@ class EmbeddedVision:
             self._session = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
         return self._session
 
-    def classify(self, data: bytes) -> VisionResult:
+    def classify(self, picture: Picture) -> VisionResult:
         """Raises the errors of `eco2.core.photos.decode`."""
-        return self.tell(data).result
+        return self.tell(picture).result
 
-    def tell(self, data: bytes) -> Told:
+    def tell(self, picture: Picture) -> Told:
         """Raises the errors of `eco2.core.photos.decode`."""
         with self._one_at_a_time:
-            features, labels = self.features(photos.decode(data, model.SIDE))
+            features, labels = self.features(picture.decode(model.SIDE))
         return decide(self._senses, features, labels, self.name)
 
     def features(self, image: Image.Image) -> tuple[Floats, Floats]:

@@ -15,9 +15,11 @@ from PIL import Image
 from prometheus_client import REGISTRY
 
 from eco2.core import redis
+from eco2.core.photos import decode
 from eco2.scan.cache import NEAR_BITS, ResultCache, result_key
 from eco2.scan.eyes import Cascade, Eyes
-from eco2.scan.phash import BANDS, bands, phash
+from eco2.scan.phash import BANDS, SIDE, bands, phash
+from eco2.scan.picture import SHORTER_SIDE, Picture
 from eco2.scan.pipeline import Audience
 from eco2.scan.providers import Embedded, ProviderFailed
 from eco2.scan.seen import Candidate, VisionResult
@@ -55,8 +57,9 @@ class Paid:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:
+    async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
         self.looks += 1
+        self.url = picture.url or picture.make_url()
         self.hints.append(hint)
         await self.gate.wait()
         if self.failing:
@@ -77,7 +80,7 @@ class Free(Embedded):
         self.vision_version = self.answer_version = "free-1"
         self.seen = seen or VisionResult(None, 0.1, (), True, True, "free")
 
-    async def look(self, data: bytes, content_type: str, hint: VisionResult | None = None) -> VisionResult:
+    async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
         return self.seen
 
 
@@ -102,8 +105,8 @@ OTHER = photos.encoded(Image.open(io.BytesIO(PHOTO)).transpose(Image.Transpose.R
 
 
 async def test_the_same_photo_is_paid_for_once(eyes: Eyes, paid: Paid) -> None:
-    first = await eyes.look(PHOTO, "image/jpeg", None)
-    again = await eyes.look(PHOTO, "image/jpeg", None)
+    first = await eyes.look(PHOTO, None)
+    again = await eyes.look(PHOTO, None)
     assert (first["source"], again["source"], paid.looks) == ("model", "exact", 1)
     assert VisionResult.from_json(first) == VisionResult.from_json(again)
     assert VisionResult.from_json(first).situations == ("clean",)
@@ -111,28 +114,28 @@ async def test_the_same_photo_is_paid_for_once(eyes: Eyes, paid: Paid) -> None:
 
 @pytest.mark.parametrize(("scale", "quality"), [(1.0, 40), (0.5, 85), (1.3, 90)])
 async def test_a_near_duplicate_is_not_paid_for(eyes: Eyes, paid: Paid, scale: float, quality: int) -> None:
-    await eyes.look(PHOTO, "image/jpeg", None)
-    near = await eyes.look(variant(PHOTO, scale, quality), "image/jpeg", None)
+    await eyes.look(PHOTO, None)
+    near = await eyes.look(variant(PHOTO, scale, quality), None)
     assert (near["source"], paid.looks) == ("near", 1)
 
 
 async def test_another_photo_is_another_call(eyes: Eyes, paid: Paid) -> None:
-    await eyes.look(PHOTO, "image/jpeg", None)
-    assert (await eyes.look(OTHER, "image/jpeg", None))["source"] == "model"
+    await eyes.look(PHOTO, None)
+    assert (await eyes.look(OTHER, None))["source"] == "model"
     assert paid.looks == 2
 
 
 async def test_another_version_starts_afresh(eyes: Eyes, paid: Paid) -> None:
-    await eyes.look(PHOTO, "image/jpeg", None)
+    await eyes.look(PHOTO, None)
     paid.vision_version = "paid-2"
-    assert (await eyes.look(PHOTO, "image/jpeg", None))["source"] == "model"
+    assert (await eyes.look(PHOTO, None))["source"] == "model"
 
 
 async def test_the_same_photo_many_times_at_once_is_one_call(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
     other_process = redis.connect(server.url, decode_responses=False)
     twin = Eyes(Free(), lambda _model: paid, ResultCache(other_process), ThreadPoolExecutor(2))
     paid.gate.clear()
-    calls = [asyncio.create_task(who.look(PHOTO, "image/jpeg", None)) for who in (eyes, twin) for _ in range(10)]
+    calls = [asyncio.create_task(who.look(PHOTO, None)) for who in (eyes, twin) for _ in range(10)]
     while not paid.looks:
         await asyncio.sleep(0.01)
     paid.gate.set()
@@ -156,17 +159,17 @@ async def test_the_lock_of_a_dead_process_does_not_hold_up_the_next(
         await gate.wait()
         return {"n": 1}
 
-    content = uuid.uuid4().bytes
-    first, second = (asyncio.create_task(cache.get_or_compute("test", "1", content, compute)) for _ in range(2))
+    digest = uuid.uuid4().hex
+    first, second = (asyncio.create_task(cache.get_or_compute("test", "1", digest, compute)) for _ in range(2))
     await asyncio.sleep(0.8)
     assert calls == 1, "a living holder renews"
     gate.set()
     assert {(await first)[1], (await second)[1]} == {"model", "shared"}
 
-    content = uuid.uuid4().bytes
-    await cache.redis.set(f"{result_key('test', '1', hashlib.sha256(content).hexdigest())}:lock", "dead", px=300)
+    digest = uuid.uuid4().hex
+    await cache.redis.set(f"{result_key('test', '1', digest)}:lock", "dead", px=300)
     async with asyncio.timeout(5):
-        assert await cache.get_or_compute("test", "1", content, compute) == ({"n": 1}, "model")
+        assert await cache.get_or_compute("test", "1", digest, compute) == ({"n": 1}, "model")
 
 
 # --- the embedded model first -----------------------------------------------------------------------------------------
@@ -185,7 +188,7 @@ def cascading(cache: ResultCache, paid: Paid, seen: VisionResult, cheaper: Paid 
 
 async def test_a_sure_first_look_saves_the_paid_one(cache: ResultCache, paid: Paid) -> None:
     eyes, before = cascading(cache, paid, SURE), saved()
-    found = await eyes.look(PHOTO, "image/jpeg", None, asked=False)
+    found = await eyes.look(PHOTO, None, asked=False)
     assert (found["item_id"], found["model"], found["source"], paid.looks) == ("drink_can", "free", "cascade", 0)
     assert saved() == pytest.approx(before + 0.01)
 
@@ -203,9 +206,9 @@ async def test_else_the_paid_model_sees_the_photo_and_the_guesses(
     cache: ResultCache, paid: Paid, seen: VisionResult, model: str | None, asked: bool
 ) -> None:
     eyes, before = cascading(cache, paid, seen), saved()
-    found = await eyes.look(PHOTO, "image/jpeg", model, asked=asked)
+    found = await eyes.look(PHOTO, model, asked=asked)
     assert (found["model"], paid.hints, saved()) == ("paid", [seen], before)
-    again = await eyes.look(PHOTO, "image/jpeg", model, asked=asked)
+    again = await eyes.look(PHOTO, model, asked=asked)
     assert (again["source"], paid.looks) == ("exact", 1)
 
 
@@ -213,24 +216,24 @@ async def test_a_sure_first_look_may_be_checked_by_a_cheaper_model(cache: Result
     cheaper = Paid(look_usd=0.002)
     cheaper.vision_version = "cheaper-1"
     eyes, before = cascading(cache, paid, SURE, cheaper), saved()
-    found = await eyes.look(PHOTO, "image/jpeg", None, asked=False)
+    found = await eyes.look(PHOTO, None, asked=False)
     assert (found["item_id"], found["source"], paid.looks, cheaper.hints) == ("ceramic", "model", 0, [SURE])
     assert saved() == pytest.approx(before + 0.008)
 
 
 async def test_without_a_cascade_the_embedded_model_is_not_asked(eyes: Eyes, paid: Paid) -> None:
-    await eyes.look(PHOTO, "image/jpeg", None, asked=False)
+    await eyes.look(PHOTO, None, asked=False)
     assert paid.hints == [None]
 
 
 async def test_a_failed_paid_model_is_replaced_and_not_remembered(eyes: Eyes, paid: Paid) -> None:
     paid.failing = True
-    found = await eyes.look(PHOTO, "image/jpeg", None)
+    found = await eyes.look(PHOTO, None)
     assert (found["source"], found["model"]) == ("fallback", "free")
     composed = {"disposal_steps": {}, "insufficiencies": [], "user_answer": "composed"}
     assert await eyes.answer({"item_id": "ceramic"}, composed, "?", None) == {**composed, "source": "fallback"}
     paid.failing = False
-    assert (await eyes.look(PHOTO, "image/jpeg", None))["source"] == "model"
+    assert (await eyes.look(PHOTO, None))["source"] == "model"
 
 
 async def test_an_answer_is_paid_for_once_per_rule_and_words(eyes: Eyes, paid: Paid) -> None:
@@ -246,34 +249,53 @@ async def test_an_answer_is_paid_for_once_per_rule_and_words(eyes: Eyes, paid: P
 
 async def test_what_was_seen_tells_the_photo_from_others(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
     def told(found: dict[str, Any], data: bytes) -> bool:
-        return (found["digest"], int(found["phash"], 16)) == (hashlib.sha256(data).hexdigest(), phash(data))
+        hashed = phash(decode(data, SHORTER_SIDE))
+        return (found["digest"], int(found["phash"], 16)) == (hashlib.sha256(data).hexdigest(), hashed)
 
     near, other = variant(PHOTO, quality=40), variant(PHOTO, 0.5)
     for data, source in ((PHOTO, "model"), (PHOTO, "exact"), (near, "near"), (near, "exact")):
-        found = await eyes.look(data, "image/jpeg", None)
+        found = await eyes.look(data, None)
         assert (found["source"], told(found, data)) == (source, True)
     embedded = Eyes(eyes.embedded, lambda _model: None, eyes.cache, eyes.executor)
     for source in ("model", "exact"):
-        found = await embedded.look(OTHER, "image/jpeg", None)
+        found = await embedded.look(OTHER, None)
         assert (found["source"], told(found, OTHER)) == (source, True)
     paid.failing = True
-    found = await eyes.look(OTHER, "image/jpeg", None)
+    found = await eyes.look(OTHER, None)
     assert (found["source"], told(found, OTHER)) == ("fallback", True)
     paid.failing = False
     await server.kill()
-    found = await eyes.look(other, "image/jpeg", None)
+    found = await eyes.look(other, None)
     assert (found["source"], told(found, other)) == ("uncached", True)
+
+
+@pytest.mark.parametrize("redis_runs", [True, False])
+async def test_a_photo_is_decoded_once_for_a_paid_look(
+    eyes: Eyes, paid: Paid, server: RedisServer, monkeypatch: pytest.MonkeyPatch, redis_runs: bool
+) -> None:
+    url = Picture(PHOTO).make_url()
+    decoded: list[int] = []
+
+    def count(data: bytes, target: int) -> Image.Image:
+        decoded.append(target)
+        return decode(data, target)
+
+    monkeypatch.setattr("eco2.core.photos.decode", count)
+    if not redis_runs:
+        await server.kill()
+    found = await eyes.look(PHOTO, None)
+    assert (decoded, len(found["phash"]), paid.url) == ([SHORTER_SIDE], 64, url)
 
 
 async def test_without_redis_every_call_is_made_once(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
     await server.kill()
-    found = await eyes.look(PHOTO, "image/jpeg", None)
+    found = await eyes.look(PHOTO, None)
     assert (found["source"], paid.looks) == ("uncached", 1)
 
 
 async def test_redis_lost_during_the_call_does_not_pay_again(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
     paid.gate.clear()
-    call = asyncio.create_task(eyes.look(PHOTO, "image/jpeg", None))
+    call = asyncio.create_task(eyes.look(PHOTO, None))
     while not paid.looks:
         await asyncio.sleep(0.01)
     await server.kill()
@@ -283,13 +305,18 @@ async def test_redis_lost_during_the_call_does_not_pay_again(eyes: Eyes, paid: P
 
 
 def test_hashes_within_the_threshold_share_a_band() -> None:
-    value = phash(PHOTO)
+    value = phash(decode(PHOTO, SIDE))
     assert BANDS > NEAR_BITS
     for start in range(0, 256 - NEAR_BITS, 7):
         flipped = value
         for bit in range(NEAR_BITS):
             flipped ^= 1 << (start + bit * 10) % 256
         assert set(bands(value)) & set(bands(flipped))
+
+
+@pytest.mark.parametrize("size", [SIDE, 224, 400])
+def test_how_far_a_photo_was_reduced_in_decoding_hardly_matters(size: int) -> None:
+    assert (phash(decode(PHOTO, SHORTER_SIDE)) ^ phash(decode(PHOTO, size))).bit_count() <= 8
 
 
 def test_bands_cover_every_bit_once() -> None:

@@ -17,6 +17,8 @@ from eco2 import knowledge
 from eco2.core import photos
 from eco2.scan import model
 from eco2.scan.beliefs import MATERIALS, Head, LabelTable, Senses
+from eco2.scan.phash import phash
+from eco2.scan.picture import Picture
 from eco2.scan.seen import VisionResult
 from eco2.scan.vision import EmbeddedVision
 from tests import photos as samples
@@ -142,7 +144,7 @@ def test_a_table_with_a_gap_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_demo_photo_is_told(embedded: EmbeddedVision) -> None:
-    result = embedded.classify(COFFEE.read_bytes())
+    result = embedded.classify(Picture(COFFEE.read_bytes()))
     assert (result.item_id, result.needs_choice, result.waste) == ("ceramic", False, True)
     assert result.model.startswith("efficientnet-lite0+")
 
@@ -150,30 +152,36 @@ def test_the_demo_photo_is_told(embedded: EmbeddedVision) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "HEIF"])
 def test_every_type_and_a_turned_photo_give_the_same(embedded: EmbeddedVision, kind: str) -> None:
     coffee = photos.decode(COFFEE.read_bytes(), 400)
-    assert embedded.classify(samples.encoded(coffee, kind)).item_id == "ceramic"
+    assert embedded.classify(Picture(samples.encoded(coffee, kind))).item_id == "ceramic"
     if kind != "GIF":
         turned = samples.encoded(coffee.rotate(90, expand=True), kind, exif=samples.exif(orientation=6))
-        assert embedded.classify(turned).item_id == "ceramic"
+        assert embedded.classify(Picture(turned)).item_id == "ceramic"
+
+
+def test_the_hash_comes_from_the_pixels_that_the_model_sees(embedded: EmbeddedVision) -> None:
+    picture = Picture(COFFEE.read_bytes())
+    embedded.classify(picture)
+    assert picture.phash == phash(photos.decode(picture.data, model.SIDE))
 
 
 def test_noise_is_asked_about(embedded: EmbeddedVision) -> None:
-    result = embedded.classify(samples.jpeg(400, 300))
+    result = embedded.classify(Picture(samples.jpeg(400, 300)))
     assert (result.item_id, result.needs_choice) == (None, True)
 
 
 def test_broken_photos_raise(embedded: EmbeddedVision) -> None:
     with pytest.raises(photos.PhotoBroken):
-        embedded.classify(COFFEE.read_bytes()[:20_000])
+        embedded.classify(Picture(COFFEE.read_bytes()[:20_000]))
 
 
 def test_threads_share_one_model(embedded: EmbeddedVision) -> None:
     given = [COFFEE.read_bytes(), samples.jpeg(300, 200)]
-    expected = [embedded.classify(data) for data in given]
+    expected = [embedded.classify(Picture(data)) for data in given]
     together = threading.Barrier(8)
 
     def classify(n: int) -> list[VisionResult]:
         together.wait()
-        return [embedded.classify(given[(n + k) % 2]) for k in range(4)]
+        return [embedded.classify(Picture(given[(n + k) % 2])) for k in range(4)]
 
     with ThreadPoolExecutor(8) as pool:
         for n, results in enumerate(pool.map(classify, range(8))):
@@ -185,11 +193,13 @@ import pathlib, sys
 from concurrent.futures import ThreadPoolExecutor
 from eco2 import knowledge
 from eco2.scan.beliefs import Senses
+from eco2.scan.phash import phash
+from eco2.scan.picture import Picture
 from eco2.scan.vision import EmbeddedVision
 cache, tables, photo = map(pathlib.Path, sys.argv[1:])
 vision = EmbeddedVision(cache, Senses.load(tables, knowledge.load()))
 with ThreadPoolExecutor(8) as pool:
-    list(pool.map(vision.classify, [photo.read_bytes()] * 40))
+    list(pool.map(vision.classify, [Picture(photo.read_bytes()) for _ in range(40)]))
 print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])
 """
 

@@ -8,6 +8,7 @@ from statistics import median
 from eco2 import knowledge
 from eco2.local import llm_emulator, oauth_emulator
 from eco2.scan.beliefs import Senses
+from eco2.scan.picture import Picture
 from eco2.scan.vision import EmbeddedVision
 from tests.load.bench import Bench
 from tests.load.machine import nurseries, own_pss, pss
@@ -39,12 +40,12 @@ async def vision_photo(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     image = (data / "demo" / "coffee.jpg").read_bytes()
     senses = Senses.load(data / "vision", knowledge.load(data))
     vision = EmbeddedVision(Path(bench.target.environment["ECO2_MODEL_DIR"]), senses, threads=1)
-    vision.classify(image)
+    vision.classify(Picture(image))
     costs, photos = [], 40
     for _ in range(3):
         before = time.process_time()
         for _ in range(photos):
-            vision.classify(image)
+            vision.classify(Picture(image))
         costs.append(1000 * (time.process_time() - before) / photos)
     details = {"photo": "data/demo/coffee.jpg, 600×400", "photos_per_round": photos}
     return [Measure("vision_photo", median(costs), {**details, "rounds": [round(cost, 2) for cost in costs]})]
