@@ -61,6 +61,7 @@ def app(settings: ApiSettings) -> OpsApp:
                         answering=answering,
                         tasks_publisher=tasks_publisher,
                     )
+                await services.confirmed.close(db)
             finally:
                 await publisher.close()
                 await tasks_publisher.close()

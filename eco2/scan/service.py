@@ -36,6 +36,7 @@ from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unavailab
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.scan import pipeline, store
+from eco2.scan.confirmed import Confirmed
 from eco2.scan.handed import Handed
 from eco2.scan.pipeline import ImageGone
 from eco2.scan.store import Job, Json
@@ -132,6 +133,7 @@ class Services:
     knowledge: Knowledge
     upload_secret: str
     handed: Handed = field(default_factory=Handed, kw_only=True)
+    confirmed: Confirmed = field(default_factory=Confirmed, kw_only=True)
 
 
 class Admission:
@@ -198,6 +200,8 @@ async def hand_over(services: Services, job: Job, analysts: Publisher | None = N
 
     With `analysts`, a publisher of vhost `tasks`, it is an ai-worker that hands the job to the first stage.
     """
+    if job.id in services.confirmed:
+        return
     job_id = str(job.id)
     try:
         await services.bus.emit(job_id, *_both(Stage.QUEUED), owner=str(job.user_id))
@@ -210,7 +214,7 @@ async def hand_over(services: Services, job: Job, analysts: Publisher | None = N
         log.warning("job could not be queued: %r", error, extra={"job_id": job_id})
         await store.abort(services.db, job.id)
         raise ScanUnavailable from error
-    await store.enqueued(services.db, job.id)
+    services.confirmed.add(services.db, job.id)
 
 
 def _both(stage: Stage) -> tuple[Draft, Draft]:

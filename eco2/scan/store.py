@@ -1,6 +1,6 @@
 """Every SQL statement of the scan services. Each is one transaction; what changes a job is conditional on its state."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -85,9 +85,15 @@ async def add(
     return Job(*row)
 
 
-async def enqueued(db: Database, job_id: UUID) -> None:
-    """Note that the broker has the job's first message; it may already be further."""
-    await db.rows(f"UPDATE scan.jobs SET enqueued_at = now(), status = {_REVIVED} WHERE id = %(id)s", id=job_id)
+async def enqueued(db: Database, at: Mapping[UUID, datetime]) -> None:
+    """Note when the broker got each job's first message; jobs that have an output have a note already."""
+    await db.rows(
+        f"""UPDATE scan.jobs SET enqueued_at = notes.at, status = {_REVIVED}
+            FROM unnest(%(ids)s::uuid[], %(at)s::timestamptz[]) AS notes (id, at)
+            WHERE jobs.id = notes.id AND enqueued_at IS NULL""",
+        ids=list(at),
+        at=list(at.values()),
+    )
 
 
 async def abort(db: Database, job_id: UUID) -> None:
@@ -114,7 +120,8 @@ async def save_vision(db: Database, job_id: UUID, vision: Json) -> bool:
     So do the other saves."""
     return (
         await db.row(
-            """UPDATE scan.jobs SET vision = %(vision)s, status = 'processing'
+            """UPDATE scan.jobs SET vision = %(vision)s, status = 'processing',
+               enqueued_at = coalesce(enqueued_at, now())
            WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') AND vision IS NULL RETURNING id""",
             id=job_id,
             vision=Jsonb(vision),

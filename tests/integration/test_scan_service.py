@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -113,7 +113,7 @@ class _Deep(Publisher):
 
 async def test_a_job_that_another_request_has_queued_is_not_aborted(services: Services) -> None:
     job = await register(services)
-    await store.enqueued(services.db, job.id)
+    await store.enqueued(services.db, {job.id: datetime.now(UTC)})
     await store.abort(services.db, job.id)
     assert (await load(services, job)).status == "queued"
 
@@ -235,7 +235,7 @@ async def test_a_job_that_was_aborted_and_then_confirmed_is_queued(services: Ser
     """The confirm of a first try may come after a second one has given up."""
     job = await register(services)
     await store.abort(services.db, job.id)
-    await store.enqueued(services.db, job.id)
+    await store.enqueued(services.db, {job.id: datetime.now(UTC)})
     assert (await load(services, job)).status == "queued"
 
 

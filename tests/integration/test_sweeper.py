@@ -1,13 +1,20 @@
 """What a process that died at the wrong line left behind is found and taken to its end."""
 
 import uuid
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
+from psycopg import OperationalError
 from psycopg.sql import SQL, Identifier
 
 from eco2.contracts import uploads
+from eco2.core.database import Database, Row
 from eco2.scan import service, store, sweeper
+from eco2.scan.confirmed import Confirmed
 from eco2.scan.service import Services
 from eco2.scan.settings import SweeperSettings
 from eco2.scan.store import Job
@@ -44,6 +51,62 @@ async def test_a_row_that_was_never_queued_is_queued(services: Services) -> None
     await ends(services, job, "completed")
 
 
+async def test_a_job_whose_note_was_lost_is_sent_again_and_ends_once(services: Services) -> None:
+    """The process died between the broker's confirm and its note; the row looks as if it had not been queued."""
+    job, died = await with_photo(services), Unwritten()
+    await service.hand_over(replace(services, confirmed=died), job)
+    await service.hand_over(services, job)
+    await ends(services, job, "completed")
+    assert [event for event in await log_of(services, job) if event[0] == "done"] == [("done", "completed")]
+    assert len(await log_of(services, job)) == len(set(await log_of(services, job)))
+
+
+class Unwritten(Confirmed):
+    def add(self, db: Database, job_id: uuid.UUID) -> None:
+        """The end of the process."""
+
+
+class Recorded:
+    """A database that is away at first."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self.written: list[list[uuid.UUID]] = []
+
+    async def rows(self, sql: Any, **values: Any) -> Sequence[Row]:
+        self.written.append(values["ids"])
+        if len(self.written) == 1:
+            raise OperationalError("away")
+        return await self._db.rows(sql, **values)
+
+
+async def test_jobs_are_noted_as_queued_together_and_again_after_an_outage(services: Services) -> None:
+    jobs, recorded, confirmed = [await register(services) for _ in range(3)], Recorded(services.db), Confirmed()
+    for job in jobs:
+        confirmed.add(cast(Database, recorded), job.id)
+    assert jobs[0].id in confirmed
+
+    async def noted() -> bool:
+        return jobs[0].id not in confirmed
+
+    await until(noted, 5)
+    assert recorded.written == [[job.id for job in jobs]] * 2
+    assert all([(await load(services, job)).enqueued for job in jobs])
+    later = await register(services)
+    confirmed.add(services.db, later.id)
+    await confirmed.close(services.db)
+    assert (await load(services, later)).enqueued
+
+
+async def test_a_repeat_before_the_note_is_written_is_not_sent_again(services: Services) -> None:
+    job, sent = await with_photo(services), Mock(wraps=services.publisher)
+    own = replace(services, confirmed=Confirmed(), publisher=sent)
+    await service.hand_over(own, job)
+    await service.hand_over(own, job)
+    assert sent.send_task.call_count == 1
+    await ends(services, job, "completed")
+
+
 async def test_a_fresh_row_is_left_to_its_request(services: Services) -> None:
     job = await with_photo(services)
     await sweeper.sweep(services, SweeperSettings())
@@ -52,7 +115,7 @@ async def test_a_fresh_row_is_left_to_its_request(services: Services) -> None:
 
 async def test_a_lost_message_is_sent_again_once_in_a_while(services: Services) -> None:
     job = await with_photo(services)
-    await store.enqueued(services.db, job.id)
+    await store.enqueued(services.db, {job.id: datetime.now(UTC)})
     await services.bus.open(str(job.id), str(job.user_id))
     await age(services, job, "enqueued_at", 20)
     assert (await sweeper.sweep(services, NOW)).get("stuck", 0) >= 1
@@ -62,7 +125,7 @@ async def test_a_lost_message_is_sent_again_once_in_a_while(services: Services) 
 async def test_a_job_past_its_deadline_fails(services: Services) -> None:
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
-    await store.enqueued(services.db, job.id)
+    await store.enqueued(services.db, {job.id: datetime.now(UTC)})
     await age(services, job, "created_at", 121)
     await sweeper.sweep(services, NOW)
     await ends(services, job, "failed")
