@@ -263,21 +263,19 @@ class _Pace:
 class _Provider:
     def __init__(self, name: str, endpoint: Endpoint, settings: LlmSettings) -> None:
         # Imported here: 20 MB and most of a second, in processes that import the settings but have no key.
-        from openai import AsyncOpenAI, DefaultAioHttpClient
+        from eco2.core.llm_client import Client
 
         self.name, self.endpoint = name, endpoint
         self._seconds = settings.llm_timeout.total_seconds()
         self._places = asyncio.Semaphore(settings.llm_concurrency)
         self.pace = _Pace(settings.llm_requests_per_minute)
-        timeout = httpx2.Timeout(self._seconds + CONNECT_SECONDS, connect=CONNECT_SECONDS)
-        # The places are the bound: a call must never wait for the pool on the time of its attempt.
-        limits = httpx2.Limits(max_connections=2 * settings.llm_concurrency, keepalive_expiry=KEEPALIVE_SECONDS)
-        self._client = AsyncOpenAI(
+        self._client = Client(
             api_key=endpoint.api_key,
             base_url=endpoint.base_url,
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAioHttpClient(timeout=timeout, limits=limits),
+            connect_seconds=CONNECT_SECONDS,
+            # The places are the bound: a call must never wait for the pool on the time of its attempt.
+            connections=2 * settings.llm_concurrency,
+            keepalive_seconds=KEEPALIVE_SECONDS,
         )
 
     async def aclose(self) -> None:
@@ -295,24 +293,22 @@ class _Provider:
             yield
 
     async def post(self, call: _Call) -> _Completion:
-        """Raises _Again and LlmFailed. The generic `post` of the SDK takes the body as rendered by us."""
+        """Raises _Again and LlmFailed."""
         import aiohttp
         import openai
 
         headers = {JOB_HEADER: call.job, PURPOSE_HEADER: call.purpose}
         try:
             async with asyncio.timeout(self._seconds):
-                response = await self._client.post(
-                    "/chat/completions", cast_to=httpx2.Response, content=call.body, options={"headers": headers}
-                )
-            return _Completion.model_validate_json(response.content)
+                answer = await self._client.post_json("/chat/completions", call.body, headers)
+            return _Completion.model_validate_json(answer)
         except openai.APIStatusError as error:
             raise self._verdict(error) from error
+        except aiohttp.ClientError as error:
+            cut = isinstance(error, aiohttp.ClientPayloadError)
+            raise _Again("invalid" if cut else "connection", repr(error)) from error
         except TimeoutError as error:
             raise _Again("timeout", f"no answer within {self._seconds:g} s") from error
-        except (openai.APIConnectionError, aiohttp.ClientError) as error:  # the transport maps not all of the latter
-            reason = "invalid" if isinstance(error.__cause__, httpx2.ReadError) else "connection"
-            raise _Again(reason, repr(error.__cause__ or error)) from error
         except ValidationError as error:
             raise _Again("invalid", "the response is no chat completion") from error
 
