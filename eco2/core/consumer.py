@@ -10,8 +10,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq.abc import AbstractChannel as LeanChannel
+from aiormq.abc import DeliveredMessage
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
@@ -26,7 +29,19 @@ RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 Message = AbstractIncomingMessage
 Handle = Callable[[Sequence[Message]], Awaitable[None]]
-Work = Callable[[Message], Awaitable[None]]
+Work = Callable[["Delivery"], Awaitable[None]]
+
+
+class Delivery:
+    """A message as `consume_each` gives it; half of what aio-pika's own takes to make."""
+
+    __slots__ = ("body", "headers", "redelivered", "tag")
+
+    def __init__(self, message: DeliveredMessage) -> None:
+        self.body = message.body
+        self.headers: Mapping[str, Any] = message.header.properties.headers or {}
+        self.redelivered = bool(message.redelivered)
+        self.tag = message.delivery_tag or 0
 
 
 class PoisonMessage(ValueError):
@@ -62,26 +77,26 @@ async def consume_each(url: str, works: Mapping[str, Work], at_once: int, heartb
     """
     running: set[asyncio.Task[None]] = set()
 
-    async def begin(queue: str, message: Message) -> None:
+    async def begin(channel: LeanChannel, queue: str, message: DeliveredMessage) -> None:
         task = asyncio.current_task()
         assert task is not None
         running.add(task)
         try:
-            await _work(queue, message, works[queue])
+            await _work(channel, queue, Delivery(message), works[queue])
         finally:
             running.discard(task)
 
     async def consume(channel: AbstractChannel) -> None:
-        await channel.set_qos(prefetch_count=at_once)
-        sources = {await channel.get_queue(queue, ensure=False): queue for queue in works}
-        tags = {source: await source.consume(partial(begin, queue)) for source, queue in sources.items()}
+        lean = await channel.get_underlay_channel()
+        await lean.basic_qos(prefetch_count=at_once)
+        tags = [(await lean.basic_consume(queue, partial(begin, lean, queue))).consumer_tag for queue in works]
         try:
             while not channel.is_closed:
                 heartbeat.beat()
                 await asyncio.sleep(1.0)
         except asyncio.CancelledError:
-            for source, tag in tags.items():
-                await source.cancel(tag)
+            for tag in tags:
+                await lean.basic_cancel(str(tag))
             if running:
                 await asyncio.wait(running, timeout=grace)
             raise
@@ -90,7 +105,7 @@ async def consume_each(url: str, works: Mapping[str, Work], at_once: int, heartb
     await _forever(url, heartbeat, consume)
 
 
-async def _work(queue: str, message: Message, work: Work) -> None:
+async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work) -> None:
     start, outcome = time.perf_counter(), "completed"
     deliveries = _deliveries(message)
     carrier = {"traceparent": str(message.headers.get("traceparent") or "")}
@@ -104,24 +119,24 @@ async def _work(queue: str, message: Message, work: Work) -> None:
             outcome = "requeued"
             log.exception("task failed", extra={"task": queue, "deliveries": deliveries})
             await asyncio.sleep(_pause(deliveries))
-        await _settle(message, outcome)
+        await _settle(channel, message.tag, outcome)
         seconds = time.perf_counter() - start
         TASK_SECONDS.labels(queue, outcome).observe(seconds)
         log.debug("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
 
 
-async def _settle(message: Message, outcome: str) -> None:
+async def _settle(channel: LeanChannel, tag: int, outcome: str) -> None:
     """Tell the broker. On a connection that was lost meanwhile nothing can be told: it delivers the message again."""
     try:
         if outcome == "completed":
-            await message.ack()
+            await channel.basic_ack(tag)
         else:
-            await message.reject(requeue=outcome == "requeued")
+            await channel.basic_reject(tag, requeue=outcome == "requeued")
     except BROKER_ERRORS as error:
         log.warning("the broker was gone before the message could be settled: %r", error)
 
 
-def _deliveries(message: Message) -> int:
+def _deliveries(message: Message | Delivery) -> int:
     """How often the message was delivered before."""
     return int(str(message.headers.get("x-delivery-count") or 0))
 

@@ -21,7 +21,7 @@ from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCA
 from eco2.core import redis, telemetry, uploaded
 from eco2.core.broker import Heartbeat, Publisher
 from eco2.core.bus import EventBus
-from eco2.core.consumer import Message, consume_each
+from eco2.core.consumer import Delivery, consume_each
 from eco2.core.database import open_database
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.llm import Llm
@@ -94,7 +94,7 @@ STAGES: dict[str, StageWork] = {SCAN_VISION: _vision, SCAN_RULE: service.match_r
 """Queue, which is also its routing key and the name of its task → stage."""
 
 
-async def work(resources: Resources, queue: str, message: Message) -> None:
+async def work(resources: Resources, queue: str, message: Delivery) -> None:
     job_id = watch.job_id(message)
     known = resources.handed.take(job_id, queue)
     # What comes again may have been worked on elsewhere: its stored outputs save a paid call.

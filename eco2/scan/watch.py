@@ -6,12 +6,12 @@ from uuid import UUID
 import orjson
 
 from eco2.core.broker import Heartbeat
-from eco2.core.consumer import Message, PoisonMessage, watch_dead_letters
+from eco2.core.consumer import Delivery, Message, PoisonMessage, watch_dead_letters
 from eco2.scan import service
 from eco2.scan.service import Services
 
 
-def job_id(message: Message) -> UUID:
+def job_id(message: Message | Delivery) -> UUID:
     """The only argument of the task. PoisonMessage."""
     try:
         return UUID(orjson.loads(message.body)[0][0])

@@ -14,7 +14,7 @@ import pytest
 from eco2.contracts import uploads
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
 from eco2.core.broker import Publisher, ride_out
-from eco2.core.consumer import Message
+from eco2.core.consumer import Delivery
 from eco2.core.photos import PhotoTooLarge
 from eco2.core.storage import StorageDown
 from eco2.scan import service, store, tasks
@@ -165,7 +165,7 @@ async def test_what_is_delivered_again_is_read_again(
     services.handed.put(replace(job, vision={"known": True}), SCAN_RULE)
     monkeypatch.setitem(tasks.STAGES, SCAN_RULE, stage)
     body = orjson.dumps([[str(job.id)], {}, {}])
-    message = cast(Message, SimpleNamespace(body=body, headers={}, redelivered=again))
+    message = cast(Delivery, SimpleNamespace(body=body, headers={}, redelivered=again))
     settings = SimpleNamespace(stage_timeout=timedelta(seconds=5))
     resources = cast(tasks.Resources, SimpleNamespace(**vars(services), settings=settings))
     await tasks.work(resources, SCAN_RULE, message)
