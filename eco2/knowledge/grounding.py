@@ -6,6 +6,7 @@ says why a reply must not be shown; the caller then shows the composed answer.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from pydantic import BaseModel, ConfigDict
 
@@ -135,17 +136,22 @@ def _form_fault(text: str, lang: Lang, items: int) -> str:
 
 
 def _claims_fault(text: str, told_facts: str, knowledge: Knowledge, advice: Advice) -> str:
-    plain, plain_facts = normalize(text), normalize(told_facts)
-    if any(says(plain, stems(words)) for words in forbidden(knowledge, advice, "ko")):
+    plain = normalize(text)
+    if any(says(plain, _stems(words)) for words in forbidden(knowledge, advice, "ko")):
         return "forbidden"
     if any(advises(text, phrase) for phrase in forbidden(knowledge, advice, "en")):
         return "forbidden"
-    if any(normalize(match[0]) not in plain_facts for match in PLACES.finditer(text)):
+    places = [match[0] for match in PLACES.finditer(text)]
+    if places and any(normalize(place) not in normalize(told_facts) for place in places):
         return "other_place"
     numbers = set(NUMBER.findall(told_facts))
     if any(number not in numbers for number in NUMBER.findall(text)):
         return "other_number"
     return ""
+
+
+_stems = lru_cache(maxsize=2048)(stems)
+"""Of the phrases that may not be said: the same few for every wording of an item."""
 
 
 def forbidden(knowledge: Knowledge, advice: Advice, lang: Lang) -> tuple[str, ...]:

@@ -98,11 +98,10 @@ class Knowledge:
         """The words that name items, in order. `loose`: also long ones that more is written to without a space."""
         return longest(term_spans(squashed, self.terms, self.longest_term, loose=loose))
 
-    def phrases_in(self, squashed: Squashed) -> list[Span]:
+    def phrases_in(self, squashed: Squashed, nouns: Sequence[Span]) -> list[Span]:
         """The phrases that name situations, in order, without those that are only part of a longer noun.
 
-        "기름 묻은 피자박스" holds a pizza box, not cooking oil."""
-        nouns = self.nouns(squashed)
+        "기름 묻은 피자박스" holds a pizza box, not cooking oil. `nouns`: what `nouns` finds in the text."""
         after = {match.end() for span in nouns if (match := PARTICLES.match(squashed.text, span.end))}
         phrases = list(phrase_spans(squashed, self._openings, after))
         return [span for span in longest([*nouns, *phrases]) if span.term in self.phrases and span in phrases]

@@ -245,7 +245,8 @@ def _named_letters(reading: Reading) -> int:
 
 def _read(knowledge: Knowledge, text: str) -> Reading:
     squashed = squash(text)
-    nouns, phrases = knowledge.nouns(squashed), knowledge.phrases_in(squashed)
+    nouns = knowledge.nouns(squashed)
+    phrases = knowledge.phrases_in(squashed, nouns)
     nouns = _joined(knowledge, squashed, nouns, phrases)
     situations = tuple(knowledge.situations_of({span.term for span in phrases}))
     meant = _meant(knowledge, squashed, nouns, phrases)

@@ -115,6 +115,8 @@ _WORD = re.compile(r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣�
 
 def _uniform(text: str) -> str:
     """Wide letters made narrow, syllables composed; single letters of Hangul, as typed, stay what they are."""
+    if unicodedata.is_normalized("NFKC", text):  # most text; none that has single letters of Hangul
+        return text
     plain = (char if "ㄱ" <= char <= "ㅣ" else unicodedata.normalize("NFKC", char) for char in text)
     return unicodedata.normalize("NFC", "".join(plain))
 
