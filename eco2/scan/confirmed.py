@@ -48,7 +48,7 @@ class Confirmed:
             log.warning("%d jobs could not be noted as queued: %r", len(notes), error)
             return
         for job_id in notes:
-            del self._at[job_id]
+            self._at.pop(job_id, None)
 
     async def close(self, db: Database) -> None:
         if self._writing is not None:

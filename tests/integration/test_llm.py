@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx2
 import pytest
 from openai import AsyncOpenAI, BadRequestError
@@ -300,6 +301,17 @@ async def test_nobody_listening_fails_fast(provider: Make) -> None:
     paid = provider(base_url=f"http://127.0.0.1:{free_port()}/v1", max_attempts=2)
     with pytest.raises(ProviderFailed, match="connection"):
         await _ask(paid, "vision")
+
+
+async def test_a_server_that_cannot_be_reached_in_time_is_no_call_that_may_be_billed(
+    provider: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable(*_: Any) -> bytes:
+        raise aiohttp.ConnectionTimeoutError("connecting")  # a TimeoutError as well
+
+    monkeypatch.setattr("eco2.core.llm_client.Client.post_json", unreachable)
+    with pytest.raises(ProviderFailed, match="connection"):
+        await _ask(provider(max_attempts=1), "vision")
 
 
 async def test_what_is_no_http_fails_as_a_connection(provider: Make) -> None:

@@ -98,6 +98,15 @@ async def test_jobs_are_noted_as_queued_together_and_again_after_an_outage(servi
     assert (await load(services, later)).enqueued
 
 
+async def test_the_first_output_notes_that_a_job_was_queued_and_that_note_stays(services: Services) -> None:
+    job = await register(services)
+    assert await store.save_vision(services.db, job.id, SEEN)
+    assert (await load(services, job)).enqueued
+    await store.enqueued(services.db, {job.id: datetime(2020, 1, 1, tzinfo=UTC)})
+    row = await services.db.row("SELECT enqueued_at >= created_at FROM scan.jobs WHERE id = %(id)s", id=job.id)
+    assert row == (True,)
+
+
 async def test_a_repeat_before_the_note_is_written_is_not_sent_again(services: Services) -> None:
     job, sent = await with_photo(services), Mock(wraps=services.publisher)
     own = replace(services, confirmed=Confirmed(), publisher=sent)
