@@ -25,7 +25,7 @@ COPY workloads workloads
 # The embedded vision model is built from its weights once, here, not by every pod at its start.
 RUN printf '#!/venv/bin/python\nfrom eco2.cli import main\n\nmain()\n' > /venv/bin/eco2 \
     && chmod 755 /venv/bin/eco2 \
-    && python -c 'from pathlib import Path; from eco2.scan.model import model_path; model_path(Path("/app/models"))' \
+    && python -c 'from pathlib import Path; from eco2.scan.vision.network import model_path; model_path(Path("/app/models"))' \
     && chmod -R a+rX /app/models
 
 FROM build AS build-local

@@ -40,7 +40,7 @@ bench: setup ## Measure speed and memory against the lines of docs/performance.m
 
 .PHONY: eval
 eval: setup ## Ask the knowledge base the questions of data/eval, compare with the last report (ARGS=--write replaces it); with a key, the paid model too
-	@$(BIN)/python -m eco2.knowledge.evaluation $(ARGS)
+	@$(BIN)/python -m eco2.knowledge.stewards.evaluation $(ARGS)
 	@$(BIN)/python -m eco2.recycling.evaluation
 
 .PHONY: eval-vision
@@ -64,7 +64,7 @@ format: ## Format the code
 
 .PHONY: openapi
 openapi: ## Write docs/api/openapi.json from the code
-	@$(BIN)/python -m eco2.openapi docs/api/openapi.json
+	@$(BIN)/python -m tools.openapi docs/api/openapi.json
 
 .PHONY: proto
 proto: ## Generate the gRPC code from proto/

@@ -5,7 +5,7 @@ from sqlalchemy import create_engine, text
 
 from eco2.auth import tables as _auth  # noqa: F401
 from eco2.character import tables as _character  # noqa: F401
-from eco2.core.db import metadata, psycopg_url
+from eco2.core.tables import metadata, psycopg_url
 from eco2.image import tables as _image  # noqa: F401
 from eco2.jobs import tables as _jobs  # noqa: F401
 from eco2.my import tables as _my  # noqa: F401

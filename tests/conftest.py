@@ -18,9 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.auth import keys
 from eco2.auth.settings import TokenSettings
-from eco2.core.db import open_engine
 from eco2.core.settings import DatabaseSettings, SettingsGroup
-from eco2.local import config, llm_emulator, state
+from eco2.core.tables import open_engine
+from eco2.local import config, state
+from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 from eco2.processes import PROCESSES
 

@@ -3,7 +3,7 @@
 from sqlalchemy import Column, DateTime, Index, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from eco2.core.db import metadata
+from eco2.core.tables import metadata
 
 ID = UUID(as_uuid=True)
 TIME = DateTime(timezone=True)

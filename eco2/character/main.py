@@ -13,9 +13,9 @@ from eco2.character.catalogue import Rendered, catalogue
 from eco2.character.settings import ApiSettings
 from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
-from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
+from eco2.core.tables import open_engine, ping
 from eco2.knowledge import Knowledge
 from eco2.knowledge.districts import Districts
 

@@ -13,8 +13,8 @@ from eco2.character import points, store
 from eco2.character.points import Rates, Streak
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.core import cursors
-from eco2.core.consumer import Message, PoisonMessage
 from eco2.core.errors import NotFound
+from eco2.core.messaging.consumer import Message, PoisonMessage
 from eco2.knowledge import Character, Knowledge
 
 EPOCH = datetime(2020, 1, 1, tzinfo=points.KOREA)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, BIT, UUID
 
 from eco2.contracts.grants import PHASH_BITS
-from eco2.core.db import metadata
+from eco2.core.tables import metadata
 
 ownerships = Table(
     "ownerships",

@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError, ResponseError
 
 from eco2.contracts.events import JOB_TTL_SECONDS, channel, log_key, shard_keys, state_key
-from eco2.core.redis import connect_shared
+from eco2.core.shared_redis import connect_shared
 from eco2.event_router.settings import Settings
 
 GROUP = "event-router"

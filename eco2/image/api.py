@@ -7,8 +7,8 @@ import orjson
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from eco2 import photos
 from eco2.contracts.uploads import Channel
-from eco2.core import photos
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.image import service

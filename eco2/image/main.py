@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import grpc, telemetry, user_data
 from eco2.core.app import create_app
-from eco2.core.db import open_engine, ping
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.storage import Storage
+from eco2.core.tables import open_engine, ping
 from eco2.image import rpc
 from eco2.image.api import router
 from eco2.image.settings import Settings

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eco2 import photos
 from eco2.contracts import uploads
 from eco2.contracts.uploads import Channel
-from eco2.core import photos, uploaded
 from eco2.core.errors import BadRequest, NotFound
 from eco2.core.storage import Storage
 from eco2.image import store
+from eco2.photos import published
 
 
 class UploadNotFound(NotFound):
@@ -95,9 +96,9 @@ class Checked:
 async def check(storage: Storage, key: str) -> Checked:
     """The object is there, it is a photo within the limits; its metadata (EXIF, GPS) is removed.
 
-    What is no such photo is deleted and refused (the errors of `eco2.core.photos`).
+    What is no such photo is deleted and refused (the errors of `eco2.photos.check`).
     """
-    taken = await uploaded.take(storage, key)
+    taken = await published.take(storage, key)
     info = await storage.head(key) if taken else None
     if taken is None or info is None:
         raise UploadNotFound("The file has not been uploaded yet; PUT it to upload_url first.")

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Column, DateTime, Index, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from eco2.core.db import metadata
+from eco2.core.tables import metadata
 
 uploads = Table(
     "uploads",

@@ -29,8 +29,14 @@ from eco2.contracts.queues import (
     VHOST,
 )
 from eco2.contracts.tasks import DIED_HEADER, ERROR_HEADER, REPLAYS_HEADER, ROUTING_KEY_HEADER, TRANSIENT_HEADER
-from eco2.core.broker import BROKER_ERRORS, PUBLISH_SECONDS, BrokerDown, open_connection, pass_on_cancellation
 from eco2.core.errors import BadRequest, NotFound, Unavailable
+from eco2.core.messaging.broker import (
+    BROKER_ERRORS,
+    PUBLISH_SECONDS,
+    BrokerDown,
+    open_connection,
+    pass_on_cancellation,
+)
 
 QUEUES = {VHOST: [queue.name for queue in DEAD_LETTER_QUEUES], TASKS_VHOST: [Q_DLQ]}
 TURN = "dead-letters.reader"
@@ -43,25 +49,25 @@ RESUMED = {REWARD_QUEUE, *TASK_QUEUES} - {Q_AI}
 """Queues whose work is still wanted when its message has died. A scan has failed by then, and its user knows."""
 
 
-class LetterNotFound(NotFound):
+class DeadLetterNotFound(NotFound):
     """There is no such dead letter; `eco2 dlq list` shows them."""
 
     code = "LETTER_NOT_FOUND"
 
 
-class LetterAmbiguous(BadRequest):
+class DeadLetterAmbiguous(BadRequest):
     """More than one dead letter begins like that; give more of the id."""
 
     code = "LETTER_AMBIGUOUS"
 
 
-class LetterUnroutable(BadRequest):
+class DeadLetterUnroutable(BadRequest):
     """Nothing says where this letter came from, so it cannot be sent there; look at it, then drop it."""
 
     code = "LETTER_UNROUTABLE"
 
 
-class LettersBusy(Unavailable):
+class DeadLettersBusy(Unavailable):
     """Somebody else looks at the dead letters; try again in a moment."""
 
     code = "LETTERS_BUSY"
@@ -79,7 +85,7 @@ class Urls:
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetter:
     """`queue` is where the message died, `held_in` where its letter lies; `deaths` counts this death, too."""
 
     id: str
@@ -120,7 +126,7 @@ class Letter:
         }
 
 
-def read(vhost: str, held_in: str, message: AbstractIncomingMessage) -> Letter:
+def read(vhost: str, held_in: str, message: AbstractIncomingMessage) -> DeadLetter:
     """Whatever the message is: nonsense is a letter, too."""
     headers: dict[str, Any] = dict(message.headers)
     own = ERROR_HEADER in headers
@@ -128,7 +134,7 @@ def read(vhost: str, held_in: str, message: AbstractIncomingMessage) -> Letter:
     key = str(headers.get(ROUTING_KEY_HEADER) if own else next(iter(death.get("routing-keys") or []), ""))
     reason = "failed" if own else str(death.get("reason") or "unknown")
     task, argument = _what(headers, message.body)
-    return Letter(
+    return DeadLetter(
         id=message.message_id or hashlib.sha256(message.body).hexdigest()[:32],
         vhost=vhost,
         held_in=held_in,
@@ -191,19 +197,19 @@ def _trace_id(headers: dict[str, Any]) -> str | None:
 class _Box:
     """One dead-letter queue, opened: its letters, of which what is not settled goes back at the end."""
 
-    def __init__(self, channel: AbstractChannel, letters: list[Letter]) -> None:
+    def __init__(self, channel: AbstractChannel, letters: list[DeadLetter]) -> None:
         self._channel = channel
         self.letters = letters
         self._settled: set[int] = set()
 
-    async def replay(self, letter: Letter) -> None:
+    async def replay(self, letter: DeadLetter) -> None:
         if not letter.exchange or not letter.routing_key:
-            raise LetterUnroutable
+            raise DeadLetterUnroutable
         exchange = await self._channel.get_exchange(letter.exchange, ensure=False)
         await exchange.publish(revived(letter), letter.routing_key, mandatory=True, timeout=PUBLISH_SECONDS)
         await self.drop(letter)
 
-    async def drop(self, letter: Letter) -> None:
+    async def drop(self, letter: DeadLetter) -> None:
         await letter.message.ack()
         self._settled.add(id(letter))
 
@@ -213,7 +219,7 @@ class _Box:
                 await letter.message.reject(requeue=True)
 
 
-def revived(letter: Letter) -> aio_pika.Message:
+def revived(letter: DeadLetter) -> aio_pika.Message:
     """As it was first sent: the same id and body, and a count of its lives. What the broker noted is left out."""
     notes = (ERROR_HEADER, TRANSIENT_HEADER, DIED_HEADER, ROUTING_KEY_HEADER)
     kept = {
@@ -272,12 +278,12 @@ async def _turn(connection: AbstractConnection) -> None:
                 else:
                     return
     except TimeoutError:
-        raise LettersBusy from None
+        raise DeadLettersBusy from None
 
 
-async def _take(channel: AbstractChannel, vhost: str, name: str) -> list[Letter]:
+async def _take(channel: AbstractChannel, vhost: str, name: str) -> list[DeadLetter]:
     queue = await channel.declare_queue(name, passive=True)
-    letters: list[Letter] = []
+    letters: list[DeadLetter] = []
     for _ in range(min(queue.declaration_result.message_count or 0, MOST)):
         message = await queue.get(no_ack=False, fail=False)
         if message is None:
@@ -289,7 +295,7 @@ async def _take(channel: AbstractChannel, vhost: str, name: str) -> list[Letter]
 # --- what the operator and the scheduler do ---------------------------------------------------------------------------
 
 
-async def listed(urls: Urls, vhosts: Sequence[str] = tuple(QUEUES)) -> list[Letter]:
+async def listed(urls: Urls, vhosts: Sequence[str] = tuple(QUEUES)) -> list[DeadLetter]:
     """All letters, the oldest first."""
     async with opened(urls, vhosts) as boxes:
         return sorted((letter for box in boxes for letter in box.letters), key=lambda letter: letter.died_at)
@@ -307,7 +313,7 @@ async def replay_due(urls: Urls, now: datetime) -> int:
     return count
 
 
-async def settle(urls: Urls, wanted: Sequence[str], *, everything: bool, again: bool) -> list[Letter]:
+async def settle(urls: Urls, wanted: Sequence[str], *, everything: bool, again: bool) -> list[DeadLetter]:
     """Send again (or, without `again`, drop) the letters whose ids begin with `wanted`, or all. Returns them."""
     async with opened(urls) as boxes:
         pairs = [(box, letter) for box in boxes for letter in box.letters]
@@ -318,10 +324,10 @@ async def settle(urls: Urls, wanted: Sequence[str], *, everything: bool, again: 
         return [letter for _, letter in pairs]
 
 
-def _only(pairs: Sequence[tuple[_Box, Letter]], prefix: str) -> tuple[_Box, Letter]:
+def _only(pairs: Sequence[tuple[_Box, DeadLetter]], prefix: str) -> tuple[_Box, DeadLetter]:
     found = [pair for pair in pairs if pair[1].id.startswith(prefix)]
     if not found:
-        raise LetterNotFound(f"There is no dead letter {prefix!r}; `eco2 dlq list` shows them.")
+        raise DeadLetterNotFound(f"There is no dead letter {prefix!r}; `eco2 dlq list` shows them.")
     if len({pair[1].id for pair in found}) > 1:
-        raise LetterAmbiguous(f"{len(found)} dead letters begin with {prefix!r}; give more of the id.")
+        raise DeadLetterAmbiguous(f"{len(found)} dead letters begin with {prefix!r}; give more of the id.")
     return found[0]

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from eco2 import knowledge
 from eco2.contracts.tasks import Outcome
-from eco2.core.db import open_engine
 from eco2.core.errors import NotFound
+from eco2.core.tables import open_engine
 from eco2.jobs import charts, stats, store
 from eco2.jobs.objects import OpsStore
 from eco2.jobs.schedule import LOCAL

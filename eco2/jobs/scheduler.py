@@ -13,11 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eco2.core import telemetry
-from eco2.core.broker import Publisher
-from eco2.core.db import open_engine, ping
 from eco2.core.errors import AWAY
+from eco2.core.messaging.broker import Publisher
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
+from eco2.core.tables import open_engine, ping
 from eco2.jobs import dead_letters, service, store
 from eco2.jobs.settings import SchedulerSettings
 
@@ -52,7 +52,7 @@ async def _lead(tx: AsyncConnection, publisher: Publisher, settings: SchedulerSe
             urls = dead_letters.Urls(settings.broker_url, settings.tasks_broker_url)
             try:
                 REPLAYED.inc(await dead_letters.replay_due(urls, await store.now(tx)))
-            except dead_letters.LettersBusy:
+            except dead_letters.DeadLettersBusy:
                 log.info("somebody looks at the dead letters; next time")
             await tx.commit()
             looked = time.monotonic()

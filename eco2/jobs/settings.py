@@ -61,6 +61,6 @@ class ReportSettings(DatabaseSettings, OpsStorageSettings):
     pass
 
 
-class LetterSettings(SettingsGroup):
+class DeadLetterSettings(SettingsGroup):
     broker_url: str
     tasks_broker_url: str

@@ -18,12 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.contracts.tasks import ANALYTICS_DAILY, REPORT_GENERATE, Outcome
 from eco2.core import redis
-from eco2.core.db import open_engine
 from eco2.core.errors import BadRequest
-from eco2.core.llm import spent_key
+from eco2.core.tables import open_engine
 from eco2.jobs import store
 from eco2.jobs.schedule import LOCAL
 from eco2.jobs.settings import StatsSettings
+from eco2.llm.budget import spent_key
 
 MINUTES = 14
 """Statement timeout; the task itself may take 15."""

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from eco2.core.db import metadata
+from eco2.core.tables import metadata
 
 UNFINISHED = text("status IN ('due', 'sent', 'running')")
 

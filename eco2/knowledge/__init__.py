@@ -4,6 +4,7 @@ from eco2.knowledge.answer import Lang, categories, compose_answer, compose_unkn
 from eco2.knowledge.asking import ask
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.loading import KnowledgeError, default_directory, load
+from eco2.knowledge.matching import search
 from eco2.knowledge.models import (
     Ambiguity,
     Character,
@@ -37,5 +38,6 @@ __all__ = [
     "disposal_rules",
     "load",
     "read",
+    "search",
     "subjects",
 ]

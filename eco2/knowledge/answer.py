@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, DropOff, Item, Override, Region, RuleException, Situation, UnknownAnswer
 from eco2.knowledge.reading import subjects
-from eco2.knowledge.text import topic
+from eco2.knowledge.words.text import topic
 
 MAX_STEPS = 10
 MAX_NAMED = 3  # candidates or further items named in one answer
@@ -40,7 +40,7 @@ class Advice:
     donts: tuple[str, ...]
 
 
-def told(model: BaseModel, field: str, lang: Lang) -> str:
+def localized(model: BaseModel, field: str, lang: Lang) -> str:
     """The text of a field in a language; "" where it has none."""
     return str(getattr(model, f"{field}_{lang}" if field else lang, ""))
 
@@ -127,7 +127,7 @@ def advise(
         else tuple(c for c in _exceptions(knowledge, item) if c.condition and c.condition.items),
         steps=tuple(_unique(_steps(knowledge, item, outcome.stream, relevant, lang))[:MAX_STEPS]),
         faults=tuple(
-            _unique(told(s, "fault", lang) for s in relevant if s.target_stream is None or s == outcome.cause)
+            _unique(localized(s, "fault", lang) for s in relevant if s.target_stream is None or s == outcome.cause)
         ),
         donts=tuple(_unique([*own, *listed(rule, "dont", lang)])),
     )
@@ -141,12 +141,12 @@ def _steps(
     codes = {step.code for step in rule.steps}
     for situation in relevant:
         if situation.id not in item.skip and codes.isdisjoint(situation.covered_by):
-            yield told(situation, "step", lang)
+            yield localized(situation, "step", lang)
     if not rerouted:
         yield from listed(item, "steps", lang)
     for step in rule.steps:
         if rerouted or step.code not in item.skip:
-            yield told(step, "", lang)
+            yield localized(step, "", lang)
 
 
 def compose_answer(
@@ -175,26 +175,26 @@ def lead(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[str]:
         yield _where(knowledge, item, outcome.stream, lang)
         yield from (f"다만 {fault}" if lang == "ko" else f"But: {fault}" for fault in advice.faults[:1])
     elif isinstance(outcome.cause, Situation):
-        why = told(outcome.cause, "why", lang)
+        why = localized(outcome.cause, "why", lang)
         where = _where(knowledge, item, outcome.stream, lang, rerouted=True)
         yield f"{why} 이 {where}" if lang == "ko" else f"{why} {where}"
     else:
         yield _where(knowledge, item, outcome.stream, lang, rerouted=True)
-        yield told(outcome.cause, "", lang)
+        yield localized(outcome.cause, "", lang)
 
 
 def remarks(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[str]:
     """What else matters: what the situations say, what the district does, the item's note or the first "do not"."""
-    yield from (told(situation, "say", lang) for situation in advice.situations)
-    yield from (told(override, "", lang) for override in advice.overrides)
+    yield from (localized(situation, "say", lang) for situation in advice.situations)
+    yield from (localized(override, "", lang) for override in advice.overrides)
     if advice.outcome.cause is None:
-        note = told(advice.item, "note", lang)
+        note = localized(advice.item, "note", lang)
         yield note or "".join(listed(knowledge.rule(advice.outcome.stream), "dont", lang)[:1])
 
 
 def _where(knowledge: Knowledge, item: Item, stream_id: str, lang: Lang, *, rerouted: bool = False) -> str:
     stream = knowledge.stream(stream_id)
-    own = "" if rerouted else told(item, "where", lang)
+    own = "" if rerouted else localized(item, "where", lang)
     if lang == "ko":
         return f"{topic(item.ko)} {own or stream.where_ko}"
     return f"{item.en[:1].upper()}{item.en[1:]}: {own or stream.where_en or f'it goes to {stream.en}.'}"
@@ -202,7 +202,7 @@ def _where(knowledge: Knowledge, item: Item, stream_id: str, lang: Lang, *, rero
 
 def exception_text(case: RuleException, lang: Lang) -> str:
     when = case.when if lang == "ko" else case.when_en
-    return f"{when}: {told(case, '', lang)}" if when else ""
+    return f"{when}: {localized(case, '', lang)}" if when else ""
 
 
 def drop_offs(knowledge: Knowledge, item: Item, stream_id: str) -> list[DropOff]:
@@ -226,27 +226,27 @@ def compose_unknown(
     unknown = knowledge.situation_book.unknown
     case = unknown.unclear if waste else unknown.no_waste
     question = _question(unknown, subjects(knowledge, user_input or ""), candidates, lang)
-    sentences = [told(case, "lead", lang), question or told(case, "ask", lang)]
-    return _answer(listed(case, "steps", lang), [told(case, "fault", lang)], sentences)
+    sentences = [localized(case, "lead", lang), question or localized(case, "ask", lang)]
+    return _answer(listed(case, "steps", lang), [localized(case, "fault", lang)], sentences)
 
 
 def _question(unknown: UnknownAnswer, about: Sequence[Item | Ambiguity], candidates: Sequence[Item], lang: Lang) -> str:
     if len(about) > 1:
-        named = [told(subject, "", lang) if isinstance(subject, Item) else subject.term for subject in about]
-        return told(unknown, "several", lang).format(names=", ".join(named))
+        named = [localized(subject, "", lang) if isinstance(subject, Item) else subject.term for subject in about]
+        return localized(unknown, "several", lang).format(names=", ".join(named))
     for subject in about:
         if isinstance(subject, Ambiguity):
             return ask_which(names_of(candidates, lang, subject), unknown, subject, lang)
     names = names_of(candidates[:MAX_NAMED], lang)
-    return told(unknown, "guesses", lang).format(names=names) if names else ""
+    return localized(unknown, "guesses", lang).format(names=names) if names else ""
 
 
 def names_of(items: Sequence[Item], lang: Lang, of: Ambiguity | None = None) -> str:
-    return ", ".join(told(item, "", lang) for item in items if of is None or item.id in of.candidates)
+    return ", ".join(localized(item, "", lang) for item in items if of is None or item.id in of.candidates)
 
 
 def ask_which(names: str, unknown: UnknownAnswer, ambiguity: Ambiguity, lang: Lang) -> str:
-    return told(unknown, "ambiguous", lang).format(question=told(ambiguity, "ask", lang), names=names)
+    return localized(unknown, "ambiguous", lang).format(question=localized(ambiguity, "ask", lang), names=names)
 
 
 def _answer(steps: Iterable[str], faults: Sequence[str], sentences: Iterable[str]) -> dict[str, object]:

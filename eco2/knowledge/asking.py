@@ -16,16 +16,16 @@ from eco2.knowledge.answer import (
     exception_text,
     lead,
     listed,
+    localized,
     names_of,
     remarks,
-    told,
     varies,
 )
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Item, Region, Situation, Source
 from eco2.knowledge.reading import Mention, Reading, read
-from eco2.knowledge.retrieval import names as item_names
-from eco2.knowledge.text import is_korean, normalize
+from eco2.knowledge.words.index import names as item_names
+from eco2.knowledge.words.text import is_korean, normalize
 
 LONGEST_QUESTION = 500
 MAX_ITEMS = 8
@@ -201,13 +201,13 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
             items.append(entry(knowledge, advice, lang) | ({"name": said} if said else {}))
             parts.append(text_of(knowledge, advice, asked, mention))
             if said and parts[-1] in parts[:-1]:
-                parts[-1] = say("same", lang, said=said, name=told(item, "", lang))
+                parts[-1] = say("same", lang, said=said, name=localized(item, "", lang))
     if not mentions and DANGER.search(asked.text):
         items.append(_unknown_danger(knowledge, lang))
     if not mentions:
         parts, questions, candidates = _nothing_named(asked)
     if asked.which_region:
-        names = ", ".join(told(region, "", lang) for region in asked.which_region)
+        names = ", ".join(localized(region, "", lang) for region in asked.which_region)
         questions.append(say("which_region", lang, district=asked.district or names, names=names))
     elif asked.district:
         parts.append(say("no_region", lang, district=asked.district))
@@ -276,7 +276,7 @@ def _body(
     lang = asked.lang
     body: dict[str, Any] = {
         "lang": lang,
-        "district": {"id": asked.region.id, "name": told(asked.region, "", lang)} if asked.region else None,
+        "district": {"id": asked.region.id, "name": localized(asked.region, "", lang)} if asked.region else None,
         "items": items,
         "answer": "\n\n".join(part for part in parts if part),
     }
@@ -284,7 +284,7 @@ def _body(
         body["clarify"] = clarify
     if candidates:
         choices = {item.id: item for item in candidates}.values()
-        body["candidates"] = [{"item": c.id, "name": told(c, "", lang), "stream": c.stream} for c in choices]
+        body["candidates"] = [{"item": c.id, "name": localized(c, "", lang), "stream": c.stream} for c in choices]
     return body
 
 
@@ -295,14 +295,16 @@ def entry(knowledge: Knowledge, advice: Advice, lang: Lang) -> dict[str, Any]:
     places = drop_offs(knowledge, item, stream)
     return {
         "item": item.id,
-        "name": told(item, "", lang),
+        "name": localized(item, "", lang),
         "stream": stream,
-        "stream_name": told(knowledge.stream(stream), "", lang),
+        "stream_name": localized(knowledge.stream(stream), "", lang),
         "streams": list(dict.fromkeys(streams)),
         "situations": [situation.id for situation in advice.situations],
         "steps": list(advice.steps),
         "donts": list(advice.donts[:MAX_DONTS]),
-        "drop_off": [{"id": p.id, "name": told(p, "", lang), "where": told(p, "where", lang)} for p in places],
+        "drop_off": [
+            {"id": p.id, "name": localized(p, "", lang), "where": localized(p, "where", lang)} for p in places
+        ],
         "sources": [_source(source) for source in sources(knowledge, advice)],
         "confidence": item.confidence,
     }
@@ -316,10 +318,10 @@ def _unknown_danger(knowledge: Knowledge, lang: Lang) -> dict[str, Any]:
         "item": None,
         "name": say("danger_name", lang),
         "stream": stream.id,
-        "stream_name": told(stream, "", lang),
+        "stream_name": localized(stream, "", lang),
         "streams": [stream.id],
         "situations": [],
-        "steps": [say("danger_step", lang), *(told(step, "", lang) for step in rule.steps)],
+        "steps": [say("danger_step", lang), *(localized(step, "", lang) for step in rule.steps)],
         "donts": [say("danger_dont", lang)],
         "drop_off": [],
         "sources": [_source(knowledge.sources[name]) for name in rule.sources],
@@ -347,7 +349,7 @@ def text_of(knowledge: Knowledge, advice: Advice, asked: Asked, mention: Mention
 def _lines(knowledge: Knowledge, advice: Advice, asked: Asked, mention: Mention) -> Iterator[str]:
     lang, item = asked.lang, advice.item
     if mention.guessed:
-        yield say("assumed", lang, said=mention.guessed, name=told(item, "", lang))
+        yield say("assumed", lang, said=mention.guessed, name=localized(item, "", lang))
     yield " ".join(filter(None, lead(knowledge, advice, lang)))
     yield from (f"{number}. {step}" for number, step in enumerate(advice.steps, start=1))
     yield " ".join(dict.fromkeys(filter(None, remarks(knowledge, advice, lang))))
@@ -357,7 +359,7 @@ def _lines(knowledge: Knowledge, advice: Advice, asked: Asked, mention: Mention)
     yield from (say("exception", lang) + text for text in exceptions if text)
     yield from _deposit(knowledge, advice, lang)
     for place in drop_offs(knowledge, item, advice.outcome.stream)[:1]:
-        yield told(place, "where", lang)
+        yield localized(place, "where", lang)
     if asked.region is None and not asked.district and varies(knowledge, item):
         yield " ".join(listed(knowledge.rule(item.stream), "regional", lang)[:MAX_REGIONAL])
         yield say("varies", lang)
@@ -369,6 +371,6 @@ def _deposit(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[str]:
     if advice.item.deposit_krw:
         yield say("deposit", lang, krw=advice.item.deposit_krw)
     won = "원" if lang == "ko" else " won"
-    tiers = [f"{told(tier, 'volume', lang)} {tier.krw}{won}" for tier in knowledge.rulebook.deposits]
+    tiers = [f"{localized(tier, 'volume', lang)} {tier.krw}{won}" for tier in knowledge.rulebook.deposits]
     if tiers:
         yield say("deposits", lang, tiers=", ".join(tiers))

@@ -10,9 +10,9 @@ from functools import lru_cache
 
 from pydantic import BaseModel, ConfigDict
 
-from eco2.knowledge.answer import Advice, Lang, exception_text, lead, listed, told
+from eco2.knowledge.answer import Advice, Lang, exception_text, lead, listed, localized
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.text import advises, is_hangul, normalize, says, stems
+from eco2.knowledge.words.text import advises, is_hangul, normalize, says, stems
 
 PROMPT_VERSION = "2"
 """Raise it when the prompt, the schema or the check changes: answers in caches are then left alone."""
@@ -90,10 +90,10 @@ def _facts(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[tuple[s
     yield f"stream.{rule.stream}", " ".join(filter(None, lead(knowledge, advice, lang)))
     yield from ((f"step.{n}", step) for n, step in enumerate(advice.steps, start=1))
     yield from ((f"fault.{n}", fault) for n, fault in enumerate(advice.faults, start=1))
-    yield from ((f"situation.{s.id}", told(s, "say", lang)) for s in advice.situations)
-    yield from ((f"override.{n}", told(o, "", lang)) for n, o in enumerate(advice.overrides, start=1))
+    yield from ((f"situation.{s.id}", localized(s, "say", lang)) for s in advice.situations)
+    yield from ((f"override.{n}", localized(o, "", lang)) for n, o in enumerate(advice.overrides, start=1))
     if advice.outcome.cause is None:
-        yield "note", told(advice.item, "note", lang)
+        yield "note", localized(advice.item, "note", lang)
         yield from ((f"exception.{n}", exception_text(c, lang)) for n, c in enumerate(advice.exceptions, start=1))
     yield from ((f"rule.{rule.stream}.dont.{n}", text) for n, text in enumerate(advice.donts, start=1))
     for field in ("do", "regional"):

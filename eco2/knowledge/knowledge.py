@@ -19,8 +19,8 @@ from eco2.knowledge.models import (
     Stream,
     Taxonomy,
 )
-from eco2.knowledge.retrieval import Index, suggest
-from eco2.knowledge.text import (
+from eco2.knowledge.words.index import Index
+from eco2.knowledge.words.text import (
     PARTICLES,
     Openings,
     Span,
@@ -89,10 +89,6 @@ class Knowledge:
         """The items that the subjects of a sentence can be."""
         ids = [i for subject in subjects for i in ([subject.id] if isinstance(subject, Item) else subject.candidates)]
         return [self.items[item_id] for item_id in dict.fromkeys(ids)]
-
-    def search(self, text: str) -> list[Item]:
-        """The items that somebody may be typing the name of, best first; without a text all of them."""
-        return suggest(self, text) if text.strip() else list(self.items.values())
 
     def nouns(self, squashed: Squashed, *, loose: bool = False) -> list[Span]:
         """The words that name items, in order. `loose`: also long ones that more is written to without a space."""

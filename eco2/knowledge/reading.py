@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
-from eco2.knowledge import retrieval
+from eco2.knowledge import matching
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Item, Situation
-from eco2.knowledge.text import (
+from eco2.knowledge.words import index
+from eco2.knowledge.words.text import (
     PARTICLES,
     Span,
     Squashed,
@@ -234,7 +235,7 @@ def _read_corrected(knowledge: Knowledge, text: str) -> Reading:
     found = _read(knowledge, _prepared(text))
     if is_korean(text):
         return found
-    corrected = retrieval.corrected(knowledge, text)
+    corrected = matching.corrected(knowledge, text)
     again = _read(knowledge, _prepared(corrected)) if corrected else found
     return again if _named_letters(again) > _named_letters(found) else found
 
@@ -280,7 +281,7 @@ def _prepared(text: str) -> str:
 
 def _joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phrases: Sequence[Span]) -> list[Span]:
     """Names whose parts stand apart: "딸기 담겼던 투명 팩" is a 딸기팩, "참기름 유리병" a 참기름병."""
-    words = [word for word in retrieval.written_words(squashed, [*nouns, *phrases]) if is_hangul(word.term[0])]
+    words = [word for word in index.written_words(squashed, [*nouns, *phrases]) if is_hangul(word.term[0])]
     parts = sorted([*nouns, *words], key=lambda span: span.start)
     joined: list[Span] = []
     for one, other in ((one, other) for n, one in enumerate(parts) for other in parts[n + 1 : n + 7]):
@@ -323,12 +324,12 @@ def _told_apart_by_words(
     """The candidates that have another word of the sentence in a name: the tofu of "cat litter, the tofu kind"."""
     if len(nouns) > 2:
         return items
-    for word in retrieval.content_words(squashed, [span]):
+    for word in index.content_words(squashed, [span]):
         others = [noun for noun in nouns if noun.start <= word.start < noun.end]
         kinds = [noun for noun in others if EN_KIND.match(squashed.text, noun.end)]
         if not kinds and any(_neighbours(squashed, noun, span) for noun in others):
             continue
-        named = [item for item in items if any(word.term in normalize(name) for name in retrieval.names(item))]
+        named = [item for item in items if any(word.term in normalize(name) for name in index.names(item))]
         items = named or items
     return items
 
@@ -449,7 +450,7 @@ def _mention(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequen
     if len({item.stream for item in items}) == 1:
         return Mention(items[0], span)
     written = _written(squashed, span)
-    term = retrieval.misspelt(knowledge, written, alone=True) if written != span.term else None
+    term = matching.misspelt(knowledge, written, alone=True) if written != span.term else None
     if term and len(knowledge.terms[term]) == 1:
         return Mention(knowledge.items[knowledge.terms[term][0]], span, guessed=written)
     left = _told_apart_by_words(_told_apart(items, around), squashed, span, nouns)
@@ -464,7 +465,7 @@ def _english_compound(knowledge: Knowledge, squashed: Squashed, span: Span) -> I
     if is_hangul(span.term[0]) or not before or span.start in squashed.breaks:
         return None
     word = squashed.text[max(before) : span.start]
-    items, sure = retrieval.candidates(knowledge, [word, span.term]) if retrieval.is_noun(word) else ((), False)
+    items, sure = matching.candidates(knowledge, [word, span.term]) if index.is_noun(word) else ((), False)
     return items[0] if sure else None
 
 
@@ -524,7 +525,7 @@ def _unknown_words(
     knowledge: Knowledge, squashed: Squashed, found: Sequence[Span], known: Sequence[Mention]
 ) -> list[Mention]:
     """Compounds and typing errors: where nothing else is named, or told in one list with what is."""
-    words = retrieval.content_words(squashed, found)
+    words = index.content_words(squashed, found)
     if known:
         words = [word for word in words if any(_neighbours(squashed, word, mention.span) for mention in known)]
     mentions: list[Mention] = []
@@ -533,7 +534,7 @@ def _unknown_words(
             continue
         if any(_within(word, mention.span) for mention in mentions):
             continue
-        term = retrieval.closest(knowledge, word.term, alone=not known)
+        term = matching.closest(knowledge, word.term, alone=not known)
         if term:
             mention = _mention(knowledge, squashed, Span(word.start, word.end, term))
             mentions.append(replace(mention, guessed=mention.guessed or word.term))
@@ -548,8 +549,8 @@ def _neighbours(squashed: Squashed, one: Span, other: Span) -> bool:
 def _guesses(knowledge: Knowledge, squashed: Squashed, found: Sequence[Span]) -> tuple[list[Mention], tuple[Item, ...]]:
     if loose := knowledge.nouns(squashed, loose=True):
         return [_mention(knowledge, squashed, loose[0])], ()
-    words = retrieval.content_words(squashed, found)
-    items, sure = retrieval.candidates(knowledge, [word.term for word in words])
+    words = index.content_words(squashed, found)
+    items, sure = matching.candidates(knowledge, [word.term for word in words])
     if sure:
         said = " ".join(word.term for word in words)
         return [Mention(items[0], Span(words[0].start, words[-1].end, said), guessed=said)], ()

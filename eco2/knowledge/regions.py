@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Collection, Day, Pickup, Region
-from eco2.knowledge.text import normalize
+from eco2.knowledge.words.text import normalize
 
 PROVINCES = re.compile(
     r"(?:서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충청?[남북]|전라?[남북]|경상?[남북]|제주|전북|전남|충북|충남|경북|경남)"

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from eco2.local import config, oauth_emulator, probes, servers, topology
+from eco2.local import config, probes, servers, topology
 from eco2.local.config import Layout, LocalError
+from eco2.local.emulators import oauth as oauth_emulator
 from eco2.local.supervisor import Echo, Supervisor, Unit
 from eco2.processes import PROCESSES, SERVICES, Process, process
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 from eco2.local import logs, state
 from eco2.local.config import CHECKOUT, LocalError
-from eco2.local.nursery import Forked, Nursery, NurseryGone, die_with
+from eco2.local.fork_server import Forked, Nursery, NurseryGone, die_with
 from eco2.local.probes import Probe
 from eco2.processes import Kind
 

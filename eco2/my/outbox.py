@@ -1,6 +1,6 @@
 """What other services have to be told: committed with the change it is about, delivered after it, never lost.
 
-A letter is taken for a while, delivered, then deleted; who dies in between leaves it to the next. So each may arrive
+A message is taken for a while, delivered, then deleted; who dies in between leaves it to the next. So each may arrive
 more than once, and late: what it does there can be repeated, and what has a newer state there is left alone.
 """
 
@@ -19,10 +19,10 @@ from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.contracts.pb import auth_pb2, scan_pb2, user_data_pb2
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core import grpc
-from eco2.core.broker import Publisher
 from eco2.core.errors import AWAY, Unavailable
+from eco2.core.messaging.broker import Publisher
 from eco2.my import store
-from eco2.my.store import Letter
+from eco2.my.store import OutboxMessage
 
 if TYPE_CHECKING:
     from eco2.contracts.pb.auth_pb2_grpc import SessionServiceAsyncStub
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 POLL_SECONDS = 2.0
-"""How late a letter is noticed that another process wrote, or that was postponed."""
+"""How late a message is noticed that another process wrote, or that was postponed."""
 LEASE = timedelta(minutes=2)
 BATCH = 20
 PURGE_SECONDS = 60.0
 PAUSES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
-"""Seconds until a letter that could not be delivered is tried again, by its attempts."""
+"""Seconds until a message that could not be delivered is tried again, by its attempts."""
 
-LETTERS = Counter("eco2_outbox_letters_total", "Deliveries to other services", ["kind", "outcome"])
+MESSAGES = Counter("eco2_outbox_letters_total", "Deliveries to other services", ["kind", "outcome"])
 
 
 class NotConnected(Unavailable):
@@ -49,7 +49,7 @@ class NotConnected(Unavailable):
 
 @dataclass(frozen=True)
 class Others:
-    """The services that are told. `data`: process → its UserDataService. None: not configured, letters to it wait."""
+    """The services that are told. `data`: process → its UserDataService. None: not configured, messages to it wait."""
 
     publisher: Publisher
     sessions: "SessionServiceAsyncStub | None"
@@ -118,68 +118,68 @@ class Outbox:
         self.ring()
 
     async def deliver(self, kind: str) -> int:
-        """Deliver what is due, at most a batch; returns how many letters were tried."""
+        """Deliver what is due, at most a batch; returns how many messages were tried."""
         async with self.engine.begin() as tx:
-            letters = await store.take_letters(tx, kind, LEASE, BATCH)
-        await asyncio.gather(*(self._deliver(letter) for letter in letters))
-        return len(letters)
+            messages = await store.take_messages(tx, kind, LEASE, BATCH)
+        await asyncio.gather(*(self._deliver(message) for message in messages))
+        return len(messages)
 
-    async def _deliver(self, letter: Letter) -> None:
+    async def _deliver(self, message: OutboxMessage) -> None:
         try:
-            await _KINDS[letter.kind](self, letter)
+            await _KINDS[message.kind](self, message)
         except Exception as error:
-            pause = timedelta(seconds=PAUSES[min(letter.attempts, len(PAUSES)) - 1])
-            fields = {"kind": letter.kind, "user": str(letter.user_id), "attempts": letter.attempts}
+            pause = timedelta(seconds=PAUSES[min(message.attempts, len(PAUSES)) - 1])
+            fields = {"kind": message.kind, "user": str(message.user_id), "attempts": message.attempts}
             if isinstance(error, tuple(AWAY)):
                 log.warning("not delivered yet: %s", str(error).partition("\n")[0], extra=fields)
             else:
                 log.exception("not delivered", extra=fields)
-            LETTERS.labels(letter.kind, "postponed").inc()
+            MESSAGES.labels(message.kind, "postponed").inc()
             async with self.engine.begin() as tx:
-                await store.postpone(tx, letter.id, pause)
+                await store.postpone(tx, message.id, pause)
         else:
-            LETTERS.labels(letter.kind, "delivered").inc()
+            MESSAGES.labels(message.kind, "delivered").inc()
             async with self.engine.begin() as tx:
-                await store.delivered(tx, letter.id)
+                await store.delivered(tx, message.id)
 
-    async def _grant(self, letter: Letter) -> None:
+    async def _grant(self, message: OutboxMessage) -> None:
         grant = Grant(
             job_id=None,
-            user_id=letter.user_id,
+            user_id=message.user_id,
             character_code=DEFAULT_CHARACTER,
             source="signup",
-            earned_at=datetime.fromisoformat(letter.body["earned_at"]),
+            earned_at=datetime.fromisoformat(message.body["earned_at"]),
         )
         body = grant.model_dump(mode="json")
-        await self.others.publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, f"signup-{letter.user_id}")
+        await self.others.publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, f"signup-{message.user_id}")
 
-    async def _preferences(self, letter: Letter) -> None:
+    async def _preferences(self, message: OutboxMessage) -> None:
         async with self.engine.connect() as tx:
-            found = await store.preferences(tx, letter.user_id)
+            found = await store.preferences(tx, message.user_id)
         if found is None:
             return
         version, language, district = found
         request = scan_pb2.PutRequest(
-            user_id=str(letter.user_id), version=version, language=language, district=district
+            user_id=str(message.user_id), version=version, language=language, district=district
         )
         await grpc.call(self.others.scan.Put, request)
 
-    async def _revoke(self, letter: Letter) -> None:
+    async def _revoke(self, message: OutboxMessage) -> None:
         if self.others.sessions is None:
             raise NotConnected
-        request = auth_pb2.RevokeAllRequest(user_id=str(letter.user_id), reason="account_deleted")
-        request.issued_before.FromDatetime(datetime.fromisoformat(letter.body["issued_before"]).astimezone(UTC))
+        request = auth_pb2.RevokeAllRequest(user_id=str(message.user_id), reason="account_deleted")
+        request.issued_before.FromDatetime(datetime.fromisoformat(message.body["issued_before"]).astimezone(UTC))
         await grpc.call(self.others.sessions.RevokeAll, request)
 
-    async def _purge(self, letter: Letter) -> None:
-        service = self.others.data.get(letter.body["service"])
+    async def _purge(self, message: OutboxMessage) -> None:
+        service = self.others.data.get(message.body["service"])
         if service is None:
             raise NotConnected
-        request = user_data_pb2.PurgeRequest(user_id=str(letter.user_id))
+        request = user_data_pb2.PurgeRequest(user_id=str(message.user_id))
         await grpc.call(service.Purge, request, timeout=PURGE_SECONDS)
 
 
-_KINDS: Mapping[str, Callable[[Outbox, Letter], Awaitable[None]]] = {
+_KINDS: Mapping[str, Callable[[Outbox, OutboxMessage], Awaitable[None]]] = {
     "grant": Outbox._grant,
     "preferences": Outbox._preferences,
     "revoke": Outbox._revoke,

@@ -160,7 +160,7 @@ async def drop_purged(tx: AsyncConnection) -> list[UUID]:
 
 
 @dataclass(frozen=True)
-class Letter:
+class OutboxMessage:
     """A row of `users.outbox`; `attempts` counts this one."""
 
     id: int
@@ -175,22 +175,22 @@ async def tell(tx: AsyncConnection, user: UUID, kind: str, body: Json) -> None:
     await tx.execute(insert(outbox).values(user_id=user, kind=kind, body=body))
 
 
-async def take_letters(tx: AsyncConnection, kind: str, lease: timedelta, limit: int) -> list[Letter]:
+async def take_messages(tx: AsyncConnection, kind: str, lease: timedelta, limit: int) -> list[OutboxMessage]:
     """Letters to deliver now. Who takes them has the time of `lease`; then they are another's to deliver."""
     found = (outbox.c.kind == kind, outbox.c.due_at <= func.now())
     due = select(outbox.c.id).where(*found).order_by(outbox.c.due_at, outbox.c.id).limit(limit)
     statement = update(outbox).where(outbox.c.id.in_(due.with_for_update(skip_locked=True)))
     taken = statement.values(due_at=func.now() + lease, attempts=outbox.c.attempts + 1)
-    columns = [outbox.c[name] for name in Letter.__dataclass_fields__]
-    return [Letter(*row) for row in await tx.execute(taken.returning(*columns))]
+    columns = [outbox.c[name] for name in OutboxMessage.__dataclass_fields__]
+    return [OutboxMessage(*row) for row in await tx.execute(taken.returning(*columns))]
 
 
-async def delivered(tx: AsyncConnection, letter: int) -> None:
-    await tx.execute(delete(outbox).where(outbox.c.id == letter))
+async def delivered(tx: AsyncConnection, message: int) -> None:
+    await tx.execute(delete(outbox).where(outbox.c.id == message))
 
 
-async def postpone(tx: AsyncConnection, letter: int, pause: timedelta) -> None:
-    await tx.execute(update(outbox).where(outbox.c.id == letter).values(due_at=func.now() + pause))
+async def postpone(tx: AsyncConnection, message: int, pause: timedelta) -> None:
+    await tx.execute(update(outbox).where(outbox.c.id == message).values(due_at=func.now() + pause))
 
 
 async def preferences(tx: AsyncConnection, user: UUID) -> tuple[int, str, str | None] | None:

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from eco2.core.db import metadata
+from eco2.core.tables import metadata
 
 
 def _time(name: str, *, now: bool = False) -> Column[object]:

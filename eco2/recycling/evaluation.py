@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from eco2 import knowledge as kb
 from eco2.core import redis
-from eco2.core.llm import Llm, LlmSettings
-from eco2.knowledge import evaluation
+from eco2.knowledge.stewards import evaluation
+from eco2.llm.calls import Llm
+from eco2.llm.settings import LlmSettings
 from eco2.recycling import service
 from eco2.recycling.settings import SpendingSettings
 

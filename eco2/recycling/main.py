@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from eco2 import knowledge
 from eco2.core import redis, telemetry
 from eco2.core.app import create_app
-from eco2.core.llm import Llm
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.knowledge import Knowledge
+from eco2.llm.calls import Llm
 from eco2.recycling.api import router
 from eco2.recycling.service import Paid
 from eco2.recycling.settings import ApiSettings

@@ -10,9 +10,10 @@ from prometheus_client import Counter
 
 from eco2.core import telemetry
 from eco2.core.errors import BadRequest, NotFound
-from eco2.core.llm import Llm, LlmFailed
 from eco2.knowledge import Item, Knowledge, Lang, Region, asking, grounding, read
-from eco2.knowledge.retrieval import suggest
+from eco2.knowledge.matching import suggest
+from eco2.llm.calls import Llm
+from eco2.llm.wire import LlmFailed
 
 ASKED = Counter("eco2_recycling_asked_total", "Questions by how they were answered", ["outcome"])
 UNUSED = Counter("eco2_recycling_wordings_unused_total", "Wordings replaced by the composed answer", ["reason"])

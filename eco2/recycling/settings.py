@@ -1,7 +1,7 @@
 """Settings of recycling-api."""
 
-from eco2.core.llm import LlmSettings
 from eco2.core.settings import AppSettings, KnowledgeSettings, ServerUrl, SettingsGroup
+from eco2.llm.settings import LlmSettings
 
 
 class SpendingSettings(SettingsGroup):

@@ -6,13 +6,15 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from eco2 import knowledge
-from eco2.core import photos
+from eco2 import knowledge, photos
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
-from eco2.core.broker import BrokerDown
+from eco2.core.messaging.broker import BrokerDown
 from eco2.core.storage import StorageDown
 from eco2.scan import service
-from eco2.scan.pipeline import ImageGone
+from eco2.scan.admission import TooBusy
+from eco2.scan.progress import STAGE_TEXT, progress_of
+from eco2.scan.result import result_body
+from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job
 
 router = APIRouter(prefix="/api/v1/scan", tags=["scan"])
@@ -178,7 +180,7 @@ _SUBMIT_RESPONSES = error_responses(
     ImageGone,
     service.KeyReused,
     photos.PhotoTooLarge,
-    service.TooBusy,
+    TooBusy,
     service.ScanUnavailable,
     StorageDown,
 )
@@ -255,7 +257,7 @@ async def items(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> list[ItemName]:
     """Best match first. A word for several things finds all of them; without `q` the list is that of the catalogue."""
-    found = request.app.state.resources.knowledge.search(q)[:limit]
+    found = knowledge.search(request.app.state.resources.knowledge, q)[:limit]
     return [ItemName(id=item.id, name_en=item.en, **item.classification.model_dump()) for item in found]
 
 
@@ -284,9 +286,9 @@ async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
     """200 with the result, or 202 while there is none."""
     job = await service.find(resources.db, job_id, user)
     if job.status in ("completed", "failed"):
-        return service.result_body(resources.knowledge, job)
-    stage, percent = service.progress_of(job)
-    processing = ScanProcessing(message=service.STAGE_TEXT[stage], current_stage=stage, progress=percent)
+        return result_body(resources.knowledge, job)
+    stage, percent = progress_of(job)
+    processing = ScanProcessing(message=STAGE_TEXT[stage], current_stage=stage, progress=percent)
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return Response(processing.model_dump_json(), 202, headers, media_type="application/json")
 
@@ -305,4 +307,4 @@ async def choose(job_id: UUID, body: Choice, user: User, request: Request) -> di
     job = await service.find(resources.db, job_id, user)
     job = await service.choose(resources, job, body.minor_category)
     await service.grant(resources, job)
-    return service.result_body(resources.knowledge, job)
+    return result_body(resources.knowledge, job)

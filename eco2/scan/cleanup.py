@@ -7,7 +7,7 @@ they would fill with digests that lead nowhere, and every search would read them
 from eco2.contracts.tasks import Outcome
 from eco2.core import redis
 from eco2.core.settings import CacheSettings
-from eco2.scan import cache
+from eco2.scan.vision import cache
 
 BATCH = 500
 

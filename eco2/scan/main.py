@@ -5,17 +5,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from eco2 import knowledge
-from eco2.core import grpc, redis, telemetry
+from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
-from eco2.core.broker import Publisher
-from eco2.core.bus import EventBus
-from eco2.core.database import open_database
+from eco2.core.events import EventBus
+from eco2.core.messaging.broker import Publisher
 from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.postgres import open_database
 from eco2.core.settings import load
+from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
-from eco2.scan import feedback, history, rpc, waste
+from eco2.scan import feedback_api, rpc, user_scans_api, waste_api
+from eco2.scan.admission import Admission
 from eco2.scan.api import router
-from eco2.scan.service import Admission, Services
+from eco2.scan.service import Services
 from eco2.scan.settings import ApiSettings
 
 NAME = "scan-api"
@@ -41,7 +43,7 @@ class Resources(Services):
 def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
-        streams, publisher = redis.connect_shared(settings.redis_streams_url), Publisher(settings.broker_url)
+        streams, publisher = connect_shared(settings.redis_streams_url), Publisher(settings.broker_url)
         tasks_publisher = Publisher(settings.tasks_broker_url)
         async with open_database(settings, repeat=True) as db:
             try:
@@ -61,14 +63,14 @@ def app(settings: ApiSettings) -> OpsApp:
                         answering=answering,
                         tasks_publisher=tasks_publisher,
                     )
-                await services.confirmed.close(db)
+                await services.queued_marks.close(db)
             finally:
                 await publisher.close()
                 await tasks_publisher.close()
                 await streams.aclose()
 
-    routers = (router, waste.router, history.router, feedback.router)
-    return create_app(NAME, settings, resources, *routers, shortcuts=[waste.POLLED])
+    routers = (router, waste_api.router, user_scans_api.router, feedback_api.router)
+    return create_app(NAME, settings, resources, *routers, shortcuts=[waste_api.POLLED])
 
 
 def run() -> None:

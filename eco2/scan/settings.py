@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from eco2.core.llm import LlmSettings
 from eco2.core.settings import (
     AppSettings,
     BrokerSettings,
@@ -21,6 +20,7 @@ from eco2.core.settings import (
     TasksBrokerSettings,
     TasksWorkerSettings,
 )
+from eco2.llm.settings import LlmSettings
 
 DEFAULT_MODELS = (
     "gpt-5.2",

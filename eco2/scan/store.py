@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from eco2.core.database import Database, Row
+from eco2.core.postgres import Database, Row
 
 Json = dict[str, Any]
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-from eco2.core.db import metadata
+from eco2.core.tables import metadata
 from eco2.scan.store import UNFINISHED
 
 jobs = Table(

@@ -7,8 +7,8 @@ import uvloop
 
 from eco2.core import telemetry
 from eco2.core.ops import OpsApp, serve_async
-from eco2.core.redis import connect_shared
 from eco2.core.settings import load
+from eco2.core.shared_redis import connect_shared
 from eco2.sse_gateway.app import Gateway
 from eco2.sse_gateway.settings import Settings
 

@@ -8,7 +8,7 @@ import orjson
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
-from eco2.core.bus import EventBus
+from eco2.core.events import EventBus
 from eco2.core.ops import Send
 from eco2.sse_gateway.hub import Frame, Hub, Listener
 from eco2.sse_gateway.settings import Settings

@@ -9,8 +9,8 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from eco2 import knowledge as kb
-from eco2 import openapi
 from eco2.local import envoy
+from tools import openapi
 
 DOCUMENT = Path(__file__).parents[2] / "docs/api/openapi.json"
 

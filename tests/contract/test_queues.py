@@ -9,10 +9,10 @@ import pytest
 
 from eco2.contracts import queues
 from eco2.contracts.tasks import SCHEDULE, TASKS, ZONE, Task
-from eco2.jobs import worker
 from eco2.local.topology import manifests
 from eco2.processes import SERVICES
-from eco2.tasks import TARGETS
+from eco2.workers import batch
+from eco2.workers.batch_run import TARGETS
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -178,7 +178,7 @@ def test_the_schedule_is_that_of_the_architecture_document() -> None:
 
 
 def test_every_task_that_has_a_process_of_its_own_has_somebody_who_does_it() -> None:
-    assert set(TARGETS) == {task for task in TASKS.values() if task.queue in worker.QUEUES}
+    assert set(TARGETS) == {task for task in TASKS.values() if task.queue in batch.QUEUES}
 
 
 def test_every_consumed_queue_exists() -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import IMAGE_ANALYZE, IMAGE_CLASSIFY, Task
-from eco2.core.broker import Publisher
+from eco2.core.messaging.broker import Publisher
 from eco2.jobs import dead_letters, service, store
 from eco2.jobs.dead_letters import Urls
 from eco2.jobs.objects import OpsStore

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from eco2.local import llm_emulator
+from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 from tests import photos
 from tests.conftest import PAID_MODEL, Person

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from eco2.core.database import open_database
+from eco2.core.postgres import open_database
 from eco2.core.settings import DatabaseSettings
 from eco2.scan import store
 from tests import photos

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from eco2.scan.waste import WasteStatus
+from eco2.scan.waste_api import WasteStatus
 from tests.conftest import Person
 from tests.e2e import journey
 

@@ -7,9 +7,9 @@ import pytest
 
 from eco2 import knowledge
 from eco2.core import redis
-from eco2.core.broker import Publisher
-from eco2.core.bus import EventBus
-from eco2.core.database import Database, open_database
+from eco2.core.events import EventBus
+from eco2.core.messaging.broker import Publisher
+from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings
 from eco2.core.storage import Storage
 from eco2.local.stack import Stack

@@ -27,7 +27,7 @@ from eco2.contracts.events import (
     shard_keys,
     state_key,
 )
-from eco2.core.bus import EventBus
+from eco2.core.events import EventBus
 from eco2.core.redis import connect
 from eco2.event_router.router import GROUP, Router
 from eco2.event_router.settings import Settings

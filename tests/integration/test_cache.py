@@ -15,14 +15,14 @@ from PIL import Image
 from prometheus_client import REGISTRY
 
 from eco2.core import redis
-from eco2.core.photos import decode
-from eco2.scan.cache import NEAR_BITS, ResultCache, result_key
-from eco2.scan.eyes import Cascade, Eyes
-from eco2.scan.phash import BANDS, SIDE, bands, phash
-from eco2.scan.picture import SHORTER_SIDE, Picture
-from eco2.scan.pipeline import Audience
-from eco2.scan.providers import Embedded, ProviderFailed
-from eco2.scan.seen import Candidate, VisionResult
+from eco2.photos.check import decode
+from eco2.scan.audience import Audience
+from eco2.scan.vision.cache import NEAR_BITS, ResultCache, result_key
+from eco2.scan.vision.choose import Cascade, Models
+from eco2.scan.vision.phash import BANDS, SIDE, bands, phash
+from eco2.scan.vision.picture import SHORTER_SIDE, Picture
+from eco2.scan.vision.providers import Embedded, ProviderFailed
+from eco2.scan.vision.result import Candidate, VisionResult
 from tests import photos
 from tests.redis_server import RedisServer
 
@@ -90,8 +90,8 @@ def paid() -> Paid:
 
 
 @pytest.fixture
-def eyes(cache: ResultCache, paid: Paid) -> Eyes:
-    return Eyes(Free(), lambda _model: paid, cache, ThreadPoolExecutor(2))
+def models(cache: ResultCache, paid: Paid) -> Models:
+    return Models(Free(), lambda _model: paid, cache, ThreadPoolExecutor(2))
 
 
 def variant(data: bytes, scale: float = 1.0, quality: int = 85) -> bytes:
@@ -104,38 +104,38 @@ PHOTO = (Path(__file__).parents[2] / "data/demo/coffee.jpg").read_bytes()
 OTHER = photos.encoded(Image.open(io.BytesIO(PHOTO)).transpose(Image.Transpose.ROTATE_180), "JPEG")
 
 
-async def test_the_same_photo_is_paid_for_once(eyes: Eyes, paid: Paid) -> None:
-    first = await eyes.look(PHOTO, None)
-    again = await eyes.look(PHOTO, None)
+async def test_the_same_photo_is_paid_for_once(models: Models, paid: Paid) -> None:
+    first = await models.look(PHOTO, None)
+    again = await models.look(PHOTO, None)
     assert (first["source"], again["source"], paid.looks) == ("model", "exact", 1)
     assert VisionResult.from_json(first) == VisionResult.from_json(again)
     assert VisionResult.from_json(first).situations == ("clean",)
 
 
 @pytest.mark.parametrize(("scale", "quality"), [(1.0, 40), (0.5, 85), (1.3, 90)])
-async def test_a_near_duplicate_is_not_paid_for(eyes: Eyes, paid: Paid, scale: float, quality: int) -> None:
-    await eyes.look(PHOTO, None)
-    near = await eyes.look(variant(PHOTO, scale, quality), None)
+async def test_a_near_duplicate_is_not_paid_for(models: Models, paid: Paid, scale: float, quality: int) -> None:
+    await models.look(PHOTO, None)
+    near = await models.look(variant(PHOTO, scale, quality), None)
     assert (near["source"], paid.looks) == ("near", 1)
 
 
-async def test_another_photo_is_another_call(eyes: Eyes, paid: Paid) -> None:
-    await eyes.look(PHOTO, None)
-    assert (await eyes.look(OTHER, None))["source"] == "model"
+async def test_another_photo_is_another_call(models: Models, paid: Paid) -> None:
+    await models.look(PHOTO, None)
+    assert (await models.look(OTHER, None))["source"] == "model"
     assert paid.looks == 2
 
 
-async def test_another_version_starts_afresh(eyes: Eyes, paid: Paid) -> None:
-    await eyes.look(PHOTO, None)
+async def test_another_version_starts_afresh(models: Models, paid: Paid) -> None:
+    await models.look(PHOTO, None)
     paid.vision_version = "paid-2"
-    assert (await eyes.look(PHOTO, None))["source"] == "model"
+    assert (await models.look(PHOTO, None))["source"] == "model"
 
 
-async def test_the_same_photo_many_times_at_once_is_one_call(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
+async def test_the_same_photo_many_times_at_once_is_one_call(models: Models, paid: Paid, server: RedisServer) -> None:
     other_process = redis.connect(server.url, decode_responses=False)
-    twin = Eyes(Free(), lambda _model: paid, ResultCache(other_process), ThreadPoolExecutor(2))
+    twin = Models(Free(), lambda _model: paid, ResultCache(other_process), ThreadPoolExecutor(2))
     paid.gate.clear()
-    calls = [asyncio.create_task(who.look(PHOTO, None)) for who in (eyes, twin) for _ in range(10)]
+    calls = [asyncio.create_task(who.look(PHOTO, None)) for who in (models, twin) for _ in range(10)]
     while not paid.looks:
         await asyncio.sleep(0.01)
     paid.gate.set()
@@ -149,7 +149,7 @@ async def test_the_same_photo_many_times_at_once_is_one_call(eyes: Eyes, paid: P
 async def test_the_lock_of_a_dead_process_does_not_hold_up_the_next(
     cache: ResultCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eco2.scan.cache.LOCK_SECONDS", 0.3)
+    monkeypatch.setattr("eco2.scan.vision.cache.LOCK_SECONDS", 0.3)
     gate = asyncio.Event()
     calls = 0
 
@@ -181,14 +181,14 @@ def saved() -> float:
     return REGISTRY.get_sample_value("eco2_scan_cascade_saved_usd_total") or 0.0
 
 
-def cascading(cache: ResultCache, paid: Paid, seen: VisionResult, cheaper: Paid | None = None) -> Eyes:
+def cascading(cache: ResultCache, paid: Paid, seen: VisionResult, cheaper: Paid | None = None) -> Models:
     models = {None: paid, "named": paid, "small": cheaper}
-    return Eyes(Free(seen), models.get, cache, ThreadPoolExecutor(2), Cascade(0.9, "small" if cheaper else None))
+    return Models(Free(seen), models.get, cache, ThreadPoolExecutor(2), Cascade(0.9, "small" if cheaper else None))
 
 
 async def test_a_sure_first_look_saves_the_paid_one(cache: ResultCache, paid: Paid) -> None:
-    eyes, before = cascading(cache, paid, SURE), saved()
-    found = await eyes.look(PHOTO, None, asked=False)
+    models, before = cascading(cache, paid, SURE), saved()
+    found = await models.look(PHOTO, None, asked=False)
     assert (found["item_id"], found["model"], found["source"], paid.looks) == ("drink_can", "free", "cascade", 0)
     assert saved() == pytest.approx(before + 0.01)
 
@@ -205,73 +205,73 @@ async def test_a_sure_first_look_saves_the_paid_one(cache: ResultCache, paid: Pa
 async def test_else_the_paid_model_sees_the_photo_and_the_guesses(
     cache: ResultCache, paid: Paid, seen: VisionResult, model: str | None, asked: bool
 ) -> None:
-    eyes, before = cascading(cache, paid, seen), saved()
-    found = await eyes.look(PHOTO, model, asked=asked)
+    models, before = cascading(cache, paid, seen), saved()
+    found = await models.look(PHOTO, model, asked=asked)
     assert (found["model"], paid.hints, saved()) == ("paid", [seen], before)
-    again = await eyes.look(PHOTO, model, asked=asked)
+    again = await models.look(PHOTO, model, asked=asked)
     assert (again["source"], paid.looks) == ("exact", 1)
 
 
 async def test_a_sure_first_look_may_be_checked_by_a_cheaper_model(cache: ResultCache, paid: Paid) -> None:
     cheaper = Paid(look_usd=0.002)
     cheaper.vision_version = "cheaper-1"
-    eyes, before = cascading(cache, paid, SURE, cheaper), saved()
-    found = await eyes.look(PHOTO, None, asked=False)
+    models, before = cascading(cache, paid, SURE, cheaper), saved()
+    found = await models.look(PHOTO, None, asked=False)
     assert (found["item_id"], found["source"], paid.looks, cheaper.hints) == ("ceramic", "model", 0, [SURE])
     assert saved() == pytest.approx(before + 0.008)
 
 
-async def test_without_a_cascade_the_embedded_model_is_not_asked(eyes: Eyes, paid: Paid) -> None:
-    await eyes.look(PHOTO, None, asked=False)
+async def test_without_a_cascade_the_embedded_model_is_not_asked(models: Models, paid: Paid) -> None:
+    await models.look(PHOTO, None, asked=False)
     assert paid.hints == [None]
 
 
-async def test_a_failed_paid_model_is_replaced_and_not_remembered(eyes: Eyes, paid: Paid) -> None:
+async def test_a_failed_paid_model_is_replaced_and_not_remembered(models: Models, paid: Paid) -> None:
     paid.failing = True
-    found = await eyes.look(PHOTO, None)
+    found = await models.look(PHOTO, None)
     assert (found["source"], found["model"]) == ("fallback", "free")
     composed = {"disposal_steps": {}, "insufficiencies": [], "user_answer": "composed"}
-    assert await eyes.answer({"item_id": "ceramic"}, composed, "?", None) == {**composed, "source": "fallback"}
+    assert await models.answer({"item_id": "ceramic"}, composed, "?", None) == {**composed, "source": "fallback"}
     paid.failing = False
-    assert (await eyes.look(PHOTO, None))["source"] == "model"
+    assert (await models.look(PHOTO, None))["source"] == "model"
 
 
-async def test_an_answer_is_paid_for_once_per_rule_and_words(eyes: Eyes, paid: Paid) -> None:
+async def test_an_answer_is_paid_for_once_per_rule_and_words(models: Models, paid: Paid) -> None:
     composed = {"disposal_steps": {"단계1": "a"}, "insufficiencies": [], "user_answer": "b"}
     rule = {"item_id": "ceramic"}
-    first = await eyes.answer(rule, composed, "왜요?", None)
-    assert await eyes.answer(rule, composed, "왜요?", None) == {**first, "source": "exact"}
+    first = await models.answer(rule, composed, "왜요?", None)
+    assert await models.answer(rule, composed, "왜요?", None) == {**first, "source": "exact"}
     assert paid.answers == 1
-    assert await eyes.answer(rule, composed, "어디에?", None) != first
-    assert await eyes.answer({"item_id": None}, composed, "왜요?", None) == {**composed, "source": "rules"}
+    assert await models.answer(rule, composed, "어디에?", None) != first
+    assert await models.answer({"item_id": None}, composed, "왜요?", None) == {**composed, "source": "rules"}
     assert paid.answers == 2
 
 
-async def test_what_was_seen_tells_the_photo_from_others(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
+async def test_what_was_seen_tells_the_photo_from_others(models: Models, paid: Paid, server: RedisServer) -> None:
     def told(found: dict[str, Any], data: bytes) -> bool:
         hashed = phash(decode(data, SHORTER_SIDE))
         return (found["digest"], int(found["phash"], 16)) == (hashlib.sha256(data).hexdigest(), hashed)
 
     near, other = variant(PHOTO, quality=40), variant(PHOTO, 0.5)
     for data, source in ((PHOTO, "model"), (PHOTO, "exact"), (near, "near"), (near, "exact")):
-        found = await eyes.look(data, None)
+        found = await models.look(data, None)
         assert (found["source"], told(found, data)) == (source, True)
-    embedded = Eyes(eyes.embedded, lambda _model: None, eyes.cache, eyes.executor)
+    embedded = Models(models.embedded, lambda _model: None, models.cache, models.executor)
     for source in ("model", "exact"):
         found = await embedded.look(OTHER, None)
         assert (found["source"], told(found, OTHER)) == (source, True)
     paid.failing = True
-    found = await eyes.look(OTHER, None)
+    found = await models.look(OTHER, None)
     assert (found["source"], told(found, OTHER)) == ("fallback", True)
     paid.failing = False
     await server.kill()
-    found = await eyes.look(other, None)
+    found = await models.look(other, None)
     assert (found["source"], told(found, other)) == ("uncached", True)
 
 
 @pytest.mark.parametrize("redis_runs", [True, False])
 async def test_a_photo_is_decoded_once_for_a_paid_look(
-    eyes: Eyes, paid: Paid, server: RedisServer, monkeypatch: pytest.MonkeyPatch, redis_runs: bool
+    models: Models, paid: Paid, server: RedisServer, monkeypatch: pytest.MonkeyPatch, redis_runs: bool
 ) -> None:
     url = Picture(PHOTO).make_url()
     decoded: list[int] = []
@@ -280,22 +280,22 @@ async def test_a_photo_is_decoded_once_for_a_paid_look(
         decoded.append(target)
         return decode(data, target)
 
-    monkeypatch.setattr("eco2.core.photos.decode", count)
+    monkeypatch.setattr("eco2.photos.check.decode", count)
     if not redis_runs:
         await server.kill()
-    found = await eyes.look(PHOTO, None)
+    found = await models.look(PHOTO, None)
     assert (decoded, len(found["phash"]), paid.url) == ([SHORTER_SIDE], 64, url)
 
 
-async def test_without_redis_every_call_is_made_once(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
+async def test_without_redis_every_call_is_made_once(models: Models, paid: Paid, server: RedisServer) -> None:
     await server.kill()
-    found = await eyes.look(PHOTO, None)
+    found = await models.look(PHOTO, None)
     assert (found["source"], paid.looks) == ("uncached", 1)
 
 
-async def test_redis_lost_during_the_call_does_not_pay_again(eyes: Eyes, paid: Paid, server: RedisServer) -> None:
+async def test_redis_lost_during_the_call_does_not_pay_again(models: Models, paid: Paid, server: RedisServer) -> None:
     paid.gate.clear()
-    call = asyncio.create_task(eyes.look(PHOTO, None))
+    call = asyncio.create_task(models.look(PHOTO, None))
     while not paid.looks:
         await asyncio.sleep(0.01)
     await server.kill()

@@ -1,6 +1,6 @@
 """Statements without a statement layer, on the server of the session's stack."""
 
-from eco2.core.database import open_database
+from eco2.core.postgres import open_database
 from eco2.core.settings import DatabaseSettings
 from tests.conftest import FromStack
 

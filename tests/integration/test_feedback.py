@@ -13,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from eco2 import knowledge
-from eco2.cli import app
+from eco2.cli.main import app
 from eco2.contracts.pb import user_data_pb2 as pb
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc
-from eco2.scan import pipeline
-from eco2.scan.seen import Candidate, VisionResult
+from eco2.scan import stages
 from eco2.scan.tables import feedback, jobs
+from eco2.scan.vision.result import Candidate, VisionResult
 from tests.conftest import Person
 from tests.e2e.journey import is_error
 
@@ -32,7 +32,7 @@ async def scanned(engine: AsyncEngine, user: uuid.UUID, item_id: str | None = "w
     """A completed scan, as the stages leave it."""
     seen = VisionResult(item_id, 0.8, (Candidate("water_pet", 0.8),), item_id is None, True, "test-eyes").to_json()
     vision = {**seen, "digest": "0" * 64, "phash": "0" * 64, "source": "model"}
-    rule = pipeline.match(BASE, vision, None)
+    rule = stages.match(BASE, vision, None)
     row = {
         "id": uuid.uuid4(),
         "user_id": user,
@@ -41,7 +41,7 @@ async def scanned(engine: AsyncEngine, user: uuid.UUID, item_id: str | None = "w
         "status": "completed",
         "vision": vision,
         "rule": rule,
-        "answer": pipeline.answer(BASE, rule, None),
+        "answer": stages.answer(BASE, rule, None),
         **change,
     }
     async with engine.begin() as tx:

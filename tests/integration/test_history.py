@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import cursors
-from eco2.scan import pipeline
+from eco2.scan import stages
 from eco2.scan.service import Services
 from eco2.scan.tables import jobs
 from tests.conftest import Person
@@ -27,8 +27,8 @@ def add(services: Services, engine: AsyncEngine) -> Add:
     async def write(user: uuid.UUID, at: datetime, item: str | None = "water_pet", **row: Any) -> str:
         base, job_id = services.knowledge, uuid.uuid4()
         if item is not None:
-            rule = pipeline.rule_of(base, base.item(item), None)
-            answer = pipeline.answer(base, rule, None)
+            rule = stages.rule_of(base, base.item(item), None)
+            answer = stages.answer(base, rule, None)
             row = {"status": "completed", "rule": rule, "answer": answer, "finished_at": at, "vision": {}, **row}
         async with engine.begin() as tx:
             values = {"id": job_id, "user_id": user, "image_key": f"scan/{job_id.hex}.jpg", "created_at": at, **row}
@@ -106,7 +106,7 @@ async def test_filters_narrow_the_list(person: Callable[[], Person], services: S
     battery = await add(who.id, NOON + timedelta(days=1), "alkaline")
     failed = await add(who.id, NOON + timedelta(days=2), None, status="failed")
     battery_item = services.knowledge.item("alkaline")
-    rule = pipeline.rule_of(services.knowledge, battery_item, None)
+    rule = stages.rule_of(services.knowledge, battery_item, None)
 
     async def listed(**asked: str) -> list[str]:
         return [job for page in await pages(who, 1, **asked) for job in page]

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from eco2.scan.inspect import InspectSettings, show
+from eco2.scan.inspection import InspectSettings, show
 from tests.conftest import FromStack, Person
 from tests.e2e import journey
 

@@ -22,19 +22,22 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from eco2 import knowledge as kb
-from eco2.core import llm as llm_module
 from eco2.core import redis, telemetry
-from eco2.core.llm import Llm, LlmFailed, LlmSettings
-from eco2.core.photos import PhotoBroken
 from eco2.knowledge.grounding import Claim, Wording
-from eco2.local import config, llm_emulator
-from eco2.local.llm_emulator import Fault
+from eco2.llm import budget, calls
+from eco2.llm.calls import Llm
+from eco2.llm.settings import LlmSettings
+from eco2.llm.wire import LlmFailed
+from eco2.local import config
+from eco2.local.emulators import llm as llm_emulator
+from eco2.local.emulators.llm import Fault
 from eco2.local.supervisor import Supervisor
-from eco2.scan.llm import LlmProvider, Prompts
-from eco2.scan.picture import Picture
-from eco2.scan.pipeline import ANYBODY
-from eco2.scan.providers import Provider, ProviderFailed
-from eco2.scan.seen import Candidate, Other, VisionResult
+from eco2.photos.check import PhotoBroken
+from eco2.scan.audience import ANYBODY
+from eco2.scan.vision.llm import LlmProvider, Prompts
+from eco2.scan.vision.picture import Picture
+from eco2.scan.vision.providers import Provider, ProviderFailed
+from eco2.scan.vision.result import Candidate, Other, VisionResult
 from tests import photos
 from tests.redis_server import RedisServer, free_port, until
 
@@ -70,7 +73,7 @@ class Emulator:
 
 @asynccontextmanager
 async def _emulator(port: int, *arguments: str) -> AsyncIterator[Emulator]:
-    command = (sys.executable, "-m", "eco2.local.llm_emulator", "--port", str(port), *arguments)
+    command = (sys.executable, "-m", "eco2.local.emulators.llm", "--port", str(port), *arguments)
     process = await asyncio.create_subprocess_exec(*command, cwd=config.CHECKOUT)
     try:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
@@ -96,7 +99,7 @@ async def shared_emulator() -> AsyncIterator[Emulator]:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm_module, "BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr(calls, "BACKOFF_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -309,7 +312,7 @@ async def test_a_server_that_cannot_be_reached_in_time_is_no_call_that_may_be_bi
     async def unreachable(*_: Any) -> bytes:
         raise aiohttp.ConnectionTimeoutError("connecting")  # a TimeoutError as well
 
-    monkeypatch.setattr("eco2.core.llm_client.Client.post_json", unreachable)
+    monkeypatch.setattr("eco2.llm.client.Client.post_json", unreachable)
     with pytest.raises(ProviderFailed, match="connection"):
         await _ask(provider(max_attempts=1), "vision")
 
@@ -405,11 +408,11 @@ async def test_calls_are_counted_by_job_and_purpose(provider: Make, emulator: Em
 
 ONE_CALL = {MODEL: (1.0, 1.0)}
 """Per million tokens: so a call costs as many micro-USD as it has tokens, and 14,096 are held for it."""
-HELD = llm_module.INPUT_TOKENS_HELD + LlmSettings().llm_max_output_tokens
+HELD = budget.INPUT_TOKENS_HELD + LlmSettings().llm_max_output_tokens
 
 
 async def _spent(cache: Redis) -> int:
-    return int(await cache.get(f"eco2:llm:spent:{llm_module.today()}") or 0)
+    return int(await cache.get(f"eco2:llm:spent:{budget.today()}") or 0)
 
 
 async def _counted(cache: Redis) -> int:
@@ -438,7 +441,7 @@ async def test_what_was_spent_is_counted_with_and_without_a_cap(provider: Make, 
     assert 0 < free < HELD
     assert await _spent(cache) == 2 * free
     assert _metric("eco2_llm_cost_usd_total", model=MODEL, purpose="answer") == pytest.approx(before + 2 * free / 1e6)
-    assert 0 < await cache.ttl(f"eco2:llm:spent:{llm_module.today()}") <= llm_module.SPEND_TTL_SECONDS
+    assert 0 < await cache.ttl(f"eco2:llm:spent:{budget.today()}") <= budget.SPEND_TTL_SECONDS
 
 
 async def test_a_spent_budget_stops_calls_until_the_next_day(
@@ -449,7 +452,7 @@ async def test_a_spent_budget_stops_calls_until_the_next_day(
     with pytest.raises(ProviderFailed, match="budget_spent"):
         await _ask(paid, "answer")
     assert (await emulator.calls())["total"] == 1
-    monkeypatch.setattr(llm_module, "today", lambda: "2031-01-01")
+    monkeypatch.setattr(budget, "today", lambda: "2031-01-01")
     await _ask(paid, "answer")
     assert (await emulator.calls())["total"] == 2
 

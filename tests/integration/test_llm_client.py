@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from openai import APIStatusError, NotFoundError
 
-from eco2.core.llm_client import Client
+from eco2.llm.client import Client
 from tests.redis_server import free_port
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 from eco2.auth import tables as _auth  # noqa: F401
 from eco2.character import tables as _character  # noqa: F401
 from eco2.core import migrations
-from eco2.core.db import metadata, psycopg_url
+from eco2.core.tables import metadata, psycopg_url
 from eco2.image import tables as _image  # noqa: F401
 from eco2.jobs import tables as _jobs  # noqa: F401
 from eco2.local.stack import Stack

@@ -31,6 +31,7 @@ from eco2.my.settings import Settings
 from eco2.my.tables import accounts
 from eco2.scan import service as scans
 from eco2.scan import store as scan_store
+from eco2.scan import waste_flow
 from eco2.scan.service import Services
 from eco2.scan.tables import jobs, preferences
 from tests.conftest import GATEWAY_PORT, FromStack, Person
@@ -215,7 +216,7 @@ async def test_preferences_reach_the_scans_that_follow(
     await until(known, 1)
     job = await scans.register(services.db, who.id, None, f"scan/{uuid.uuid4().hex}.jpg", None, None)
     await scan_store.abort(services.db, job.id)
-    waiting, _ = await scans.prepare(services, who.id, "image/jpeg", None, None)
+    waiting, _ = await waste_flow.prepare(services, who.id, "image/jpeg", None, None)
     second = await scan_store.load(services.db, waiting)
     assert (job.language, job.district) == ("en", "서울특별시 마포구")
     assert second is not None

@@ -26,9 +26,9 @@ from eco2.contracts.pb.scan_pb2_grpc import (
 )
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc, migrations, user_data
-from eco2.core.broker import Publisher
-from eco2.core.db import psycopg_url
+from eco2.core.messaging.broker import Publisher
 from eco2.core.settings import Settings
+from eco2.core.tables import psycopg_url
 from eco2.knowledge.districts import Districts
 from eco2.local.stack import Stack
 from eco2.my import outbox as outbox_module
@@ -129,7 +129,7 @@ async def sign_in(own: AsyncEngine, known_as: str | None = None) -> uuid.UUID:
     return account.id
 
 
-async def letters(own: AsyncEngine, user: uuid.UUID) -> list[str]:
+async def messages(own: AsyncEngine, user: uuid.UUID) -> list[str]:
     async with own.connect() as tx:
         found = select(outbox.c.kind).where(outbox.c.user_id == user).order_by(outbox.c.id)
         return list((await tx.execute(found)).scalars())
@@ -144,11 +144,11 @@ async def test_a_grant_waits_for_the_broker(own: AsyncEngine, make: Callable[...
     user = await sign_in(own)
     away = make(broker_url=f"amqp://eco2:nobody@127.0.0.1:{free_port()}/eco2")
     assert await away.deliver("grant") == 1
-    assert await letters(own, user) == ["grant"]
+    assert await messages(own, user) == ["grant"]
     assert await away.deliver("grant") == 0  # it has a pause
     await due_now(own)
     assert await make().deliver("grant") == 1
-    assert await letters(own, user) == []
+    assert await messages(own, user) == []
 
 
 async def test_who_dies_while_delivering_leaves_the_letter_to_the_next(
@@ -159,8 +159,8 @@ async def test_who_dies_while_delivering_leaves_the_letter_to_the_next(
         await service.leave(tx, user)
     monkeypatch.setattr(outbox_module, "LEASE", timedelta(seconds=0.5))
     async with own.begin() as tx:
-        taken = await store.take_letters(tx, "revoke", timedelta(seconds=0.5), 10)
-    assert [letter.user_id for letter in taken] == [user]  # and now its process is killed
+        taken = await store.take_messages(tx, "revoke", timedelta(seconds=0.5), 10)
+    assert [message.user_id for message in taken] == [user]  # and now its process is killed
     other = make()
     assert await other.deliver("revoke") == 0
 
@@ -169,7 +169,7 @@ async def test_who_dies_while_delivering_leaves_the_letter_to_the_next(
 
     await until(delivered, 3)
     assert [request.user_id for request in elsewhere.told] == [str(user)]
-    assert "revoke" not in await letters(own, user)
+    assert "revoke" not in await messages(own, user)
 
 
 async def test_a_deletion_ends_the_sessions_from_before_it(
@@ -182,7 +182,7 @@ async def test_a_deletion_ends_the_sessions_from_before_it(
     elsewhere.failing = True
     ours = make()
     await ours.deliver("revoke")
-    assert "revoke" in await letters(own, user)
+    assert "revoke" in await messages(own, user)
     elsewhere.failing = False
     await due_now(own)
     await ours.deliver("revoke")
@@ -223,7 +223,7 @@ async def test_a_purge_goes_on_until_everybody_has_forgotten(
         await service.leave(tx, user)
     ours = make()
     await ours.purge()
-    assert await letters(own, user) == ["purge", "purge"]
+    assert await messages(own, user) == ["purge", "purge"]
     again = await sign_in(own, known_as)
     assert again != user  # too late to come back
     elsewhere.failing = True

@@ -19,7 +19,7 @@ from eco2.character.points import KOREA, Rates, day_of
 from eco2.character.tables import members, ownerships, points
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
-from eco2.core.consumer import Message, PoisonMessage
+from eco2.core.messaging.consumer import Message, PoisonMessage
 from eco2.knowledge.districts import Districts
 from eco2.scan.service import Services
 from tests.conftest import Person

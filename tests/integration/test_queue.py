@@ -14,9 +14,9 @@ import orjson
 import pytest
 
 from eco2.contracts.queues import CELERY_EXCHANGE, CELERY_QUEUE, QUEUES
-from eco2.core import consumer
-from eco2.core.broker import BrokerDown, Heartbeat, Publisher
-from eco2.core.consumer import Message, PoisonMessage, consume_batches
+from eco2.core.messaging import consumer
+from eco2.core.messaging.broker import BrokerDown, Heartbeat, Publisher
+from eco2.core.messaging.consumer import Message, PoisonMessage, consume_batches
 from eco2.ext_authz import denylist
 from eco2.ext_authz.denylist import Denylist, Follower
 from eco2.ext_authz.settings import Settings as Edge

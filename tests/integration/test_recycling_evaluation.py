@@ -2,7 +2,7 @@
 
 import pytest
 
-from eco2.local import llm_emulator
+from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 from eco2.recycling.evaluation import Settings, grade, main
 from tests.conftest import PAID_MODEL

@@ -9,7 +9,8 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from eco2.core.redis import connect, connect_shared
+from eco2.core.redis import connect
+from eco2.core.shared_redis import connect_shared
 from tests.redis_server import RedisServer, free_port, private_redis, sentinel_group, until
 
 CLIENTS = pytest.mark.parametrize("connect", [connect, connect_shared], ids=["pooled", "shared"])

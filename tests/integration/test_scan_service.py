@@ -13,11 +13,11 @@ import pytest
 
 from eco2.contracts import uploads
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
-from eco2.core.broker import Publisher, ride_out
-from eco2.core.consumer import Delivery
-from eco2.core.photos import PhotoTooLarge
+from eco2.core.messaging.broker import Publisher, ride_out
+from eco2.core.messaging.consumer import Delivery
 from eco2.core.storage import StorageDown
-from eco2.scan import service, store, tasks
+from eco2.photos.check import PhotoTooLarge
+from eco2.scan import admission, service, store, worker
 from eco2.scan.service import Services
 from eco2.scan.store import Job
 from tests import photos
@@ -94,9 +94,9 @@ async def test_a_double_click_is_one_job(services: Services, monkeypatch: pytest
 async def test_new_jobs_are_refused_past_the_backlog(services: Services, publisher: Publisher) -> None:
     for _ in range(3):
         await publisher.send_json("celery", "celery", {}, uuid.uuid4().hex)
-    open_door, closed = service.Admission(publisher, 10_000), service.Admission(_Deep(publisher), 3)
+    open_door, closed = admission.Admission(publisher, 10_000), admission.Admission(_Deep(publisher), 3)
     await open_door.check()
-    with pytest.raises(service.TooBusy) as refused:
+    with pytest.raises(admission.TooBusy) as refused:
         await closed.check()
     assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "10"})
 
@@ -147,9 +147,9 @@ async def test_the_next_stage_in_the_same_process_knows_the_job_as_it_is_stored(
     job = await register(services)
     await store.save_vision(services.db, job.id, SEEN)
     await service.match_rule(services, await load(services, job))
-    assert services.handed.take(job.id, SCAN_ANSWER) == await load(services, job)
+    assert services.recent_jobs.take(job.id, SCAN_ANSWER) == await load(services, job)
     await service.match_rule(services, await load(services, job))
-    known = services.handed.take(job.id, SCAN_ANSWER)
+    known = services.recent_jobs.take(job.id, SCAN_ANSWER)
     assert known is None, "stored by another one before: it may be further than that"
 
 
@@ -162,15 +162,15 @@ async def test_what_is_delivered_again_is_read_again(
     async def stage(_resources: object, job: Job) -> None:
         worked.append(job.vision)
 
-    services.handed.put(replace(job, vision={"known": True}), SCAN_RULE)
-    monkeypatch.setitem(tasks.STAGES, SCAN_RULE, stage)
+    services.recent_jobs.put(replace(job, vision={"known": True}), SCAN_RULE)
+    monkeypatch.setitem(worker.STAGES, SCAN_RULE, stage)
     body = orjson.dumps([[str(job.id)], {}, {}])
     message = cast(Delivery, SimpleNamespace(body=body, headers={}, redelivered=again))
     settings = SimpleNamespace(stage_timeout=timedelta(seconds=5))
-    resources = cast(tasks.Resources, SimpleNamespace(**vars(services), settings=settings))
-    await tasks.work(resources, SCAN_RULE, message)
+    resources = cast(worker.Resources, SimpleNamespace(**vars(services), settings=settings))
+    await worker.work(resources, SCAN_RULE, message)
     assert worked == [None if again else {"known": True}]
-    assert services.handed.take(job.id, SCAN_RULE) is None
+    assert services.recent_jobs.take(job.id, SCAN_RULE) is None
 
 
 async def test_a_finished_job_cannot_fail_and_a_failed_one_cannot_finish(services: Services) -> None:
@@ -277,7 +277,7 @@ async def test_an_object_past_the_limit_is_refused_and_deleted_before_it_is_read
 
 
 async def test_a_server_that_is_away_costs_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eco2.core.broker.OUTAGE_PAUSES", (0.01,))
+    monkeypatch.setattr("eco2.core.messaging.broker.OUTAGE_PAUSES", (0.01,))
     tries = 0
 
     async def work() -> None:
@@ -288,7 +288,7 @@ async def test_a_server_that_is_away_costs_no_delivery(monkeypatch: pytest.Monke
 
     await ride_out(work)
     assert tries == 5
-    monkeypatch.setattr("eco2.core.broker.OUTAGE_SECONDS", 0.05)
+    monkeypatch.setattr("eco2.core.messaging.broker.OUTAGE_SECONDS", 0.05)
 
     async def never() -> None:
         raise StorageDown

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from eco2.auth.store import deny
 from eco2.contracts.events import Draft, channel, job_key, log_key
 from eco2.contracts.revocations import Revocation
-from eco2.core.bus import EventBus
+from eco2.core.events import EventBus
 from eco2.core.ops import OpsApp, serve_async
 from eco2.core.redis import connect
 from eco2.sse_gateway import hub

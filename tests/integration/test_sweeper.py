@@ -12,9 +12,9 @@ from psycopg import OperationalError
 from psycopg.sql import SQL, Identifier
 
 from eco2.contracts import uploads
-from eco2.core.database import Database, Row
+from eco2.core.postgres import Database, Row
 from eco2.scan import service, store, sweeper
-from eco2.scan.confirmed import Confirmed
+from eco2.scan.queued_marks import QueuedMarks
 from eco2.scan.service import Services
 from eco2.scan.settings import SweeperSettings
 from eco2.scan.store import Job
@@ -54,14 +54,14 @@ async def test_a_row_that_was_never_queued_is_queued(services: Services) -> None
 async def test_a_job_whose_note_was_lost_is_sent_again_and_ends_once(services: Services) -> None:
     """The process died between the broker's confirm and its note; the row looks as if it had not been queued."""
     job, died = await with_photo(services), Unwritten()
-    await service.hand_over(replace(services, confirmed=died), job)
+    await service.hand_over(replace(services, queued_marks=died), job)
     await service.hand_over(services, job)
     await ends(services, job, "completed")
     assert [event for event in await log_of(services, job) if event[0] == "done"] == [("done", "completed")]
     assert len(await log_of(services, job)) == len(set(await log_of(services, job)))
 
 
-class Unwritten(Confirmed):
+class Unwritten(QueuedMarks):
     def add(self, db: Database, job_id: uuid.UUID) -> None:
         """The end of the process."""
 
@@ -81,20 +81,20 @@ class Recorded:
 
 
 async def test_jobs_are_noted_as_queued_together_and_again_after_an_outage(services: Services) -> None:
-    jobs, recorded, confirmed = [await register(services) for _ in range(3)], Recorded(services.db), Confirmed()
+    jobs, recorded, marks = [await register(services) for _ in range(3)], Recorded(services.db), QueuedMarks()
     for job in jobs:
-        confirmed.add(cast(Database, recorded), job.id)
-    assert jobs[0].id in confirmed
+        marks.add(cast(Database, recorded), job.id)
+    assert jobs[0].id in marks
 
     async def noted() -> bool:
-        return jobs[0].id not in confirmed
+        return jobs[0].id not in marks
 
     await until(noted, 5)
     assert recorded.written == [[job.id for job in jobs]] * 2
     assert all([(await load(services, job)).enqueued for job in jobs])
     later = await register(services)
-    confirmed.add(services.db, later.id)
-    await confirmed.close(services.db)
+    marks.add(services.db, later.id)
+    await marks.close(services.db)
     assert (await load(services, later)).enqueued
 
 
@@ -109,7 +109,7 @@ async def test_the_first_output_notes_that_a_job_was_queued_and_that_note_stays(
 
 async def test_a_repeat_before_the_note_is_written_is_not_sent_again(services: Services) -> None:
     job, sent = await with_photo(services), Mock(wraps=services.publisher)
-    own = replace(services, confirmed=Confirmed(), publisher=sent)
+    own = replace(services, queued_marks=QueuedMarks(), publisher=sent)
     await service.hand_over(own, job)
     await service.hand_over(own, job)
     assert sent.send_task.call_count == 1

@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 from eco2.auth import verification
 from eco2.auth.oauth import Providers
 from eco2.auth.settings import ProviderSettings
-from eco2.cli import app
+from eco2.cli.main import app
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import OAUTH_VERIFY
 from eco2.core import redis
-from eco2.core.broker import BrokerDown, Publisher
+from eco2.core.messaging.broker import BrokerDown, Publisher
 from eco2.jobs import dead_letters
 from eco2.jobs.dead_letters import Urls
 from tests.browser import Browser

@@ -13,14 +13,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from eco2 import knowledge
-from eco2.core import photos
-from eco2.scan import model
-from eco2.scan.beliefs import MATERIALS, Head, LabelTable, Senses
-from eco2.scan.phash import phash
-from eco2.scan.picture import Picture
-from eco2.scan.seen import VisionResult
-from eco2.scan.vision import EmbeddedVision
+from eco2 import knowledge, photos
+from eco2.scan.vision import network
+from eco2.scan.vision.beliefs import MATERIALS, Head, LabelTable, Senses
+from eco2.scan.vision.embedded import EmbeddedVision
+from eco2.scan.vision.phash import phash
+from eco2.scan.vision.picture import Picture
+from eco2.scan.vision.result import VisionResult
 from tests import photos as samples
 
 DATA = Path(__file__).parents[2] / "data"
@@ -31,7 +30,7 @@ COFFEE = DATA / "demo" / "coffee.jpg"
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("model")
-    model.model_path(directory)
+    network.model_path(directory)
     return directory
 
 
@@ -41,32 +40,32 @@ def embedded(cache: Path) -> EmbeddedVision:
 
 
 def test_the_model_is_built_once(cache: Path) -> None:
-    path = model.model_path(cache)
+    path = network.model_path(cache)
     before = path.stat()
-    assert model.model_path(cache) == path
+    assert network.model_path(cache) == path
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert os.listdir(cache) == [path.name]
 
 
 def test_the_model_has_the_announced_shapes(cache: Path) -> None:
-    session = onnxruntime.InferenceSession(model.model_path(cache), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(network.model_path(cache), providers=["CPUExecutionProvider"])
     features, logits = session.run(["features", "logits"], {"image": np.zeros((2, 3, 224, 224), np.float32)})
-    assert features.shape == (2, model.FEATURES)
-    assert logits.shape == (2, model.CLASSES)
+    assert features.shape == (2, network.FEATURES)
+    assert logits.shape == (2, network.CLASSES)
 
 
 @pytest.mark.parametrize("part", [0, 0.5, 0.999])
 def test_a_half_written_model_is_built_again(tmp_path: Path, cache: Path, part: float) -> None:
-    whole = model.model_path(cache)
+    whole = network.model_path(cache)
     content = whole.read_bytes()
     (tmp_path / whole.name).write_bytes(content[: int(len(content) * part)])
-    assert model.model_path(tmp_path).read_bytes() == content
+    assert network.model_path(tmp_path).read_bytes() == content
     assert len(os.listdir(tmp_path)) == 1
 
 
 def test_processes_may_race_for_the_first_use(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        paths = pool.map(model.model_path, [tmp_path / "new"] * 3)
+        paths = pool.map(network.model_path, [tmp_path / "new"] * 3)
     assert len(set(paths)) == 1
     assert os.listdir(tmp_path / "new") == [paths[0].name]
 
@@ -77,20 +76,20 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        model.model_path(tmp_path)
+        network.model_path(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(model, "_WEIGHTS_SHA256", "0" * 64)
-    with pytest.raises(model.ModelError, match="not the expected ones"):
-        model.model_path(tmp_path)
+    monkeypatch.setattr(network, "_WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(network.ModelError, match="not the expected ones"):
+        network.model_path(tmp_path)
 
 
 def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(model, "_PACKAGE", "no_such_package")
-    with pytest.raises(model.ModelError, match="not installed"):
-        model.model_path(tmp_path)
+    monkeypatch.setattr(network, "_PACKAGE", "no_such_package")
+    with pytest.raises(network.ModelError, match="not installed"):
+        network.model_path(tmp_path)
 
 
 def test_weights_cannot_run_code() -> None:
@@ -99,13 +98,13 @@ def test_weights_cannot_run_code() -> None:
             return os.system, ("exit 1",)
 
     with pytest.raises(pickle.UnpicklingError, match="not allowed"):
-        model._read_weights(pickle.dumps(Attack()))
+        network._read_weights(pickle.dumps(Attack()))
 
 
 def test_the_tables_cover_all_labels_and_know_only_items_of_the_taxonomy() -> None:
     base = knowledge.load()
     senses = Senses.load(TABLES, base)
-    assert senses.shares.shape == (len(senses.item_ids), model.CLASSES)
+    assert senses.shares.shape == (len(senses.item_ids), network.CLASSES)
     assert set(senses.item_ids) <= set(base.items)
     for number, material in enumerate(MATERIALS):
         assert senses.typical[senses.material == number].sum() == pytest.approx(1), material
@@ -161,7 +160,7 @@ def test_every_type_and_a_turned_photo_give_the_same(embedded: EmbeddedVision, k
 def test_the_hash_comes_from_the_pixels_that_the_model_sees(embedded: EmbeddedVision) -> None:
     picture = Picture(COFFEE.read_bytes())
     embedded.classify(picture)
-    assert picture.phash == phash(photos.decode(picture.data, model.SIDE))
+    assert picture.phash == phash(photos.decode(picture.data, network.SIDE))
 
 
 def test_noise_is_asked_about(embedded: EmbeddedVision) -> None:

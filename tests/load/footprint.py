@@ -6,10 +6,11 @@ from pathlib import Path
 from statistics import median
 
 from eco2 import knowledge
-from eco2.local import llm_emulator, oauth_emulator
-from eco2.scan.beliefs import Senses
-from eco2.scan.picture import Picture
-from eco2.scan.vision import EmbeddedVision
+from eco2.local.emulators import llm as llm_emulator
+from eco2.local.emulators import oauth as oauth_emulator
+from eco2.scan.vision.beliefs import Senses
+from eco2.scan.vision.embedded import EmbeddedVision
+from eco2.scan.vision.picture import Picture
 from tests.load.bench import Bench
 from tests.load.machine import nurseries, own_pss, pss
 from tests.load.pipeline import AT_ONCE

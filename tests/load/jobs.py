@@ -19,11 +19,11 @@ from sqlalchemy import make_url
 
 from eco2 import knowledge
 from eco2.core import migrations
-from eco2.core.db import open_engine
 from eco2.core.settings import DatabaseSettings
+from eco2.core.tables import open_engine
 from eco2.jobs import backup, stats
 from eco2.jobs.settings import BackupSettings
-from eco2.scan import pipeline
+from eco2.scan import stages
 from tests.load.bench import Bench
 from tests.load.report import Measure
 
@@ -67,9 +67,9 @@ def _templates() -> list[tuple[str, str, str, str | None]]:
     for item, said in product(base.items.values(), (None, "라벨을 못 뗐어요")):
         guesses = [{"item_id": item.id, "confidence": 0.9}, {"item_id": "newspaper", "confidence": 0.06}]
         vision = {"model": "gpt-5-mini", "item_id": item.id, "candidates": guesses, "situations": [], "waste": True}
-        rule = pipeline.rule_of(base, item, said)
-        answer = {**pipeline.answer(base, rule, said), "source": "model"}
-        reward = pipeline.reward(base, rule, answer)
+        rule = stages.rule_of(base, item, said)
+        answer = {**stages.answer(base, rule, said), "source": "model"}
+        reward = stages.reward(base, rule, answer)
         stored = (orjson.dumps(one).decode() if one is not None else None for one in (vision, rule, answer, reward))
         found.append(tuple(stored))
     return found  # type: ignore[return-value]

@@ -85,7 +85,7 @@ def pss(pid: int) -> int:
 def nurseries(pids: Mapping[str, int]) -> set[int]:
     """Processes that those of the stack were forked off, which are none of the stack's by name."""
     parents = {psutil.Process(pid).ppid() for pid in pids.values()}
-    return {pid for pid in parents if "eco2.local.nursery" in psutil.Process(pid).cmdline()}
+    return {pid for pid in parents if "eco2.local.fork_server" in psutil.Process(pid).cmdline()}
 
 
 def own_pss(pid: int) -> int:

@@ -9,7 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from eco2.local import config, llm_emulator, state
+from eco2.local import config, state
+from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 
 HOME = config.CHECKOUT / ".eco2" / "bench"

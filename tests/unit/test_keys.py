@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from eco2.auth import keys
 from eco2.auth.settings import TokenSettings
-from eco2.cli import app
+from eco2.cli.main import app
 from eco2.contracts.identity import ACCESS_AUDIENCE, Claims
 
 ISSUER = "https://api.example.org/api/v1/auth"

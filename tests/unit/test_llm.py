@@ -9,12 +9,14 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from eco2 import knowledge as kb
-from eco2.core import llm
-from eco2.core.llm import DEFAULT_PRICES, OPENAI_URL, LlmFailed, LlmSettings, Price
 from eco2.knowledge.grounding import Wording
-from eco2.local.llm_emulator import strict_problems
-from eco2.scan.llm import NONE, UNSURE, Prompts, Thing, Vision, to_result
-from eco2.scan.seen import Candidate, Other, VisionResult
+from eco2.llm import calls, wire
+from eco2.llm.pace import LONGEST_PAUSE_SECONDS, Pace
+from eco2.llm.settings import DEFAULT_PRICES, OPENAI_URL, LlmSettings, Price
+from eco2.llm.wire import LlmFailed
+from eco2.local.emulators.llm import strict_problems
+from eco2.scan.vision.llm import NONE, UNSURE, Prompts, Thing, Vision, to_result
+from eco2.scan.vision.result import Candidate, Other, VisionResult
 
 GEMINI = {"base_url": "https://gemini.example/v1", "api_key": "g", "models": ["gemini-*"]}
 
@@ -77,23 +79,23 @@ def test_a_model_without_a_price_counts_as_the_dearest() -> None:
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    assert llm._retry_after(httpx2.Headers(headers)) == seconds
+    assert wire.retry_after(httpx2.Headers(headers)) == seconds
 
 
 def test_retry_after_as_a_date_counts_from_now() -> None:
     later = format_datetime(datetime.fromtimestamp(time.time() + 30, UTC), usegmt=True)
-    assert llm._retry_after(httpx2.Headers({"retry-after": later})) == pytest.approx(30, abs=2)
+    assert wire.retry_after(httpx2.Headers({"retry-after": later})) == pytest.approx(30, abs=2)
 
 
 def test_backoff_doubles_with_jitter_and_obeys_the_provider() -> None:
     for attempt, longest in ((1, 0.5), (2, 1), (3, 2), (9, 8)):
-        waits = {llm._backoff(attempt, None) for _ in range(50)}
+        waits = {calls._backoff(attempt, None) for _ in range(50)}
         assert longest / 2 <= min(waits) < max(waits) <= longest
-    assert 5 <= llm._backoff(1, 5) <= 5.1
+    assert 5 <= calls._backoff(1, 5) <= 5.1
 
 
 def test_the_bucket_lets_a_second_through_at_once_and_then_keeps_the_rate() -> None:
-    pace, now = llm._Pace(600), 1000.0
+    pace, now = Pace(600), 1000.0
     starts = [pace.take(now, now + 60) - now for _ in range(30)]
     assert sum(start < 1e-6 for start in starts) == 10
     assert starts[-1] == pytest.approx(2.0)
@@ -101,13 +103,13 @@ def test_the_bucket_lets_a_second_through_at_once_and_then_keeps_the_rate() -> N
 
 
 def test_a_pause_holds_back_everybody_and_spaces_them_afterwards() -> None:
-    pace, now = llm._Pace(600), 1000.0
+    pace, now = Pace(600), 1000.0
     pace.pause(now, 5)
     assert [pace.take(now, now + 60) - now for _ in range(3)] == pytest.approx([5, 5.1, 5.2])
 
 
 def test_a_turn_too_late_fails_at_once_and_takes_none() -> None:
-    pace, now = llm._Pace(60), 1000.0
+    pace, now = Pace(60), 1000.0
     pace.pause(now, 30)
     for _ in range(5):
         with pytest.raises(LlmFailed, match="rate_limited"):
@@ -116,9 +118,9 @@ def test_a_turn_too_late_fails_at_once_and_takes_none() -> None:
 
 
 def test_a_pause_is_bounded() -> None:
-    pace, now = llm._Pace(60), 1000.0
+    pace, now = Pace(60), 1000.0
     pace.pause(now, 86_400)
-    assert pace.take(now, now + 1000) == now + llm.LONGEST_PAUSE_SECONDS
+    assert pace.take(now, now + 1000) == now + LONGEST_PAUSE_SECONDS
 
 
 # --- prompts and schemas ----------------------------------------------------------------------------------------------
@@ -139,12 +141,12 @@ def test_the_prompt_names_every_item_by_stream(prompts: Prompts, knowledge: kb.K
 
 
 def test_schemas_are_closed_strict_and_rendered_once(prompts: Prompts, knowledge: kb.Knowledge) -> None:
-    form = llm.response_format(prompts.schema)
-    assert llm.response_format(prompts.schema) is form
+    form = wire.response_format(prompts.schema)
+    assert wire.response_format(prompts.schema) is form
     rendered = _rendered(form)["json_schema"]
     assert rendered["strict"] is True
     assert list(strict_problems(rendered["schema"])) == []
-    assert list(strict_problems(_rendered(llm.response_format(Wording))["json_schema"]["schema"])) == []
+    assert list(strict_problems(_rendered(wire.response_format(Wording))["json_schema"]["schema"])) == []
     lists = rendered["schema"]["$defs"]
     assert set(lists["Item"]["enum"]) == {*knowledge.items, NONE, UNSURE}
     assert next(iter(rendered["schema"]["properties"])) == "evidence", "read before it is concluded from"

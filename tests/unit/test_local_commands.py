@@ -7,10 +7,10 @@ import os
 import pytest
 import typer
 
-from eco2.cli import app
-from eco2.client import api, commands, messages
-from eco2.client.api import ClientError
-from eco2.local import commands as local
+from eco2.cli import client, messages, scan
+from eco2.cli import stack as local
+from eco2.cli.client import ClientError
+from eco2.cli.main import app
 from eco2.local.state import ProcessState, StackState
 from eco2.processes import PROCESSES
 
@@ -38,13 +38,13 @@ def test_the_table_keeps_names_whole(monkeypatch: pytest.MonkeyPatch, width: int
     [("1", "가"), ("2", "나"), ("0", None), ("3", None), ("99", None), ("²", "²"), ("우유팩", "우유팩"), ("-1", "-1")],
 )
 def test_a_choice_is_a_number_or_a_name(answer: str, name: str | None) -> None:
-    assert commands.chosen(answer, ["가", "나"]) == name
+    assert scan.chosen(answer, ["가", "나"]) == name
 
 
 @pytest.mark.parametrize("url", ["foo", "localhost:8080", "http://", "http://a:b", "ftp://127.0.0.1", "http://[::1"])
 def test_an_address_needs_a_scheme_and_a_host(url: str) -> None:
     with pytest.raises(ClientError, match="주소가 아니에요"):
-        api.connect(url, "token")
+        client.connect(url, "token")
 
 
 def test_a_refusal_is_korean_and_keeps_its_code() -> None:

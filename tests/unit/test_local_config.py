@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from eco2.local import config, llm_emulator, servers, stack
+from eco2.local import config, servers, stack
 from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
+from eco2.local.emulators import llm as llm_emulator
 from eco2.processes import PROCESSES, SERVICES, process
 
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eco2.core import photo_metadata, photos
 from eco2.core.errors import AppError
+from eco2.photos import check as photos
+from eco2.photos import metadata
 from tests import photos as samples
 
 KINDS = ["JPEG", "PNG", "WEBP", "GIF", "HEIF"]
@@ -338,8 +339,8 @@ def test_noise_behind_a_magic_is_malformed_or_stripped(content_type: str, noise:
     magic = _SEEDS[{value: key for key, value in TYPES.items()}.get(content_type, "HEIF")][:24]
     for data in (noise, magic + noise):
         try:
-            photo_metadata.strip(content_type, data)
-        except photo_metadata.Malformed:
+            metadata.strip(content_type, data)
+        except metadata.Malformed:
             continue
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from eco2.character.points import KOREA, Entry, Rates, Standing, Streak, bands, day_of, decide, streak
 from eco2.contracts.grants import PHASH_BITS, TWIN_BITS, Grant, Photo
-from eco2.scan import cache, phash
+from eco2.scan.vision import cache, phash
 
 RATES = Rates(per_scan=10, daily_cap=30)
 NOON = datetime(2026, 11, 25, 12, tzinfo=KOREA)

@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eco2.scan import model
-from eco2.scan.beliefs import MATERIALS, Head, Senses, believe
-from eco2.scan.seen import Candidate, VisionResult
-from eco2.scan.vision import Told, decide
+from eco2.scan.vision import network
+from eco2.scan.vision.beliefs import MATERIALS, Head, Senses, believe
+from eco2.scan.vision.embedded import Decision, decide
+from eco2.scan.vision.result import Candidate, VisionResult
 
 BOTTLE, CAN, SHOE, CAT, DOG = 898, 455, 770, 281, 200
 ITEMS = {  # item: (label, share of the label, material, typical share of the material, where it goes, category)
@@ -28,8 +28,8 @@ def senses(**head: float) -> Senses:
     """Every label without an item is an animal. The head says `head`, whatever the photo; the rest is none of them."""
     rest = max(1e-9, 1 - sum(head.values()))
     told = [*(head.get(material, 1e-9) for material in MATERIALS), rest]
-    layer = np.zeros((model.FEATURES + len(MATERIALS) + 2, len(told)), np.float32)
-    shares, nothing = np.zeros((len(ITEMS), model.CLASSES), np.float32), np.ones(model.CLASSES, np.float32)
+    layer = np.zeros((network.FEATURES + len(MATERIALS) + 2, len(told)), np.float32)
+    shares, nothing = np.zeros((len(ITEMS), network.CLASSES), np.float32), np.ones(network.CLASSES, np.float32)
     for n, (label, share, *_) in enumerate(ITEMS.values()):
         if label is not None:
             shares[n, label], nothing[label] = share, 0
@@ -46,12 +46,12 @@ def senses(**head: float) -> Senses:
     )
 
 
-def told(of: Senses, **labels: float) -> Told:
+def told(of: Senses, **labels: float) -> Decision:
     names = {"bottle": BOTTLE, "can": CAN, "shoe": SHOE, "cat": CAT, "dog": DOG}
-    probabilities = np.zeros(model.CLASSES, np.float32)
+    probabilities = np.zeros(network.CLASSES, np.float32)
     for name, share in labels.items():
         probabilities[names[name]] = share
-    return decide(of, np.zeros(model.FEATURES, np.float32), probabilities, "m")
+    return decide(of, np.zeros(network.FEATURES, np.float32), probabilities, "m")
 
 
 def test_a_sure_material_whose_items_all_go_to_one_place_is_answered() -> None:
@@ -116,19 +116,19 @@ def test_where_the_labels_see_an_animal_a_sure_head_is_not_believed(animal: floa
 
 def test_probabilities_add_up_to_at_most_one() -> None:
     of = senses(metal=0.3, paper=0.2)
-    labels = np.full(model.CLASSES, 1 / model.CLASSES, np.float32)
-    found = believe(of, np.zeros(model.FEATURES, np.float32), labels)
+    labels = np.full(network.CLASSES, 1 / network.CLASSES, np.float32)
+    found = believe(of, np.zeros(network.FEATURES, np.float32), labels)
     assert float(found.items.sum()) + found.nothing <= 1.0001
     assert found.items.min() >= 0
 
 
 def test_the_head_is_fed_the_features_and_the_label_masses() -> None:
     of = senses()
-    features, labels = np.arange(model.FEATURES, dtype=np.float32), np.zeros(model.CLASSES, np.float32)
+    features, labels = np.arange(network.FEATURES, dtype=np.float32), np.zeros(network.CLASSES, np.float32)
     labels[CAN], labels[CAT] = 0.25, 0.75
     inputs = of.inputs(features, labels)
-    assert inputs[: model.FEATURES].tolist() == features.tolist()
-    masses = np.exp(inputs[model.FEATURES :]) - 1e-4
+    assert inputs[: network.FEATURES].tolist() == features.tolist()
+    masses = np.exp(inputs[network.FEATURES :]) - 1e-4
     assert masses == pytest.approx([0, 0, 0.25, 0, 0, 0, 0, 0.75], abs=1e-5)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from eco2 import knowledge
-from eco2.scan import model
-from eco2.scan.beliefs import CATEGORIES, MATERIALS, Floats, Head, Senses
-from eco2.scan.vision import decide
+from eco2.scan.vision import network
+from eco2.scan.vision.beliefs import CATEGORIES, MATERIALS, Floats, Head, Senses
+from eco2.scan.vision.embedded import decide
 
 FOLDER = knowledge.default_directory() / "vision"
 EVALUATION, REPORT = FOLDER / "evaluation.npz", FOLDER / "report.json"
@@ -50,7 +50,7 @@ def unpack(packed: npt.NDArray[np.uint8]) -> Floats:
 
 def label_layer() -> tuple[Floats, Floats]:
     """(weights, biases) of the network's last layer: from features to the logits of the labels."""
-    weights = model._read_weights(model._weights_bytes())
+    weights = network._read_weights(network._weights_bytes())
     return weights["_fc.weight"].T.astype(np.float32), weights["_fc.bias"].astype(np.float32)
 
 

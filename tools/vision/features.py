@@ -12,11 +12,10 @@ from tempfile import gettempdir
 import numpy as np
 from PIL import Image
 
-from eco2 import knowledge
-from eco2.core import photos
-from eco2.scan import model
-from eco2.scan.beliefs import MATERIALS, Floats, Head, Senses
-from eco2.scan.vision import EmbeddedVision
+from eco2 import knowledge, photos
+from eco2.scan.vision import network
+from eco2.scan.vision.beliefs import MATERIALS, Floats, Head, Senses
+from eco2.scan.vision.embedded import EmbeddedVision
 from tools.vision.augment import vary
 
 NOTHING = len(MATERIALS)
@@ -38,7 +37,7 @@ class Photo:
 
 def empty_head() -> Head:
     """A head that knows nothing: for those who only need features and label masses."""
-    weights = np.zeros((model.FEATURES + len(MATERIALS) + 2, NOTHING + 1), np.float32)
+    weights = np.zeros((network.FEATURES + len(MATERIALS) + 2, NOTHING + 1), np.float32)
     return Head(weights, weights[0].copy(), 1.0, 1.0, 1.0, 1.0, "none")
 
 
@@ -58,7 +57,7 @@ def open_picture(path: Path) -> Image.Image:
     """As the worker opens it where it may (15 MB), and what the worker never gets (large wallpapers) made smaller."""
     data = path.read_bytes()
     if len(data) <= photos.MAX_BYTES:
-        return photos.decode(data, model.SIDE)
+        return photos.decode(data, network.SIDE)
     with Image.open(path) as image:
         image.thumbnail((LARGEST, LARGEST))
         return image.convert("RGB")

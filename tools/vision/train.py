@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eco2 import knowledge
-from eco2.scan.beliefs import CATEGORIES, MATERIALS, MIXED, Floats, Senses
+from eco2.scan.vision.beliefs import CATEGORIES, MATERIALS, MIXED, Floats, Senses
 from tools.vision.evaluate import (
     FOLDER,
     FOLDS,

@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
-from eco2.cli import app
+from eco2.cli.main import app
 from eco2.jobs import backup, store
 from eco2.jobs.objects import OpsStore, OpsStoreDown
 from eco2.jobs.settings import BackupSettings

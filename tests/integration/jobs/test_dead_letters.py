@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 
 from eco2 import knowledge
 from eco2.character import store as ownerships
-from eco2.cli import app
+from eco2.cli.main import app
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, Q_API, REWARD_EXCHANGE, REWARD_QUEUE, TASKS_EXCHANGE
-from eco2.core.broker import BrokerDown, Publisher
+from eco2.core.messaging.broker import BrokerDown, Publisher
 from eco2.jobs import dead_letters
-from eco2.jobs.dead_letters import Letter, Urls
+from eco2.jobs.dead_letters import DeadLetter, Urls
 from tests.integration.test_character import grant
 from tests.redis_server import free_port, until
 
@@ -44,8 +44,8 @@ async def expire_in_q_api(urls: Urls, argument: str) -> str:
     return message_id
 
 
-async def letter(urls: Urls, wanted: str) -> Letter:
-    found: list[Letter] = []
+async def letter(urls: Urls, wanted: str) -> DeadLetter:
+    found: list[DeadLetter] = []
 
     async def there() -> bool:
         found[:] = [one for one in await dead_letters.listed(urls) if wanted in (one.id, one.argument)]
@@ -163,7 +163,7 @@ async def test_nonsense_is_a_letter_that_can_be_seen_and_dropped_but_not_sent(ur
         await exchange.publish(aio_pika.Message(b"\xff\x00", message_id=message_id), "dlq.api")
     found = await letter(urls, message_id)
     assert (found.reason, found.due_at, found.transient) == ("unknown", None, False)
-    with pytest.raises(dead_letters.LetterUnroutable):
+    with pytest.raises(dead_letters.DeadLetterUnroutable):
         await dead_letters.settle(urls, [message_id], everything=False, again=True)
     assert (await letter(urls, message_id)).id == message_id, "a letter that cannot be sent is put back"
     await dead_letters.settle(urls, [message_id], everything=False, again=False)
@@ -218,5 +218,5 @@ async def test_who_looks_while_another_does_waits_for_the_whole(urls: Urls) -> N
 async def test_a_look_that_never_ends_is_said(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letters, "TURN_SECONDS", 0.5)
     async with dead_letters.opened(urls):
-        with pytest.raises(dead_letters.LettersBusy):
+        with pytest.raises(dead_letters.DeadLettersBusy):
             await dead_letters.listed(urls)

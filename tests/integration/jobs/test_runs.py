@@ -13,12 +13,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.tasks import ANALYTICS_DAILY, BACKUP_DATABASE, CLEANUP_CACHE, REPORT_GENERATE, Outcome, Task
-from eco2.core import letters
-from eco2.core.broker import BrokerDown, Publisher
 from eco2.core.errors import Unavailable
-from eco2.jobs import dead_letters, scheduler, service, store, worker
-from eco2.jobs.dead_letters import Letter, Urls
+from eco2.core.messaging import dead_letters as died
+from eco2.core.messaging.broker import BrokerDown, Publisher
+from eco2.jobs import dead_letters, scheduler, service, store
+from eco2.jobs.dead_letters import DeadLetter, Urls
 from eco2.jobs.schedule import LOCAL
+from eco2.workers import batch
 from tests.redis_server import free_port, until
 
 TWO = datetime(2026, 11, 25, 2, tzinfo=LOCAL)
@@ -202,9 +203,9 @@ async def test_a_failure_is_noted_and_becomes_a_letter_that_says_why(
     own: AsyncEngine, tasks: Publisher, urls: Urls, error: Exception, transient: bool, said: str
 ) -> None:
     run = await order(own)
-    token = letters.replays.set(2)
+    token = died.replays.set(2)
     await service.execute(own, tasks, ANALYTICS_DAILY, run, Work(error))
-    letters.replays.reset(token)
+    died.replays.reset(token)
     row = (await rows(own))[run]
     assert (row["status"], row["error"]) == ("failed", said)
     letter = await taken(urls, run)
@@ -223,9 +224,9 @@ async def test_what_fails_again_and_again_is_poison_in_the_end(own: AsyncEngine,
     assert (await taken(urls, run)).transient is False
 
 
-async def taken(urls: Urls, run: str) -> Letter:
+async def taken(urls: Urls, run: str) -> DeadLetter:
     """The letter of that run, which is dropped."""
-    found: list[Letter] = []
+    found: list[DeadLetter] = []
 
     async def there() -> bool:
         found[:] = [letter for letter in await dead_letters.listed(urls, ["tasks"]) if letter.argument == run]
@@ -240,7 +241,7 @@ async def taken(urls: Urls, run: str) -> Letter:
 
 
 def acts(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    monkeypatch.setattr(worker, "command", lambda *_: (sys.executable, "-c", code))
+    monkeypatch.setattr(batch, "command", lambda *_: (sys.executable, "-c", code))
 
 
 async def test_a_process_that_is_killed_costs_one_letter_that_is_tried_again(
@@ -248,7 +249,7 @@ async def test_a_process_that_is_killed_costs_one_letter_that_is_tried_again(
 ) -> None:
     run = await order(own, CLEANUP_CACHE)
     acts(monkeypatch, "import os; os.kill(os.getpid(), 9)")
-    await worker.handler(CLEANUP_CACHE)(worker.Resources(own, tasks), run)
+    await batch.handler(CLEANUP_CACHE)(batch.Resources(own, tasks), run)
     letter = await taken(urls, run)
     assert (letter.transient, letter.queue, letter.error) == (True, "q.sched", "its process was ended by signal 9")
     assert (await rows(own))[run]["status"] == "failed"
@@ -260,10 +261,10 @@ async def test_a_process_that_hangs_is_killed_with_what_it_started(
     run = await order(own, CLEANUP_CACHE)
     marker = uuid.uuid4().hex
     acts(monkeypatch, f"import subprocess; subprocess.run(['sleep', '60', '--', '{marker}'][:2])")
-    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(batch, "GRACE_SECONDS", 0.2)
     hasty = Task(CLEANUP_CACHE.name, CLEANUP_CACHE.queue, CLEANUP_CACHE.routing_key, 1, 0.5, "run id")
     start = time.monotonic()
-    await worker.handler(hasty)(worker.Resources(own, tasks), run)
+    await batch.handler(hasty)(batch.Resources(own, tasks), run)
     assert time.monotonic() - start < 5
     assert (await taken(urls, run)).error == "killed: not done within 0.5 s"
 
@@ -271,9 +272,9 @@ async def test_a_process_that_hangs_is_killed_with_what_it_started(
 async def test_a_process_that_cannot_reach_its_servers_gives_no_letter(
     own: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acts(monkeypatch, f"raise SystemExit({worker.TRY_AGAIN})")
-    with pytest.raises(worker.CannotStart):
-        await worker.handler(CLEANUP_CACHE)(worker.Resources(own, Recorder()), "any")
+    acts(monkeypatch, f"raise SystemExit({batch.TRY_AGAIN})")
+    with pytest.raises(batch.CannotStart):
+        await batch.handler(CLEANUP_CACHE)(batch.Resources(own, Recorder()), "any")
 
 
 async def test_the_real_process_reports_servers_that_are_away(
@@ -282,14 +283,14 @@ async def test_the_real_process_reports_servers_that_are_away(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ECO2_DATABASE_URL", "postgresql://eco2:x@127.0.0.1:1/eco2")
-    assert await worker.spawn(BACKUP_DATABASE, "any") == worker.TRY_AGAIN
+    assert await batch.spawn(BACKUP_DATABASE, "any") == batch.TRY_AGAIN
 
 
 async def test_the_real_process_ends_when_its_worker_is_gone(environment: dict[str, str]) -> None:
     silent = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", free_port())
     port = silent.sockets[0].getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        *worker.command(BACKUP_DATABASE, "any"),
+        *batch.command(BACKUP_DATABASE, "any"),
         stdin=asyncio.subprocess.PIPE,
         env={**environment, "ECO2_DATABASE_URL": f"postgresql://eco2:x@127.0.0.1:{port}/eco2", "PATH": "/usr/bin"},
     )

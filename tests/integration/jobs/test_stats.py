@@ -10,12 +10,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import redis
-from eco2.core.llm import spent_key
 from eco2.jobs import report, stats, store
 from eco2.jobs.objects import OpsStore
 from eco2.jobs.schedule import LOCAL
 from eco2.jobs.settings import ReportSettings
-from eco2.scan import cache, cleanup
+from eco2.llm.budget import spent_key
+from eco2.scan import cleanup
+from eco2.scan.vision import cache
 
 DAY = date(2026, 11, 24)
 NOON = datetime(2026, 11, 24, 12, tzinfo=LOCAL)

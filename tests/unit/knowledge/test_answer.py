@@ -14,7 +14,7 @@ from eco2.knowledge import (
     disposal_rules,
     load,
 )
-from eco2.knowledge.text import normalize
+from eco2.knowledge.words.text import normalize
 
 RECYCLE, GENERAL, SACK = "재활용폐기물", "일반종량제폐기물", "불연성종량제폐기물"
 FOOD, BULKY, BUILD, HAZARD = "음식물류폐기물", "대형폐기물", "공사장생활폐기물", "생활계유해폐기물"

@@ -4,7 +4,7 @@ import pytest
 
 from eco2.knowledge import Knowledge, ask, load
 from eco2.knowledge.answer import decide
-from eco2.knowledge.retrieval import suggest
+from eco2.knowledge.matching import suggest
 
 
 @pytest.fixture(scope="module")

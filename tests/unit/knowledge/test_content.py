@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from eco2.knowledge import Knowledge, ask, household, load, read
+from eco2.knowledge import Knowledge, ask, load, read
 from eco2.knowledge.models import Item
+from eco2.knowledge.stewards import household
 
 SAMPLE = Path(__file__).with_name("household_waste_sample.csv")
 

@@ -4,8 +4,19 @@ from typing import Any
 
 import pytest
 
-from eco2.knowledge import Knowledge, default_directory, evaluation, load
-from eco2.knowledge.evaluation import Expected, Question, composed, drops, figures, questions, report, run, score
+from eco2.knowledge import Knowledge, default_directory, load
+from eco2.knowledge.stewards import evaluation
+from eco2.knowledge.stewards.evaluation import (
+    Expected,
+    Question,
+    composed,
+    drops,
+    figures,
+    questions,
+    report,
+    run,
+    score,
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from eco2.cli import app
-from eco2.knowledge import Knowledge, checking, default_directory, household, load, sheet
+from eco2.cli.main import app
+from eco2.knowledge import Knowledge, default_directory, load
 from eco2.knowledge.loading import build
+from eco2.knowledge.stewards import household, lint, sheet
 
 SAMPLE = Path(__file__).parent / "household_waste_sample.csv"
 Edit = Callable[[dict[str, Any]], object]
@@ -19,13 +20,13 @@ Edit = Callable[[dict[str, Any]], object]
 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, Any]:
-    return checking.documents(default_directory())
+    return lint.documents(default_directory())
 
 
 def problems(documents: dict[str, Any], file: str, edit: Edit) -> list[str]:
     book = copy.deepcopy(documents[file])
     edit(book)
-    return list(checking.lint(build({**documents, file: book}, "edited")))
+    return list(lint.lint(build({**documents, file: book}, "edited")))
 
 
 def item(book: dict[str, Any], name: str) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def rule(book: dict[str, Any], stream: str) -> dict[str, Any]:
 
 
 def test_the_knowledge_base_is_clean() -> None:
-    assert checking.check() == []
+    assert lint.check() == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""The operator's commands of sign-in: `eco2 auth verify`, `eco2 auth keys`."""
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from eco2.cli import console
+
+if TYPE_CHECKING:
+    from eco2.auth.keys import KeyRow
+
+auth = typer.Typer(help="Sign-in: tokens of providers, signing keys.", no_args_is_help=True)
+keys = typer.Typer(
+    help="The keys that tokens are signed with. Rotate: `add`, wait until the new one signs, `retire` the old one.",
+    no_args_is_help=True,
+)
+auth.add_typer(keys, name="keys")
+
+
+@auth.command()
+def verify(
+    provider: str = typer.Argument(help="kakao, google or naver."),
+    seconds: float = typer.Option(20.0, min=1, max=120, help="How long to wait for the worker."),
+) -> None:
+    """Ask a provider whose access token this is; the token is read from standard input, or asked for.
+
+    It goes through `q.api`, as the services ask it. Exit code 1 unless the provider knows the token.
+    """
+    from eco2.auth import verification
+    from eco2.core import redis
+    from eco2.core.messaging.broker import Publisher
+    from eco2.core.settings import CacheSettings, TasksBrokerSettings
+
+    class Settings(CacheSettings, TasksBrokerSettings):
+        pass
+
+    piped = not sys.stdin.isatty()
+    token = sys.stdin.readline().strip() if piped else typer.prompt("Access token", hide_input=True)
+    settings = console.settings(Settings)
+
+    async def ask() -> console.Json:
+        publisher = Publisher(settings.tasks_broker_url)
+        async with redis.connect(settings.redis_cache_url, decode_responses=False) as cache:
+            try:
+                number = await verification.order(cache, publisher, provider, token)
+                return await verification.outcome(cache, number, seconds)
+            finally:
+                await publisher.close()
+
+    told = console.do(ask())
+    if told["status"] == "refused":
+        raise typer.Exit(console.say(f"refused: {provider} does not know this token, or no longer."))
+    if told["status"] != "verified":
+        raise typer.Exit(console.say(f"{told['status']}: {told['detail']}"))
+    console.table([told["profile"]], *told["profile"], empty="")
+
+
+@keys.command("list")
+def keys_list(as_json: bool = console.AS_JSON) -> None:
+    """Show every key, and what it does now."""
+    console.show([_shown(row) for row in _rows()], as_json, "kid", "made", "state", empty="No keys; `add` makes one.")
+
+
+@keys.command("add")
+def keys_add() -> None:
+    """Make a new key. It verifies at once, and signs when the edge has had the time to read it."""
+    from eco2.auth import keys as ring
+    from eco2.auth.settings import TokenSettings
+
+    settings = console.settings(TokenSettings)
+    try:
+        path = ring.create_key(settings.signing_keys_dir)
+    except OSError as error:
+        where = f"Cannot write to {settings.signing_keys_dir}: {error.strerror}."
+        raise typer.Exit(console.say(f"{where} Where it is a mounted secret, add the key there.")) from None
+    minutes = settings.key_lead.total_seconds() / 60
+    console.out.print(f"{path.stem}: signs in {minutes:.0f} minutes.", highlight=False)
+
+
+@keys.command("retire")
+def keys_retire(
+    kid: str = typer.Argument(help="As `list` shows it."),
+    now: bool = typer.Option(False, "--now", help="Also while its tokens still count; their owners sign in again."),
+) -> None:
+    """Delete a key that signs nothing any more."""
+    found = {row.kid: row for row in _rows()}
+    if kid not in found:
+        raise typer.Exit(console.say(f"There is no key {kid!r}; `eco2 auth keys list` shows them."))
+    row = found[kid]
+    if row.signs or len(found) == 1:
+        raise typer.Exit(console.say("This key signs; add another one, and wait until that signs."))
+    if row.signs_from is not None:
+        raise typer.Exit(console.say("This key is new and will sign; retire the old one when it does."))
+    if row.needed_until > datetime.now(UTC) and not now:
+        until = f"{row.needed_until:%Y-%m-%d %H:%M} UTC"
+        raise typer.Exit(console.say(f"Tokens that it signed count until {until}; --now ends them."))
+    row.path.unlink()
+    console.out.print(f"{kid} is gone; the edge forgets it within five minutes.", highlight=False)
+
+
+def _rows() -> "list[KeyRow]":
+    from eco2.auth import keys as ring
+    from eco2.auth.settings import TokenSettings
+
+    return ring.rows(console.settings(TokenSettings))
+
+
+def _shown(row: "KeyRow") -> console.Json:
+    if row.signs:
+        state = "signs"
+    elif row.signs_from is not None:
+        state = f"verifies, signs from {row.signs_from:%H:%M:%S} UTC"
+    else:
+        state = f"verifies, needed until {row.needed_until:%Y-%m-%d %H:%M} UTC"
+    return {"kid": row.kid, "made": f"{row.made_at:%Y-%m-%d %H:%M:%S} UTC", "state": state}

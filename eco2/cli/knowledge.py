@@ -1,0 +1,157 @@
+"""`eco2 ask` and `eco2 knowledge …`: the knowledge base at the command line, in process."""
+
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+out = Console()
+err = Console(stderr=True)
+
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of the knowledge base; default: the one in use.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+knowledge = typer.Typer(help="Look after the knowledge base.", no_args_is_help=True)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What to get rid of, in your words, Korean or English.")],
+    as_json: AsJson = False,
+    district: Annotated[str | None, typer.Option(help="Si, gun or gu whose rules count.")] = None,
+    lang: Annotated[str | None, typer.Option(help="ko or en; default: that of the question.")] = None,
+    data: Data = None,
+) -> None:
+    """Ask how to get rid of something. Answers from the rules; no server and no key is needed."""
+    from eco2.knowledge.asking import ask as answer_to
+
+    if lang not in (None, "ko", "en"):
+        raise typer.Exit(_say(f"--lang is ko or en, not {lang}."))
+    if not question.strip():
+        raise typer.Exit(_say("Ask something, for example: eco2 ask '피자 상자 어떻게 버려요?'"))
+    answer = answer_to(_load(data), question, district, lang)  # type: ignore[arg-type]
+    if as_json:
+        _print_json(answer)
+        return
+    out.print(answer["answer"], markup=False, highlight=False, soft_wrap=True)
+    for item in answer["items"]:
+        sources = ", ".join(f"{source['publisher']} {source['title']}" for source in item["sources"])
+        line = f"{item['name']} → {item['stream_name']} ({item['stream']}){'; ' + sources if sources else ''}"
+        err.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+@knowledge.command()
+def check(data: Data = None) -> None:
+    """Check the files: every contradiction, dangling name and missing text, with file and place."""
+    from eco2.knowledge.stewards import lint
+
+    problems = lint.check(data)
+    for problem in problems:
+        out.print(problem, markup=False, highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(_say(f"{len(problems)} problems."))
+    found = _load(data)
+    counts = f"{len(found.items)} items, {len(found.rules)} rules, {len(found.situations)} situations"
+    out.print(f"Clean: {counts}, {len(found.regions)} districts, version {found.version}.", highlight=False)
+
+
+@knowledge.command()
+def show(
+    item: Annotated[str, typer.Argument(help="Id, name or alias of an item.")],
+    as_json: AsJson = False,
+    data: Data = None,
+) -> None:
+    """Show everything known about one item, and what each situation makes of it."""
+    from eco2.knowledge import search
+    from eco2.knowledge.stewards import sheet
+
+    base = _load(data)
+    found = base.resolve(item)
+    if found is None:
+        near = ", ".join(f"{other.id} ({other.ko})" for other in search(base, item)[:5])
+        raise typer.Exit(_say(f"{item!r} names no single item." + (f" Perhaps: {near}." if near else "")))
+    rows = sheet.of(base, found)
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        table.add_row(f"[bold]{name}", "\n".join(value) if isinstance(value, list) else str(value))
+    out.print(table, highlight=False)
+
+
+@knowledge.command()
+def diff(
+    since: Annotated[str, typer.Argument(help="A git revision, or a folder with another knowledge base.")] = "HEAD",
+    data: Data = None,
+) -> None:
+    """Tell in words what changed in the files since a revision."""
+    from eco2.knowledge.loading import default_directory
+    from eco2.knowledge.stewards import lint, sheet
+
+    folder = data or default_directory()
+    before = lint.documents(Path(since)) if Path(since).is_dir() else _documents_at(since, folder)
+    lines = sheet.changes(before, lint.documents(folder))
+    for line in lines or ["No change."]:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@knowledge.command("import-regions")
+def import_regions(
+    file: Annotated[Path, typer.Argument(help="CSV of the national household-waste data set (생활쓰레기배출정보).")],
+    into: Annotated[Path | None, typer.Option(help="Folder to write to; default: data/regions.")] = None,
+    data: Data = None,
+) -> None:
+    """Take days, times and places of collection from the public data set, one file per district.
+
+    What a district file says besides stays as it is."""
+    from eco2.knowledge.loading import REGIONS, default_directory
+    from eco2.knowledge.stewards import household
+
+    folder = into or (data or default_directory()) / REGIONS
+    try:
+        found = household.read(file)
+    except (OSError, household.NotTheDataSet) as error:
+        raise typer.Exit(_say(f"{file}: {error}")) from None
+    for problem in found.problems:
+        err.print(problem, markup=False, highlight=False, soft_wrap=True)
+    written = household.write(found, folder, list(_load(data).regions.values()))
+    out.print(f"{len(written)} districts written to {folder}; {len(found.problems)} lines left out.", highlight=False)
+
+
+def _documents_at(revision: str, folder: Path) -> dict[str, Any]:
+    """The files of the folder as git has them in a revision."""
+    from eco2.knowledge.stewards import lint
+
+    with tempfile.TemporaryDirectory() as temporary:
+        command = ["git", "archive", "--format=tar", revision, "."]
+        archive = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        if archive.returncode or revision.startswith("-"):
+            raise typer.Exit(_say(f"git knows no state {revision!r} of {folder}. {archive.stderr.decode().strip()}"))
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+            tar.extractall(temporary, filter="data")
+        return lint.documents(Path(temporary))
+
+
+def _load(data: Path | None) -> Any:
+    from eco2.knowledge.loading import KnowledgeError, load
+
+    try:
+        return load(data)
+    except KnowledgeError as error:
+        raise typer.Exit(_say(str(error))) from None
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _say(problem: str) -> int:
+    err.print(problem, markup=False, highlight=False, soft_wrap=True)
+    return 1

@@ -1,0 +1,57 @@
+"""The `eco2` command. Commands import what they need when they run, so that help and completion stay fast."""
+
+import typer
+
+from eco2.cli import auth, jobs, knowledge, operations, scan, stack, vision
+from eco2.run import TARGETS, advice
+from eco2.run import run as start
+
+app = typer.Typer(
+    name="eco2",
+    help="Eco² (이코에코): the waste-sorting coach, on this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+local = typer.Typer(help="Only for the local stack.", no_args_is_help=True)
+app.add_typer(local, name="local")
+stack.register(app, local)
+app.command()(scan.scan)
+app.command()(scan.choose)
+app.command()(knowledge.ask)
+app.add_typer(knowledge.knowledge, name="knowledge")
+local.command()(scan.token)
+job = typer.Typer(help="Look into one job.", no_args_is_help=True)
+app.add_typer(job, name="job")
+job.command()(jobs.show)
+feedback = typer.Typer(help="What users say about results.", no_args_is_help=True)
+app.add_typer(feedback, name="feedback")
+feedback.command()(jobs.export)
+feedback.command()(jobs.top)
+embedded = typer.Typer(help="The embedded vision model.", no_args_is_help=True)
+app.add_typer(embedded, name="vision")
+embedded.command()(vision.classify)
+operations.register(app)
+app.add_typer(auth.auth, name="auth")
+
+
+@app.command()
+def run(process: str = typer.Argument(help=f"One of: {', '.join(TARGETS)}.")) -> None:
+    """Run one process in the foreground, with the settings of the environment."""
+    start(process)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database of ECO2_DATABASE_URL to the newest schema."""
+    from eco2.core import migrations
+    from eco2.core.settings import DatabaseSettings, Settings, load
+
+    class MigrationSettings(DatabaseSettings, Settings):
+        pass
+
+    with advice("eco2 local env"):
+        migrations.upgrade(load(MigrationSettings).database_url)
+
+
+def main() -> None:
+    app()

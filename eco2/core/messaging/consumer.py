@@ -1,0 +1,262 @@
+"""Consumers on an event loop: message by message, in batches, or as an observer of dead letters.
+
+Every one acknowledges after its work is done and gives back what failed for a passing reason, after a pause; the broker
+counts deliveries and dead-letters a message at the limit of its queue, so a poison message ends there whatever happens
+to the worker. While a server is away messages are kept and tried again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq.abc import AbstractChannel as LeanChannel
+from aiormq.abc import DeliveredMessage
+from opentelemetry.trace import SpanKind
+from prometheus_client import Counter, Histogram
+
+from eco2.core import telemetry
+from eco2.core.messaging.broker import (
+    BROKER_ERRORS,
+    RETRY_PAUSES,
+    Heartbeat,
+    open_connection,
+    pass_on_cancellation,
+    ride_out,
+)
+
+log = logging.getLogger(__name__)
+
+CONSUMED = Counter("eco2_messages_consumed_total", "Messages handled by a batch consumer", ["queue", "outcome"])
+TASK_SECONDS = Histogram("eco2_task_seconds", "Time of the work on one message", ["task", "outcome"])
+RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+Message = AbstractIncomingMessage
+Handle = Callable[[Sequence[Message]], Awaitable[None]]
+Work = Callable[["Delivery"], Awaitable[None]]
+
+
+class Delivery:
+    """A message as `consume_each` gives it; half of what aio-pika's own takes to make."""
+
+    __slots__ = ("body", "headers", "redelivered", "tag")
+
+    def __init__(self, message: DeliveredMessage) -> None:
+        self.body = message.body
+        self.headers: Mapping[str, Any] = message.header.properties.headers or {}
+        self.redelivered = bool(message.redelivered)
+        self.tag = message.delivery_tag or 0
+
+
+class PoisonMessage(ValueError):
+    """The message can never be handled; it goes to the dead letters at once."""
+
+
+async def _forever(url: str, heartbeat: Heartbeat, consume: Callable[[AbstractChannel], Awaitable[None]]) -> None:
+    """Run `consume` on a fresh channel, again and again: a lost connection is opened anew after a pause."""
+    failures = 0
+    while True:
+        try:
+            connection = await open_connection(url, heartbeat=60)
+            async with connection:
+                failures, heartbeat.connected = 0, True
+                heartbeat.beat()
+                await consume(await connection.channel())
+        except BROKER_ERRORS as error:
+            pass_on_cancellation()
+            pause = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
+            failures += 1
+            log.warning("broker connection lost: %r; again in %s s", error, pause)
+            heartbeat.connected = False
+            await asyncio.sleep(pause)
+        finally:
+            heartbeat.connected = False
+
+
+async def consume_each(url: str, works: Mapping[str, Work], at_once: int, heartbeat: Heartbeat, grace: float) -> None:
+    """Run `works[queue]` for every message of each queue, `at_once` of a queue at a time.
+
+    PoisonMessage sends a message to the dead letters at once. Cancelled, it takes no further message and lets those in
+    work finish for `grace` seconds; what is left then is delivered again.
+    """
+    running: set[asyncio.Task[None]] = set()
+
+    async def begin(channel: LeanChannel, queue: str, message: DeliveredMessage) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await _work(channel, queue, Delivery(message), works[queue])
+        finally:
+            running.discard(task)
+
+    async def consume(channel: AbstractChannel) -> None:
+        lean = await channel.get_underlay_channel()
+        await lean.basic_qos(prefetch_count=at_once)
+        tags = [(await lean.basic_consume(queue, partial(begin, lean, queue))).consumer_tag for queue in works]
+        try:
+            while not channel.is_closed:
+                heartbeat.beat()
+                await asyncio.sleep(1.0)
+        except asyncio.CancelledError:
+            for tag in tags:
+                await lean.basic_cancel(str(tag))
+            if running:
+                await asyncio.wait(running, timeout=grace)
+            raise
+        raise ConnectionError("the channel was closed")
+
+    await _forever(url, heartbeat, consume)
+
+
+async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work) -> None:
+    start, outcome = time.perf_counter(), "completed"
+    deliveries = _deliveries(message)
+    carrier = {"traceparent": str(message.headers.get("traceparent") or "")}
+    with telemetry.span(queue, carrier, SpanKind.CONSUMER, {"eco2.deliveries": deliveries}):
+        try:
+            await ride_out(lambda: work(message))
+        except PoisonMessage as error:
+            outcome = "poison"
+            log.error("poison message on %s: %s", queue, error)
+        except Exception:
+            outcome = "requeued"
+            log.exception("task failed", extra={"task": queue, "deliveries": deliveries})
+            await asyncio.sleep(_pause(deliveries))
+        await _settle(channel, message.tag, outcome)
+        seconds = time.perf_counter() - start
+        TASK_SECONDS.labels(queue, outcome).observe(seconds)
+        log.debug("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
+
+
+async def _settle(channel: LeanChannel, tag: int, outcome: str) -> None:
+    """Tell the broker. On a connection that was lost meanwhile nothing can be told: it delivers the message again."""
+    try:
+        if outcome == "completed":
+            await channel.basic_ack(tag)
+        else:
+            await channel.basic_reject(tag, requeue=outcome == "requeued")
+    except BROKER_ERRORS as error:
+        log.warning("the broker was gone before the message could be settled: %r", error)
+
+
+def _deliveries(message: Message | Delivery) -> int:
+    """How often the message was delivered before."""
+    return int(str(message.headers.get("x-delivery-count") or 0))
+
+
+def _pause(deliveries: int) -> float:
+    return RETRY_PAUSES[min(deliveries, len(RETRY_PAUSES) - 1)]
+
+
+async def consume_batches(
+    url: str,
+    queue: str,
+    handle: Handle,
+    heartbeat: Heartbeat,
+    size: int = 100,
+    wait: float = 0.05,
+) -> None:
+    """Hand messages of `queue` to `handle` in batches of up to `size`, at most `wait` seconds after the first.
+
+    Acknowledged when `handle` returns. When a batch fails its messages are handled one by one, so that one bad
+    message does not hold up the rest: PoisonMessage goes to the dead letters, anything else back to the queue after a
+    pause (the queue's delivery limit ends that).
+    """
+
+    async def consume(channel: AbstractChannel) -> None:
+        await channel.set_qos(prefetch_count=2 * size)
+        source = await channel.get_queue(queue, ensure=False)
+        inbox: asyncio.Queue[Message] = asyncio.Queue()
+        await source.consume(inbox.put)
+        while not channel.is_closed:
+            batch = await _collect(inbox, size, wait, heartbeat)
+            if batch:
+                await _handle_batch(queue, batch, handle)
+        raise ConnectionError("the channel was closed")
+
+    await _forever(url, heartbeat, consume)
+
+
+async def _collect(inbox: asyncio.Queue[Message], size: int, wait: float, heartbeat: Heartbeat) -> list[Message]:
+    """The next batch; empty after a second without a message, so that a closed channel is noticed."""
+    heartbeat.beat()
+    batch: list[Message] = []
+    try:
+        async with asyncio.timeout(1.0):
+            batch.append(await inbox.get())
+        async with asyncio.timeout(wait):
+            while len(batch) < size:
+                batch.append(await inbox.get())
+    except TimeoutError:
+        pass
+    return batch
+
+
+async def _handle_batch(queue: str, batch: Sequence[Message], handle: Handle) -> None:
+    try:
+        await ride_out(lambda: handle(batch))
+    except Exception:
+        log.exception("batch of %d failed; handling its messages one by one", len(batch))
+        failed = [message for message in batch if not await _handle_one(queue, message, handle)]
+        await _requeue(queue, failed)
+    else:
+        await batch[-1].ack(multiple=True)
+        CONSUMED.labels(queue, "completed").inc(len(batch))
+
+
+async def _handle_one(queue: str, message: Message, handle: Handle) -> bool:
+    """False when the message has to be delivered again."""
+    try:
+        await handle([message])
+    except PoisonMessage as error:
+        log.error("poison message on %s: %s", queue, error)
+        await message.reject(requeue=False)
+        CONSUMED.labels(queue, "poison").inc()
+        return True
+    except Exception:
+        log.exception("message failed", extra={"queue": queue})
+        return False
+    await message.ack()
+    CONSUMED.labels(queue, "completed").inc()
+    return True
+
+
+async def _requeue(queue: str, failed: Sequence[Message]) -> None:
+    if not failed:
+        return
+    await asyncio.sleep(_pause(max(map(_deliveries, failed))))
+    for message in failed:
+        await message.reject(requeue=True)
+    CONSUMED.labels(queue, "requeued").inc(len(failed))
+
+
+async def watch_dead_letters(
+    url: str,
+    exchange: str,
+    routing_keys: Sequence[str],
+    on_dead: Callable[[Message], Awaitable[None]],
+    heartbeat: Heartbeat,
+) -> None:
+    """See a copy of every dead letter as it happens, leaving the dead-letter queues to the operator.
+
+    The copies arrive on an exclusive queue that lives as long as this connection, so what dies while no observer is
+    connected is not seen here.
+    """
+
+    async def consume(channel: AbstractChannel) -> None:
+        await channel.set_qos(prefetch_count=50)
+        watch = await channel.declare_queue(exclusive=True, auto_delete=True)
+        for key in routing_keys:
+            await watch.bind(exchange, key)
+        inbox: asyncio.Queue[Message] = asyncio.Queue()
+        await watch.consume(inbox.put)
+        while not channel.is_closed:
+            for message in await _collect(inbox, 1, 0, heartbeat):
+                await _handle_batch("dead-letters", [message], lambda batch: on_dead(batch[0]))
+        raise ConnectionError("the channel was closed")
+
+    await _forever(url, heartbeat, consume)

@@ -1,0 +1,147 @@
+"""Finding the item that words mean which no name or alias has: compounds, typing errors, shared bigrams."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.models import Item
+from eco2.knowledge.words.index import ENGLISH_FUNCTION_WORDS, Index, grams, singular
+from eco2.knowledge.words.text import (
+    is_hangul,
+    is_initials,
+    jamo,
+    normalize,
+)
+
+HEADS = frozenset("캔병컵통팩옷책칼약등")
+"""Words of one syllable that the last one of a compound may be: 참치캔 is a 캔, but 사기 is no 기."""
+SIMILAR_ALONE, SIMILAR = 0.8, 0.85
+SURE, ASKABLE = 0.85, 0.55
+"""Share of a question's bigrams (by weight) that an item must have to be the answer, and to be a candidate."""
+MAX_CANDIDATES = 3
+
+
+def closest(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
+    """The term that a word is a compound or a misspelling of. `alone`: nothing else is named, so dare more."""
+    forms = dict.fromkeys((word, *(word + letter for letter in "등이" if alone)))
+    found = (misspelt(knowledge, form, alone=alone) for form in forms)
+    return next(filter(None, found), None) or _head(knowledge, word, alone)
+
+
+def _head(knowledge: Knowledge, word: str, alone: bool) -> str | None:
+    for start in range(1, len(word)):
+        head = word[start:]
+        if head in knowledge.terms and is_hangul(head[0]) and (len(head) > 1 or head in HEADS):
+            return head if alone or len(knowledge.terms[head]) == 1 or knowledge.questions[head].default else None
+    return None
+
+
+def corrected(knowledge: Knowledge, text: str) -> str:
+    """English with the words that no name has put right by the nearest one that some name has; "" if none is."""
+    words = re.findall(r"[a-z]+", text.lower())
+    if len(words) > 1 and not any(
+        word in ENGLISH_FUNCTION_WORDS or singular(word) in knowledge.index.postings for word in words
+    ):
+        return ""
+    changed = False
+
+    def fix(match: re.Match[str]) -> str:
+        nonlocal changed
+        word = match[0].lower()
+        if len(word) < 4 or word in ENGLISH_FUNCTION_WORDS or singular(word) in knowledge.index.postings:
+            return word
+        least = 0.75 if len(word) > 4 else 0.8
+        known = knowledge.index.words
+        found = process.extract(word, known, scorer=OSA.normalized_similarity, score_cutoff=least, limit=5)
+        nearest = [str(other) for other, score, _ in found if score == found[0][1]]
+        changed = changed or bool(nearest)
+        return max(nearest, key=lambda other: _told_with(knowledge, other, words), default=word)
+
+    fixed = re.sub(r"[a-z]+", fix, text, flags=re.IGNORECASE)
+    return fixed if changed else ""
+
+
+def _told_with(knowledge: Knowledge, word: str, others: Sequence[str]) -> int:
+    """How many items have the word and another one of the sentence."""
+    postings = knowledge.index.postings
+    here = {number for number, _ in postings.get(singular(word), ())}
+    return sum(len(here & {n for n, _ in postings.get(singular(other), ())}) for other in others)
+
+
+def misspelt(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
+    letters = jamo(word)
+    if len(letters) < 5 or (not alone and len(letters) < 7) or not is_hangul(word[0]):
+        return None
+    index = knowledge.index
+    best = process.extract(
+        letters,
+        index.letters,
+        scorer=OSA.normalized_similarity,
+        score_cutoff=SIMILAR_ALONE if alone else SIMILAR,
+        limit=4,
+    )
+    terms = [index.terms[place] for _, score, place in best if score == best[0][1]]
+    meant = {knowledge.terms[term] for term in terms}
+    if len(meant) != 1 or not _likely(word, terms[0]):
+        return None
+    return terms[0]
+
+
+_PLAIN = {letter: plain for plain in "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅎ" for letter in plain} | dict(
+    zip("ㄲㄸㅃㅆㅉㅋㅌㅍㅊ", "ㄱㄷㅂㅅㅈㄱㄷㅂㅈ", strict=True)
+)
+"""Consonants as people mix them up: tense and aspirated ones with the plain."""
+
+
+def _likely(word: str, term: str) -> bool:
+    """Short words must begin alike and be of one length: "화분" is no misspelt "화장"."""
+    return len(word) > 3 or (_PLAIN.get(jamo(word[0])[0]) == _PLAIN.get(jamo(term[0])[0]) and len(word) == len(term))
+
+
+def candidates(knowledge: Knowledge, words: Sequence[str]) -> tuple[tuple[Item, ...], bool]:
+    """The items that share most of the words' bigrams, best first (BM25), and whether the first one is sure.
+
+    It is when it has nearly all of what was said and no other item does. None where they share little."""
+    index = knowledge.index
+    query = {gram for word in words for gram in grams(word)}
+    total = sum(index.weight(gram) * _share(index, gram) for gram in query) or 1.0
+    scores: dict[int, float] = defaultdict(float)
+    shares: dict[int, float] = defaultdict(float)
+    for gram in query:
+        for number, part in index.postings.get(gram, ()):
+            scores[number] += index.weight(gram) * part
+            shares[number] += index.weight(gram) / total
+    ranked = [n for n in sorted(scores, key=lambda number: (-scores[number], number)) if shares[n] >= ASKABLE]
+    sure = len(query) > 1 and len([n for n in ranked if shares[n] >= SURE]) == 1 and shares[ranked[0]] >= SURE
+    return tuple(index.items[number] for number in ranked[:MAX_CANDIDATES]), sure
+
+
+def _share(index: Index, gram: str) -> float:
+    """An English word that no item has says little against the others; a bigram of Hangul does."""
+    return 1.0 if gram in index.postings or is_hangul(gram[0]) else 0.4
+
+
+def search(knowledge: Knowledge, text: str) -> list[Item]:
+    """Items whose name the user may be typing, best first; all items for a blank text."""
+    return suggest(knowledge, text) if text.strip() else list(knowledge.items.values())
+
+
+def suggest(knowledge: Knowledge, typed: str) -> list[Item]:
+    """The items that somebody may be typing the name of, best first.
+
+    A syllable that is not complete ("페트벼"), and first consonants alone ("ㅍㅌㅂ"), are enough."""
+    word = normalize(typed)
+    if not word:
+        return []
+    index = knowledge.index
+    wanted, among = (word, index.initials) if is_initials(word) else (jamo(word), index.letters)
+    places = [n for n, letters in enumerate(among) if wanted in letters]
+    places.sort(
+        key=lambda n: (among[n] != wanted, not among[n].startswith(wanted), len(index.terms[n]), index.terms[n])
+    )
+    ids = dict.fromkeys(name for place in places for name in knowledge.terms[index.terms[place]])
+    return [knowledge.items[name] for name in ids]

@@ -1,0 +1,160 @@
+"""The letters of all terms, the bigrams of all items, and which written words may name a thing."""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from eco2.knowledge.models import Item
+from eco2.knowledge.words.text import (
+    LONG_TAIL,
+    PARTICLES,
+    TAIL,
+    Span,
+    Squashed,
+    initials,
+    is_hangul,
+    jamo,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+K1, B = 1.2, 0.6
+
+_FUNCTION = re.compile(
+    rf"(?:{TAIL}|{LONG_TAIL}|이거|그거|저거|이것|그것|이런|그런|저런|이건|그건|제가|저는|저희|우리|혹시|그럼|"
+    rf"근데|그리고|집에|요즘|오늘|내일|지금|"
+    r"아까|정말|진짜|너무|아주|많이|조금|그냥|다시|아직|이미|어느|어떤|누가|여기|저기|거기|하는|하고|해서|했는|"
+    r"했어|해요|합니|할까|됩니|돼요|"
+    r"되요|되나|안녕|감사|생신|생일|선물|숙제|궁금|질문|알려|가르|도와|싶|있|없|같|모르|모름|좋|괜찮|맞|아니|사용|쓰는|쓰던|쓴|"
+    r"다쓴|오래|새로|먹|마시|씻|닦|"
+    r"하나|두개|세개|여러|몇개|종류|경우|상태|때문|정도|동네|아파트|구청|주민|분들|선생|하나요|할게|하려|하면|"
+    r"좀|꼭|또|더|다|막|잘|못|안|네|예|"
+    r"ㅋ|ㅎ|ㅠ|ㅜ|ㅇ|ㄱ|ㄷ|ㅂ).*"
+)
+ENGLISH_FUNCTION_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        a an the i you we they it my your our is are was be been do does did can could should would may
+        might will how what where when which who why in on into to of for with from and or not no if that
+        this these those there here put throw away out get rid dispose disposal disposing recycle recycled
+        recycling recyclable trash garbage rubbish bin bins waste go goes going please tell me help about
+        old used empty new some any all so just have has had got need want still at by as up off it's im
+        dont cant ok okay hi hello thanks korea korean seoul properly correctly right way best thing things
+        whose removed remove remover cannot dropped kids child son daughter looks look like inside outside under over
+        also too very really much many lot bit little big small large full half left broken clean dirty found find
+        gave give made make comes come take taken took buy bought ask asked say says wrong else again each both
+        stuff item items them its he she one ones two s t m re ve ll d sort sorting separate
+        """,
+    )
+)
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is searched where the exact index has nothing: the letters of all terms, and the bigrams of all items."""
+
+    terms: tuple[str, ...]
+    letters: tuple[str, ...]
+    items: tuple[Item, ...]
+    postings: Mapping[str, Sequence[tuple[int, float]]]
+
+    @classmethod
+    def of(cls, terms: Iterable[str], items: Iterable[Item]) -> "Index":
+        known, listed = tuple(terms), tuple(items)
+        return cls(known, tuple(map(jamo, known)), listed, _postings([_grams(names(item)) for item in listed]))
+
+    @cached_property
+    def initials(self) -> tuple[str, ...]:
+        return tuple(map(initials, self.terms))
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The English words of names, and those that questions are made of."""
+        known = (word for word in {*self.postings, *ENGLISH_FUNCTION_WORDS} if word.isascii() and len(word) > 2)
+        return tuple(sorted({form for word in known for form in (word, f"{word}s")}))
+
+    def weight(self, gram: str) -> float:
+        return math.log(1 + len(self.items) / (1 + len(self.postings.get(gram, ()))))
+
+
+def names(item: Item) -> list[str]:
+    return [item.ko, item.en, *item.aliases, *item.aliases_en]
+
+
+def _grams(texts: Iterable[str]) -> Counter[str]:
+    """Bigrams of Hangul, words of anything else, without plural s."""
+    return Counter(gram for text in texts for gram in grams(text))
+
+
+def grams(text: str) -> Iterator[str]:
+    for word in re.findall(r"[가-힣]+|[a-z0-9]+", text.lower()):
+        if is_hangul(word[0]):
+            yield from (one + other for one, other in pairwise(word)) if len(word) > 1 else (word,)
+        elif word not in ENGLISH_FUNCTION_WORDS:
+            yield singular(word)
+
+
+def singular(word: str) -> str:
+    return word if word.endswith("ss") else word.removesuffix("s")
+
+
+def _postings(documents: Sequence[Counter[str]]) -> dict[str, list[tuple[int, float]]]:
+    average = sum(document.total() for document in documents) / max(1, len(documents))
+    postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for number, document in enumerate(documents):
+        norm = K1 * (1 - B + B * document.total() / average)
+        for gram, count in document.items():
+            postings[gram].append((number, count * (K1 + 1) / (count + norm)))
+    return dict(postings)
+
+
+def written_words(squashed: Squashed, found: Sequence[Span]) -> list[Span]:
+    """The written words, without particles, that hold none of the spans."""
+    words = []
+    for start, end in pairwise(sorted(squashed.starts | squashed.ends)):
+        if not any(span.start < end and span.end > start for span in found):
+            bare = without_particles(squashed.text[start:end])
+            words.append(Span(start, start + len(bare), bare))
+    return words
+
+
+def content_words(squashed: Squashed, found: Sequence[Span]) -> list[Span]:
+    """The written words that may name a thing: none that hold a known noun or phrase, no verbs, no bare materials.
+
+    Two that follow each other are also tried as one, first."""
+    words = [word for word in written_words(squashed, found) if is_noun(word.term)]
+    cut = [_cut(word) for word in words]
+    pairs = [
+        Span(one.start, other.end, one.term + other.term)
+        for one, other in pairwise(cut)
+        if one.end == other.start and is_hangul(one.term[0])
+    ]
+    return sorted([*pairs, *cut], key=lambda span: (span.start, -span.end))
+
+
+def _cut(word: Span) -> Span:
+    bare = re.split(rf"(?<=..){TAIL}", word.term)[0]
+    bare = without_particles(bare)
+    return Span(word.start, word.start + len(bare), bare)
+
+
+def is_noun(word: str) -> bool:
+    """Whether an unknown word may be the name of a thing."""
+    if is_hangul(word[0]):
+        return len(word) > 1 and not _FUNCTION.fullmatch(word)
+    return len(word) > 2 and word not in ENGLISH_FUNCTION_WORDS and not word.isdigit()
+
+
+def without_particles(word: str) -> str:
+    for cut in range(2, len(word)):
+        if is_hangul(word[0]) and PARTICLES.fullmatch(word, cut):
+            return word[:cut]
+    return word

@@ -1,0 +1,109 @@
+"""Requests, responses and errors of a chat completion."""
+
+import re
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import TypeVar
+
+import httpx2
+import orjson
+from pydantic import BaseModel, Field, ValidationError
+
+from eco2.llm.settings import Price
+
+JOB_HEADER, PURPOSE_HEADER = "X-Eco2-Job", "X-Eco2-Purpose"
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class LlmFailed(Exception):
+    """No usable answer, and no further attempt helps now.
+
+    `reason`: switched_off, no_provider, budget_spent, budget_unknown, rate_limited, server_error, timeout, connection,
+    invalid (garbage, wrong schema, cut), refused (by the model), rejected (4xx).
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class Choice(BaseModel):
+    message: Message
+    finish_reason: str | None = None
+
+
+class Usage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Completion(BaseModel):
+    choices: list[Choice] = Field(min_length=1)
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    model: str
+    purpose: str
+    job: str
+    body: bytes
+    price: Price
+
+    def cost(self, usage: Usage) -> int:
+        """Micro-USD. Cached input counts in full."""
+        return round(usage.prompt_tokens * self.price.input + usage.completion_tokens * self.price.output)
+
+
+class Again(Exception):
+    """An attempt failed in a way that may pass. `after`: seconds that the provider asked to wait."""
+
+    def __init__(self, reason: str, detail: str, after: float | None = None) -> None:
+        self.reason, self.detail, self.after = reason, detail, after
+        super().__init__(detail)
+
+
+@lru_cache(maxsize=64)
+def response_format(schema: type[BaseModel]) -> orjson.Fragment:
+    """The schema as the API wants it, rendered once per class.
+
+    Strict mode wants every object closed and every field required: forbid extras, give no defaults.
+    """
+    form = {"name": re.sub(r"\W", "_", schema.__name__), "strict": True, "schema": schema.model_json_schema()}
+    return orjson.Fragment(orjson.dumps({"type": "json_schema", "json_schema": form}))
+
+
+def read(completion: Completion, schema: type[T]) -> T:
+    choice = completion.choices[0]
+    if choice.message.refusal or choice.finish_reason == "content_filter":
+        raise LlmFailed("refused", (choice.message.refusal or "content filter")[:200])
+    if choice.finish_reason == "length":
+        raise Again("invalid", "the answer was cut at the token limit")
+    try:
+        return schema.model_validate_json(choice.message.content or "")
+    except ValidationError as error:
+        wrong = {".".join(map(str, one["loc"])): one["type"] for one in error.errors()}
+        raise Again("invalid", str(wrong)[:200]) from error
+
+
+def retry_after(headers: httpx2.Headers) -> float | None:
+    """Seconds, from the standard header (number or date) or the one in milliseconds."""
+    if (milliseconds := headers.get("retry-after-ms", "")).isdigit():
+        return int(milliseconds) / 1000
+    value = headers.get("retry-after", "")
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())

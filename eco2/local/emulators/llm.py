@@ -1,0 +1,344 @@
+"""A stand-in for a paid LLM: `/v1/chat/completions` on loopback, as fast or slow, and as faulty, as it is told to be.
+
+    python -m eco2.local.emulators.llm --port 10045 --realistic
+
+`POST /_control` takes `{purpose: Behaviour}` ("*" for those not named) and replaces what was set for these purposes;
+`GET /_calls` counts requests and answers per job and purpose, `DELETE /_calls` forgets them. Job and purpose come in
+the headers `X-Eco2-Job` and `X-Eco2-Purpose`. Answers are derived from the request: the same photo is always seen as
+the same item. No authentication: it is for tests, benchmarks and the local stack.
+"""
+
+import argparse
+import asyncio
+import math
+import random
+import sys
+import time
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import orjson
+import uvicorn
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from eco2.core.ops import Receive, Scope, Send, send_json
+from eco2.llm.wire import JOB_HEADER, PURPOSE_HEADER
+from eco2.local import config, probes
+from eco2.local.config import Layout
+from eco2.local.supervisor import Unit
+
+NAME = "llm-emulator"
+PORT_OFFSET = 45
+Fault = Literal["rate_limit", "error", "hang", "garbage", "cut", "wrong_item"]
+Json = dict[str, Any]
+
+_JOB, _PURPOSE = JOB_HEADER.lower().encode(), PURPOSE_HEADER.lower().encode()
+REPLY = "네, 확인했어요. 안내한 순서대로 배출해 주세요."
+
+
+class Behaviour(BaseModel):
+    """`next` is used up first, one fault a request (None: answer); then each fault comes with its rate.
+
+    `median` seconds of latency with `sigma` 0 is always the same, otherwise log-normal. `item`: what every photo
+    shows, instead of one derived from its bytes; `reply`: what is answered to every question.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    median: float = Field(default=0, ge=0)
+    sigma: float = Field(default=0, ge=0)
+    rates: dict[Fault, float] = {}
+    next: list[Fault | None] = []
+    retry_after: float = 1
+    item: str | None = None
+    seen: Json = {}
+    """Fields of the vision reply to say instead: `others`, `evidence`, `situations`, …"""
+    reply: str | None = None
+
+
+_CONTROL = TypeAdapter(dict[str, Behaviour])
+REALISTIC = {"vision": Behaviour(median=3, sigma=0.25), "answer": Behaviour(median=2, sigma=0.25)}
+
+
+class Emulator:
+    """The ASGI app."""
+
+    def __init__(self, control: dict[str, Behaviour] | None = None, seed: int = 1) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable latencies and faults
+        self._behaviours = {"*": Behaviour(), **(control or {})}
+        self._checked_schemas: set[int] = set()
+        self._open = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._calls: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._connections: set[tuple[str, int]] = set()
+        self._peak = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        route = (scope["method"], scope["path"])
+        if route == ("POST", "/v1/chat/completions"):
+            await self._complete(scope, receive, send)
+        elif route == ("POST", "/_control"):
+            await self._set(receive, send)
+        elif scope["path"] == "/_calls":
+            if scope["method"] == "DELETE":
+                self._forget()
+            await send_json(send, 200, self._report())
+        elif route == ("GET", "/ready"):
+            await send_json(send, 200, {"status": "ready"})
+        else:
+            await _refuse(send, 404, "not_found", "There is nothing at this path.")
+
+    async def _set(self, receive: Receive, send: Send) -> None:
+        try:
+            self._behaviours.update(_CONTROL.validate_json(await _body(receive)))
+        except ValidationError as error:
+            await _refuse(send, 422, "invalid_control", str(error))
+        else:
+            await send_json(send, 200, _CONTROL.dump_python(self._behaviours))
+
+    def _report(self) -> Json:
+        jobs = {
+            job: {purpose: {"calls": n, "answers": self._answers[job][purpose]} for purpose, n in counts.items()}
+            for job, counts in self._calls.items()
+        }
+        total = sum(sum(counts.values()) for counts in self._calls.values())
+        return {
+            "total": total,
+            "open": self._open,
+            "peak": self._peak,
+            "connections": len(self._connections),
+            "jobs": jobs,
+        }
+
+    async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        job, purpose = headers.get(_JOB, b"").decode(), headers.get(_PURPOSE, b"").decode()
+        self._calls[job][purpose] += 1
+        self._connections.add(tuple(scope["client"]))
+        self._open += 1
+        self._peak = max(self._peak, self._open)
+        try:
+            raw = await _body(receive)
+            if await self._answer(raw, purpose, receive, send):
+                self._answers[job][purpose] += 1
+        finally:
+            self._open -= 1
+
+    async def _answer(self, raw: bytes, purpose: str, receive: Receive, send: Send) -> bool:
+        """True when the client got a right answer."""
+        behaviour = self._behaviours.get(purpose, self._behaviours["*"])
+        fault = self._fault(behaviour)
+        if fault == "hang":
+            await _gone(receive)
+            return False
+        if behaviour.median:
+            await asyncio.sleep(self.latency(behaviour))
+        if fault in ("rate_limit", "error"):
+            await _fail(send, fault, behaviour)
+            return False
+        try:
+            request = orjson.loads(raw)
+            content = self._content(request, behaviour, fault)
+        except (ValueError, TypeError, LookupError) as error:
+            await _refuse(send, 400, "invalid_request", str(error))
+            return False
+        usage = {
+            "prompt_tokens": len(raw) // 4 if len(raw) < 40_000 else 10_000,
+            "completion_tokens": len(content) // 2,
+        }
+        await (_stream if request.get("stream") else _whole)(send, request["model"], content, usage, fault == "cut")
+        return fault is None
+
+    def _fault(self, behaviour: Behaviour) -> Fault | None:
+        if behaviour.next:
+            return behaviour.next.pop(0)
+        if not behaviour.rates:
+            return None
+        drawn = self._random.random()
+        for fault, rate in behaviour.rates.items():
+            if drawn < rate:
+                return fault
+            drawn -= rate
+        return None
+
+    def latency(self, behaviour: Behaviour) -> float:
+        return self._random.lognormvariate(math.log(behaviour.median), behaviour.sigma)
+
+    def _content(self, request: Json, behaviour: Behaviour, fault: Fault | None) -> str:
+        """What the model says. ValueError, TypeError and LookupError when the real API would refuse the request."""
+        messages = request["messages"]
+        if not messages or not all("role" in message and "content" in message for message in messages):
+            raise ValueError("messages need role and content")
+        form = request.get("response_format", {})
+        if form.get("type") != "json_schema":
+            return REPLY
+        schema = form["json_schema"]["schema"]
+        self._check(schema)
+        if fault == "garbage":
+            return '{"waste": tru'
+        reply = REPLY if behaviour.reply is None else behaviour.reply
+        seen = "item" in schema["properties"]
+        answer = _seen(schema, messages[-1], behaviour) if seen else _worded(messages[-1], reply)
+        if fault == "wrong_item":
+            answer = {**answer, "item": "no_such_item"}  # of an answer: a field too many
+        return orjson.dumps(answer).decode()
+
+    def _check(self, schema: Json) -> None:
+        """The rules of strict mode, once for each different schema."""
+        digest = hash(orjson.dumps(schema))
+        if digest not in self._checked_schemas:
+            for problem in strict_problems(schema):
+                raise ValueError(problem)
+            self._checked_schemas.add(digest)
+
+
+def _seen(schema: Json, message: Json, behaviour: Behaviour) -> Json:
+    """A sure answer: the item that was asked for, or one that depends on the photo's bytes alone."""
+    ids = [item for item in schema["$defs"]["Item"]["enum"] if item not in ("none", "unsure")]
+    urls = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
+    item = behaviour.item or ids[zlib.crc32(urls[0].encode()) % len(ids)]
+    guess = {"item": item, "confidence": 0.93}
+    seen = {"evidence": [], "waste": True, **guess, "candidates": [guess], "situations": [], "others": []}
+    return seen | behaviour.seen
+
+
+def _worded(message: Json, reply: str) -> Json:
+    """The reply as a claim about each item of the facts that were given, resting on its first one."""
+    try:
+        facts = orjson.loads(message["content"])["facts"]
+    except (orjson.JSONDecodeError, TypeError, LookupError):
+        return {"claims": [{"rule": "", "text": reply}]}
+    items = {name.partition(".")[0]: name for name in reversed(facts)}
+    return {"claims": [{"rule": name, "text": reply} for name in reversed(items.values())]}
+
+
+def strict_problems(schema: Any) -> Iterator[str]:
+    nodes, enums = [schema], 0
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, list):
+            nodes.extend(node)
+        elif isinstance(node, dict):
+            nodes.extend(node.values())
+            enums += len(node["enum"]) if isinstance(node.get("enum"), list) else 0
+            if node.get("type") == "object":
+                yield from _object_problems(node)
+    if enums > 1000:
+        yield f"Invalid schema: {enums} enum values; 1000 are allowed"
+
+
+def _object_problems(node: Json) -> Iterator[str]:
+    if node.get("additionalProperties") is not False:
+        yield "Invalid schema: additionalProperties must be false"
+    if set(node.get("required", ())) != set(node.get("properties", {})):
+        yield "Invalid schema: required must name every property"
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+async def _body(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse(send: Send, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+    body = {"error": {"message": message, "type": code, "param": None, "code": code}}
+    await send_json(send, status, body, headers)
+
+
+async def _fail(send: Send, fault: Fault, behaviour: Behaviour) -> None:
+    if fault == "rate_limit":
+        headers = {"retry-after": f"{behaviour.retry_after:g}"}
+        await _refuse(send, 429, "rate_limit_exceeded", "Rate limit reached.", headers)
+    else:
+        await _refuse(send, 500, "server_error", "The server had an error.")
+
+
+def _envelope(model: str, kind: str) -> Json:
+    return {"id": "chatcmpl-emulated", "object": kind, "created": int(time.time()), "model": model}
+
+
+async def _whole(send: Send, model: str, content: str, usage: Json, cut: bool) -> None:
+    """With `cut` the connection ends in the middle: uvicorn closes it when the announced length is not sent."""
+    message = {"role": "assistant", "content": content, "refusal": None}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    total = {**usage, "total_tokens": sum(usage.values())}
+    body = orjson.dumps({**_envelope(model, "chat.completion"), "choices": [choice], "usage": total})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body[: len(body) // 2] if cut else body, "more_body": cut})
+
+
+async def _stream(send: Send, model: str, content: str, usage: Json, cut: bool) -> None:
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    pieces = [content[start : start + 12] for start in range(0, len(content), 12)]
+    for piece in pieces[: len(pieces) // 2] if cut else pieces:
+        await _chunk(send, model, [{"index": 0, "delta": {"content": piece}, "finish_reason": None}])
+    if cut:
+        return
+    await _chunk(send, model, [{"index": 0, "delta": {}, "finish_reason": "stop"}])
+    await _chunk(send, model, [], {**usage, "total_tokens": sum(usage.values())})
+    await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+
+
+async def _chunk(send: Send, model: str, choices: list[Json], usage: Json | None = None) -> None:
+    event = orjson.dumps({**_envelope(model, "chat.completion.chunk"), "choices": choices, "usage": usage})
+    await send({"type": "http.response.body", "body": b"data: " + event + b"\n\n", "more_body": True})
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+def unit(at: Layout, *arguments: str) -> Unit:
+    """For the local supervisor; `arguments` as on the command line."""
+    port = at.port(PORT_OFFSET)
+    command = (sys.executable, "-m", __name__, "--port", str(port), *arguments)
+    return Unit(NAME, "server", port, command, probes.http(f"http://127.0.0.1:{port}/ready"), folder=config.CHECKOUT)
+
+
+def base_url(at: Layout) -> str:
+    """Value of ECO2_LLM_BASE_URL for it."""
+    return f"http://127.0.0.1:{at.port(PORT_OFFSET)}/v1"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m eco2.local.emulators.llm", description="An emulated LLM API.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--realistic", action="store_true", help="log-normal latency: vision 3 s, answer 2 s")
+    parser.add_argument("--control", type=_CONTROL.validate_json, default={}, help="JSON as for POST /_control")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    control = {**(REALISTIC if given.realistic else {}), **given.control}
+    uvicorn.run(
+        Emulator(control, given.seed),
+        host="127.0.0.1",
+        port=given.port,
+        http="httptools",
+        loop="uvloop",
+        access_log=False,
+        log_level="critical",  # a cut connection is meant, and uvicorn logs it as an error
+        timeout_graceful_shutdown=1,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""ai-worker: `image.analyze` starts the pipeline of a job, `image.classify` only looks at its photo. Queue `q.ai`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from eco2 import knowledge
+from eco2.contracts.queues import Q_AI, SCAN_EXCHANGE, SCAN_VISION, TASK_QUEUES, TASKS_EXCHANGE
+from eco2.contracts.tasks import IMAGE_ANALYZE, IMAGE_CLASSIFY
+from eco2.core import redis
+from eco2.core.events import EventBus
+from eco2.core.messaging.broker import Heartbeat, Publisher
+from eco2.core.messaging.celery_worker import run_worker
+from eco2.core.messaging.dead_letters import guarded
+from eco2.core.ops import Check
+from eco2.core.postgres import open_database
+from eco2.core.settings import load
+from eco2.core.storage import Storage
+from eco2.scan import dead_letters, service, store
+from eco2.scan.service import Services
+from eco2.scan.settings import AiWorkerSettings
+
+if TYPE_CHECKING:
+    from eco2.scan import worker
+
+NAME = "ai-worker"
+CRASHES = 3
+"""How often a look may end the whole process before its message is given up."""
+CRASH_SECONDS = 3600
+
+
+class GivenUp(Exception):
+    """The process died of this photo again and again."""
+
+
+@dataclass(frozen=True)
+class Resources(Services):
+    settings: AiWorkerSettings
+    tasks_publisher: Publisher
+    models: "LazyModels"
+    dead_letters: Heartbeat
+
+    def checks(self) -> Mapping[str, Check]:
+        return {
+            "postgres": self.db.ping,
+            "redis-streams": self.bus.redis.ping,
+            "object-store": self.storage.ping,
+            "dead-letters": self.dead_letters.check_ready,
+        }
+
+
+class LazyModels:
+    """The stages' resources, opened when the first photo comes: the model takes 40 MB that most workers never need."""
+
+    def __init__(self, settings: AiWorkerSettings, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+        self._opened: worker.Resources | None = None
+        self._opening = asyncio.Lock()
+
+    async def get(self) -> "worker.Resources":
+        from eco2.scan import worker
+
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await self._stack.enter_async_context(worker.open_resources(self._settings))
+        return self._opened
+
+
+async def analyze(resources: Resources, job_id: str) -> None:
+    """Hand the job over to the first stage. A job that has ended only says so again."""
+    job = await store.load(resources.db, UUID(job_id))
+    if job is not None and job.status in ("completed", "failed"):
+        await service.announce(resources, job)
+    elif job is not None:
+        await resources.publisher.send_task(SCAN_EXCHANGE, SCAN_VISION, SCAN_VISION, job_id)
+
+
+async def classify(resources: Resources, job_id: str) -> None:
+    """The vision stage alone: what is seen is stored with the job, and its pipeline finds it there."""
+    from eco2.scan import worker
+
+    # A classic queue counts no deliveries: what kills the process would come back for ever.
+    key = f"scan:classify:{job_id}"
+    if await resources.bus.redis.incr(key) > CRASHES:
+        await resources.bus.redis.delete(key)
+        raise GivenUp(f"the worker did not survive {CRASHES} attempts")
+    await resources.bus.redis.expire(key, CRASH_SECONDS)
+    await worker.run_stage(await resources.models.get(), worker.see, UUID(job_id))
+    await resources.bus.redis.delete(key)
+
+
+async def _watch(resources: Resources) -> None:
+    keys = [TASK_QUEUES[Q_AI].dead_letter_key]
+    url = resources.settings.tasks_broker_url
+    await dead_letters.fail_the_dead(resources, url, TASKS_EXCHANGE, keys, resources.dead_letters)
+
+
+@asynccontextmanager
+async def open_resources(settings: AiWorkerSettings) -> AsyncIterator[Resources]:
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(open_database(settings, repeat=False))
+        streams = await stack.enter_async_context(redis.connect(settings.redis_streams_url))
+        publishers = [Publisher(url) for url in (settings.broker_url, settings.tasks_broker_url)]
+        for publisher in publishers:
+            stack.push_async_callback(publisher.close)
+        yield Resources(
+            db=db,
+            storage=Storage(settings),
+            bus=EventBus(streams),
+            publisher=publishers[0],
+            knowledge=knowledge.load(settings.data_dir),
+            upload_secret=settings.upload_secret,
+            settings=settings,
+            tasks_publisher=publishers[1],
+            models=LazyModels(settings, stack),
+            dead_letters=Heartbeat(),
+        )
+
+
+def _tasks_publisher(resources: Resources) -> Publisher:
+    return resources.tasks_publisher
+
+
+TASKS = {
+    IMAGE_ANALYZE.name: guarded(IMAGE_ANALYZE, analyze, _tasks_publisher),
+    IMAGE_CLASSIFY.name: guarded(IMAGE_CLASSIFY, classify, _tasks_publisher),
+}
+
+
+def run() -> None:
+    settings = load(AiWorkerSettings)
+    run_worker(
+        NAME,
+        settings,
+        lambda: open_resources(settings),
+        TASKS,
+        [Q_AI],
+        Resources.checks,
+        [_watch],
+    )

@@ -1,0 +1,80 @@
+"""Routes of feedback on a result."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.knowledge import Knowledge
+from eco2.scan import feedback_store, service
+from eco2.scan.feedback import ChoiceFirst, Contradiction, NoFeedback, NothingToJudge, Verdict, judge
+
+router = APIRouter(prefix="/api/v1/scan", tags=["scan"])
+
+
+class Feedback(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"verdict": "wrong", "minor_category": "우유팩"}, {"verdict": "right"}]}
+    )
+
+    verdict: Annotated[Verdict, Field(description="What the result says of the item")]
+    minor_category: Annotated[
+        str | None,
+        Field(max_length=100, description="What it was: a name of GET /api/v1/scan/items; leave it out if unknown"),
+    ] = None
+    comment: Annotated[Text | None, Field(max_length=500)] = None
+
+
+class GivenFeedback(BaseModel):
+    job_id: Annotated[UUID, Field(examples=["0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"])]
+    verdict: Annotated[Verdict, Field(examples=["wrong"])]
+    minor_category: Annotated[str | None, Field(examples=["우유팩"])]
+    comment: Annotated[str | None, Field(examples=["안쪽이 은색이에요"])]
+    updated_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
+
+
+_ERRORS = (MissingUser, BadUser, service.ResultNotFound)
+
+
+@router.post(
+    "/{job_id}/feedback",
+    response_model=GivenFeedback,
+    summary="Say whether a result is right",
+    responses=error_responses(*_ERRORS, NothingToJudge, ChoiceFirst, Contradiction, service.ChoiceUnknown),
+)
+async def give(job_id: UUID, body: Feedback, user: User, request: Request) -> GivenFeedback:
+    """Again replaces what you said before. The result stays as it is."""
+    resources = request.app.state.resources
+    job = await service.find(resources.db, job_id, user)
+    said = judge(resources.knowledge, job, body.verdict, body.minor_category, body.comment)
+    return _given(resources.knowledge, await feedback_store.save(resources.db, job, said))
+
+
+@router.get(
+    "/{job_id}/feedback",
+    response_model=GivenFeedback,
+    summary="What you said about a result",
+    responses=error_responses(*_ERRORS, NoFeedback),
+)
+async def given(job_id: UUID, user: User, request: Request) -> GivenFeedback:
+    resources = request.app.state.resources
+    await service.find(resources.db, job_id, user)
+    row = await feedback_store.load(resources.db, job_id, user)
+    if row is None:
+        raise NoFeedback
+    return _given(resources.knowledge, row)
+
+
+def _given(knowledge: Knowledge, row: Mapping[str, Any]) -> GivenFeedback:
+    item = knowledge.items.get(row["actual_item_id"])
+    return GivenFeedback(
+        job_id=row["job_id"],
+        verdict=row["verdict"],
+        minor_category=item.ko if item else None,
+        comment=row["comment"],
+        updated_at=row["updated_at"],
+    )

@@ -1,0 +1,98 @@
+"""Every SQL statement about feedback."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from uuid import UUID
+
+from eco2.core.postgres import Database, Row
+from eco2.scan.feedback import Judgement
+from eco2.scan.store import Job, Json
+
+_GIVEN = "job_id, verdict, actual_item_id, comment, updated_at"
+
+
+async def save(db: Database, job: Job, judgement: Judgement) -> Json:
+    row = await db.row(
+        """INSERT INTO scan.feedback (job_id, user_id, verdict, item_id, actual_item_id, comment, model)
+            VALUES (%(job)s, %(user)s, %(verdict)s, %(item_id)s, %(actual_item_id)s, %(comment)s, %(model)s)
+            ON CONFLICT (job_id, user_id) DO UPDATE SET verdict = excluded.verdict, item_id = excluded.item_id,
+                actual_item_id = excluded.actual_item_id, comment = excluded.comment, model = excluded.model,
+                updated_at = now()
+            RETURNING job_id, verdict, actual_item_id, comment, updated_at""",
+        job=job.id,
+        user=job.user_id,
+        **asdict(judgement),
+    )
+    assert row is not None
+    return _named(_GIVEN, row)
+
+
+async def load(db: Database, job_id: UUID, user: UUID) -> Json | None:
+    row = await db.row(
+        """SELECT job_id, verdict, actual_item_id, comment, updated_at FROM scan.feedback
+           WHERE job_id = %(job)s AND user_id = %(user)s""",
+        job=job_id,
+        user=user,
+    )
+    return _named(_GIVEN, row) if row else None
+
+
+async def of_jobs(db: Database, jobs: Sequence[UUID]) -> dict[UUID, Json]:
+    """What their owners said of these jobs: `{verdict, actual_item_id, comment, updated_at}`."""
+    found = await db.rows(
+        """SELECT job_id, verdict, actual_item_id, comment, updated_at FROM scan.feedback
+           WHERE job_id = ANY(%(jobs)s)""",
+        jobs=list(jobs),
+    )
+    return {row[0]: _named("verdict, actual_item_id, comment, updated_at", row[1:]) for row in found}
+
+
+def _named(columns: str, row: Row) -> Json:
+    return dict(zip(columns.split(", "), row, strict=True))
+
+
+async def rows(db: Database, since: datetime) -> AsyncIterator[Json]:
+    """All feedback since then with its job, oldest first, a few rows at a time."""
+    async with db.connection() as connection, connection.transaction(), connection.cursor("feedback") as cursor:
+        await cursor.execute(
+            """SELECT f.job_id, f.verdict, f.item_id, f.actual_item_id, f.model, f.updated_at,
+                   j.image_key, j.user_input, j.vision, j.rule
+               FROM scan.feedback f JOIN scan.jobs j ON j.id = f.job_id
+               WHERE f.updated_at >= %(since)s ORDER BY f.updated_at, f.job_id""",
+            {"since": since},
+        )
+        names = [column.name for column in cursor.description or ()]
+        async for row in cursor:
+            yield dict(zip(names, row, strict=True))
+
+
+async def top(db: Database, since: datetime, limit: int) -> list[Json]:
+    """`{item_id, judged, wrong, meant: [{item, times}]}` of the items that people dispute most.
+
+    What many call wrong comes before what few do; `meant` is what they say it was, most often first.
+    """
+    found = await db.rows(
+        """WITH said AS (
+               SELECT item_id, count(*) AS judged, count(*) FILTER (WHERE verdict = 'wrong') AS wrong
+               FROM scan.feedback WHERE updated_at >= %(since)s GROUP BY item_id
+           ), meant AS (
+               SELECT item_id, actual_item_id, count(*) AS times,
+                   row_number() OVER (PARTITION BY item_id ORDER BY count(*) DESC, actual_item_id) AS place
+               FROM scan.feedback
+               WHERE updated_at >= %(since)s AND verdict = 'wrong' AND actual_item_id IS NOT NULL
+               GROUP BY item_id, actual_item_id
+           )
+           SELECT said.item_id, judged, wrong, coalesce(
+               jsonb_agg(jsonb_build_object('item', actual_item_id, 'times', times) ORDER BY place)
+               FILTER (WHERE place <= 3), '[]'
+           )
+           FROM said LEFT JOIN meant USING (item_id)
+           WHERE wrong > 0
+           GROUP BY said.item_id, judged, wrong
+           ORDER BY wrong DESC, wrong::float / judged DESC, said.item_id
+           LIMIT %(limit)s""",
+        since=since,
+        limit=limit,
+    )
+    return [_named("item_id, judged, wrong, meant", row) for row in found]

@@ -1,0 +1,42 @@
+"""Progress of a scan: the events of its stages, and how far a stored job is."""
+
+from eco2.contracts.events import Draft, Stage, Status
+from eco2.scan.store import Job
+
+PROGRESS = {"queued": 0, "vision": 25, "rule": 50, "answer": 75, "reward": 100}
+"""Progress when the stage is completed; when it starts, that of the stage before."""
+
+
+STAGE_TEXT = {
+    "upload": "사진을 기다리고 있어요.",
+    "queued": "순서를 기다리고 있어요.",
+    "vision": "사진을 보고 있어요.",
+    "rule": "배출 규칙을 찾고 있어요.",
+    "answer": "안내를 쓰고 있어요.",
+    "reward": "보상을 확인하고 있어요.",
+    "done": "다 됐어요.",
+}
+
+
+def both(stage: Stage) -> tuple[Draft, Draft]:
+    return started(stage), completed(stage)
+
+
+def started(stage: Stage) -> Draft:
+    before = max(0, PROGRESS[stage] - 25)
+    return Draft(stage, Status.STARTED, before)
+
+
+def completed(stage: Stage) -> Draft:
+    return Draft(stage, Status.COMPLETED, PROGRESS[stage])
+
+
+def progress_of(job: Job) -> tuple[str, int]:
+    """(stage that is running, percent) of an open job."""
+    if job.status == "waiting":
+        return "upload", 0
+    if job.rule is not None:
+        return "answer", PROGRESS["rule"]
+    if job.vision is not None:
+        return "rule", PROGRESS["vision"]
+    return "vision" if job.status == "processing" else "queued", 0

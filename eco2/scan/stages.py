@@ -1,0 +1,165 @@
+"""The stages of a scan as plain functions: look at the photo, find the rule, write the answer, decide the reward.
+
+Each takes what the stage before stored and returns what its own stage stores, as JSON; none knows queues or tables.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eco2 import knowledge as kb
+from eco2.core.errors import NotFound
+from eco2.knowledge import Item, Knowledge, Situation
+from eco2.scan.audience import ANYBODY, Audience
+from eco2.scan.vision.result import Other, VisionResult
+
+Json = dict[str, Any]
+
+RECYCLABLE = "재활용폐기물"
+UNKNOWN = "미확인"
+"""Class of a photo that could not be told; no class of the taxonomy has this name."""
+
+NO_WASTE = "not_waste"  # the situation of a photo that shows nothing to throw away
+WORTH_SHOWING = 0.08
+"""A guess of the photo below it looks like noise to the user, who gets the candidates to choose from."""
+
+
+class ImageGone(NotFound):
+    """사진을 찾을 수 없어요. 사진을 다시 올려 주세요."""
+
+    code = "IMAGE_NOT_FOUND"
+
+
+def match(
+    knowledge: Knowledge, vision: Mapping[str, Any], user_input: str | None, audience: Audience = ANYBODY
+) -> Json:
+    """From what was seen and said to an item with its rule, or to the candidates that the user chooses from."""
+    seen = VisionResult.from_json(dict(vision))
+    named = knowledge.choices(kb.subjects(knowledge, user_input or ""))
+    item = knowledge.item(seen.item_id) if seen.item_id else None
+    if item is None and len(named) == 1:
+        item = named[0]
+    rule = rule_of(knowledge, item, user_input, seen.situations, waste=seen.waste, audience=audience)
+    if item is None:
+        rule["candidates"] = _candidates(knowledge, named, seen)
+    rule["others"] = [_other(knowledge, other, audience) for other in seen.others if other.item_id in knowledge.items]
+    return rule
+
+
+def _other(knowledge: Knowledge, other: Other, audience: Audience) -> Json:
+    """Another thing in the photo, answered as it is stored: what the user said was about the main one."""
+    rule = rule_of(knowledge, knowledge.item(other.item_id), None, other.situations, audience=audience)
+    return {
+        "classification_result": classification(knowledge, rule, None),
+        "disposal_rules": rule["disposal_rules"],
+        "final_answer": answer(knowledge, rule, None, audience),
+        "stream": stream(knowledge, rule),
+        "confidence": other.confidence,
+    }
+
+
+def _candidates(knowledge: Knowledge, named: Sequence[Item], seen: VisionResult) -> list[Json]:
+    """What the words can mean, with confidence 0 where the photo does not show it, then what the photo shows."""
+    guesses = {guess.item_id: guess.confidence for guess in seen.candidates} if seen.waste else {}
+    shown = [item_id for item_id, confidence in guesses.items() if confidence >= WORTH_SHOWING]
+    ids = dict.fromkeys([*(item.id for item in named), *shown])
+    return [_candidate(knowledge.item(item_id), guesses.get(item_id, 0.0)) for item_id in ids]
+
+
+def rule_of(
+    knowledge: Knowledge,
+    item: Item | None,
+    user_input: str | None,
+    visible: Sequence[str] = (),
+    *,
+    waste: bool = True,
+    audience: Audience = ANYBODY,
+) -> Json:
+    """The stored form of stage `rule`; without an item, the user has to choose.
+
+    `visible`: ids of situations seen. `waste`: whether the photo shows any; rules stored by older versions lack it.
+    """
+    visible = visible if waste else (NO_WASTE, *visible)
+    said = knowledge.situations_in(user_input) if user_input else []
+    seen = [knowledge.situations[name] for name in visible if name in knowledge.situations]
+    situations = knowledge.by_precedence([*said, *(situation for situation in seen if situation not in said)])
+    stream_id = kb.decide(knowledge, item, situations, audience.region).stream if item else None
+    return {
+        "item_id": item.id if item else None,
+        "stream_id": stream_id,
+        "needs_choice": item is None,
+        "waste": waste,
+        "situations": [situation.id for situation in situations],
+        "disposal_rules": kb.disposal_rules(knowledge, item) if item else None,
+        "candidates": [],
+        "chosen": None,
+        "others": [],
+    }
+
+
+def _candidate(item: Item, confidence: float) -> Json:
+    found = item.classification
+    return {
+        "middle_category": found.middle_category,
+        "minor_category": found.minor_category,
+        "confidence": confidence,
+    }
+
+
+def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None, audience: Audience = ANYBODY) -> Json:
+    """`{disposal_steps, insufficiencies, user_answer}` of the contract."""
+    if rule["item_id"] is None:
+        names = [candidate["minor_category"] for candidate in rule["candidates"]]
+        candidates = [item for item in map(knowledge.resolve, names) if item is not None]
+        waste = _shows_waste(rule)
+        return dict(kb.compose_unknown(knowledge, candidates, user_input, waste=waste, lang=audience.lang))
+    item, situations = knowledge.item(rule["item_id"]), _situations(knowledge, rule)
+    return dict(kb.compose_answer(knowledge, item, situations, user_input, lang=audience.lang, region=audience.region))
+
+
+def _shows_waste(rule: Mapping[str, Any]) -> bool:
+    return bool(rule.get("waste", True))
+
+
+def _situations(knowledge: Knowledge, rule: Mapping[str, Any]) -> Sequence[Situation]:
+    return [knowledge.situations[name] for name in rule["situations"]]
+
+
+def reward(knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str, Any]) -> Json | None:
+    """The character that the scan earns: a recyclable that was seen, with a rule, and nothing left undone."""
+    undone = any(text.strip() for text in answered["insufficiencies"])
+    if rule["item_id"] is None or undone or not _shows_waste(rule):
+        return None
+    found = knowledge.item(rule["item_id"]).classification
+    if found.major_category != RECYCLABLE:
+        return None
+    for character in knowledge.characters:
+        if character.match == found.middle_category:
+            return {
+                "code": character.code,
+                "name": character.name,
+                "dialog": character.dialog,
+                "match_reason": f"{found.middle_category}>{found.minor_category}",
+                "type": character.type,
+            }
+    return None
+
+
+def stream(knowledge: Knowledge, rule: Mapping[str, Any]) -> Json | None:
+    """Where the item goes, situations considered: an addition to the contract that older clients ignore."""
+    if rule["stream_id"] is None:
+        return None
+    found = knowledge.stream(rule["stream_id"])
+    return {"id": found.id, "name": found.ko, "name_en": found.en, "kind": found.kind}
+
+
+def classification(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None) -> Json:
+    """`classification_result` of the contract."""
+    classes = {"major_category": UNKNOWN, "middle_category": UNKNOWN, "minor_category": UNKNOWN}
+    if rule["item_id"] is not None:
+        found = knowledge.item(rule["item_id"]).classification
+        classes = {name: getattr(found, name) for name in classes}
+    return {
+        "classification": classes,
+        "situation_tags": [situation.ko for situation in _situations(knowledge, rule)],
+        "meta": {"user_input": user_input or ""},
+    }

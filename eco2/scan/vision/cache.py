@@ -1,0 +1,204 @@
+"""Results by image content: what was paid for once is not paid for again within 7 days.
+
+A vision result is found by the exact bytes, or, for a paid model, by a perceptual hash within NEAR_BITS: a photo
+that was cropped by a pixel, scaled or saved again. The version in the key names model, prompt and taxonomy, so a
+change of any of them starts afresh. Callers of the same key at the same time share one call, across processes.
+
+Redis being away costs money, never a job: then every call is made.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import orjson
+from prometheus_client import Counter
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from eco2.scan.vision.phash import BITS, bands, hexadecimal
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+Source = Literal["exact", "near", "shared", "model", "uncached"]
+Compute = Callable[[], Awaitable[Json]]
+LookAlike = Callable[[], Awaitable[int]]
+
+TTL_SECONDS = 7 * 24 * 3600
+NEAR_BITS = 24
+"""Largest distance of two hashes (of 256 bits) of what counts as the same photo; measured, see docs/performance.md."""
+BUCKET_SIZE = 500
+"""Photos kept per band value; past it a random one makes room, so a flood of look-alikes stays bounded."""
+LOCK_SECONDS = 5.0
+POLL_SECONDS = (0.02, 0.05, 0.1, 0.2)
+
+CACHE = Counter("eco2_scan_cache_total", "Where a stage's result came from", ["stage", "source"])
+
+# Each script is one round trip in place of several: a paid look makes three, an answer two.
+_TAKE = """
+local found = redis.call('GET', KEYS[1])
+if found then return {found, 0} end
+return {false, redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0}
+"""
+_KEEP = """
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
+for i = 3, #KEYS do
+  if redis.call('SCARD', KEYS[i]) >= tonumber(ARGV[5]) then redis.call('SPOP', KEYS[i]) end
+  redis.call('SADD', KEYS[i], ARGV[4])
+  redis.call('EXPIRE', KEYS[i], ARGV[2])
+end
+"""
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+
+
+class _Call:
+    """A call that is made once, so that a cache that goes away after it does not make us pay again."""
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._result: Json | None = None
+
+    async def __call__(self) -> Json:
+        if self._result is None:
+            self._result = await self._compute()
+        return self._result
+
+
+class ResultCache:
+    """`redis` answers in bytes (`decode_responses=False`)."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._take = redis.register_script(_TAKE)
+        self._keep = redis.register_script(_KEEP)
+        self._release = redis.register_script(_RELEASE)
+        self._renew = redis.register_script(_RENEW)
+
+    async def get_or_compute(
+        self,
+        stage: str,
+        version: str,
+        digest: str,
+        compute: Compute,
+        *,
+        share: bool = True,
+        look_alike: LookAlike | None = None,
+    ) -> tuple[Json, Source]:
+        """The result for the content with this SHA-256; with `share`, computed by one caller at a time anywhere.
+
+        With `look_alike`, which hashes the photo, the result of the nearest photo within NEAR_BITS counts as well, and
+        the result carries the photo's own `phash`.
+        """
+        key, call = result_key(stage, version, digest), _Call(compute)
+        try:
+            if share:
+                near = _Near(self.redis, stage, version, digest, look_alike) if look_alike else None
+                found, source = await self._shared(key, call, near)
+            else:
+                found, source = await self._alone(key, call)
+        except RedisError as error:
+            log.warning("result cache is away: %r", error)
+            found, source = await call(), "uncached"
+        CACHE.labels(stage, source).inc()
+        return found, source
+
+    async def peek(self, stage: str, version: str, digest: str) -> bool:
+        """Whether there is a result for this content digest."""
+        try:
+            return bool(await self.redis.exists(result_key(stage, version, digest)))
+        except RedisError as error:
+            log.warning("result cache is away: %r", error)
+            return False
+
+    async def _alone(self, key: str, compute: Compute) -> tuple[Json, Source]:
+        found = await self.redis.get(key)
+        if found is not None:
+            return orjson.loads(found), "exact"
+        result = await compute()
+        await self.redis.set(key, orjson.dumps(result), ex=TTL_SECONDS)
+        return result, "model"
+
+    async def _shared(self, key: str, compute: Compute, near: "_Near | None") -> tuple[Json, Source]:
+        token, waits = uuid.uuid4().hex, 0
+        while True:
+            found, ours = await self._take(keys=[key, _lock(key)], args=[token, int(LOCK_SECONDS * 1000)])
+            if found is not None:
+                return orjson.loads(found), "shared" if waits else "exact"
+            if ours:
+                return await self._locked(key, token, compute, near)
+            await asyncio.sleep(POLL_SECONDS[min(waits, len(POLL_SECONDS) - 1)])
+            waits += 1
+
+    async def _locked(self, key: str, token: str, compute: Compute, near: "_Near | None") -> tuple[Json, Source]:
+        """Find or compute it as the one caller that may, then let the others have it."""
+        renewing = asyncio.create_task(self._keep_lock(_lock(key), token))
+        try:
+            result = await near.find() if near else None
+            source: Source = "model" if result is None else "near"
+            if result is None:
+                result = await compute()
+            if near:
+                result = {**result, "phash": hexadecimal(near.phash)}
+        except BaseException:
+            await self._release(keys=[_lock(key)], args=[token])
+            raise
+        finally:
+            renewing.cancel()
+        # What was found near another photo is no measure of nearness itself: likeness would drift from one to the next.
+        keys, member = (near.keys, near.member) if near and source == "model" else ([], b"")
+        args: list[bytes | str | int] = [orjson.dumps(result), TTL_SECONDS, token, member, BUCKET_SIZE]
+        await self._keep(keys=[key, _lock(key), *keys], args=args)
+        return result, source
+
+    async def _keep_lock(self, name: str, token: str) -> None:
+        """The lock of a living process stays; that of a dead one is gone after LOCK_SECONDS."""
+        while True:
+            await asyncio.sleep(LOCK_SECONDS / 2)
+            await self._renew(keys=[name], args=[token, int(LOCK_SECONDS * 1000)])
+
+
+class _Near:
+    """The search for photos that look like this one; `keys` and `member` let others find this one."""
+
+    def __init__(self, redis: Redis, stage: str, version: str, digest: str, look_alike: LookAlike) -> None:
+        self._redis, self._stage, self._version, self._digest = redis, stage, version, digest
+        self._look_alike = look_alike
+        self.phash = 0
+        self.keys: list[str] = []
+        self.member = b""
+
+    async def find(self) -> Json | None:
+        """The result of the nearest photo within NEAR_BITS."""
+        phash = self.phash = await self._look_alike()
+        self.keys = [f"{NEAR_PREFIX}{self._version}:{number}:{bits}" for number, bits in bands(phash)]
+        self.member = phash.to_bytes(BITS // 8) + self._digest.encode()
+        members: set[bytes] = await self._redis.sunion(self.keys)  # type: ignore[assignment]
+        distances = [((phash ^ int.from_bytes(m[:32])).bit_count(), m[32:].decode()) for m in members]
+        for distance, digest in sorted(distances):
+            if distance > NEAR_BITS:
+                return None
+            found = await self._redis.get(result_key(self._stage, self._version, digest))
+            if found is not None:
+                return dict(orjson.loads(found))
+        return None
+
+
+NEAR_PREFIX = "scan:near:"
+
+
+def version_of(band_key: str) -> str:
+    """The version in the name of a set of near-duplicates."""
+    return band_key.removeprefix(NEAR_PREFIX).rsplit(":", 2)[0]
+
+
+def result_key(stage: str, version: str, digest: str) -> str:
+    return f"scan:{stage}:{version}:{digest}"
+
+
+def _lock(key: str) -> str:
+    return f"{key}:lock"

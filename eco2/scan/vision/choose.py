@@ -1,0 +1,173 @@
+"""Which model is asked for a job, what is remembered of its answers, and what happens when it fails."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from prometheus_client import Counter
+
+from eco2.scan.audience import ANYBODY, Audience
+from eco2.scan.vision.cache import ResultCache
+from eco2.scan.vision.phash import hexadecimal
+from eco2.scan.vision.picture import Picture
+from eco2.scan.vision.providers import Embedded, Provider, ProviderFailed
+from eco2.scan.vision.result import VisionResult
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+FALLBACKS = Counter(
+    "eco2_scan_fallbacks_total", "Stages answered by the embedded model because the paid one failed", ["stage"]
+)
+
+
+CASCADE = Counter(
+    "eco2_scan_cascade_total", "First looks of the embedded model by what became of the paid one", ["outcome"]
+)
+SAVED = Counter("eco2_scan_cascade_saved_usd_total", "Estimated cost of the paid looks that were skipped or downgraded")
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """When the embedded model looks first. Where it is sure, and the user neither asked anything nor named a model,
+    the paid look is skipped, or made by `cheaper`; else the paid model sees its guesses."""
+
+    confidence: float
+    cheaper: str | None = None
+
+
+@dataclass(frozen=True)
+class Models:
+    """`paid` gives the provider of a requested model name (None: the default model), or None without a key.
+
+    What `look` and `answer` return carries `source`: where it came from (`eco2.scan.vision.cache.Source`, `cascade` for
+    a paid look that was skipped, or `fallback`). What `look` returns carries `digest` and `phash` (hex) besides, which
+    tell the photo from others.
+    """
+
+    embedded: Embedded
+    paid: Callable[[str | None], Provider | None]
+    cache: ResultCache
+    executor: Executor
+    cascade: Cascade | None = None
+
+    async def look(self, data: bytes, model: str | None, *, asked: bool = True) -> Json:
+        """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered.
+
+        `data`: a photo as `eco2.photos.published` gives it. `asked`: whether the user said something with it.
+        """
+        picture = Picture(data)
+        found = await self._seen(picture, model, asked)
+        if "phash" not in found:
+            found["phash"] = hexadecimal(await self._phash(picture))
+        return {**found, "digest": picture.digest}
+
+    async def _phash(self, picture: Picture) -> int:
+        """Whoever asks for the hash first is about to send the photo, so that is prepared from the same pixels."""
+        if picture.phash is None:
+            await asyncio.get_running_loop().run_in_executor(self.executor, picture.make_url)
+        assert picture.phash is not None
+        return picture.phash
+
+    async def _seen(self, picture: Picture, model: str | None, asked: bool) -> Json:
+        provider = self.paid(model)
+        if provider is None:
+            # The embedded model costs as much as a lock: let two do the same work now and then.
+            return await self._look(self.embedded, picture, share=False)
+        try:
+            hint = await self._hint(provider, picture)
+            if self.cascade and hint and model is None and not asked and _sure(hint, self.cascade):
+                return await self._save(provider, self.cascade, picture, hint)
+            if hint is not None:
+                CASCADE.labels("paid").inc()
+            return await self._look(provider, picture, hint)
+        except ProviderFailed as error:
+            _fell_back("vision", error)
+            return {**(await self.embedded.look(picture)).to_json(), "source": "fallback"}
+
+    async def _hint(self, provider: Provider, picture: Picture) -> VisionResult | None:
+        """What the embedded model sees, where it looks first and the paid one has not seen this photo yet."""
+        if self.cascade is None:
+            return None
+        known = await self.cache.peek("vision", self._version(provider), picture.digest)
+        return None if known else await self.embedded.look(picture)
+
+    async def _look(
+        self,
+        provider: Provider,
+        picture: Picture,
+        hint: VisionResult | None = None,
+        *,
+        share: bool = True,
+    ) -> Json:
+        """With `phash`, where the cache works: remembered with the result, so that an exact hit needs no decoding."""
+
+        async def look_alike() -> int:
+            return await self._phash(picture)
+
+        async def compute() -> Json:
+            seen = (await provider.look(picture, hint)).to_json()
+            return seen if share else {**seen, "phash": hexadecimal(await look_alike())}
+
+        version, near = self._version(provider), look_alike if share else None
+        found, source = await self.cache.get_or_compute(
+            "vision", version, picture.digest, compute, share=share, look_alike=near
+        )
+        return {**found, "source": source}
+
+    def _version(self, provider: Provider) -> str:
+        """A paid model that is given the embedded one's guesses may see another thing than one that is not."""
+        hinted = self.cascade is not None and provider is not self.embedded
+        return f"{provider.vision_version}+{self.embedded.vision_version}" if hinted else provider.vision_version
+
+    async def _save(self, provider: Provider, cascade: Cascade, picture: Picture, hint: VisionResult) -> Json:
+        """The result without the paid look, or with a cheaper one; counted once the saving is made."""
+        cheaper = self.paid(cascade.cheaper) if cascade.cheaper else None
+        if cheaper is None:
+            found = {**hint.to_json(), "source": "cascade"}
+        else:
+            found = await self._look(cheaper, picture, hint)
+        CASCADE.labels("downgraded" if cheaper else "skipped").inc()
+        SAVED.inc(max(0.0, provider.look_usd - (cheaper.look_usd if cheaper else 0.0)))
+        return found
+
+    async def answer(
+        self,
+        rule: Mapping[str, Any],
+        composed: Json,
+        user_input: str | None,
+        model: str | None,
+        audience: Audience = ANYBODY,
+    ) -> Json:
+        """`composed`, in the words of the paid model where there is one."""
+        provider = self.paid(model)
+        if provider is None or rule["item_id"] is None:
+            return {**composed, "source": "rules"}
+
+        async def compute() -> Json:
+            return await provider.answer(rule, composed, user_input, audience)
+
+        region = audience.region.id if audience.region else None
+        material = orjson.dumps([composed, user_input, audience.lang, region], option=orjson.OPT_SORT_KEYS)
+        digest = hashlib.sha256(material).hexdigest()
+        try:
+            found, source = await self.cache.get_or_compute("answer", provider.answer_version, digest, compute)
+        except ProviderFailed as error:
+            _fell_back("answer", error)
+            return {**composed, "source": "fallback"}
+        return {**found, "source": source}
+
+
+def _sure(hint: VisionResult, cascade: Cascade) -> bool:
+    return hint.item_id is not None and hint.confidence >= cascade.confidence
+
+
+def _fell_back(stage: str, error: ProviderFailed) -> None:
+    log.warning("the paid model failed, the embedded one answers: %s", error)
+    FALLBACKS.labels(stage).inc()

@@ -1,0 +1,66 @@
+"""Who looks at a photo and words an answer: the embedded model and the rule base, or an LLM.
+
+Both sides of the protocol are in the repository; `eco2.scan.vision.llm` has the other one.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import Any, Protocol
+
+from eco2.scan.audience import Audience
+from eco2.scan.vision.embedded import EmbeddedVision
+from eco2.scan.vision.picture import Picture
+from eco2.scan.vision.result import VisionResult
+
+Json = dict[str, Any]
+
+
+class Provider(Protocol):
+    """One model. A call that fails for good raises `ProviderFailed`; the caller then falls back to the embedded one."""
+
+    @property
+    def vision_version(self) -> str:
+        """Changes whenever the same photo could be seen differently: model, prompt, taxonomy."""
+
+    @property
+    def answer_version(self) -> str:
+        """Changes whenever the same rule could be worded differently."""
+
+    @property
+    def look_usd(self) -> float:
+        """About what one look costs."""
+
+    async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
+        """What the photo (checked) shows. `hint`: what a lesser model made of it."""
+
+    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, audience: Audience) -> Json:
+        """`composed` (`disposal_steps`, `insufficiencies`, `user_answer`), worded for this user."""
+
+
+class ProviderFailed(Exception):
+    """The model gave no usable answer after its retries, or may not be asked (no budget, switched off)."""
+
+
+class Embedded:
+    """The model that ships with the platform, and the answers composed from the rules. Never fails for good."""
+
+    def __init__(self, vision: EmbeddedVision, executor: Executor, answer_version: str) -> None:
+        self._vision = vision
+        self._executor = executor
+        self.vision_version = vision.name
+        self.answer_version = answer_version
+
+    look_usd = 0.0
+
+    async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:  # noqa: ARG002
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._vision.classify, picture)
+
+    async def answer(
+        self,
+        rule: Mapping[str, Any],  # noqa: ARG002
+        composed: Json,
+        user_input: str | None,  # noqa: ARG002
+        audience: Audience,  # noqa: ARG002
+    ) -> Json:
+        return composed

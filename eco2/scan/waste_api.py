@@ -1,0 +1,126 @@
+"""Routes of the waste flow: a job first, then its photo, then polling. The same jobs and pipeline as `/scan`."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from eco2 import photos
+from eco2.core.app import BadUser, MissingUser, Shortcut, Text, User, error_responses
+from eco2.core.storage import UPLOAD_TIME, StorageDown
+from eco2.scan import service, waste_flow
+from eco2.scan.admission import TooBusy
+from eco2.scan.api import ScanProcessing, ScanResult, result_response
+from eco2.scan.stages import ImageGone
+
+router = APIRouter(prefix="/api/v1/waste", tags=["waste"])
+
+_JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
+_USER_ERRORS = (MissingUser, BadUser)
+
+
+class WasteRequest(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"content_type": "image/jpeg"}]})
+
+    content_type: Annotated[str, Field(max_length=255)] = "image/jpeg"
+    user_input: Annotated[Text | None, Field(max_length=1000)] = None
+    model: Annotated[str | None, Field(max_length=100)] = None
+
+
+class WasteJob(BaseModel):
+    job_id: Annotated[UUID, Field(examples=[_JOB])]
+    upload_url: Annotated[
+        str,
+        Field(
+            description="PUT the photo here, with its Content-Type and no credentials",
+            examples=["https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg?X-Amz-Signature=3c1f"],
+        ),
+    ]
+    status_url: Annotated[str, Field(examples=[f"/api/v1/waste/status/{_JOB}"])]
+    expires_in: Annotated[int, Field(examples=[900])]
+
+
+class WasteProcessing(BaseModel):
+    status: Annotated[str, Field(examples=["processing"])] = "processing"
+
+
+class WasteStatus(BaseModel):
+    job_id: Annotated[UUID, Field(examples=[_JOB])]
+    progress: Annotated[int, Field(ge=-1, le=100, description="Percent; -1 when the job failed", examples=[25])]
+    message: Annotated[str, Field(examples=["사진을 보고 있어요."])]
+    result: ScanResult | None = None
+
+
+@router.post(
+    "/analyze",
+    response_model=WasteJob,
+    summary="Create a job and get a URL to upload its photo to",
+    responses=error_responses(*_USER_ERRORS, service.ModelUnsupported, photos.PhotoTypeRefused, TooBusy, StorageDown),
+)
+async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
+    resources = request.app.state.resources
+    model = service.checked_model(body.model, resources.models)
+    await resources.admission.check()
+    job_id, key = await waste_flow.prepare(resources, user, body.content_type, body.user_input, model)
+    await waste_flow.open_events(resources, job_id, user)
+    return WasteJob(
+        job_id=job_id,
+        upload_url=await resources.storage.upload_url(key),
+        status_url=f"/api/v1/waste/status/{job_id}",
+        expires_in=int(UPLOAD_TIME.total_seconds()),
+    )
+
+
+@router.post(
+    "/upload-complete/{job_id}",
+    response_model=WasteProcessing,
+    summary="Say that the photo is uploaded",
+    responses=error_responses(
+        *_USER_ERRORS,
+        service.ResultNotFound,
+        ImageGone,
+        photos.PhotoTooLarge,
+        service.ScanUnavailable,
+        StorageDown,
+    ),
+)
+async def upload_complete(job_id: UUID, user: User, request: Request) -> WasteProcessing:
+    """Starts the scan. Saying it again is harmless."""
+    resources = request.app.state.resources
+    job = await waste_flow.accept_upload(resources, job_id, user)
+    if not job.enqueued:
+        await service.hand_over(resources, job, resources.tasks_publisher)
+    return WasteProcessing()
+
+
+@router.get(
+    "/status/{job_id}",
+    response_model=WasteStatus,
+    summary="How far a job is",
+    responses=error_responses(*_USER_ERRORS, service.ResultNotFound),
+)
+async def status(job_id: UUID, user: User, request: Request) -> Any:
+    """Made to be polled: it reads the newest event of the job and nothing else."""
+    return await waste_flow.status(request.app.state.resources, job_id, user)
+
+
+async def _polled(resources: service.Services, user: UUID, job_id: UUID) -> bytes:
+    return orjson.dumps(await waste_flow.status(resources, job_id, user))
+
+
+POLLED = Shortcut(f"{router.prefix}/status/{{job_id}}", _polled)
+
+
+@router.get(
+    "/result/{job_id}",
+    response_model=ScanResult,
+    summary="The result of a job",
+    responses={
+        202: {"model": ScanProcessing, "description": "Not finished; ask again after Retry-After seconds"},
+        **error_responses(*_USER_ERRORS, service.ResultNotFound),
+    },
+)
+async def result(job_id: UUID, user: User, request: Request) -> Any:
+    return await result_response(request.app.state.resources, job_id, user)

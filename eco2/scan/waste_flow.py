@@ -1,0 +1,74 @@
+"""The waste flow: a job before its photo, the upload that starts it, and its status for polling."""
+
+import logging
+from uuid import UUID, uuid4
+
+from redis.exceptions import RedisError
+
+from eco2 import photos
+from eco2.contracts import uploads
+from eco2.contracts.events import Stage, Status
+from eco2.scan import store
+from eco2.scan.progress import STAGE_TEXT, progress_of
+from eco2.scan.result import result_body
+from eco2.scan.service import Services, find, require_object
+from eco2.scan.store import Job, Json
+
+log = logging.getLogger(__name__)
+
+
+async def prepare(
+    services: Services, user: UUID, content_type: str, user_input: str | None, model: str | None
+) -> tuple[UUID, str]:
+    """(job id, object key) of a job whose photo is still to come."""
+    extension = photos.CONTENT_TYPES.get(content_type.partition(";")[0].strip().lower())
+    if extension is None:
+        accepted = ", ".join(photos.CONTENT_TYPES)
+        raise photos.PhotoTypeRefused(f"{content_type!r} is not accepted; send one of {accepted}.")
+    job_id, key = uuid4(), uploads.new_key(services.upload_secret, str(user), "scan", extension)
+    await store.add_waiting(services.db, job_id, user, key, user_input, model)
+    return job_id, key
+
+
+async def open_events(services: Services, job_id: UUID, user: UUID) -> None:
+    """Let the user poll before anything has happened. Not needed for the job to work."""
+    try:
+        await services.bus.open(str(job_id), str(user))
+    except (RedisError, OSError) as error:
+        log.warning("events could not be opened: %r", error, extra={"job_id": str(job_id)})
+
+
+async def accept_upload(services: Services, job_id: UUID, user: UUID) -> Job:
+    """The job, queued when its photo is there. One that runs or is over already stays as it is."""
+    job = await find(services.db, job_id, user)
+    if job.status in ("waiting", "aborted"):
+        await require_object(services, job.image_key)
+        job = await store.uploaded(services.db, job_id) or await find(services.db, job_id, user)
+    return job
+
+
+async def status(services: Services, job_id: UUID, user: UUID) -> Json:
+    """`{job_id, progress, message, result}`; from the newest event, or from the row when there is none any more."""
+    owner, frame = await services.bus.standing(str(job_id))
+    if owner == str(user) and frame is not None:
+        body = {"job_id": str(job_id), "progress": frame["progress"], "message": STAGE_TEXT[str(frame["stage"])]}
+        body["result"] = None
+        if frame["stage"] != Stage.DONE:
+            return body
+        failed = frame["status"] == Status.FAILED
+        outcome = {"progress": -1, "message": frame.get("message", "")} if failed else {}
+        return {**body, **outcome, "result": frame["result"]}
+    return _row_status(services, await find(services.db, job_id, user))
+
+
+def _row_status(services: Services, job: Job) -> Json:
+    if job.status in ("completed", "failed"):
+        progress, message = (100, STAGE_TEXT["done"]) if job.status == "completed" else (-1, job.error or "")
+        return {
+            "job_id": str(job.id),
+            "progress": progress,
+            "message": message,
+            "result": result_body(services.knowledge, job),
+        }
+    stage, percent = progress_of(job)
+    return {"job_id": str(job.id), "progress": percent, "message": STAGE_TEXT[stage], "result": None}

@@ -1,0 +1,222 @@
+"""scan-worker: the stages vision, rule and answer on their queues, and the watch over their dead letters.
+
+A message is a Celery task of protocol 2 whose only argument is the job's id (docs/adr/0011).
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from eco2 import knowledge
+from eco2.contracts.events import Stage
+from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_RULE, SCAN_VISION
+from eco2.core import telemetry
+from eco2.core.errors import AppError, Unavailable
+from eco2.core.events import EventBus
+from eco2.core.messaging.broker import Heartbeat, Publisher
+from eco2.core.messaging.consumer import Delivery, consume_each
+from eco2.core.ops import Check, OpsApp, run_until_terminated, serve_async
+from eco2.core.postgres import open_database
+from eco2.core.settings import load
+from eco2.core.shared_redis import connect_shared
+from eco2.core.storage import Storage
+from eco2.knowledge import Knowledge
+from eco2.llm.calls import Llm
+from eco2.photos import published
+from eco2.scan import dead_letters, progress, service, store, sweeper
+from eco2.scan.service import Services
+from eco2.scan.settings import WorkerSettings
+from eco2.scan.stages import ImageGone
+from eco2.scan.store import Job
+from eco2.scan.vision.beliefs import Senses
+from eco2.scan.vision.cache import ResultCache
+from eco2.scan.vision.choose import Cascade, Models
+from eco2.scan.vision.embedded import EmbeddedVision
+from eco2.scan.vision.llm import LlmProvider, Prompts
+from eco2.scan.vision.providers import Embedded, Provider
+
+NAME = "scan-worker"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resources(Services):
+    settings: WorkerSettings
+    models: Models
+    dead_letters: Heartbeat
+    consumer: Heartbeat
+
+    def checks(self) -> Mapping[str, Check]:
+        return {
+            "postgres": self.db.ping,
+            "redis-streams": self.bus.redis.ping,
+            "object-store": self.storage.ping,
+            "dead-letters": self.dead_letters.check_ready,
+            "consumer": self.consumer.check_ready,
+        }
+
+
+async def _vision(resources: Resources, job: Job) -> None:
+    seen = await see(resources, job)
+    await service.hand_on(resources, seen or job, SCAN_RULE, stored=seen is not None)
+
+
+async def see(resources: Resources, job: Job) -> Job | None:
+    """The look alone: stored, and nothing handed over. The job with it, or None where it has it already."""
+    if job.vision is not None:
+        return None
+    await resources.bus.emit(str(job.id), progress.started(Stage.VISION))
+    photo = await published.take(resources.storage, job.image_key, resources.models.executor)
+    if photo is None:
+        raise ImageGone
+    seen = await resources.models.look(photo[0], job.model, asked=bool(job.user_input))
+    stored = await store.save_vision(resources.db, job.id, seen)
+    return replace(job, vision=seen, status="processing") if stored else None
+
+
+async def _answer(resources: Resources, job: Job) -> None:
+    async def word(rule: store.Json, composed: store.Json, job: Job) -> store.Json:
+        audience = service.audience_of(resources, job)
+        return await resources.models.answer(rule, composed, job.user_input, job.model, audience)
+
+    await service.write_answer(resources, job, word)
+
+
+StageWork = Callable[[Resources, Job], Awaitable[object]]
+
+STAGES: dict[str, StageWork] = {SCAN_VISION: _vision, SCAN_RULE: service.match_rule, SCAN_ANSWER: _answer}
+"""Queue, which is also its routing key and the name of its task → stage."""
+
+
+async def work(resources: Resources, queue: str, message: Delivery) -> None:
+    job_id = dead_letters.job_id(message)
+    known = resources.recent_jobs.take(job_id, queue)
+    # What comes again may have been worked on elsewhere: its stored outputs save a paid call.
+    await run_stage(resources, STAGES[queue], job_id, None if message.redelivered else known)
+
+
+async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None = None) -> None:
+    """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised.
+
+    `known`: the job as it is stored, where that need not be read."""
+    telemetry.job_id.set(str(job_id))
+    job = known or await store.load(resources.db, job_id)
+    if job is None:
+        log.warning("message of a job that does not exist")
+    elif job.status in ("completed", "failed"):
+        await service.announce(resources, job)
+    else:
+        try:
+            async with asyncio.timeout(resources.settings.stage_timeout.total_seconds()):
+                await stage(resources, job)
+        except Unavailable:
+            raise
+        except AppError as error:
+            await service.fail(resources, job.id, error.message)
+
+
+async def _watch(resources: Resources) -> None:
+    keys = [str(QUEUES[name].dead_letter_key) for name in STAGES]
+    url = resources.settings.broker_url
+    await dead_letters.fail_the_dead(resources, url, DEAD_LETTER_EXCHANGE, keys, resources.dead_letters)
+
+
+async def _sweep(resources: Resources) -> None:
+    await sweeper.run(resources, resources.settings)
+
+
+@asynccontextmanager
+async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
+    data_dir = settings.data_dir or knowledge.default_directory()
+    base = knowledge.load(data_dir)
+    publisher = Publisher(settings.broker_url)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(open_database(settings, repeat=False))
+        streams = await stack.enter_async_context(connect_shared(settings.redis_streams_url))
+        cache = await stack.enter_async_context(connect_shared(settings.redis_cache_url, decode_responses=False))
+        stack.push_async_callback(publisher.close)
+        executor = ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision")
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)  # the loop must not wait for a photo
+        yield Resources(
+            db=db,
+            storage=Storage(settings),
+            bus=EventBus(streams),
+            publisher=publisher,
+            knowledge=base,
+            upload_secret=settings.upload_secret,
+            settings=settings,
+            models=Models(
+                embedded=Embedded(_vision_model(settings, base, data_dir), executor, base.version),
+                paid=_paid_models(settings, base, cache, executor, stack),
+                cache=ResultCache(cache),
+                executor=executor,
+                cascade=_cascade(settings),
+            ),
+            dead_letters=Heartbeat(),
+            consumer=Heartbeat(),
+        )
+
+
+def _vision_model(settings: WorkerSettings, base: Knowledge, data_dir: Path) -> EmbeddedVision:
+    try:
+        senses = Senses.load(data_dir / "vision", base)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    vision = EmbeddedVision(settings.model_dir, senses)
+    looks_first = not settings.endpoints() or settings.cascade != "off"
+    if looks_first:  # else it looks only where a paid model fails
+        vision.warm()
+    return vision
+
+
+def _cascade(settings: WorkerSettings) -> Cascade | None:
+    if settings.cascade == "off":
+        return None
+    return Cascade(settings.cascade_confidence, settings.cascade_model if settings.cascade == "downgrade" else None)
+
+
+def _paid_models(
+    settings: WorkerSettings, base: Knowledge, cache: Redis, executor: Executor, stack: AsyncExitStack
+) -> Callable[[str | None], Provider | None]:
+    """Model name → its provider, made when it is first asked for; None for models that no configured key serves."""
+    if not settings.endpoints():
+        return lambda _model: None
+    llm, prompts = Llm(settings, cache), Prompts.of(base)
+    stack.push_async_callback(llm.aclose)
+    made: dict[str, Provider] = {}
+
+    def provider(model: str | None) -> Provider | None:
+        name = model or settings.llm_default_model
+        if name not in made and llm.serves(name):
+            made[name] = LlmProvider(llm, name, prompts, executor)
+        return made.get(name)
+
+    return provider
+
+
+async def _serve(settings: WorkerSettings) -> None:
+    """Consume until cancelled, which lets the messages in work finish."""
+    grace = settings.shutdown_grace.total_seconds()
+    async with open_resources(settings) as resources, asyncio.TaskGroup() as tasks:
+        works = {queue: partial(work, resources, queue) for queue in STAGES}
+        pages = OpsApp(NAME, resources.checks(), alive=resources.consumer.check_alive)
+        tasks.create_task(serve_async(pages, settings))
+        tasks.create_task(_watch(resources))
+        tasks.create_task(_sweep(resources))
+        tasks.create_task(
+            consume_each(settings.broker_url, works, settings.worker_concurrency, resources.consumer, grace)
+        )
+
+
+def run() -> None:
+    settings = load(WorkerSettings)
+    telemetry.setup(NAME, settings)
+    run_until_terminated(_serve(settings))

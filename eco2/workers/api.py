@@ -1,0 +1,69 @@
+"""api-worker: the tasks of `q.api`, short calls of third-party APIs (docs/adr/0017)."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from pydantic import Field
+from redis.asyncio import Redis
+
+from eco2.auth import verification
+from eco2.auth.oauth import Providers
+from eco2.auth.settings import ProviderSettings
+from eco2.contracts.queues import Q_API
+from eco2.contracts.tasks import OAUTH_VERIFY
+from eco2.core import redis
+from eco2.core.messaging.broker import Publisher
+from eco2.core.messaging.celery_worker import run_worker
+from eco2.core.messaging.dead_letters import guarded
+from eco2.core.ops import Check
+from eco2.core.settings import CacheSettings, TasksWorkerSettings, load
+
+NAME = "api-worker"
+
+
+class Settings(TasksWorkerSettings, CacheSettings, ProviderSettings):
+    worker_concurrency: int = Field(default=4, ge=1)
+
+
+@dataclass(frozen=True)
+class Resources:
+    cache: Redis
+    providers: Providers
+    publisher: Publisher
+
+    def checks(self) -> Mapping[str, Check]:
+        return {"redis-cache": self.cache.ping}
+
+
+async def verify(resources: Resources, number: str) -> None:
+    await verification.perform(resources.cache, resources.providers, number)
+
+
+def _publisher(resources: Resources) -> Publisher:
+    return resources.publisher
+
+
+TASKS = {OAUTH_VERIFY.name: guarded(OAUTH_VERIFY, verify, _publisher)}
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    async with AsyncExitStack() as stack:
+        cache = redis.connect(settings.redis_cache_url, decode_responses=False)
+        providers, publisher = Providers(settings), Publisher(settings.tasks_broker_url)
+        for close in (cache.aclose, providers.close, publisher.close):
+            stack.push_async_callback(close)
+        yield Resources(cache, providers, publisher)
+
+
+def run() -> None:
+    settings = load(Settings)
+    run_worker(
+        NAME,
+        settings,
+        lambda: open_resources(settings),
+        TASKS,
+        [Q_API],
+        Resources.checks,
+    )

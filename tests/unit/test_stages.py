@@ -1,0 +1,223 @@
+"""The stages of a scan as functions."""
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from eco2 import knowledge as kb
+from eco2.knowledge import regions
+from eco2.knowledge.districts import Districts
+from eco2.scan import stages
+from eco2.scan.audience import ANYBODY, Audience
+from eco2.scan.vision.result import Candidate, Other, VisionResult
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> kb.Knowledge:
+    return kb.load()
+
+
+def seen(item_id: str | None, *candidates: str, waste: bool = True) -> dict[str, Any]:
+    found = tuple(Candidate(candidate, 0.3) for candidate in candidates)
+    return VisionResult(item_id, 0.9, found, needs_choice=item_id is None, waste=waste, model="test").to_json()
+
+
+def test_what_was_seen_finds_its_rule(knowledge: kb.Knowledge) -> None:
+    rule = stages.match(knowledge, seen("ceramic", "ceramic"), None)
+    assert (rule["item_id"], rule["needs_choice"], rule["stream_id"]) == ("ceramic", False, "noncombustible_sack")
+    assert rule["disposal_rules"]
+
+
+def test_words_decide_only_when_the_photo_does_not(knowledge: kb.Knowledge) -> None:
+    assert stages.match(knowledge, seen(None, "ceramic"), "우유팩이에요")["item_id"] == "milk_carton"
+    assert stages.match(knowledge, seen("ceramic"), "우유팩이에요")["item_id"] == "ceramic"
+
+
+def asked(knowledge: kb.Knowledge, vision: dict[str, Any], words: str | None) -> tuple[list[tuple[str, float]], str]:
+    """(candidates, answer) of a scan that has to ask: nothing is known of it and nothing earned."""
+    rule = stages.match(knowledge, vision, words)
+    answer = stages.answer(knowledge, rule, words)
+    assert (rule["item_id"], rule["needs_choice"]) == (None, True)
+    assert any(text.strip() for text in answer["insufficiencies"])
+    assert stages.reward(knowledge, rule, answer) is None
+    return [(row["minor_category"], row["confidence"]) for row in rule["candidates"]], answer["user_answer"]
+
+
+@pytest.mark.parametrize("words", [None, "고양이예요"])
+def test_a_photo_without_waste_is_told_and_nothing_is_guessed(knowledge: kb.Knowledge, words: str | None) -> None:
+    candidates, answer = asked(knowledge, seen(None, "ceramic", waste=False), words)
+    assert candidates == []
+    assert "쓰레기가 보이지 않아요" in answer
+    assert "찍어" in answer
+    assert "이름" in answer
+    assert answer != asked(knowledge, seen(None), words)[1], "another answer than that to an unclear photo"
+
+
+# Whom it answers
+
+
+def test_where_a_district_has_its_own_way_its_people_are_sent_there(knowledge: kb.Knowledge) -> None:
+    here = Audience.of(knowledge, "ko", "서울특별시 강서구")
+    paint = seen("paint_left")
+    assert stages.match(knowledge, paint, None)["stream_id"] != "professional"
+    rule = stages.match(knowledge, paint, None, here)
+    assert rule["stream_id"] == "professional"
+    assert "강서구는 남은 페인트" in stages.answer(knowledge, rule, None, here)["user_answer"]
+    assert "강서구" not in stages.answer(knowledge, stages.match(knowledge, paint, None), None)["user_answer"]
+    both = {**seen("ceramic"), "others": [asdict(Other("paint_left", 0.9, ()))]}
+    (beside,) = stages.match(knowledge, both, None, here)["others"]
+    assert beside["stream"]["id"] == "professional"
+
+
+@pytest.mark.parametrize("vision", [seen("milk_carton"), seen(None, "ceramic"), seen(None, waste=False)])
+def test_who_prefers_english_is_answered_in_english(knowledge: kb.Knowledge, vision: dict[str, Any]) -> None:
+    audience = Audience.of(knowledge, "en", None)
+    answer = stages.answer(knowledge, stages.match(knowledge, vision, None, audience), None, audience)
+    said = [answer["user_answer"], *answer["disposal_steps"].values(), *answer["insufficiencies"]]
+    assert said[0]
+    assert not [text for text in said if re.search("[가-힣]", text)]
+
+
+@pytest.mark.parametrize("district", [None, "부산광역시 중구", "a place of former times"])
+def test_where_no_rules_are_known_the_national_ones_hold(knowledge: kb.Knowledge, district: str | None) -> None:
+    assert Audience.of(knowledge, None, district) == ANYBODY
+
+
+def test_every_district_of_korea_has_one_set_of_rules_at_most(knowledge: kb.Knowledge) -> None:
+    names = Districts.load(None).names
+    ruled = {name: region.id for name in names if (region := regions.of(knowledge, name))}
+    assert ruled["서울특별시 강서구"] == "seoul_gangseo"
+    assert ruled["서울특별시 마포구"] == "seoul", "the city's rules hold in a district without its own"
+    assert "부산광역시 강서구" not in ruled
+    assert {region.id for region in knowledge.regions.values()} == set(ruled.values())
+
+
+def test_words_decide_over_a_photo_without_waste_but_earn_nothing(knowledge: kb.Knowledge) -> None:
+    earned = {}
+    for waste in (True, False):
+        rule = stages.match(knowledge, seen(None, waste=waste), "생수병이에요")
+        answer = stages.answer(knowledge, rule, "생수병이에요")
+        assert (rule["item_id"], rule["needs_choice"], rule["waste"]) == ("water_pet", False, waste)
+        earned[waste] = stages.reward(knowledge, rule, answer)
+        assert stages.reward(knowledge, rule, {"insufficiencies": []}) == earned[waste]
+        assert ("확인하지 못했어요" in answer["user_answer"]) is not waste
+    assert earned[True] is not None
+    assert earned[False] is None
+
+
+def test_a_choice_after_a_photo_without_waste_earns_nothing(knowledge: kb.Knowledge) -> None:
+    rule = stages.rule_of(knowledge, knowledge.item("water_pet"), None, waste=False)
+    assert stages.reward(knowledge, rule, stages.answer(knowledge, rule, None)) is None
+
+
+def test_rules_stored_before_waste_was_noted_still_answer(knowledge: kb.Knowledge) -> None:
+    rule = stages.match(knowledge, seen("milk_carton"), None)
+    unclear = stages.match(knowledge, seen(None), None)
+    del rule["waste"], unclear["waste"]
+    assert stages.reward(knowledge, rule, stages.answer(knowledge, rule, None)) is not None
+    assert "보이지 않아요" not in stages.answer(knowledge, unclear, None)["user_answer"]
+
+
+@pytest.mark.parametrize("words", ["페트병", "페트병이에요. 어떻게 버려요?"])
+def test_a_word_for_several_things_is_asked_back_before_the_guesses(knowledge: kb.Knowledge, words: str) -> None:
+    candidates, answer = asked(knowledge, seen(None, "ceramic", "colored_pet"), words)
+    names = [knowledge.item(name).ko for name in ("water_pet", "colored_pet", "oil_soysauce_pet", "ceramic")]
+    assert candidates == list(zip(names, (0.0, 0.3, 0.0, 0.3), strict=True)), "0: only the words say so"
+    question = knowledge.ambiguity("페트병")
+    assert question is not None
+    assert answer.startswith(question.ask_ko)
+    assert names[3] not in answer
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "candidates"),
+    [
+        ("우유팩이랑 신문지요", ("우유팩", "신문지"), ["우유팩", "신문지"]),
+        ("캔이랑 유리병", ("음료 캔", "유리병"), ["음료 캔", "드링크·음료 유리병", "소주병", "잼·소스 유리병"]),
+        ("캔, 유리병은요?", ("음료 캔", "유리병"), ["음료 캔", "드링크·음료 유리병", "소주병", "잼·소스 유리병"]),
+    ],
+)
+def test_two_things_are_asked_to_come_one_at_a_time(
+    knowledge: kb.Knowledge, words: str, named: tuple[str, ...], candidates: list[str]
+) -> None:
+    for waste in (True, False):
+        found, answer = asked(knowledge, seen(None, waste=waste), words)
+        assert found == [(name, 0.0) for name in candidates]
+        assert "한 번에 한 가지씩" in answer
+        assert ", ".join(named) in answer
+        assert ("쓰레기가 보이지 않아요" in answer) is not waste
+
+
+def test_a_part_that_is_mentioned_is_no_second_thing(knowledge: kb.Knowledge) -> None:
+    rule = stages.match(knowledge, seen(None), "생수병인데 뚜껑은 어떻게 해요?")
+    assert rule["item_id"] == "water_pet"
+
+
+def test_guesses_that_are_noise_are_not_shown(knowledge: kb.Knowledge) -> None:
+    guesses = (Candidate("ceramic", 0.08), Candidate("milk_carton", 0.0799))
+    vision = VisionResult(None, 0.08, guesses, needs_choice=True, waste=True, model="test").to_json()
+    assert [name for name, _ in asked(knowledge, vision, None)[0]] == [knowledge.item("ceramic").ko]
+    named, _ = asked(knowledge, vision, "우유팩이랑 신문지요")
+    assert named[0] == ("우유팩", 0.0799), "what the words name is shown in any case"
+
+
+@pytest.mark.parametrize("words", ["우유팩이랑 신문지요", "이거 어떻게 버려요?", None])
+def test_without_one_clear_name_the_user_is_asked(knowledge: kb.Knowledge, words: str | None) -> None:
+    rule = stages.match(knowledge, seen(None, "milk_carton", "newspaper"), words)
+    assert (rule["item_id"], rule["needs_choice"]) == (None, True)
+    assert [row["minor_category"] for row in rule["candidates"]] == [
+        knowledge.item("milk_carton").ko,
+        knowledge.item("newspaper").ko,
+    ]
+    answer = stages.answer(knowledge, rule, words)
+    assert any(text.strip() for text in answer["insufficiencies"])
+    assert stages.reward(knowledge, rule, answer) is None
+    classes = stages.classification(knowledge, rule, words)["classification"]
+    assert set(classes.values()) == {stages.UNKNOWN}
+    majors = {item.classification.major_category for item in knowledge.items.values()}
+    assert stages.UNKNOWN not in majors
+
+
+def test_a_recyclable_that_was_prepared_is_rewarded(knowledge: kb.Knowledge) -> None:
+    rule = stages.match(knowledge, seen("milk_carton"), None)
+    reward = stages.reward(knowledge, rule, stages.answer(knowledge, rule, None))
+    assert reward is not None
+    assert (reward["name"], reward["match_reason"].partition(">")[0]) == ("팩토리", "종이팩")
+
+
+@pytest.mark.parametrize(("item", "words"), [("ceramic", None), ("milk_carton", "내용물이 남았어요")])
+def test_other_classes_and_undone_work_are_not(knowledge: kb.Knowledge, item: str, words: str | None) -> None:
+    rule = stages.match(knowledge, seen(item), words)
+    assert stages.reward(knowledge, rule, stages.answer(knowledge, rule, words)) is None
+
+
+def test_every_recyclable_class_has_its_character(knowledge: kb.Knowledge) -> None:
+    recyclables = [i for i in knowledge.items.values() if i.classification.major_category == stages.RECYCLABLE]
+    without = [
+        item.id
+        for item in recyclables
+        if stages.reward(knowledge, stages.rule_of(knowledge, item, None), {"insufficiencies": []}) is None
+    ]
+    assert not without
+
+
+def test_a_situation_changes_the_stream_and_is_told(knowledge: kb.Knowledge) -> None:
+    item = knowledge.item("pizza_box")
+    plain = stages.rule_of(knowledge, item, None)
+    greasy = stages.rule_of(knowledge, item, "기름이 잔뜩 배었어요")
+    assert stages.stream(knowledge, plain) != stages.stream(knowledge, greasy)
+    assert stages.classification(knowledge, greasy, "기름이 잔뜩 배었어요")["situation_tags"]
+
+
+def test_every_thing_in_the_photo_is_answered_and_the_first_one_earns(knowledge: kb.Knowledge) -> None:
+    can, bottle = Other("drink_can", 0.9, ("content_full",)), Other("gone_from_the_taxonomy", 0.9)
+    vision = VisionResult("water_pet", 0.9, (), False, True, "test", others=(can, bottle)).to_json()
+    rule = stages.match(knowledge, vision, "라벨은 뗐어요")
+    assert rule["item_id"] == "water_pet"
+    (other,) = rule["others"]
+    assert other["classification_result"]["classification"]["middle_category"] == "금속류"
+    assert other["final_answer"]["disposal_steps"]
+    assert other["stream"]["id"] == "metal_can"
+    assert other["confidence"] == 0.9

@@ -1,0 +1,260 @@
+"""Writes the OpenAPI document of the whole platform, as clients see it through the gateway.
+
+`python -m tools.openapi FILE`. A contract test fails when the committed document differs.
+"""
+
+import sys
+from collections.abc import Iterator
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel
+
+from eco2 import knowledge
+from eco2.contracts.events import Stage, Status
+from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
+from eco2.photos.check import PhotoTypeRefused
+from eco2.processes import SERVICES
+from eco2.recycling.api import ItemDetail
+from eco2.scan import feedback_api, stages, user_scans_api, waste_api
+from eco2.scan.progress import STAGE_TEXT
+from eco2.scan.result import result_body
+from eco2.scan.store import Job
+from eco2.scan.vision.result import Candidate, VisionResult
+
+Json = dict[str, Any]
+
+AUTH = "/api/v1/auth"
+PUBLIC = (
+    f"{AUTH}/.well-known/jwks.json",
+    f"{AUTH}/{{provider}}",
+    f"{AUTH}/{{provider}}/login",
+    f"{AUTH}/{{provider}}/authorize",
+    f"{AUTH}/{{provider}}/callback",
+    f"{AUTH}/refresh",
+    f"{AUTH}/logout",
+)
+"""What answers without a user; the edge's policy has the same list (workloads/routing)."""
+
+DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
+
+Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail", "code"}`; validation adds `errors`.
+403 means that your session was revoked and nothing else; what belongs to another user is 404.
+"""
+
+_JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
+_FRAME = {
+    "job_id": _JOB,
+    "stage": "vision",
+    "status": "completed",
+    "seq": 4,
+    "ts": "1795312800.123",
+    "progress": 25,
+    "result": "",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "span_id": "00f067aa0ba902b7",
+    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "stream_id": "1795312800123-0",
+}
+_STREAM_ERRORS = {
+    400: ("INVALID_JOB_ID", "A job id has at least 10 characters."),
+    401: ("UNAUTHORIZED", "Sign in first."),
+    404: ("JOB_NOT_FOUND", "There is no such job, or it is not yours."),
+    503: ("UNAVAILABLE", "Try again in a moment."),
+}
+
+
+def _stream_path() -> Json:
+    """The event stream, which sse-gateway serves without a framework."""
+    example = f"event: vision\nid: 4\ndata: {orjson.dumps(_FRAME).decode()}\n\n"
+    stages, states = ", ".join(Stage), ", ".join(Status)
+    description = (
+        f"Server-sent events. `event:` is the stage ({stages}); `id:` is `seq`, which counts from 1 without a gap; "
+        f"`status` is one of {states}. `done` is the last event and ends the stream. `keepalive` comes after 15 s of "
+        "silence. Reconnect with `Last-Event-ID` to resume.\n\n"
+        "`data:` is one JSON object. `seq` and `progress` (percent) are integers. `ts` is a string: seconds since the "
+        'epoch, with a fraction. `result` is an empty string (`""`), and in `done` an object: the body of '
+        "`GET …/result`. A failed job ends with a `done` of status `failed` whose `message` is the `error` of the "
+        "result. These types never change; clients rely on them."
+    )
+    errors = {
+        str(status): {
+            "description": code,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/ErrorBody"},
+                    "example": {"detail": detail, "code": code},
+                }
+            },
+        }
+        for status, (code, detail) in _STREAM_ERRORS.items()
+    }
+    stream = {"text/event-stream": {"schema": {"type": "string"}, "example": example}}
+    return {
+        "get": {
+            "tags": ["events"],
+            "summary": "Follow a job live",
+            "description": description,
+            "operationId": "follow_job",
+            "parameters": [
+                _parameter("service", "path", {"type": "string", "enum": ["scan", "chat"]}),
+                _parameter("job_id", "path", {"type": "string", "minLength": 10}),
+                _parameter("Last-Event-ID", "header", {"type": "string"}, required=False),
+            ],
+            "responses": {"200": {"description": "The events", "content": stream}, **errors},
+        }
+    }
+
+
+def _parameter(name: str, place: str, schema: Json, *, required: bool = True) -> Json:
+    return {"name": name, "in": place, "required": required, "schema": schema}
+
+
+def document() -> Json:
+    """The document, keys sorted, so that it only changes when the API does."""
+    modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
+    routers = [import_module(f"{module}.api").router for module in modules]
+    app = api_app("Eco²", *routers, waste_api.router, user_scans_api.router, feedback_api.router)
+    app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
+    found = app.openapi()
+    found["servers"] = [{"url": "/"}]
+    found["paths"]["/api/v1/{service}/{job_id}/events"] = _stream_path()
+    _own_validation_errors(found)
+    _add_examples(found)
+    found["components"]["securitySchemes"] = {
+        "cookie": {"type": "apiKey", "in": "cookie", "name": "s_access"},
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    }
+    found["security"] = [{"cookie": []}, {"bearer": []}]
+    for path in PUBLIC:
+        for operation in found["paths"][path].values():
+            operation["security"] = []
+    for path, methods in found["paths"].items():
+        if path.startswith("/api/v1/recycling/"):
+            methods.get("get", {})["security"] = []
+    return dict(found)
+
+
+# --- examples ---------------------------------------------------------------------------------------------------------
+
+_GUESSES = (Candidate("water_pet", 0.41), Candidate("drink_bottle", 0.22))
+_SEEN = {
+    "completed": VisionResult("water_pet", 0.83, _GUESSES[:1], needs_choice=False, waste=True, model=""),
+    "uncertain": VisionResult(None, 0.41, _GUESSES, needs_choice=True, waste=True, model=""),
+    "no_waste": VisionResult(None, 0.93, (), needs_choice=True, waste=False, model=""),
+}
+
+
+def _knowledge_records(found: Json, base: knowledge.Knowledge) -> None:
+    """Show the records of the knowledge base by real ones."""
+    district = next(iter(base.regions.values()), None) or knowledge.Region(
+        id="seoul_gangseo", ko="서울 강서구", en="Gangseo-gu, Seoul", sources=(), checked=date(2026, 11, 1)
+    )
+    records: list[BaseModel] = [base.stream("paper_cardboard"), base.rule("paper_cardboard"), district]
+    records += [base.situations["grease_paper"], ItemDetail.of(base, base.item("pizza_box"))]
+    for record in records:
+        name = "DisposalStream" if isinstance(record, knowledge.Stream) else type(record).__name__
+        schema = found["components"]["schemas"][name]
+        schema["examples"] = [record.model_dump(mode="json", by_alias=True)]
+
+
+def scan_results() -> dict[str, Json]:
+    """What the pipeline answers to what was seen, and to a file that is no photo."""
+    base = knowledge.load()
+    jobs = {name: _completed(base, vision) for name, vision in _SEEN.items()}
+    jobs["failed"] = _job("failed", error=PhotoTypeRefused().message)
+    return {name: result_body(base, job) for name, job in jobs.items()}
+
+
+def _completed(base: knowledge.Knowledge, vision: VisionResult) -> Job:
+    rule = stages.match(base, vision.to_json(), None)
+    answer = stages.answer(base, rule, None)
+    return _job("completed", rule=rule, answer=answer, reward=stages.reward(base, rule, answer))
+
+
+def _job(status: str, **outcome: Any) -> Job:
+    empty: Json = dict.fromkeys(Job.__dataclass_fields__)
+    return Job(**{**empty, "id": UUID(_JOB), "status": status, **outcome})
+
+
+def _add_examples(found: Json) -> None:
+    """Show every answer by an example: the results that the pipeline gives, else what the schema's fields have."""
+    _knowledge_records(found, knowledge.load())
+    results = scan_results()
+    running = {"job_id": _JOB, "progress": 25, "message": STAGE_TEXT["vision"]}
+    finished = {**running, "progress": 100, "message": STAGE_TEXT["done"], "result": results["completed"]}
+    known = {"ScanResult": results, "WasteStatus": {"running": running, "finished": finished}}
+    found["components"]["examples"] = {
+        f"{model}.{name}": {"value": value} for model, values in known.items() for name, value in values.items()
+    }
+    for path, media in _json_answers(found):
+        model = media["schema"].get("$ref", "").rpartition("/")[2]
+        if model in known:
+            names = ["completed"] if path.endswith("/choice") else known[model]
+            media["examples"] = {name: {"$ref": f"#/components/examples/{model}.{name}"} for name in names}
+        elif not {"example", "examples"} & media.keys():
+            media["example"] = _example(found["components"]["schemas"], media["schema"])
+
+
+def _json_answers(found: Json) -> Iterator[tuple[str, Json]]:
+    for path, methods in found["paths"].items():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                if "application/json" in response.get("content", {}):
+                    yield path, response["content"]["application/json"]
+
+
+def _example(schemas: Json, schema: Json) -> Any:
+    """Of its own, or put together from those of its parts. Raises ValueError where there is none."""
+    if "$ref" in schema:
+        return _example(schemas, schemas[schema["$ref"].rpartition("/")[2]])
+    for key in ("examples", "enum"):
+        if key in schema:
+            return schema[key][0]
+    for key in ("const", "default"):
+        if key in schema:
+            return schema[key]
+    if schema.get("type") == "null":
+        return None
+    if "items" in schema:
+        return [_example(schemas, schema["items"])]
+    if "properties" in schema:
+        return {name: _example(schemas, part) for name, part in schema["properties"].items()}
+    raise ValueError(f"no example for {schema}; give the field one")
+
+
+def _own_validation_errors(found: Json) -> None:
+    """Put our validation error where FastAPI documents its own."""
+    schemas = found["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    model = ValidationErrorBody.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(model.pop("$defs"))
+    schemas["ValidationErrorBody"] = model
+    schemas["ErrorBody"] = ErrorBody.model_json_schema()
+    example = {
+        "detail": "body.filename: Field required",
+        "code": "VALIDATION_ERROR",
+        "errors": [{"field": "body.filename", "message": "Field required"}],
+    }
+    body = {"schema": {"$ref": "#/components/schemas/ValidationErrorBody"}, "example": example}
+    for methods in found["paths"].values():
+        for operation in methods.values():
+            refused = operation["responses"].get("422")
+            if refused and "HTTPValidationError" in str(refused):
+                operation["responses"]["422"] = {
+                    "description": "VALIDATION_ERROR",
+                    "content": {"application/json": body},
+                }
+
+
+def render() -> bytes:
+    return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_bytes(render())
