@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from eco2.local import config, servers, stack
+from eco2.local import config, stack
+from eco2.local.servers import rabbitmq
 from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
 from eco2.local.emulators import llm as llm_emulator
 from eco2.processes import PROCESSES, SERVICES, process
@@ -108,7 +109,7 @@ def test_services_find_each_other_by_the_names_of_their_processes(at: Layout) ->
 
 
 def test_no_erlang_process_starts_a_port_mapper(at: Layout) -> None:
-    found = servers._erlang_environment(at)
+    found = rabbitmq._erlang_environment(at)
     assert found["ERL_EPMD_PORT"] == str(at.port(config.EPMD))
     assert found["ERL_EPMD_ADDRESS"] == "127.0.0.1"
     assert "-start_epmd false" in found["ERL_FLAGS"]

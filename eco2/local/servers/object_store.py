@@ -1,0 +1,102 @@
+"""SeaweedFS, the object store."""
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING
+
+from eco2.local import config, probes
+from eco2.local.config import Layout
+from eco2.local.servers.common import PLAIN, own_file, own_folder, script
+from eco2.local.supervisor import Unit
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
+
+
+def _prepare(at: Layout) -> None:
+    folder = own_folder(at.folder("object-store"), None)
+    key = {"accessKey": at.credentials.s3_access_key, "secretKey": at.credentials.s3_secret_key}
+    identity = {"name": "eco2", "credentials": [key], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    own_file(folder / "s3.json", json.dumps({"identities": [identity]}), None)
+
+
+_STORE_SIDE_PORTS = {
+    "master.port": config.STORE_MASTER,
+    "master.port.grpc": config.STORE_MASTER_GRPC,
+    "volume.port": config.STORE_VOLUME,
+    "volume.port.grpc": config.STORE_VOLUME_GRPC,
+    "filer.port": config.STORE_FILER,
+    "filer.port.grpc": config.STORE_FILER_GRPC,
+    "s3.port.grpc": config.STORE_S3_GRPC,
+}
+
+
+def unit(at: Layout) -> Unit:
+    folder = at.folder("object-store")
+    port = at.port_of("object-store")
+    options = {
+        "dir": str(folder),
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "s3": "true",
+        "s3.port": str(port),
+        "s3.config": str(folder / "s3.json"),
+        "s3.port.iceberg": "0",
+        "s3.port.lance": "0",
+        "s3.localSocket": str(folder / "s3.sock"),
+        "filer": "true",
+        "filer.localSocket": str(folder / "filer.sock"),
+        "master.telemetry": "false",
+        "master.electionTimeout": "500ms",  # it is alone: no need to wait 10 s for other masters
+        "master.heartbeatInterval": "100ms",
+        "master.volumeSizeLimitMB": "256",
+        "volume.max": "100",
+        "volume.preStopSeconds": "0",
+        **{name: str(at.port(offset)) for name, offset in _STORE_SIDE_PORTS.items()},
+    }
+    return Unit(
+        "object-store",
+        "server",
+        port,
+        (str(script("weed")), "-logtostderr", "server", *(f"-{key}={value}" for key, value in options.items())),
+        probes.http(f"http://127.0.0.1:{port}/status"),
+        # Its garbage collector is told to keep the heap small: the defaults let it grow to 350 MB.
+        environment={**PLAIN, "HOME": str(folder), "GOGC": "50", "GOMEMLIMIT": "256MiB"},
+        folder=folder,
+        stop_seconds=3,  # its filer waits 15 s for its own streams; what it stored is in the files already
+        prepare=partial(_prepare, at),
+        side_ports=tuple(at.port(offset) for offset in _STORE_SIDE_PORTS.values()),
+    )
+
+
+def setup_buckets(environment: dict[str, str]) -> None:
+    """Of images: browsers of our origins may upload, anyone may read an object, nobody list them. And a private one."""
+    import boto3
+    from botocore.exceptions import ClientError
+
+    bucket = environment["ECO2_STORAGE_BUCKET"]
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=environment["ECO2_STORAGE_ENDPOINT"],
+        aws_access_key_id=environment["ECO2_STORAGE_ACCESS_KEY"],
+        aws_secret_access_key=environment["ECO2_STORAGE_SECRET_KEY"],
+        region_name="ap-northeast-2",
+    )
+    for name in (bucket, environment["ECO2_OPS_BUCKET"]):
+        try:
+            s3.head_bucket(Bucket=name)
+        except ClientError:
+            s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
+    rule: CORSRuleTypeDef = {
+        "AllowedOrigins": json.loads(environment["ECO2_CORS_ORIGINS"]),
+        "AllowedMethods": ["PUT", "GET", "HEAD"],
+        "AllowedHeaders": ["Content-Type"],
+    }
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    read = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [read]}))
