@@ -35,7 +35,7 @@ test-full: test ## The same and the slow lane (every server restarted in mid-job
 	@$(BIN)/pytest -m slow
 
 .PHONY: bench
-bench: setup ## Measure speed and memory against the lines of docs/performance.md (ARGS=--quick for short rounds)
+bench: setup ## Measure speed and memory against the lines of docs/benchmarks/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)
 
 .PHONY: eval

@@ -1,4 +1,4 @@
-"""The broker topology as code knows it. The manifests in `workloads/rabbitmq/base/topology` create it, in the cluster
+"""The broker topology as code knows it. The manifests in `workloads/rabbitmq/base` create it, in the cluster
 and locally; a contract test holds the two together."""
 
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ Row = tuple[Any, ...]
 
 class Database:
     """Pooled connections of psycopg on which each statement is its own transaction: one round trip, a quarter of the
-    CPU of the same statement by way of SQLAlchemy (docs/performance.md).
+    CPU of the same statement by way of SQLAlchemy (docs/benchmarks/performance.md).
 
     Values are named: `row("… WHERE id = %(id)s", id=…)`. JSON columns come and go as Python objects, written with
     `psycopg.types.json.Jsonb`. With `repeat`, a statement that meets a lost connection is run once more, so that nobody

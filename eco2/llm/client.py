@@ -1,7 +1,7 @@
 """The OpenAI SDK's client with a short way for requests whose body is rendered already.
 
 Its own `post` copies options, merges headers and passes five layers of httpx: four fifths of what a call costs us
-(docs/performance.md). Address, credentials, headers and errors are the SDK's here, too.
+(docs/benchmarks/performance.md). Address, credentials, headers and errors are the SDK's here, too.
 """
 
 from collections.abc import Mapping

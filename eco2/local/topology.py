@@ -10,18 +10,22 @@ import yaml
 
 from eco2.local.config import CHECKOUT, LocalError
 
-TOPOLOGY = CHECKOUT / "workloads" / "rabbitmq" / "base" / "topology"
+_BASE = CHECKOUT / "workloads" / "rabbitmq" / "base"
+TOPOLOGY = _BASE / "topology"
+"""Vhost `eco2`: exactly the resources that the infrastructure document lists."""
+EVERYTHING = (TOPOLOGY, _BASE / "policies", _BASE / "tasks-topology")
 
 
-def manifests(directory: Path = TOPOLOGY) -> Iterator[dict[str, Any]]:
-    """The custom resources that the folder's kustomization names, in its order."""
-    for name in yaml.safe_load((directory / "kustomization.yaml").read_text())["resources"]:
-        yield from yaml.safe_load_all((directory / name).read_text())
+def manifests(*directories: Path) -> Iterator[dict[str, Any]]:
+    """Custom resources that the kustomizations of these folders name (default: EVERYTHING), in their order."""
+    for directory in directories or EVERYTHING:
+        for name in yaml.safe_load((directory / "kustomization.yaml").read_text())["resources"]:
+            yield from yaml.safe_load_all((directory / name).read_text())
 
 
-def apply(management_url: str, user: str, password: str, directory: Path = TOPOLOGY) -> int:
+def apply(management_url: str, user: str, password: str, *directories: Path) -> int:
     """Declares what is missing, changes nothing that is there; LocalError where it differs. Returns the count."""
-    resources = list(manifests(directory))
+    resources = list(manifests(*directories))
     with httpx2.Client(base_url=management_url, auth=(user, password), timeout=30) as api:
         for resource in resources:
             _DECLARE[resource["kind"]](api, resource["spec"], user)

@@ -9,7 +9,7 @@ import pytest
 
 from eco2.contracts import queues
 from eco2.contracts.tasks import SCHEDULE, TASKS, ZONE, Task
-from eco2.local.topology import manifests
+from eco2.local.topology import TOPOLOGY, manifests
 from eco2.processes import SERVICES
 from eco2.workers import batch
 from eco2.workers.batch_run import TARGETS
@@ -59,6 +59,12 @@ def vhost_of(resource: dict[str, Any]) -> str:
 def specs(kind: str, vhost: str = queues.VHOST) -> dict[str, dict[str, Any]]:
     found = [r for r in manifests() if r["kind"] == kind and vhost_of(r) == vhost]
     return {r["metadata"]["name"]: r["spec"] for r in found}
+
+
+def test_the_topology_of_the_document_is_a_kustomization_of_its_own() -> None:
+    counted = Counter(resource["kind"] for resource in manifests(TOPOLOGY))
+    assert counted == {"Vhost": 1, "Exchange": 5, "Queue": 10, "Binding": 10}
+    assert {vhost_of(resource) for resource in manifests(TOPOLOGY)} == {queues.VHOST}
 
 
 def test_there_are_26_resources_and_those_of_the_tasks() -> None:

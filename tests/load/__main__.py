@@ -1,4 +1,4 @@
-"""`python -m tests.load`: the platform under load, against the lines it has to keep. See docs/performance.md."""
+"""`python -m tests.load`: the platform under load, against its lines (docs/benchmarks/performance.md)."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ from tests.load import edge, footprint, grants, jobs, pipeline, polling, report,
 from tests.load.bench import Bench
 from tests.load.client import Client, open_session
 
-RESULTS = Path(__file__).parents[2] / "bench" / "results.json"
+RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "results.json"
 LONGEST_SECONDS, LONGEST_QUICK_SECONDS = 900, 240
 OPEN_FILES = 16384
 
@@ -78,7 +78,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, at most four minutes")
     parser.add_argument("--url", help="use the stack that runs there instead of starting one")
     parser.add_argument("--llm", choices=("emulated", "embedded"), default="emulated", help="who looks at the photos")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="default: bench/results.json")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="default: docs/benchmarks/results.json")
     parsed = parser.parse_args()
     parsed.only = parsed.only.split(",")
     if unknown := set(parsed.only) - SCENARIOS.keys():

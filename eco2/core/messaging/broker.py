@@ -75,7 +75,8 @@ class BrokerDown(Unavailable):
 class Publisher:
     """Publishes with confirms over one connection, reconnecting as needed. Safe for concurrent use in one loop.
 
-    It works on the channel of aiormq, which aio-pika wraps: a message takes a third less CPU (docs/performance.md).
+    It works on the channel of aiormq, which aio-pika wraps: a message takes a third less CPU
+    (docs/benchmarks/performance.md).
     """
 
     def __init__(self, broker_url: str) -> None:

@@ -29,7 +29,7 @@ LookAlike = Callable[[], Awaitable[int]]
 
 TTL_SECONDS = 7 * 24 * 3600
 NEAR_BITS = 24
-"""Largest distance of two hashes (of 256 bits) of what counts as the same photo; measured, see docs/performance.md."""
+"""Largest distance of two hashes (of 256 bits) that count as the same photo; see docs/benchmarks/performance.md."""
 BUCKET_SIZE = 500
 """Photos kept per band value; past it a random one makes room, so a flood of look-alikes stays bounded."""
 LOCK_SECONDS = 5.0
