@@ -121,6 +121,41 @@ async def test_a_stage_that_is_stored_is_never_paid_for_again(
     assert counted["answer" if stage == "vision" else "vision"] == 1
 
 
+async def drop_consumers(stack: Stack, queue: str) -> None:
+    """Close the broker connections by which a queue is consumed, as the broker lists them now."""
+    login = ("eco2", stack.layout.credentials.broker_password)
+    async with httpx2.AsyncClient(base_url=f"{stack.layout.management_url}/api", auth=login, timeout=30) as management:
+        found: set[str] = set()
+
+        async def listed() -> bool:
+            rows = (await management.get("/consumers/eco2")).json()
+            found.update(row["channel_details"]["connection_name"] for row in rows if row["queue"]["name"] == queue)
+            return bool(found)
+
+        await until(listed)
+        for name in found:
+            await management.delete(f"/connections/{name}")
+
+
+@pytest.mark.parametrize("stage", ["vision", "answer"])
+async def test_a_call_goes_on_when_the_connection_to_the_broker_drops_and_is_not_paid_for_again(
+    stack: Stack, person: People, emulator: httpx2.AsyncClient, stage: str
+) -> None:
+    slow = {"vision": {"item": "milk_carton"}, "answer": {}}
+    slow[stage] = {**slow[stage], "median": 1.9}  # type: ignore[dict-item]
+    await control(emulator, **slow)
+    who = person()
+    job = await submit(who, user_input=f"질문 {uuid.uuid4().hex}")
+
+    async def in_the_call() -> bool:
+        return (await calls(emulator, job)).get(stage) == 1
+
+    await until(in_the_call)
+    await drop_consumers(stack, f"scan.{stage}")
+    await ended(who, job)
+    assert await calls(emulator, job) == {"vision": 1, "answer": 1}
+
+
 WAIT = """
 CREATE FUNCTION wait_in_test() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_sleep(30); RETURN NEW; END $$

@@ -16,7 +16,7 @@ import pytest
 from eco2.contracts.queues import CELERY_EXCHANGE, CELERY_QUEUE, QUEUES
 from eco2.core.messaging import consumer
 from eco2.core.messaging.broker import BrokerDown, Heartbeat, Publisher
-from eco2.core.messaging.consumer import Message, PoisonMessage, consume_batches
+from eco2.core.messaging.consumer import Delivery, Message, PoisonMessage, consume_batches, consume_each
 from eco2.ext_authz import denylist
 from eco2.ext_authz.denylist import Denylist, Follower
 from eco2.ext_authz.settings import Settings as Edge
@@ -188,11 +188,226 @@ class Wire:
         self._writers.clear()
 
 
+@contextlib.asynccontextmanager
+async def wired(url: str) -> AsyncIterator[tuple[str, Wire]]:
+    """The broker behind a wire of its own: its URL there, and the wire."""
+    parts = urlsplit(url)
+    wire, port = Wire(parts.port or 0), free_port()
+    async with await asyncio.start_server(wire.accept, "127.0.0.1", port):
+        yield parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")).geturl(), wire
+        wire.cut()
+
+
+class Stage:
+    """The work on a message: counts how often it begins and ends, and goes on when it is let."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+        self.redelivered: list[int] = []
+        self.most = 0
+        self.gate = asyncio.Event()
+
+    async def __call__(self, message: Delivery) -> None:
+        n = int(orjson.loads(message.body)["n"])
+        self.begun.append(n)
+        if message.redelivered:
+            self.redelivered.append(n)
+        self.most = max(self.most, len(self.begun) - len(self.ended))
+        await self.gate.wait()
+        self.ended.append(n)
+
+    async def finished(self, count: int) -> None:
+        async def so_many() -> bool:
+            return len(self.ended) >= count
+
+        await until(so_many)
+
+    async def began(self, *numbers: int) -> None:
+        async def all_of_them() -> bool:
+            return set(numbers) <= set(self.begun)
+
+        await until(all_of_them)
+
+
+@contextlib.asynccontextmanager
+async def consuming_each(url: str, stage: Stage, at_once: int = 4, grace: float = 5) -> AsyncIterator[Heartbeat]:
+    heartbeat = Heartbeat()
+    task = asyncio.create_task(consume_each(url, {CELERY_QUEUE: stage}, at_once, heartbeat, grace))
+    yield heartbeat
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def delivered_again(publisher: Publisher) -> None:
+    """Wait until the broker has taken back what was in work, and given it out again."""
+    for waiting in (True, False):
+
+        async def seen(waiting: bool = waiting) -> bool:
+            return (await publisher.depth(CELERY_QUEUE) > 0) is waiting
+
+        await until(seen)
+
+
+async def unsettled(publisher: Publisher) -> int:
+    """What the broker still has, now that nobody consumes."""
+    await asyncio.sleep(0.1)
+    return await publisher.depth(CELERY_QUEUE)
+
+
+async def test_work_outlives_the_connection_it_came_by_and_is_not_begun_twice(
+    publisher: Publisher, environment: dict[str, str]
+) -> None:
+    stage = Stage()
+    async with wired(environment["ECO2_BROKER_URL"]) as (url, wire), consuming_each(url, stage) as heartbeat:
+        await send(publisher, 1, 2, 3)
+        await stage.began(1, 2, 3)
+        for _ in range(2):
+            wire.cut()
+            await delivered_again(publisher)
+        await send(publisher, 4)
+        await stage.began(4)
+        assert sorted(stage.begun) == [1, 2, 3, 4], "delivered three times, begun once"
+        assert heartbeat.connected
+        stage.gate.set()
+        await stage.finished(4)
+        await asyncio.sleep(0.2)
+    assert sorted(stage.begun) == sorted(stage.ended) == [1, 2, 3, 4]
+    assert await unsettled(publisher) == 0
+
+
+async def test_what_was_done_while_the_connection_was_lost_is_delivered_again_and_told_so(
+    publisher: Publisher, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "RECONNECT_SECONDS", (0.5,))
+    stage = Stage()
+    async with wired(environment["ECO2_BROKER_URL"]) as (url, wire), consuming_each(url, stage):
+        await send(publisher, 1)
+        await stage.began(1)
+        wire.cut()
+        stage.gate.set()
+        await stage.finished(1)
+        assert stage.begun == [1]
+        await stage.finished(2)
+        await asyncio.sleep(0.2)
+    assert (stage.begun, stage.redelivered) == ([1, 1], [1]), "so the work looks for its stored output"
+    assert await unsettled(publisher) == 0
+
+
+async def test_no_more_is_in_work_at_once_however_often_the_connection_is_lost(
+    publisher: Publisher, environment: dict[str, str]
+) -> None:
+    stage, others = Stage(), Stage()
+    others.gate.set()
+    url = environment["ECO2_BROKER_URL"]
+    async with wired(url) as (behind_wire, wire), consuming_each(behind_wire, stage, at_once=2):
+        await send(publisher, 1, 2)
+        await stage.began(1, 2)
+        async with consuming_each(url, others):  # takes what is delivered again
+            wire.cut()
+            await others.finished(2)
+        await send(publisher, 3, 4)
+        await asyncio.sleep(1)
+        assert sorted(stage.begun) == [1, 2], "the places are taken by work that goes on"
+        stage.gate.set()
+        await stage.finished(4)
+        await asyncio.sleep(0.2)
+    assert stage.most == 2
+    assert await unsettled(publisher) == 0
+
+
+async def test_the_same_work_sent_twice_is_done_once_at_a_time(
+    publisher: Publisher, environment: dict[str, str]
+) -> None:
+    stage = Stage()
+    async with consuming_each(environment["ECO2_BROKER_URL"], stage):
+        await send(publisher, 1, 1, 1)
+        await stage.began(1)
+        await asyncio.sleep(0.3)
+        assert stage.begun == [1]
+        stage.gate.set()
+        await asyncio.sleep(0.3)
+    assert stage.ended == [1]
+    assert await unsettled(publisher) == 0
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["connected", "connection lost"])
+async def test_a_consumer_that_stops_lets_what_is_in_work_finish(
+    publisher: Publisher, environment: dict[str, str], lost: bool
+) -> None:
+    stage, heartbeat = Stage(), Heartbeat()
+    async with wired(environment["ECO2_BROKER_URL"]) as (url, wire):
+        task = asyncio.create_task(consume_each(url, {CELERY_QUEUE: stage}, 4, heartbeat, 5))
+        await send(publisher, 1)
+        await stage.began(1)
+        if lost:
+            wire.cut()
+            await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.sleep(0.2)
+        assert not task.done()
+        stage.gate.set()
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+        assert stage.ended == [1]
+    assert await unsettled(publisher) == int(lost), "acknowledged, or delivered again"
+
+
+async def test_what_does_not_finish_in_time_is_cut_off_and_delivered_again(
+    publisher: Publisher, environment: dict[str, str]
+) -> None:
+    stage = Stage()
+    async with consuming_each(environment["ECO2_BROKER_URL"], stage, grace=0.2):
+        await send(publisher, 1)
+        await stage.began(1)
+    assert (stage.ended, await unsettled(publisher)) == ([], 1)
+
+
+async def test_work_that_was_cancelled_from_within_is_tried_again(
+    publisher: Publisher, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something that it waited for was cancelled: that must not leave its message unsettled."""
+    monkeypatch.setattr(consumer, "RETRY_PAUSES", (0.01,))
+    again, tries = asyncio.Event(), 0
+
+    async def work(_message: Delivery) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise asyncio.CancelledError
+        again.set()
+
+    url = environment["ECO2_BROKER_URL"]
+    task = asyncio.create_task(consume_each(url, {CELERY_QUEUE: work}, 4, Heartbeat(), 1))
+    await send(publisher, 1)
+    async with asyncio.timeout(10):
+        await again.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert (tries, await unsettled(publisher)) == (2, 0)
+
+
+async def test_a_consumer_that_the_broker_has_cancelled_consumes_again(environment: dict[str, str]) -> None:
+    """As it does when a queue is deleted: the connection and its channel stay, and nothing would come any more."""
+    url, name, stage = environment["ECO2_BROKER_URL"], f"test-{uuid.uuid4().hex}", Stage()
+    stage.gate.set()
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue(name)
+        task = asyncio.create_task(consume_each(url, {name: stage}, 4, Heartbeat(), 1))
+        for n in (1, 2):
+            await channel.default_exchange.publish(aio_pika.Message(orjson.dumps({"n": n})), name)
+            await stage.finished(n)
+            await channel.queue_delete(name)
+            await channel.declare_queue(name)
+        task.cancel()
+        await asyncio.wait([task])
+        await channel.queue_delete(name)
+
+
 async def test_a_publisher_under_load_only_ever_says_that_the_broker_is_down(environment: dict[str, str]) -> None:
     """Its connections are cut again and again under many senders: a message is confirmed, or refused as BrokerDown."""
-    url = urlsplit(environment["ECO2_BROKER_URL"])
-    wire = Wire(url.port or 0)
-    port = free_port()
     errors: list[BaseException] = []
     sent, stop = 0, asyncio.Event()
 
@@ -207,8 +422,8 @@ async def test_a_publisher_under_load_only_ever_says_that_the_broker_is_down(env
             except Exception as error:  # noqa: BLE001 - whatever else escapes is the finding
                 errors.append(error)
 
-    async with await asyncio.start_server(wire.accept, "127.0.0.1", port):
-        publisher = Publisher(url._replace(netloc=url.netloc.replace(f":{url.port}", f":{port}")).geturl())
+    async with wired(environment["ECO2_BROKER_URL"]) as (url, wire):
+        publisher = Publisher(url)
         senders = [asyncio.create_task(sender(publisher)) for _ in range(16)]
         for _ in range(8):
             await asyncio.sleep(0.2)
@@ -216,7 +431,6 @@ async def test_a_publisher_under_load_only_ever_says_that_the_broker_is_down(env
         stop.set()
         await asyncio.gather(*senders)
         await publisher.close()
-        wire.cut()
     assert not errors
     assert sent > 0
 

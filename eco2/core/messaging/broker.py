@@ -47,6 +47,11 @@ def pass_on_cancellation() -> None:
         raise asyncio.CancelledError
 
 
+def whole_number(value: object) -> int:
+    """A count as a header may hold it; 0 for whatever else stands there."""
+    return value if type(value) is int and 0 <= value < 1 << 31 else 0
+
+
 class _Connection(aio_pika.Connection):
     async def connect(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as in the library
         """One that never was would close itself when it is collected, at a time and in a thread without a loop."""

@@ -2,7 +2,8 @@
 
 Every one acknowledges after its work is done and gives back what failed for a passing reason, after a pause; the broker
 counts deliveries and dead-letters a message at the limit of its queue, so a poison message ends there whatever happens
-to the worker. While a server is away messages are kept and tried again.
+to the worker. While a server is away messages are kept and tried again. A connection that is lost ends no work: the
+message is delivered again, and that delivery waits for the work that goes on.
 """
 
 import asyncio
@@ -10,10 +11,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aiormq.abc import AbstractChannel as LeanChannel
+from aiormq import Channel as LeanChannel
 from aiormq.abc import DeliveredMessage
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
@@ -26,6 +27,7 @@ from eco2.core.messaging.broker import (
     open_connection,
     pass_on_cancellation,
     ride_out,
+    whole_number,
 )
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 CONSUMED = Counter("eco2_messages_consumed_total", "Messages handled by a batch consumer", ["queue", "outcome"])
 TASK_SECONDS = Histogram("eco2_task_seconds", "Time of the work on one message", ["task", "outcome"])
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+STOP_SECONDS = 3.0
+"""How long a consumer that ends waits for the broker, and for work that it has cut off."""
 
 Message = AbstractIncomingMessage
 Handle = Callable[[Sequence[Message]], Awaitable[None]]
@@ -82,37 +86,114 @@ async def consume_each(url: str, works: Mapping[str, Work], at_once: int, heartb
     PoisonMessage sends a message to the dead letters at once. Cancelled, it takes no further message and lets those in
     work finish for `grace` seconds; what is left then is delivered again.
     """
-    running: set[asyncio.Task[None]] = set()
-
-    async def begin(channel: LeanChannel, queue: str, message: DeliveredMessage) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        running.add(task)
-        try:
-            await _work(channel, queue, Delivery(message), works[queue])
-        finally:
-            running.discard(task)
+    desk = _Desk(works, at_once)
 
     async def consume(channel: AbstractChannel) -> None:
-        lean = await channel.get_underlay_channel()
+        lean = await _lean(channel)
         await lean.basic_qos(prefetch_count=at_once)
-        tags = [(await lean.basic_consume(queue, partial(begin, lean, queue))).consumer_tag for queue in works]
+        tags = [str((await lean.basic_consume(queue, partial(desk.take, lean, queue))).consumer_tag) for queue in works]
         try:
-            while not channel.is_closed:
-                heartbeat.beat()
-                await asyncio.sleep(1.0)
+            await _follow(lean, tags, heartbeat)
         except asyncio.CancelledError:
-            for tag in tags:
-                await lean.basic_cancel(str(tag))
-            if running:
-                await asyncio.wait(running, timeout=grace)
+            await _stop(lean, tags)
+            await desk.drain(grace)  # before the connection closes, so that they can be acknowledged
             raise
-        raise ConnectionError("the channel was closed")
 
-    await _forever(url, heartbeat, consume)
+    try:
+        await _forever(url, heartbeat, consume)
+    finally:
+        await desk.drain(grace)
 
 
-async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work) -> None:
+async def _follow(channel: LeanChannel, tags: Sequence[str], heartbeat: Heartbeat) -> None:
+    """Beat until the channel, or one of its consumers, is gone; ConnectionError then."""
+    while not channel.is_closed:
+        _check_consumers(channel, tags)
+        heartbeat.beat()
+        await asyncio.wait([channel.closing], timeout=1.0)
+    raise ConnectionError("the channel was closed")
+
+
+async def _lean(channel: AbstractChannel) -> LeanChannel:
+    """The channel of aiormq that aio-pika wraps."""
+    return cast(LeanChannel, await channel.get_underlay_channel())
+
+
+def _check_consumers(channel: LeanChannel, tags: Sequence[str]) -> None:
+    """Raise ConnectionError when the broker cancelled a consumer, as it does when its queue is deleted."""
+    if not all(tag in channel.consumers for tag in tags):
+        raise ConnectionError("a consumer was cancelled by the broker")
+
+
+async def _stop(channel: LeanChannel, tags: Sequence[str]) -> None:
+    """Take no further message. A broker that does not answer sends none either."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            for tag in tags:
+                await channel.basic_cancel(tag)
+    except BROKER_ERRORS as error:
+        log.warning("the consumers could not be cancelled: %r", error)
+
+
+class _Desk:
+    """The messages in work, each in a task of its own.
+
+    A task of aiormq, in which it hands over a message, ends with the connection. Ours goes on; when the message is
+    delivered again meanwhile, or sent a second time, the second waits for the first and shares its outcome.
+    """
+
+    def __init__(self, works: Mapping[str, Work], at_once: int) -> None:
+        self._works = works
+        self._places = {queue: asyncio.Semaphore(at_once) for queue in works}
+        self._running: dict[tuple[str, bytes], asyncio.Task[str]] = {}
+        self._closed = False
+
+    async def take(self, channel: LeanChannel, queue: str, message: DeliveredMessage) -> None:
+        """Begin the work as soon as there is a place. In a task of aiormq: a message that still waits is let go."""
+        delivery, places = Delivery(message), self._places[queue]
+        key = queue, delivery.body
+        if key not in self._running:
+            await places.acquire()
+            if self._closed:
+                places.release()
+                return
+            if key not in self._running:
+                self._begin(channel, key, delivery)
+                return
+            places.release()
+        first = self._running[key]
+        await asyncio.wait([first])
+        ended = not first.cancelled() and first.exception() is None
+        await _settle(channel, delivery.tag, first.result() if ended else "requeued")
+
+    def _begin(self, channel: LeanChannel, key: tuple[str, bytes], delivery: Delivery) -> None:
+        queue = key[0]
+        task = asyncio.create_task(_work(channel, queue, delivery, self._works[queue]))
+        self._running[key] = task
+
+        def done(ended: asyncio.Task[str]) -> None:
+            del self._running[key]
+            self._places[queue].release()
+            if not ended.cancelled() and (error := ended.exception()):
+                log.error("a message was left unsettled", exc_info=error, extra={"task": queue})
+
+        task.add_done_callback(done)
+
+    async def drain(self, grace: float) -> None:
+        """Begin nothing more, and return when nothing is in work; what is after `grace` seconds is cancelled."""
+        self._closed = True
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=grace)
+        left = list(self._running.values())
+        for task in left:
+            task.cancel()
+        if left:
+            log.warning("%d messages in work were cut off", len(left))
+            await asyncio.wait(left, timeout=STOP_SECONDS)
+
+
+async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work) -> str:
+    """Do the work and settle its message; the outcome."""
     start, outcome = time.perf_counter(), "completed"
     deliveries = _deliveries(message)
     carrier = {"traceparent": str(message.headers.get("traceparent") or "")}
@@ -121,8 +202,9 @@ async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work)
             await ride_out(lambda: work(message))
         except PoisonMessage as error:
             outcome = "poison"
-            log.error("poison message on %s: %s", queue, error)
-        except Exception:
+            log.error("poison message on %s: %.500s", queue, error)
+        except (Exception, asyncio.CancelledError):
+            pass_on_cancellation()  # else it is a failure of the work: something that it waited for was cancelled
             outcome = "requeued"
             log.exception("task failed", extra={"task": queue, "deliveries": deliveries})
             await asyncio.sleep(_pause(deliveries))
@@ -130,6 +212,7 @@ async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work)
         seconds = time.perf_counter() - start
         TASK_SECONDS.labels(queue, outcome).observe(seconds)
         log.debug("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
+    return outcome
 
 
 async def _settle(channel: LeanChannel, tag: int, outcome: str) -> None:
@@ -144,8 +227,8 @@ async def _settle(channel: LeanChannel, tag: int, outcome: str) -> None:
 
 
 def _deliveries(message: Message | Delivery) -> int:
-    """How often the message was delivered before."""
-    return int(str(message.headers.get("x-delivery-count") or 0))
+    """How often the message was delivered before; what a sender wrote there may be anything."""
+    return whole_number(message.headers.get("x-delivery-count"))
 
 
 def _pause(deliveries: int) -> float:
@@ -171,8 +254,9 @@ async def consume_batches(
         await channel.set_qos(prefetch_count=2 * size)
         source = await channel.get_queue(queue, ensure=False)
         inbox: asyncio.Queue[Message] = asyncio.Queue()
-        await source.consume(inbox.put)
+        tag, lean = await source.consume(inbox.put), await _lean(channel)
         while not channel.is_closed:
+            _check_consumers(lean, [tag])
             batch = await _collect(inbox, size, wait, heartbeat)
             if batch:
                 await _handle_batch(queue, batch, handle)
@@ -211,9 +295,9 @@ async def _handle_batch(queue: str, batch: Sequence[Message], handle: Handle) ->
 async def _handle_one(queue: str, message: Message, handle: Handle) -> bool:
     """False when the message has to be delivered again."""
     try:
-        await handle([message])
+        await ride_out(lambda: handle([message]))
     except PoisonMessage as error:
-        log.error("poison message on %s: %s", queue, error)
+        log.error("poison message on %s: %.500s", queue, error)
         await message.reject(requeue=False)
         CONSUMED.labels(queue, "poison").inc()
         return True
@@ -253,8 +337,9 @@ async def watch_dead_letters(
         for key in routing_keys:
             await watch.bind(exchange, key)
         inbox: asyncio.Queue[Message] = asyncio.Queue()
-        await watch.consume(inbox.put)
+        tag, lean = await watch.consume(inbox.put), await _lean(channel)
         while not channel.is_closed:
+            _check_consumers(lean, [tag])
             for message in await _collect(inbox, 1, 0, heartbeat):
                 await _handle_batch("dead-letters", [message], lambda batch: on_dead(batch[0]))
         raise ConnectionError("the channel was closed")
