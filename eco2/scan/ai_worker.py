@@ -107,7 +107,7 @@ async def open_resources(settings: AiWorkerSettings) -> AsyncIterator[Resources]
         publishers = [Publisher(url) for url in (settings.broker_url, settings.tasks_broker_url)]
         for publisher in publishers:
             stack.push_async_callback(publisher.close)
-        yield Resources(
+        resources = Resources(
             db=db,
             storage=Storage(settings),
             bus=EventBus(streams),
@@ -119,6 +119,8 @@ async def open_resources(settings: AiWorkerSettings) -> AsyncIterator[Resources]
             models=LazyModels(settings, stack),
             dead_letters=Heartbeat(),
         )
+        stack.push_async_callback(resources.announced_marks.close, db)
+        yield resources
 
 
 def _tasks_publisher(resources: Resources) -> Publisher:

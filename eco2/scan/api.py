@@ -306,5 +306,5 @@ async def choose(job_id: UUID, body: Choice, user: User, request: Request) -> di
     resources = request.app.state.resources
     job = await service.find(resources.db, job_id, user)
     job = await service.choose(resources, job, body.minor_category)
-    await service.grant(resources, job)
+    await service.grant_choice(resources, job)
     return result_body(resources.knowledge, job)

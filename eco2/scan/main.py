@@ -63,7 +63,8 @@ def app(settings: ApiSettings) -> OpsApp:
                         answering=answering,
                         tasks_publisher=tasks_publisher,
                     )
-                await services.queued_marks.close(db)
+                for marks in (services.queued_marks, services.announced_marks):
+                    await marks.close(db)
             finally:
                 await publisher.close()
                 await tasks_publisher.close()

@@ -36,8 +36,8 @@ from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.scan import stages, store
 from eco2.scan.audience import Audience
+from eco2.scan.marks import Marks
 from eco2.scan.progress import both, completed, started
-from eco2.scan.queued_marks import QueuedMarks
 from eco2.scan.recent_jobs import RecentJobs
 from eco2.scan.result import result_body
 from eco2.scan.stages import ImageGone
@@ -110,7 +110,8 @@ class Services:
     knowledge: Knowledge
     upload_secret: str
     recent_jobs: RecentJobs = field(default_factory=RecentJobs, kw_only=True)
-    queued_marks: QueuedMarks = field(default_factory=QueuedMarks, kw_only=True)
+    queued_marks: Marks = field(default_factory=lambda: Marks("queued", store.enqueued), kw_only=True)
+    announced_marks: Marks = field(default_factory=lambda: Marks("announced", store.announced), kw_only=True)
 
 
 async def own_image(services: Services, user: UUID, image_url: str | None) -> str:
@@ -214,6 +215,12 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
 
 
 async def announce(services: Services, job: Job) -> None:
+    """Say how a finished job ended, then mark that it was said: the sweeper repeats it where that mark is missing."""
+    await _announce(services, job)
+    services.announced_marks.add(services.db, job.id)
+
+
+async def _announce(services: Services, job: Job) -> None:
     """Emit what is left to say about a finished job, and grant its reward before the last event."""
     job_id = str(job.id)
     log.info("scan %s", job.status, extra={"item": job.rule["item_id"] if job.rule else None})
@@ -242,6 +249,12 @@ async def grant(services: Services, job: Job) -> None:
     await services.publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, message_id=f"grant-{job.id}")
 
 
+async def grant_choice(services: Services, job: Job) -> None:
+    """Grant what a choice has earned, then mark it as announced."""
+    await grant(services, job)
+    services.announced_marks.add(services.db, job.id)
+
+
 def _photo(job: Job) -> Photo | None:
     """None for a job whose vision was stored by a version that did not tell photos apart."""
     seen = job.vision or {}
@@ -254,7 +267,6 @@ async def fail(services: Services, job_id: UUID, reason: str) -> None:
     if job is None:
         return
     await announce(services, job)
-    await store.announced(services.db, job.id)
 
 
 async def find(db: Database, job_id: UUID, user: UUID) -> Job:
@@ -276,7 +288,7 @@ async def wait_done(services: Services, job_id: UUID, seconds: float) -> None:
 async def choose(services: Services, job: Job, minor_category: str) -> Job:
     """Complete an uncertain scan with the item that the user names; the same choice again changes nothing.
 
-    The caller grants the reward after the commit. Should it die between, repeating the choice grants it.
+    The caller grants the reward after the commit (`grant_choice`). Should it die between, the sweeper grants it.
     """
     item = services.knowledge.resolve(minor_category)
     if item is None:

@@ -15,7 +15,10 @@ Json = dict[str, Any]
 
 OPEN = ("queued", "processing")
 SWEEP_LOCK = 0x7363616E
-UNFINISHED: LiteralString = "(status IN ('queued', 'processing') OR (status = 'failed' AND announced_at IS NULL))"
+UNFINISHED: LiteralString = (
+    "(status IN ('waiting', 'queued', 'processing', 'aborted')"
+    " OR (status IN ('completed', 'failed') AND announced_at IS NULL))"
+)
 """Rows that the sweeper may have to look after; they have an index of their own."""
 
 
@@ -142,11 +145,11 @@ async def save_rule(db: Database, job_id: UUID, rule: Json) -> bool:
 
 
 async def complete(db: Database, job_id: UUID, answer: Json, reward: Json | None) -> bool:
-    """Marked announced: the message that ends here is acknowledged only after the last event is out."""
+    """False when the job has ended meanwhile. It is not announced yet: whoever has announced it says so afterwards."""
     return (
         await db.row(
             f"""UPDATE scan.jobs SET answer = %(answer)s, reward = %(reward)s, status = 'completed',
-                finished_at = now(), announced_at = now()
+                finished_at = now()
             WHERE id = %(id)s AND {_IS_OPEN} RETURNING id""",
             id=job_id,
             answer=Jsonb(answer),
@@ -171,8 +174,15 @@ async def fail(db: Database, job_id: UUID, error: str) -> Job | None:
     return _job(row)
 
 
-async def announced(db: Database, job_id: UUID) -> None:
-    await db.rows("UPDATE scan.jobs SET announced_at = now() WHERE id = %(id)s", id=job_id)
+async def announced(db: Database, at: Mapping[UUID, datetime]) -> None:
+    """Note when the end of each job was announced and its reward granted."""
+    await db.rows(
+        """UPDATE scan.jobs SET announced_at = notes.at
+           FROM unnest(%(ids)s::uuid[], %(at)s::timestamptz[]) AS notes (id, at)
+           WHERE jobs.id = notes.id AND announced_at IS NULL AND status IN ('completed', 'failed')""",
+        ids=list(at),
+        at=list(at.values()),
+    )
 
 
 async def add_waiting(
@@ -202,9 +212,11 @@ async def uploaded(db: Database, job_id: UUID) -> Job | None:
 
 
 async def choose(db: Database, job_id: UUID, rule: Json, answer: Json, reward: Json | None) -> Job | None:
-    """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once."""
+    """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once.
+
+    Its reward is still to be granted, so the job is no longer announced."""
     row = await db.row(
-        f"""UPDATE scan.jobs SET rule = %(rule)s, answer = %(answer)s, reward = %(reward)s
+        f"""UPDATE scan.jobs SET rule = %(rule)s, answer = %(answer)s, reward = %(reward)s, announced_at = NULL
             WHERE id = %(id)s AND status = 'completed' AND jobs.needs_choice
             RETURNING {_COLUMNS}""",
         id=job_id,
@@ -260,8 +272,10 @@ async def overdue(db: Database, older: timedelta) -> list[Job]:
 
 
 async def unannounced(db: Database, older: timedelta) -> list[Job]:
-    """Failed, but nobody was told: the process died in between."""
-    found: LiteralString = "status = 'failed' AND announced_at IS NULL AND finished_at < now() - %(older)s"
+    """Completed or failed, but not announced: the process died in between, or the message was lost."""
+    found: LiteralString = (
+        "status IN ('completed', 'failed') AND announced_at IS NULL AND finished_at < now() - %(older)s"
+    )
     return await _unfinished(db, found, older)
 
 

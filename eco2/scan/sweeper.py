@@ -34,7 +34,8 @@ async def sweep(services: Services, settings: SweeperSettings) -> dict[str, int]
             if job.id not in ended:
                 await _send_again(services, job)
         for job in unannounced:
-            await service.fail(services, job.id, job.error or TOO_LATE)
+            await service.announce(services, job)
+        await services.announced_marks.write(services.db)
     found = {"never_queued": never_queued, "stuck": stuck, "overdue": overdue, "unannounced": unannounced}
     counts = {kind: len(jobs) for kind, jobs in found.items() if jobs}
     for kind, count in counts.items():

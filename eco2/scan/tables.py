@@ -44,7 +44,7 @@ jobs = Table(
     # Set when the broker has confirmed the first message: a row without it was never handed over.
     Column("enqueued_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
-    # Set when the last event is out, or is sure to come because a message of the job is not acknowledged yet.
+    # Set when the last event is out and the reward granted.
     Column("announced_at", DateTime(timezone=True)),
     # When the sweeper last sent the job's message again.
     Column("swept_at", DateTime(timezone=True)),

@@ -145,7 +145,7 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
         stack.push_async_callback(publisher.close)
         executor = ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)  # the loop must not wait for a photo
-        yield Resources(
+        resources = Resources(
             db=db,
             storage=Storage(settings),
             bus=EventBus(streams),
@@ -163,6 +163,8 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
             dead_letters=Heartbeat(),
             consumer=Heartbeat(),
         )
+        stack.push_async_callback(resources.announced_marks.close, db)
+        yield resources
 
 
 def _vision_model(settings: WorkerSettings, base: Knowledge, data_dir: Path) -> EmbeddedVision:

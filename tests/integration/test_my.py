@@ -4,7 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -370,7 +370,7 @@ async def test_an_export_of_many_pages_is_whole(sign_in: SignUp, services: Servi
         key = f"scan/{uuid.uuid4().hex}.jpg"
         job = await scans.register(services.db, who.id, str(number), key, f"말 {number}", None)
         await scan_store.fail(services.db, job.id, "시험")
-        await scan_store.announced(services.db, job.id)
+        await scan_store.announced(services.db, {job.id: datetime.now(UTC)})
         made.append(str(job.id))
     found = json.loads((await who.http.get(f"{ME}/export")).content)
     assert [row["job_id"] for row in found["scans"]] == made

@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
-from unittest.mock import Mock
+from typing import Any, LiteralString, cast
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from psycopg import OperationalError
@@ -14,12 +14,12 @@ from psycopg.sql import SQL, Identifier
 from eco2.contracts import uploads
 from eco2.core.postgres import Database, Row
 from eco2.scan import service, store, sweeper
-from eco2.scan.queued_marks import QueuedMarks
+from eco2.scan.marks import Marks
 from eco2.scan.service import Services
 from eco2.scan.settings import SweeperSettings
 from eco2.scan.store import Job
 from tests import photos
-from tests.integration.test_scan_service import SEEN, load, log_of, register
+from tests.integration.test_scan_service import SEEN, load, log_of, register, unchanged
 from tests.redis_server import until
 
 NOW = SweeperSettings(sweep_grace=timedelta(0), sweep_stuck=timedelta(minutes=15), sweep_deadline=timedelta(hours=2))
@@ -53,7 +53,7 @@ async def test_a_row_that_was_never_queued_is_queued(services: Services) -> None
 
 async def test_a_job_whose_note_was_lost_is_sent_again_and_ends_once(services: Services) -> None:
     """The process died between the broker's confirm and its note; the row looks as if it had not been queued."""
-    job, died = await with_photo(services), Unwritten()
+    job, died = await with_photo(services), Unwritten("queued", store.enqueued)
     await service.hand_over(replace(services, queued_marks=died), job)
     await service.hand_over(services, job)
     await ends(services, job, "completed")
@@ -61,7 +61,7 @@ async def test_a_job_whose_note_was_lost_is_sent_again_and_ends_once(services: S
     assert len(await log_of(services, job)) == len(set(await log_of(services, job)))
 
 
-class Unwritten(QueuedMarks):
+class Unwritten(Marks):
     def add(self, db: Database, job_id: uuid.UUID) -> None:
         """The end of the process."""
 
@@ -81,7 +81,8 @@ class Recorded:
 
 
 async def test_jobs_are_noted_as_queued_together_and_again_after_an_outage(services: Services) -> None:
-    jobs, recorded, marks = [await register(services) for _ in range(3)], Recorded(services.db), QueuedMarks()
+    jobs, recorded = [await register(services) for _ in range(3)], Recorded(services.db)
+    marks = Marks("queued", store.enqueued)
     for job in jobs:
         marks.add(cast(Database, recorded), job.id)
     assert jobs[0].id in marks
@@ -109,7 +110,7 @@ async def test_the_first_output_notes_that_a_job_was_queued_and_that_note_stays(
 
 async def test_a_repeat_before_the_note_is_written_is_not_sent_again(services: Services) -> None:
     job, sent = await with_photo(services), Mock(wraps=services.publisher)
-    own = replace(services, queued_marks=QueuedMarks(), publisher=sent)
+    own = replace(services, queued_marks=Marks("queued", store.enqueued), publisher=sent)
     await service.hand_over(own, job)
     await service.hand_over(own, job)
     assert sent.send_task.call_count == 1
@@ -149,6 +150,60 @@ async def test_an_end_that_nobody_was_told_is_told(services: Services) -> None:
     assert (await sweeper.sweep(services, NOW)).get("unannounced", 0) >= 1
     await ends(services, job, "failed")
     assert "unannounced" not in await sweeper.sweep(services, NOW)
+
+
+REWARD = {"code": "char-petty", "name": "페티", "dialog": "", "match_reason": "무색페트병>생수병", "type": "플라스틱"}
+
+
+async def granted(services: Services, job: Job) -> None:
+    async def owns() -> bool:
+        sql: LiteralString = "SELECT character_code FROM character.ownerships WHERE user_id = %(user)s"
+        return ("char-petty",) in await services.db.rows(sql, user=job.user_id)
+
+    await until(owns, 20)
+
+
+async def with_rule(services: Services, **seen: Any) -> Job:
+    job = await register(services)
+    await services.bus.open(str(job.id), str(job.user_id))
+    await store.save_vision(services.db, job.id, {**SEEN, **seen})
+    await service.match_rule(replace(services, publisher=Mock(send_task=AsyncMock())), await load(services, job))
+    return await load(services, job)
+
+
+async def test_a_completed_job_that_was_not_announced_is_announced_and_granted(services: Services) -> None:
+    """The worker died after its commit, or the message that it held was lost."""
+    job = await with_rule(services)
+    assert await store.complete(services.db, job.id, {"user_answer": ""}, REWARD)
+    assert (await sweeper.sweep(services, NOW)).get("unannounced", 0) >= 1
+    await ends(services, job, "completed")
+    await granted(services, job)
+    assert "unannounced" not in await sweeper.sweep(services, NOW)
+
+
+async def test_a_choice_whose_process_died_is_granted(services: Services) -> None:
+    job = await with_rule(services, item_id=None, needs_choice=True)
+    await service.write_answer(services, job, unchanged)
+    await services.announced_marks.write(services.db)
+    assert await store.choose(services.db, job.id, {**(job.rule or {}), "needs_choice": False}, {}, REWARD)
+    assert (await sweeper.sweep(services, NOW)).get("unannounced", 0) >= 1
+    await granted(services, job)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+async def test_a_job_that_was_announced_is_not_announced_again(services: Services, failed: bool) -> None:
+    job = await with_rule(services)
+    if failed:
+        await service.fail(services, job.id, "gone")
+    else:
+        await service.write_answer(services, job, unchanged)
+
+    async def marked() -> bool:
+        row = await services.db.row("SELECT announced_at FROM scan.jobs WHERE id = %(id)s", id=job.id)
+        return row is not None and row[0] is not None
+
+    await until(marked, 5)
+    assert job.id not in [found.id for found in await store.unannounced(services.db, timedelta(0))]
 
 
 async def test_only_one_process_sweeps_at_a_time(services: Services) -> None:

@@ -1,27 +1,33 @@
-"""Jobs whose first message the broker has confirmed, noted in their rows a moment later: many in one statement.
+"""Marks on rows that nobody waits for, written a moment later: those of many jobs in one statement.
 
-Nobody waits for a note, and a job's first output makes one as well. A process that dies before it has written its notes
-leaves rows that look as if they had never been queued: the sweeper sends them again, which changes nothing.
+A process that dies before it has written its marks leaves rows that look as if the step had not been taken. The sweeper
+takes it again, which changes nothing.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
 from psycopg import Error
 
 from eco2.core.postgres import Database
-from eco2.scan import store
 
 log = logging.getLogger(__name__)
 
 SECONDS = 0.25
 """Far less than the sweeper's grace."""
 
+Store = Callable[[Database, Mapping[UUID, datetime]], Awaitable[None]]
 
-class QueuedMarks:
-    def __init__(self) -> None:
+
+class Marks:
+    """Marks of one kind; `store` writes job id → time of the step. `name` says in the log what they mark."""
+
+    def __init__(self, name: str, store: Store) -> None:
+        self._name = name
+        self._store = store
         self._at: dict[UUID, datetime] = {}
         self._writing: asyncio.Task[None] | None = None
 
@@ -31,7 +37,7 @@ class QueuedMarks:
             self._writing = asyncio.create_task(self._write(db))
 
     def __contains__(self, job_id: UUID) -> bool:
-        """Whether there is a note that is still to be written."""
+        """Tell whether a mark of the job is still to be written."""
         return job_id in self._at
 
     async def _write(self, db: Database) -> None:
@@ -40,15 +46,16 @@ class QueuedMarks:
             await self.write(db)
 
     async def write(self, db: Database) -> None:
-        """Write the notes now. Those that could not be written are kept."""
-        notes = dict(self._at)
+        """Write the marks now. Those that could not be written are kept."""
+        marks = dict(self._at)
         try:
-            await store.enqueued(db, notes)
+            await self._store(db, marks)
         except Error as error:
-            log.warning("%d jobs could not be noted as queued: %r", len(notes), error)
+            log.warning("%d jobs could not be marked as %s: %r", len(marks), self._name, error)
             return
-        for job_id in notes:
-            self._at.pop(job_id, None)
+        for job_id, at in marks.items():
+            if self._at.get(job_id) == at:
+                del self._at[job_id]
 
     async def close(self, db: Database) -> None:
         if self._writing is not None:
