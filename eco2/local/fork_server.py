@@ -3,8 +3,8 @@
 Services that are started one by one hold a copy of the same libraries each, some 60 MB, and take seconds of CPU to
 import them. Forked off a process that has them, they share those pages. In the cluster each container has its own.
 
-Of our own modules only those of `core` and the knowledge base are there beforehand: domains register metrics, which
-belong to the process that uses them. A process is forked before any thread is there.
+Of our own modules only `core`, some that several domains share and the knowledge base are there beforehand: domains
+register metrics, which belong to the process that uses them. A process is forked before any thread is there.
 """
 
 import asyncio
@@ -45,9 +45,10 @@ LIBRARIES = (
 )
 """What more than one service imports when it starts, beyond what `core` brings; none of them starts a thread."""
 
-OF_ONE_DOMAIN = ("llm", "migrations")
-"""Modules of `core` that few processes use: a gauge of money spent would be there for all of them. `llm_client`, which
-two of them use, is not left out: the SDK that it brings takes 20 MB once instead of in each."""
+SHARED_MODULES = ("eco2.photos.published", "eco2.llm.client")
+"""Modules above `core` that more than one process uses. The SDK behind `eco2.llm.client` takes 20 MB once instead of in
+each; the other modules of `eco2.llm` stay out, since a gauge of money spent would be there for every process."""
+LEFT_OUT = "eco2.core.migrations"
 MESSAGE_BYTES = 1 << 20
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -215,11 +216,10 @@ class _Asked:
 
 def preload() -> None:
     gc.disable()  # what it would free in between leaves holes that the children fill with copies
-    for name in LIBRARIES:
-        import_module(name)
-    for found in pkgutil.iter_modules(core.__path__):
-        if found.name not in OF_ONE_DOMAIN:
-            import_module(f"{core.__name__}.{found.name}")
+    plumbing = [found.name for found in pkgutil.walk_packages(core.__path__, f"{core.__name__}.")]
+    for name in (*LIBRARIES, *plumbing, *SHARED_MODULES):
+        if name != LEFT_OUT:
+            import_module(name)
     _load_knowledge()
     gc.enable()
     gc.collect()

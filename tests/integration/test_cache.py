@@ -280,7 +280,7 @@ async def test_a_photo_is_decoded_once_for_a_paid_look(
         decoded.append(target)
         return decode(data, target)
 
-    monkeypatch.setattr("eco2.photos.check.decode", count)
+    monkeypatch.setattr("eco2.photos.decode", count)
     if not redis_runs:
         await server.kill()
     found = await models.look(PHOTO, None)

@@ -191,10 +191,10 @@ _USE = """
 import pathlib, sys
 from concurrent.futures import ThreadPoolExecutor
 from eco2 import knowledge
-from eco2.scan.beliefs import Senses
-from eco2.scan.phash import phash
-from eco2.scan.picture import Picture
-from eco2.scan.vision import EmbeddedVision
+from eco2.scan.vision.beliefs import Senses
+from eco2.scan.vision.phash import phash
+from eco2.scan.vision.picture import Picture
+from eco2.scan.vision.embedded import EmbeddedVision
 cache, tables, photo = map(pathlib.Path, sys.argv[1:])
 vision = EmbeddedVision(cache, Senses.load(tables, knowledge.load()))
 with ThreadPoolExecutor(8) as pool:

@@ -87,7 +87,7 @@ def test_a_folder_without_photos_is_an_error(models: Path, tmp_path: Path) -> No
 
 _MEASURED = """
 import pathlib, sys
-from eco2.cli import app
+from eco2.cli.main import app
 if __name__ == "__main__":
     app(["vision", "classify", *[sys.argv[1]] * 3], standalone_mode=False)
     print(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

@@ -131,8 +131,8 @@ async def test_all_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
 
 PRELOADED = """
 import os
-from eco2.local import nursery
-nursery.preload()
+from eco2.local import fork_server
+fork_server.preload()
 from prometheus_client import generate_latest
 lines = generate_latest().decode().splitlines()
 print(len(os.listdir("/proc/self/task")), [line for line in lines if line.startswith("eco2_")])
