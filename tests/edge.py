@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from eco2.core.settings import Settings as BaseSettings
 from eco2.ext_authz.denylist import Denylist
 from eco2.ext_authz.main import grpc_server
 from eco2.ext_authz.settings import Settings
+from eco2.local import envoy
 from tests.redis_server import until
 
 ORIGIN = "http://localhost:5173"
@@ -88,6 +90,7 @@ class Service:
     def __init__(self, name: str) -> None:
         self.name = name
         self.calls: list[str] = []
+        self.published = {KID: KEY}
         self.next_frame = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,8 +99,9 @@ class Service:
         path = scope["path"]
         self.calls.append(f"{scope['method']} {path}")
         if path.endswith("/jwks.json"):
-            key = json.loads(RSAAlgorithm.to_jwk(KEY.public_key()))
-            await send_json(send, 200, {"keys": [{**key, "kid": KID, "use": "sig", "alg": "RS256"}]})
+            found = {kid: json.loads(RSAAlgorithm.to_jwk(key.public_key())) for kid, key in self.published.items()}
+            keys = [{**key, "kid": kid, "use": "sig", "alg": "RS256"} for kid, key in found.items()]
+            await send_json(send, 200, {"keys": keys})
         elif path.endswith("/events"):
             await self._stream(send)
         elif path.endswith("/away"):
@@ -236,6 +240,40 @@ async def start_envoy(folder: Path, text: str, base_id: int, admin: int) -> Asyn
     finally:
         process.terminate()
         await process.wait()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything of an edge will listen, and Envoy's configuration for that."""
+
+    gateway: int
+    admin: int
+    authz: int
+    ports: Mapping[str, int]
+    text: str
+
+
+def plan() -> Plan:
+    gateway, admin, authz, store, *rest = free_ports(4 + len(SERVICES))
+    ports = dict(zip(SERVICES, rest, strict=True))
+    text = envoy.render({**ports, "ext-authz.auth": authz}, gateway, admin, store, "eco2-images", [ORIGIN], ISSUER)
+    return Plan(gateway, admin, authz, {**ports, "object-store.storage": store}, text)
+
+
+@asynccontextmanager
+async def running_edge(folder: Path, at: Plan, without: str = "") -> AsyncIterator[Edge]:
+    """All of it, but for the service that is `without`."""
+    services = {name: Service(name) for name in at.ports if name != without}
+    async with AsyncExitStack() as stack:
+        for name, service in services.items():
+            await stack.enter_async_context(serving(service, at.ports[name]))
+        authz = Authz(at.authz)
+        await authz.start()
+        stack.push_async_callback(authz.stop)
+        await stack.enter_async_context(start_envoy(folder, at.text, at.gateway, at.admin))
+        url = f"http://127.0.0.1:{at.gateway}"
+        client = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=15))
+        yield Edge(at.gateway, services, authz, client)
 
 
 def received(response: httpx2.Response) -> dict[str, str]:

@@ -132,8 +132,8 @@ def _forget(at: Services, response: Response) -> None:
 
 @router.get("/.well-known/jwks.json", response_model=Jwks, summary="Public keys that verify the tokens")
 async def jwks(at: At, response: Response) -> dict[str, Any]:
-    """Every key that may have signed a token still valid. May be cached for five minutes."""
-    response.headers["Cache-Control"] = "public, max-age=300"
+    """Every key that may have signed a token still valid. May be cached for a minute."""
+    response.headers["Cache-Control"] = "public, max-age=60"
     return at.keyring.jwks
 
 

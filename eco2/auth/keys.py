@@ -18,12 +18,19 @@ from jwt.algorithms import RSAAlgorithm
 from pydantic import ValidationError
 
 from eco2.auth.settings import TokenSettings
-from eco2.contracts.identity import ACCESS_AUDIENCE, REFRESH_AUDIENCE, Claims
+from eco2.contracts.identity import (
+    ACCESS_AUDIENCE,
+    LONGEST_ACCESS_SECONDS,
+    LONGEST_REFRESH_SECONDS,
+    REFRESH_AUDIENCE,
+    Claims,
+)
 
 LEEWAY_SECONDS = 5
 """Between the clocks of the platform; the edge allows as much."""
 _LOCAL_USERS = uuid.UUID("6f1d3f0e-5f54-4f3c-9d0e-7c1f2a8b9e10")
 _OWN_KID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{8}")
+_LONGEST = {"access": LONGEST_ACCESS_SECONDS, "refresh": LONGEST_REFRESH_SECONDS}
 _AUDIENCES = {"access": ACCESS_AUDIENCE, "refresh": REFRESH_AUDIENCE}
 
 
@@ -169,7 +176,7 @@ class Keyring:
             raise TokenExpired from None
         except (jwt.InvalidTokenError, ValidationError, KeyError, ValueError, TypeError):
             raise TokenInvalid from None
-        if claims.aud != _AUDIENCES.get(claims.type):
+        if claims.aud != _AUDIENCES.get(claims.type) or claims.exp - claims.iat > _LONGEST[claims.type]:
             raise TokenInvalid
         return claims
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from eco2.contracts.identity import LONGEST_ACCESS_SECONDS, LONGEST_REFRESH_SECONDS
 from eco2.core.settings import (
     AppSettings,
     BrokerSettings,
@@ -23,10 +24,10 @@ class TokenSettings(SettingsGroup):
     """Folder of `<kid>.pem` RSA private keys: all of them verify; which one signs is decided by `key_lead`."""
     issuer: str
     """`iss` of every token; the edge accepts no other."""
-    access_ttl: Duration = timedelta(minutes=180)
-    refresh_ttl: Duration = timedelta(days=30)
+    access_ttl: Duration = Field(default=timedelta(minutes=180), le=timedelta(seconds=LONGEST_ACCESS_SECONDS))
+    refresh_ttl: Duration = Field(default=timedelta(days=30), le=timedelta(seconds=LONGEST_REFRESH_SECONDS))
     key_lead: Duration = timedelta(minutes=10)
-    """A new key signs when it has been published for so long; the edge reads the published keys every five minutes."""
+    """A new key signs when it has been published for so long; the edge reads the published keys every minute."""
 
 
 class ProviderSettings(SettingsGroup):

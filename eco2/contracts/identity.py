@@ -22,10 +22,16 @@ VERIFIED_CLAIMS_HEADER = "x-jwt-payload"
 """The name under which a mesh may pass on claims. Ours uses no header for them, and removes a client's own."""
 
 SCHEME_HEADER = "x-auth-scheme"
-"""Set by the edge for ext-authz: the first letters of `Authorization`, if there are any. No service sees it."""
+"""Set by the edge for ext-authz: `bearer` where the claims are those of the bearer token. No service sees it."""
+
+TOKEN_COPY_HEADERS = tuple(f"x-access-token-{number}" for number in range(1, 6))
+"""Where the edge puts the bearer token, or each cookie of the name, to be verified. No service sees them."""
 
 ACCESS_AUDIENCE = "api"
 REFRESH_AUDIENCE = "refresh"
+
+LONGEST_ACCESS_SECONDS, LONGEST_REFRESH_SECONDS = 24 * 3600, 30 * 24 * 3600
+"""A token that says it lives longer is none, whoever signed it."""
 
 
 class Claims(BaseModel):

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import orjson
+from google.protobuf.struct_pb2 import Struct
 from prometheus_client import Counter, Histogram
 
 from eco2.contracts.identity import (
     ACCESS_AUDIENCE,
+    LONGEST_ACCESS_SECONDS,
     PROVIDER_HEADER,
     ROLE_HEADER,
     SCHEME_HEADER,
@@ -30,8 +32,10 @@ from eco2.core.errors import AppError, BadRequest, Unauthorized
 from eco2.ext_authz.denylist import Denylist
 
 CLAIMS_NAMESPACE = "envoy.filters.http.jwt_authn"
-CLAIMS_KEY = "claims"
-"""`payload_in_metadata` of the edge's JWT provider."""
+CLAIMS_KEY, FAILED_KEY = "claims", "failed"
+"""`payload_in_metadata` and `failed_status_in_metadata` of the edge's JWT provider."""
+JWKS_FETCH_FAILED = 40
+"""The code under FAILED_KEY when the edge has no keys, and auth-api does not hand them out."""
 
 TOKEN_HEADERS = ("authorization", "cookie")
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -75,6 +79,14 @@ class Revoked(Refused):
     status = 403
     code = "SESSION_REVOKED"
     outcome = "revoked"
+
+
+class NoKeys(Refused):
+    """Your token cannot be verified right now; try again in a moment."""
+
+    status = 503
+    code = "UNAVAILABLE"
+    outcome = "no_keys"
 
 
 class ForeignOrigin(Refused, BadRequest):
@@ -121,29 +133,40 @@ def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str
 
 
 def read_claims(context: pb.Metadata) -> Identity:
-    """Who a verified access token belongs to. NoToken, BadClaims."""
+    """Who a verified access token belongs to. NoToken, BadClaims, NoKeys."""
     found = context.filter_metadata.get(CLAIMS_NAMESPACE)
     if found is None or CLAIMS_KEY not in found.fields:
-        raise NoToken
+        raise _why_none(found)
     fields = found.fields[CLAIMS_KEY].struct_value.fields
     # A claim that is missing or no text reads as an empty one.
     names = ("sub", "provider", "jti", "type", "aud")
     user, provider, token, kind, audience = (fields[name].string_value if name in fields else "" for name in names)
     role = fields["role"].string_value if "role" in fields else "citizen"
     session = fields["sid"].string_value if "sid" in fields else token
-    if kind != "access" or audience != ACCESS_AUDIENCE:
+    made, ends = (fields[name].number_value if name in fields else 0 for name in ("iat", "exp"))
+    if kind != "access" or audience != ACCESS_AUDIENCE or ends - made > LONGEST_ACCESS_SECONDS:
         raise BadClaims
     if not all(map(_HEADER_SAFE.fullmatch, (user, provider, role, session))):
         raise BadClaims
     return Identity(user, provider, role, session)
 
 
+def _why_none(found: Struct | None) -> Refused:
+    """There is no token that verifies; or there may be one, and the edge lacks the keys to tell."""
+    if found is not None and FAILED_KEY in found.fields:
+        status = found.fields[FAILED_KEY].struct_value.fields
+        if "code" in status and status["code"].number_value == JWKS_FETCH_FAILED:
+            return NoKeys()
+    return NoToken()
+
+
 def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]) -> None:
     """ForeignOrigin where a browser may have sent the cookies by itself: it does so for any page, and says for which.
 
-    It never adds `Authorization` by itself. What sends neither Origin nor Sec-Fetch-Site is no browser.
+    It never adds a bearer token by itself, and where there is one the edge verifies no cookie: the claims are the
+    token's. What sends neither Origin nor Sec-Fetch-Site is no browser.
     """
-    if http.headers.get(SCHEME_HEADER):
+    if http.headers.get(SCHEME_HEADER) == "bearer":
         return
     origin = http.headers.get("origin")
     if origin is not None and origin not in origins:

@@ -12,7 +12,9 @@ from eco2.contracts.identity import (
     ACCESS_AUDIENCE,
     ACCESS_COOKIE,
     IDENTITY_HEADERS,
+    LONGEST_ACCESS_SECONDS,
     SCHEME_HEADER,
+    TOKEN_COPY_HEADERS,
     VERIFIED_CLAIMS_HEADER,
 )
 from eco2.ext_authz import service as ext_authz
@@ -179,15 +181,35 @@ def test_the_edge_and_ext_authz_mean_the_same_headers_and_claims() -> None:
     values = {row["patch"]["value"]["name"]: row["patch"]["value"]["typed_config"] for row in patches}
     mutations = values["eco2.identity-headers"]["mutations"]["request_mutations"]
     removed = [row["remove"] for row in mutations if "remove" in row]
-    assert removed == [*IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER, SCHEME_HEADER]
-    assert "append" in mutations[-1]
-    (scheme,) = (row["append"] for row in mutations if "append" in row)
-    assert scheme["header"] == {"key": SCHEME_HEADER, "value": "%REQ(AUTHORIZATION):6%"}
-    assert scheme["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
+    assert removed == [*IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER, SCHEME_HEADER, *TOKEN_COPY_HEADERS]
+    script = values["eco2.tokens"]["default_source_code"]["inline_string"]
+    assert f'local COOKIE, COPIES = "{ACCESS_COOKIE}=", {len(TOKEN_COPY_HEADERS)}\n' in script
+    assert f'headers:add("{SCHEME_HEADER}", "bearer")' in script
     provider = values["eco2.jwt"]["providers"]["eco2"]
     assert provider["payload_in_metadata"] == ext_authz.CLAIMS_KEY
-    assert (provider["audiences"], provider["from_cookies"]) == ([ACCESS_AUDIENCE], [ACCESS_COOKIE])
+    assert provider["failed_status_in_metadata"] == ext_authz.FAILED_KEY
+    assert provider["audiences"] == [ACCESS_AUDIENCE]
+    assert [row["name"] for row in provider["from_headers"]] == list(TOKEN_COPY_HEADERS)
+    (hidden,) = (row["patch"]["value"] for row in envoy._patches(envoy.load()) if _hides(row))
+    assert hidden["request_headers_to_remove"] == [SCHEME_HEADER, *TOKEN_COPY_HEADERS]
     check = values["envoy.filters.http.ext_authz"]
     assert check["metadata_context_namespaces"] == [ext_authz.CLAIMS_NAMESPACE]
     shown = [row["exact"] for row in check["allowed_headers"]["patterns"]]
     assert shown == ["origin", "sec-fetch-site", SCHEME_HEADER]
+
+
+def _hides(patch: Json) -> bool:
+    return patch["applyTo"] == "VIRTUAL_HOST" and "request_headers_to_remove" in patch["patch"]["value"]
+
+
+def test_the_edge_lets_no_token_outlive_its_key_or_a_day() -> None:
+    (jwt,) = (row["patch"]["value"] for row in envoy._patches(envoy.load()) if _verifies(row))
+    provider = jwt["typed_config"]["providers"]["eco2"]
+    assert "jwt_cache_config" not in provider
+    assert float(provider["remote_jwks"]["cache_duration"].removesuffix("s")) <= 60
+    longest = float(provider["max_lifetime"].removesuffix("s"))
+    assert LONGEST_ACCESS_SECONDS <= longest <= LONGEST_ACCESS_SECONDS + 60
+
+
+def _verifies(patch: Json) -> bool:
+    return bool(patch["patch"]["value"].get("name") == "eco2.jwt")

@@ -4,34 +4,27 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import httpx2
 import jwt
 import pytest
 
 from eco2.contracts.identity import ACCESS_COOKIE, IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER
-from eco2.local import envoy
 from tests.edge import (
-    ISSUER,
     KEY,
     KID,
     ORIGIN,
     OTHER_KEY,
-    SERVICES,
     USER,
-    Authz,
     Edge,
-    Service,
     bearer,
     claims,
-    free_ports,
     hmac_token,
     is_error,
+    plan,
     received,
+    running_edge,
     segment,
-    serving,
-    start_envoy,
     token,
     unsigned_token,
 )
@@ -42,19 +35,8 @@ FOREIGN = "http://evil.example"
 
 @pytest.fixture(scope="module")
 async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
-    gateway, admin, authz_port, store, *rest = free_ports(4 + len(SERVICES))
-    services = {name: Service(name) for name in (*SERVICES, "object-store.storage")}
-    ports = dict(zip(SERVICES, rest, strict=True))
-    text = envoy.render({**ports, "ext-authz.auth": authz_port}, gateway, admin, store, "eco2-images", [ORIGIN], ISSUER)
-    async with AsyncExitStack() as stack:
-        for name, port in {**ports, "object-store.storage": store}.items():
-            await stack.enter_async_context(serving(services[name], port))
-        authz = Authz(authz_port)
-        await authz.start()
-        stack.push_async_callback(authz.stop)
-        await stack.enter_async_context(start_envoy(tmp_path_factory.mktemp("edge"), text, gateway, admin))
-        client = await stack.enter_async_context(httpx2.AsyncClient(base_url=f"http://127.0.0.1:{gateway}", timeout=15))
-        yield Edge(gateway, services, authz, client)
+    async with running_edge(tmp_path_factory.mktemp("edge"), plan()) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

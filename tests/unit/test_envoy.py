@@ -57,6 +57,7 @@ def test_the_filters_stand_in_the_order_that_security_needs() -> None:
         "eco2.cors",
         "eco2.identity-headers",
         "eco2.buffer",
+        "eco2.tokens",
         "eco2.jwt",
         "envoy.filters.http.rbac",
         "envoy.filters.http.ext_authz",

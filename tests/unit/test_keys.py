@@ -122,6 +122,23 @@ def test_a_token_for_something_else_is_none(settings: TokenSettings, wrong: dict
         ring.read(ring.sign(_claims(settings).model_copy(update=wrong)))
 
 
+@pytest.mark.parametrize(("kind", "longest"), [("access", 24 * 3600), ("refresh", 30 * 24 * 3600)])
+def test_a_token_that_lives_too_long_is_none_whoever_signed_it(
+    settings: TokenSettings, kind: str, longest: int
+) -> None:
+    ring = keys.Keyring(settings)
+    made = _claims(settings, kind)
+    assert ring.read(ring.sign(made.model_copy(update={"exp": made.iat + longest}))).type == kind
+    with pytest.raises(keys.TokenInvalid):
+        ring.read(ring.sign(made.model_copy(update={"exp": made.iat + longest + 1})))
+
+
+@pytest.mark.parametrize("wrong", [{"access_ttl": timedelta(hours=25)}, {"refresh_ttl": timedelta(days=31)}], ids=str)
+def test_no_setting_makes_a_token_live_too_long(settings: TokenSettings, wrong: dict[str, timedelta]) -> None:
+    with pytest.raises(ValueError, match="less than or equal"):
+        TokenSettings(**{**settings.model_dump(), **wrong})
+
+
 def test_an_expired_token_is_read_for_its_session_only(settings: TokenSettings) -> None:
     ring = keys.Keyring(settings)
     token = ring.sign(_claims(settings).model_copy(update={"exp": int(time.time()) - 60}))
