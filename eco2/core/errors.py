@@ -4,6 +4,7 @@ An AppError that reaches the HTTP edge is answered as `{"detail": str, "code": s
 (see `eco2.core.app`). A worker treats it as final for the job: trying again cannot help.
 """
 
+import math
 from typing import ClassVar
 
 
@@ -46,6 +47,17 @@ class Conflict(AppError):
 
     status = 409
     code = "CONFLICT"
+
+
+class TooMany(AppError):
+    """요청이 너무 많아요. 잠시 뒤에 다시 해 주세요."""
+
+    status = 429
+    code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, message: str = "", *, retry_after: float = 1) -> None:
+        """`retry_after`: seconds after which the same request would be taken."""
+        super().__init__(message, headers={"Retry-After": str(max(1, math.ceil(retry_after)))})
 
 
 class Unavailable(AppError):

@@ -99,6 +99,11 @@ class StorageSettings(SettingsGroup):
     """Key of the owner tag in object keys (`eco2.contracts.uploads`)."""
 
 
+class UploadSettings(SettingsGroup):
+    tickets_per_minute: int = Field(default=30, ge=1)
+    """Upload URLs that one user gets in any minute."""
+
+
 class CorsSettings(SettingsGroup):
     cors_origins: tuple[str, ...] = ()
     """Origins of the web apps, exact."""

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from eco2 import photos
 from eco2.contracts.uploads import Channel
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.image import service
 
@@ -92,14 +93,23 @@ _PHOTO_ERRORS = (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBrok
     "/{channel}",
     response_model=UploadTicket,
     summary="Ask for a URL to upload one photo to",
-    responses=error_responses(MissingUser, BadUser, photos.PhotoTypeRefused, service.UploaderMismatch),
+    responses=error_responses(
+        MissingUser,
+        BadUser,
+        photos.PhotoTypeRefused,
+        service.UploaderMismatch,
+        service.TooManyTickets,
+        TooMany,
+    ),
 )
 async def start(channel: Channel, body: UploadRequest, user: User, request: Request) -> UploadTicket:
-    """The file goes straight to the object store: PUT it to `upload_url` within `expires_in` seconds."""
+    """The file goes straight to the object store: PUT it to `upload_url` within `expires_in` seconds.
+
+    A user gets so many of them a minute: a 429 says after how many seconds there is another one (`Retry-After`)."""
     resources = request.app.state.resources
     if body.uploader_id not in (None, user):
         raise service.UploaderMismatch
-    async with resources.engine.begin() as tx:
+    async with resources.turns.turn(user), resources.engine.begin() as tx:
         ticket = await service.start(
             tx,
             resources.storage,
@@ -109,6 +119,7 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
             body.filename,
             body.content_type,
             body.metadata,
+            resources.tickets_per_minute,
         )
     return UploadTicket(
         key=ticket.key,

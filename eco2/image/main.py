@@ -12,11 +12,14 @@ from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.core.tables import open_engine, ping
+from eco2.core.turns import Turns
 from eco2.image import rpc
 from eco2.image.api import router
 from eco2.image.settings import Settings
 
 NAME = "image-api"
+MOST_WAITING = 100
+"""Requests of one user that wait for their turn; a turn takes some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Resources:
     engine: AsyncEngine
     storage: Storage
     upload_secret: str
+    tickets_per_minute: int
+    turns: Turns
     answering: Check
 
     def checks(self) -> Mapping[str, Check]:
@@ -42,7 +47,8 @@ def app(settings: Settings) -> OpsApp:
             open_engine(settings) as engine,
             grpc.serving(settings, {user_data.NAME: rpc.user_data_of(engine, storage)}) as answering,
         ):
-            yield Resources(engine, storage, settings.upload_secret, answering)
+            turns = Turns(MOST_WAITING)
+            yield Resources(engine, storage, settings.upload_secret, settings.tickets_per_minute, turns, answering)
 
     return create_app(NAME, settings, resources, router)
 

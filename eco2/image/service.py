@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from eco2 import photos
 from eco2.contracts import uploads
 from eco2.contracts.uploads import Channel
-from eco2.core.errors import BadRequest, NotFound
+from eco2.core.errors import BadRequest, NotFound, TooMany
 from eco2.core.storage import Storage
 from eco2.image import store
 from eco2.photos import published
@@ -32,6 +32,12 @@ class UploaderMismatch(NotFound):
     """The upload belongs to another user."""
 
     code = "UPLOADER_MISMATCH"
+
+
+class TooManyTickets(TooMany):
+    """짧은 시간에 사진을 너무 많이 올렸어요. 잠시 뒤에 다시 올려 주세요."""
+
+    code = "TOO_MANY_TICKETS"
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,13 @@ async def start(
     filename: str,
     declared: str,
     metadata: dict[str, Any],
+    most_per_minute: int,
 ) -> Ticket:
-    """Note the upload and sign its URL."""
+    """Note the upload and sign its URL. TooManyTickets past `most_per_minute`."""
     content_type = content_type_of(declared, filename)
     key = uploads.new_key(secret, str(user), channel, photos.CONTENT_TYPES[content_type])
-    await store.add(tx, key, user, channel, filename, content_type, metadata)
+    if wait := await store.add(tx, key, user, channel, filename, content_type, metadata, most_per_minute):
+        raise TooManyTickets(retry_after=wait)
     return Ticket(key, await storage.upload_url(key), storage.public_url(key))
 
 

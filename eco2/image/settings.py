@@ -1,7 +1,7 @@
 """Settings of image-api."""
 
-from eco2.core.settings import AppSettings, DatabaseSettings, StorageSettings
+from eco2.core.settings import AppSettings, DatabaseSettings, StorageSettings, UploadSettings
 
 
-class Settings(AppSettings, DatabaseSettings, StorageSettings):
+class Settings(AppSettings, DatabaseSettings, StorageSettings, UploadSettings):
     pass

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import case, delete, func, insert, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.image.tables import uploads
@@ -30,9 +30,24 @@ async def add(
     filename: str,
     content_type: str,
     metadata: Mapping[str, Any],
-) -> None:
+    most_per_minute: int,
+) -> float:
+    """Note an upload: 0, or the seconds until the user may have another one."""
+    minute = timedelta(minutes=1)
     row = {"key": key, "user_id": user_id, "channel": channel, "filename": filename, "content_type": content_type}
-    await tx.execute(insert(uploads).values({**row, "metadata": dict(metadata)}))
+    newest = (
+        select(uploads.c.created_at)
+        .where(uploads.c.user_id == user_id, uploads.c.created_at > func.now() - minute)
+        .order_by(uploads.c.created_at.desc())
+        .limit(most_per_minute)
+        .cte("newest")
+    )
+    taken = select(func.count()).select_from(newest).scalar_subquery()
+    values = [literal(value, uploads.c[name].type) for name, value in {**row, "metadata": dict(metadata)}.items()]
+    added = insert(uploads).from_select([*row, "metadata"], select(*values).where(taken < most_per_minute)).cte("added")
+    free = func.extract("epoch", func.min(newest.c.created_at) + minute - func.now())
+    wait = case((func.count() < most_per_minute, 0), else_=free)
+    return float((await tx.execute(select(wait).select_from(newest).add_cte(added))).scalar_one())
 
 
 async def find(tx: AsyncConnection, key: str) -> Upload | None:

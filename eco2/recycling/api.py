@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
-from eco2.core.app import BadUser, MissingUser, Text, error_responses, signed_in
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
 from eco2.knowledge import Item, Knowledge, Lang, Region, Rule, Situation, Stream
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.asking import LONGEST_QUESTION
@@ -271,12 +271,12 @@ async def region(request: Request, region_id: str) -> Region:
     "/ask",
     response_model=Answer,
     response_model_exclude_none=True,
-    dependencies=[signed_in],
     summary="Ask how to get rid of something",
-    responses=error_responses(MissingUser, BadUser),
+    responses=error_responses(MissingUser, BadUser, service.TooManyQuestions),
 )
-async def ask(request: Request, body: Question) -> Any:
+async def ask(request: Request, body: Question, user: User) -> Any:
     """Answered item by item, from the rules; what is no question about waste is declined. An ambiguous word is answered
     with `clarify` and `candidates`."""
     resources = request.app.state.resources
+    service.count_question(resources.questions, user)
     return await service.ask(resources.knowledge, resources.paid, body.question, body.district, body.lang)

@@ -9,6 +9,7 @@ from eco2.core import redis, telemetry
 from eco2.core.app import create_app
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
+from eco2.core.turns import PerMinute
 from eco2.knowledge import Knowledge
 from eco2.llm.calls import Llm
 from eco2.recycling.api import router
@@ -24,6 +25,7 @@ class Resources:
 
     knowledge: Knowledge
     paid: Paid | None
+    questions: PerMinute
 
     def checks(self) -> Mapping[str, Check]:
         return {}
@@ -33,7 +35,8 @@ def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources]:
         async with AsyncExitStack() as stack:
-            yield Resources(knowledge.load(settings.data_dir), _paid(settings, stack))
+            questions = PerMinute(settings.questions_per_minute)
+            yield Resources(knowledge.load(settings.data_dir), _paid(settings, stack), questions)
 
     return create_app(NAME, settings, resources, router)
 

@@ -4,12 +4,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 import orjson
 from prometheus_client import Counter
 
 from eco2.core import telemetry
-from eco2.core.errors import BadRequest, NotFound
+from eco2.core.errors import BadRequest, NotFound, TooMany
+from eco2.core.turns import PerMinute
 from eco2.knowledge import Item, Knowledge, Lang, Region, asking, grounding, read
 from eco2.knowledge.matching import suggest
 from eco2.llm.calls import Llm
@@ -44,6 +46,12 @@ class RegionNotFound(NotFound):
     """There are no rules of this district yet."""
 
     code = "REGION_NOT_FOUND"
+
+
+class TooManyQuestions(TooMany):
+    """짧은 시간에 질문이 너무 많아요. 잠시 뒤에 다시 물어봐 주세요."""
+
+    code = "TOO_MANY_QUESTIONS"
 
 
 class CursorUnknown(BadRequest):
@@ -87,6 +95,12 @@ def search(knowledge: Knowledge, typed: str, limit: int) -> list[Item]:
 
 def regions(knowledge: Knowledge) -> list[Region]:
     return list(knowledge.regions.values())
+
+
+def count_question(questions: PerMinute, user: UUID) -> None:
+    """TooManyQuestions past the user's limit."""
+    if wait := questions.take(user):
+        raise TooManyQuestions(retry_after=wait)
 
 
 @dataclass(frozen=True)

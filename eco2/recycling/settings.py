@@ -1,5 +1,7 @@
 """Settings of recycling-api."""
 
+from pydantic import Field
+
 from eco2.core.settings import AppSettings, KnowledgeSettings, ServerUrl, SettingsGroup
 from eco2.llm.settings import LlmSettings
 
@@ -10,4 +12,5 @@ class SpendingSettings(SettingsGroup):
 
 
 class ApiSettings(AppSettings, KnowledgeSettings, LlmSettings, SpendingSettings):
-    pass
+    questions_per_minute: int = Field(default=60, ge=1)
+    """Questions of one user in any minute, counted by each process for itself."""

@@ -1,13 +1,14 @@
 """Refusal of new scans while too many are waiting."""
 
 import time
+from uuid import UUID
 
 from eco2.contracts.queues import (
     SCAN_ANSWER,
     SCAN_RULE,
     SCAN_VISION,
 )
-from eco2.core.errors import AppError
+from eco2.core.errors import TooMany
 from eco2.core.messaging.broker import BrokerDown, Publisher
 
 DEPTH_SECONDS = 1.0
@@ -16,14 +17,10 @@ DEPTH_SECONDS = 1.0
 BUSY_SECONDS = 10
 
 
-class TooBusy(AppError):
-    """Too many scans are waiting; try again in a moment."""
+class TooBusy(TooMany):
+    """지금은 기다리는 사진이 너무 많아요. 잠시 뒤에 다시 보내 주세요."""
 
-    status = 429
     code = "TOO_MANY_JOBS"
-
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message, headers={"Retry-After": str(BUSY_SECONDS)})
 
 
 class Admission:
@@ -35,8 +32,8 @@ class Admission:
         self._depth = 0
         self._asked = -DEPTH_SECONDS
 
-    async def check(self) -> None:
-        """TooBusy past the limit. A broker that does not answer is no backlog; submitting will say so."""
+    async def refusal(self, _user: UUID) -> TooBusy | None:
+        """Past the limit. A broker that does not answer is no backlog; submitting will say so."""
         now = time.monotonic()
         if now - self._asked >= DEPTH_SECONDS:
             self._asked = now
@@ -44,5 +41,4 @@ class Admission:
                 self._depth = await self._publisher.depth(SCAN_VISION, SCAN_RULE, SCAN_ANSWER)
             except BrokerDown:
                 self._depth = 0
-        if self._depth >= self._limit:
-            raise TooBusy
+        return TooBusy(retry_after=BUSY_SECONDS) if self._depth >= self._limit else None

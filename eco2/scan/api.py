@@ -8,14 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import knowledge, photos
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.core.errors import TooMany
 from eco2.core.messaging.broker import BrokerDown
 from eco2.core.storage import StorageDown
-from eco2.scan import service
+from eco2.scan import service, submission
 from eco2.scan.admission import TooBusy
+from eco2.scan.limits import TooManyOpenJobs, TooManyScans
 from eco2.scan.progress import STAGE_TEXT, progress_of
 from eco2.scan.result import result_body
 from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job
+from eco2.scan.submission import Door
 
 router = APIRouter(prefix="/api/v1/scan", tags=["scan"])
 
@@ -168,6 +171,7 @@ class ItemName(BaseModel):
 
 
 _USER_ERRORS = (MissingUser, BadUser)
+QUOTAS = (TooManyOpenJobs, TooManyScans, TooMany)
 _RESULT_RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {"model": ScanProcessing, "description": "Not finished; ask again after Retry-After seconds"},
     **error_responses(*_USER_ERRORS, service.ResultNotFound),
@@ -180,6 +184,7 @@ _SUBMIT_RESPONSES = error_responses(
     ImageGone,
     service.KeyReused,
     photos.PhotoTooLarge,
+    *QUOTAS,
     TooBusy,
     service.ScanUnavailable,
     StorageDown,
@@ -198,20 +203,18 @@ async def submit(
     request: Request,
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> ScanSubmitted:
-    """Answers at once; follow `stream_url`, or poll `result_url`. With the same idempotency key, the same job."""
+    """Answers at once; follow `stream_url`, or poll `result_url`. With the same idempotency key, the same job.
+
+    A 429 says after how many seconds to try again (`Retry-After`): the user's own limits (`TOO_MANY_OPEN_JOBS`,
+    `TOO_MANY_SCANS`, `TOO_MANY_REQUESTS`), or that of all (`TOO_MANY_JOBS`). A known key meets none of them."""
     job = await _submit(request.app.state.resources, body, user, x_idempotency_key)
     base = f"/api/v1/scan/{job.id}"
     return ScanSubmitted(job_id=job.id, stream_url=f"{base}/events", result_url=f"{base}/result")
 
 
 async def _submit(resources: Any, body: ScanRequest, user: UUID, idempotency_key: str | None) -> Job:
-    model = service.checked_model(body.model, resources.models)
-    await resources.admission.check()
-    key = await service.own_image(resources, user, body.image_url)
-    job = await service.register(resources.db, user, idempotency_key, key, body.user_input, model)
-    if not job.enqueued:
-        await service.hand_over(resources, job)
-    return job
+    door: Door = resources.door
+    return await submission.submit(resources, door, user, idempotency_key, body.image_url, body.user_input, body.model)
 
 
 @router.post(
@@ -226,10 +229,13 @@ async def classify(
     request: Request,
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> Any:
-    """For clients that cannot stream. After CLASSIFY_SECONDS the answer is 202; the job goes on."""
+    """For clients that cannot stream. After CLASSIFY_SECONDS the answer is 202; the job goes on. So it is at once where
+    as many requests of the user wait already as scans may be open."""
     resources = request.app.state.resources
     job = await _submit(resources, body, user, x_idempotency_key)
-    await service.wait_done(resources, job.id, CLASSIFY_SECONDS)
+    with resources.door.waits.place(user) as free:
+        if free:
+            await service.wait_done(resources, job.id, CLASSIFY_SECONDS)
     return await result_response(resources, job.id, user)
 
 

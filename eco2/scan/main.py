@@ -19,6 +19,7 @@ from eco2.scan.admission import Admission
 from eco2.scan.api import router
 from eco2.scan.service import Services
 from eco2.scan.settings import ApiSettings
+from eco2.scan.submission import Door
 
 NAME = "scan-api"
 
@@ -26,8 +27,7 @@ NAME = "scan-api"
 @dataclass(frozen=True)
 class Resources(Services):
     tasks_publisher: Publisher
-    models: tuple[str, ...]
-    admission: Admission
+    door: Door
     answering: Check
 
     def checks(self) -> Mapping[str, Check]:
@@ -58,8 +58,12 @@ def app(settings: ApiSettings) -> OpsApp:
                 async with grpc.serving(settings, rpc.registers(services)) as answering:
                     yield Resources(
                         **vars(services),
-                        models=settings.models,
-                        admission=Admission(publisher, settings.max_backlog),
+                        door=Door(
+                            Admission(publisher, settings.max_backlog),
+                            settings.limits,
+                            settings.models,
+                            settings.tickets_per_minute,
+                        ),
                         answering=answering,
                         tasks_publisher=tasks_publisher,
                     )

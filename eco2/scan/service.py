@@ -36,6 +36,7 @@ from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.scan import stages, store
 from eco2.scan.audience import Audience
+from eco2.scan.limits import UNLIMITED, Limits, Standing, refusal
 from eco2.scan.marks import Marks
 from eco2.scan.progress import both, completed, started
 from eco2.scan.recent_jobs import RecentJobs
@@ -114,8 +115,8 @@ class Services:
     announced_marks: Marks = field(default_factory=lambda: Marks("announced", store.announced), kw_only=True)
 
 
-async def own_image(services: Services, user: UUID, image_url: str | None) -> str:
-    """The object key of the user's own uploaded photo that `image_url` names."""
+def own_image(services: Services, user: UUID, image_url: str | None) -> str:
+    """The object key that `image_url` names, if it was given to the user. The object may still be missing."""
     if not image_url:
         raise ImageUrlRequired
     key = services.storage.key_of(image_url)
@@ -123,7 +124,6 @@ async def own_image(services: Services, user: UUID, image_url: str | None) -> st
         raise ImageUrlRefused
     if not uploads.owns(services.upload_secret, str(user), key):
         raise ImageGone
-    await require_object(services, key)
     return key
 
 
@@ -136,16 +136,34 @@ async def require_object(services: Services, key: str) -> None:
         raise photos.PhotoTooLarge
 
 
+def unique_key(idempotency_key: str | None, key: str, user_input: str | None, model: str | None) -> str:
+    """One per job of a user."""
+    if idempotency_key is not None:
+        return f"key:{idempotency_key}"
+    said = hashlib.sha256(f"{user_input}\n{model}".encode()).hexdigest()[:16]
+    return f"auto:{key}:{said}:{int(time.time()) // DUPLICATE_SECONDS}"
+
+
 async def register(
-    db: Database, user: UUID, idempotency_key: str | None, key: str, user_input: str | None, model: str | None
+    db: Database,
+    user: UUID,
+    idempotency_key: str | None,
+    key: str,
+    user_input: str | None,
+    model: str | None,
+    limits: Limits = UNLIMITED,
 ) -> Job:
-    """The user's job for this key, new or known."""
-    if idempotency_key is None:
-        said = hashlib.sha256(f"{user_input}\n{model}".encode()).hexdigest()[:16]
-        unique = f"auto:{key}:{said}:{int(time.time()) // DUPLICATE_SECONDS}"
-    else:
-        unique = f"key:{idempotency_key}"
-    job = await store.add(db, uuid4(), user, unique, key, user_input, model)
+    """The user's job for this key, new or known. TooMany where a new one would be past the limits."""
+    unique = unique_key(idempotency_key, key, user_input, model)
+    job = await store.add(db, uuid4(), user, unique, key, user_input, model, limits)
+    if isinstance(job, Standing):
+        standing, job = job, await store.find_known(db, user, unique)  # another process may just have taken the key
+        if isinstance(job, Standing):
+            raise refusal(standing, limits)
+    return same_photo(job, key)
+
+
+def same_photo(job: Job, key: str) -> Job:
     if job.image_key != key:
         raise KeyReused
     return job

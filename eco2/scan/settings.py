@@ -19,8 +19,10 @@ from eco2.core.settings import (
     StreamsSettings,
     TasksBrokerSettings,
     TasksWorkerSettings,
+    UploadSettings,
 )
 from eco2.llm.settings import LlmSettings
+from eco2.scan.limits import Limits
 
 DEFAULT_MODELS = (
     "gpt-5.2",
@@ -57,11 +59,23 @@ class ApiSettings(
     TasksBrokerSettings,
     StorageSettings,
     KnowledgeSettings,
+    UploadSettings,
 ):
     models: tuple[str, ...] = DEFAULT_MODELS
     """Models that a client may name; without an LLM key the embedded model answers whatever is named."""
     max_backlog: int = Field(default=2000, ge=1)
     """Messages waiting for a worker past which new jobs are refused (429)."""
+    open_jobs: int = Field(default=10, ge=1)
+    """Scans of one user that may be waiting or in work at once."""
+    backlog_share: float = Field(default=0.1, gt=0, le=1)
+    """Part of `max_backlog` that one user's open scans may be, where that is less than `open_jobs`."""
+    scans_per_day: int = Field(default=1000, ge=1)
+    """New scans of one user in a day of Korea."""
+
+    @property
+    def limits(self) -> Limits:
+        share = max(1, int(self.backlog_share * self.max_backlog))
+        return Limits(min(self.open_jobs, share), self.scans_per_day)
 
 
 class WorkerSettings(

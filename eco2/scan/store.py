@@ -10,6 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from eco2.core.postgres import Database, Row
+from eco2.scan.limits import UNLIMITED, Limits, Standing
 
 Json = dict[str, Any]
 
@@ -60,6 +61,24 @@ def _job(row: Row | None) -> Job | None:
     return Job(*row) if row else None
 
 
+_TODAY: LiteralString = "(now() AT TIME ZONE 'Asia/Seoul')::date"
+_STANDING: LiteralString = f"""
+    SELECT (SELECT count(*) FROM scan.jobs
+            WHERE user_id = %(user)s AND created_at > now() - interval '1 day' AND {_IS_OPEN}) AS open_jobs,
+           coalesce((SELECT scans FROM scan.usage WHERE user_id = %(user)s AND day = {_TODAY}), 0) AS scans_today"""
+_HAS_ROOM: LiteralString = "open_jobs < %(open_jobs)s AND scans_today < %(scans_per_day)s"
+# A counter, since a user can delete the rows; it counts on its newest version, whatever the snapshot shows.
+_COUNT: LiteralString = f"""
+    INSERT INTO scan.usage AS usage (user_id, day, scans)
+    SELECT %(user)s, {_TODAY}, 1 FROM standing WHERE {_HAS_ROOM}"""
+_COUNTED: LiteralString = """
+    ON CONFLICT (user_id) DO UPDATE
+    SET scans = CASE WHEN usage.day = excluded.day THEN usage.scans + 1 ELSE 1 END, day = excluded.day
+    WHERE usage.day <> excluded.day OR usage.scans < %(scans_per_day)s
+    RETURNING scans"""
+_WITH_KEY: LiteralString = "user_id = %(user)s AND idempotency_key = %(idempotency_key)s"
+
+
 async def add(
     db: Database,
     job_id: UUID,
@@ -68,24 +87,51 @@ async def add(
     image_key: str,
     user_input: str | None,
     model: str | None,
-) -> Job:
-    """Insert a queued job, or return the user's job of the same key; an aborted one is queued again."""
+    limits: Limits = UNLIMITED,
+) -> Job | Standing:
+    """Insert a queued job, or return the user's job of the same key; an aborted one is queued again.
+
+    A new job past the limits is not inserted: then the user's standing is returned. A known key never counts."""
     row = await db.row(
-        f"""INSERT INTO scan.jobs (id, user_id, idempotency_key, image_key, user_input, model, status,
-                                   language, district)
-            VALUES (%(id)s, %(user)s, %(idempotency_key)s, %(image_key)s, %(user_input)s, %(model)s, 'queued',
-                    {_PREFERRED})
-            ON CONFLICT (user_id, idempotency_key) DO UPDATE SET status = {_REVIVED}
-            RETURNING {_COLUMNS}""",
+        f"""WITH standing AS MATERIALIZED ({_STANDING}),
+            known AS MATERIALIZED (SELECT EXISTS (SELECT FROM scan.jobs WHERE {_WITH_KEY}) AS known),
+            counted AS ({_COUNT} AND NOT (SELECT known FROM known) {_COUNTED}),
+            added AS (
+                INSERT INTO scan.jobs (id, user_id, idempotency_key, image_key, user_input, model, status,
+                                       language, district)
+                SELECT %(id)s, %(user)s, %(idempotency_key)s, %(image_key)s, %(user_input)s, %(model)s, 'queued',
+                       {_PREFERRED}
+                FROM known WHERE known OR EXISTS (SELECT FROM counted)
+                ON CONFLICT (user_id, idempotency_key) DO UPDATE SET status = {_REVIVED}
+                RETURNING {_COLUMNS})
+            SELECT standing.*, added.* FROM standing LEFT JOIN added ON true""",
         id=job_id,
         user=user,
         idempotency_key=idempotency_key,
         image_key=image_key,
         user_input=user_input,
         model=model,
+        **vars(limits),
     )
+    return _job_or_standing(row)
+
+
+def _job_or_standing(row: Row | None) -> Job | Standing:
+    """Of a row with the standing first, then the job or as many NULLs."""
     assert row is not None
-    return Job(*row)
+    return Standing(*row[:2]) if row[2] is None else Job(*row[2:])
+
+
+async def find_known(db: Database, user: UUID, idempotency_key: str) -> Job | Standing:
+    """The user's job of this key, or the user's standing."""
+    return _job_or_standing(
+        await db.row(
+            f"""SELECT standing.*, {_COLUMNS} FROM ({_STANDING}) AS standing
+                LEFT JOIN scan.jobs ON {_WITH_KEY}""",
+            user=user,
+            idempotency_key=idempotency_key,
+        )
+    )
 
 
 async def enqueued(db: Database, at: Mapping[UUID, datetime]) -> None:
@@ -186,29 +232,57 @@ async def announced(db: Database, at: Mapping[UUID, datetime]) -> None:
 
 
 async def add_waiting(
-    db: Database, job_id: UUID, user: UUID, image_key: str, user_input: str | None, model: str | None
-) -> None:
-    """A job whose photo is still to be uploaded."""
-    await db.rows(
-        f"""INSERT INTO scan.jobs (id, user_id, image_key, user_input, model, status, language, district)
-           VALUES (%(id)s, %(user)s, %(image_key)s, %(user_input)s, %(model)s, 'waiting', {_PREFERRED})
-           ON CONFLICT (id) DO NOTHING""",
+    db: Database,
+    job_id: UUID,
+    user: UUID,
+    image_key: str,
+    user_input: str | None,
+    model: str | None,
+    most_per_minute: int,
+) -> float:
+    """Insert a job whose photo is still to be uploaded: 0, or the seconds until the user may have another one."""
+    row = await db.row(
+        f"""WITH recent AS MATERIALIZED (
+                SELECT created_at FROM scan.jobs
+                WHERE user_id = %(user)s AND created_at > now() - interval '1 minute' AND idempotency_key IS NULL
+                ORDER BY created_at DESC LIMIT %(most)s),
+            added AS (
+                INSERT INTO scan.jobs (id, user_id, image_key, user_input, model, status, language, district)
+                SELECT %(id)s, %(user)s, %(image_key)s, %(user_input)s, %(model)s, 'waiting', {_PREFERRED}
+                WHERE (SELECT count(*) FROM recent) < %(most)s
+                ON CONFLICT (id) DO NOTHING)
+            SELECT CASE WHEN count(*) < %(most)s THEN 0
+                   ELSE extract(epoch FROM min(created_at) + interval '1 minute' - now()) END FROM recent""",
         id=job_id,
         user=user,
         image_key=image_key,
         user_input=user_input,
         model=model,
+        most=most_per_minute,
     )
+    return float(row[0]) if row else 0.0
 
 
-async def uploaded(db: Database, job_id: UUID) -> Job | None:
-    """The photo of a waiting (or aborted) job is there: queue it. None for a job in any other state."""
+async def uploaded(db: Database, job_id: UUID, user: UUID, limits: Limits = UNLIMITED) -> Job | Standing | None:
+    """The photo of the user's waiting (or aborted) job is there: queue it. None for a job in any other state.
+
+    A waiting one past the limits stays as it is: then the user's standing is returned."""
     row = await db.row(
-        f"""UPDATE scan.jobs SET status = 'queued' WHERE id = %(id)s AND status IN ('waiting', 'aborted')
-            RETURNING {_COLUMNS}""",
+        f"""WITH standing AS MATERIALIZED ({_STANDING}),
+            waiting AS MATERIALIZED (SELECT FROM scan.jobs WHERE id = %(id)s AND status = 'waiting' FOR UPDATE),
+            counted AS ({_COUNT} AND EXISTS (SELECT FROM waiting) {_COUNTED}),
+            taken AS (
+                UPDATE scan.jobs SET status = 'queued'
+                WHERE id = %(id)s AND (status = 'aborted' OR status = 'waiting' AND EXISTS (SELECT FROM counted))
+                RETURNING {_COLUMNS})
+            SELECT EXISTS (SELECT FROM waiting), standing.*, taken.* FROM standing LEFT JOIN taken ON true""",
         id=job_id,
+        user=user,
+        **vars(limits),
     )
-    return _job(row)
+    assert row is not None
+    found = _job_or_standing(row[1:])
+    return found if row[0] or isinstance(found, Job) else None
 
 
 async def choose(db: Database, job_id: UUID, rule: Json, answer: Json, reward: Json | None) -> Job | None:
@@ -364,6 +438,9 @@ async def prefer(db: Database, user: UUID, version: int, language: str, district
     )
 
 
-async def forget_preferences(db: Database, user: UUID) -> int:
-    """How many rows were removed."""
-    return len(await db.rows("DELETE FROM scan.preferences WHERE user_id = %(user)s RETURNING user_id", user=user))
+async def forget_user(db: Database, user: UUID) -> int:
+    """Remove preferences and the count of the day; returns how many rows were removed."""
+    sql: LiteralString = """WITH preferred AS (DELETE FROM scan.preferences WHERE user_id = %(user)s RETURNING user_id),
+                                 used AS (DELETE FROM scan.usage WHERE user_id = %(user)s RETURNING user_id)
+                            SELECT user_id FROM preferred UNION ALL SELECT user_id FROM used"""
+    return len(await db.rows(sql, user=user))

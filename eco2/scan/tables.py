@@ -6,9 +6,11 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     DateTime,
     ForeignKey,
     Index,
+    Integer,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -93,5 +95,15 @@ preferences = Table(
     Column("version", BigInteger, nullable=False),
     Column("language", Text, nullable=False),
     Column("district", Text),
+    schema="scan",
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    # How many scans of a user came on the newest day (of Korea) that had any.
+    Column("user_id", UUID(as_uuid=True), primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("scans", Integer, nullable=False),
     schema="scan",
 )

@@ -144,7 +144,7 @@ def _copy(services: Services, row: Dated) -> Json:
 
 async def purge(services: Services, user: UUID) -> int:
     """Remove jobs, photos and preferences; returns how many rows. A photo goes before the row that names it."""
-    removed = await store.forget_preferences(services.db, user)
+    removed = await store.forget_user(services.db, user)
     while True:
         found = await store.photos_of(services.db, user, PURGE_PAGE)
         await asyncio.gather(*(services.storage.delete(key) for _, key in found))

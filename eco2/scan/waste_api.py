@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import photos
 from eco2.core.app import BadUser, MissingUser, Shortcut, Text, User, error_responses
+from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
-from eco2.scan import service, waste_flow
+from eco2.scan import service, submission, waste_flow
 from eco2.scan.admission import TooBusy
-from eco2.scan.api import ScanProcessing, ScanResult, result_response
+from eco2.scan.api import QUOTAS, ScanProcessing, ScanResult, result_response
+from eco2.scan.limits import TooManyTickets
 from eco2.scan.stages import ImageGone
 
 router = APIRouter(prefix="/api/v1/waste", tags=["waste"])
@@ -57,14 +59,21 @@ class WasteStatus(BaseModel):
     "/analyze",
     response_model=WasteJob,
     summary="Create a job and get a URL to upload its photo to",
-    responses=error_responses(*_USER_ERRORS, service.ModelUnsupported, photos.PhotoTypeRefused, TooBusy, StorageDown),
+    responses=error_responses(
+        *_USER_ERRORS,
+        service.ModelUnsupported,
+        photos.PhotoTypeRefused,
+        TooManyTickets,
+        TooMany,
+        TooBusy,
+        StorageDown,
+    ),
 )
 async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
     resources = request.app.state.resources
-    model = service.checked_model(body.model, resources.models)
-    await resources.admission.check()
-    job_id, key = await waste_flow.prepare(resources, user, body.content_type, body.user_input, model)
-    await waste_flow.open_events(resources, job_id, user)
+    job_id, key = await submission.prepare(
+        resources, resources.door, user, body.content_type, body.user_input, body.model
+    )
     return WasteJob(
         job_id=job_id,
         upload_url=await resources.storage.upload_url(key),
@@ -82,6 +91,7 @@ async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
         service.ResultNotFound,
         ImageGone,
         photos.PhotoTooLarge,
+        *QUOTAS,
         service.ScanUnavailable,
         StorageDown,
     ),
@@ -89,7 +99,7 @@ async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
 async def upload_complete(job_id: UUID, user: User, request: Request) -> WasteProcessing:
     """Starts the scan. Saying it again is harmless."""
     resources = request.app.state.resources
-    job = await waste_flow.accept_upload(resources, job_id, user)
+    job = await submission.accept_upload(resources, resources.door, job_id, user)
     if not job.enqueued:
         await service.hand_over(resources, job, resources.tasks_publisher)
     return WasteProcessing()

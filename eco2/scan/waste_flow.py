@@ -9,6 +9,7 @@ from eco2 import photos
 from eco2.contracts import uploads
 from eco2.contracts.events import Stage, Status
 from eco2.scan import store
+from eco2.scan.limits import UNLIMITED, Limits, Standing, TooManyTickets, refusal
 from eco2.scan.progress import STAGE_TEXT, progress_of
 from eco2.scan.result import result_body
 from eco2.scan.service import Services, find, require_object
@@ -18,15 +19,21 @@ log = logging.getLogger(__name__)
 
 
 async def prepare(
-    services: Services, user: UUID, content_type: str, user_input: str | None, model: str | None
+    services: Services,
+    user: UUID,
+    content_type: str,
+    user_input: str | None,
+    model: str | None,
+    most_per_minute: int,
 ) -> tuple[UUID, str]:
-    """(job id, object key) of a job whose photo is still to come."""
+    """(job id, object key) of a job whose photo is still to come. TooManyTickets past `most_per_minute`."""
     extension = photos.CONTENT_TYPES.get(content_type.partition(";")[0].strip().lower())
     if extension is None:
         accepted = ", ".join(photos.CONTENT_TYPES)
         raise photos.PhotoTypeRefused(f"{content_type!r} is not accepted; send one of {accepted}.")
     job_id, key = uuid4(), uploads.new_key(services.upload_secret, str(user), "scan", extension)
-    await store.add_waiting(services.db, job_id, user, key, user_input, model)
+    if wait := await store.add_waiting(services.db, job_id, user, key, user_input, model, most_per_minute):
+        raise TooManyTickets(retry_after=wait)
     return job_id, key
 
 
@@ -38,12 +45,17 @@ async def open_events(services: Services, job_id: UUID, user: UUID) -> None:
         log.warning("events could not be opened: %r", error, extra={"job_id": str(job_id)})
 
 
-async def accept_upload(services: Services, job_id: UUID, user: UUID) -> Job:
-    """The job, queued when its photo is there. One that runs or is over already stays as it is."""
+async def accept_upload(services: Services, job_id: UUID, user: UUID, limits: Limits = UNLIMITED) -> Job:
+    """The job, queued when its photo is there. One that runs or is over already stays as it is.
+
+    TooMany where it would be past the limits; then it goes on waiting."""
     job = await find(services.db, job_id, user)
     if job.status in ("waiting", "aborted"):
         await require_object(services, job.image_key)
-        job = await store.uploaded(services.db, job_id) or await find(services.db, job_id, user)
+        queued = await store.uploaded(services.db, job_id, user, limits)
+        if isinstance(queued, Standing):
+            raise refusal(queued, limits)
+        job = queued or await find(services.db, job_id, user)
     return job
 
 

@@ -19,7 +19,7 @@ from tests.e2e import journey
 from tests.e2e.test_scan import EVENTS
 from tests.redis_server import until
 
-JOBS = 12
+JOBS = 10
 
 
 def row(stack: Stack, name: str) -> state.ProcessState:
@@ -78,18 +78,19 @@ async def test_jobs_in_flight_survive_the_end_of(
     await until(granted)
 
 
-STREAMS = 200
+STREAMS, EACH = 200, 5
 
 
 @pytest.mark.slow
 async def test_two_hundred_streams_survive_the_end_of_their_gateway(stack: Stack, person: Callable[[], Person]) -> None:
     """Each client comes back with the id of the last event that it has, and misses and repeats none."""
-    who = person()
-    url = await journey.upload(who, photos.encoded(photos.picture(320, 240, seed=7), "JPEG"))
-    jobs = [await journey.submit(who, url, user_input=f"우유팩 {n}") for n in range(STREAMS)]
+    jobs: list[tuple[Person, dict[str, Any]]] = []
+    for who in [person() for _ in range(STREAMS // EACH)]:
+        url = await journey.upload(who, photos.encoded(photos.picture(320, 240, seed=7), "JPEG"))
+        jobs += [(who, await journey.submit(who, url, user_input=f"우유팩 {n}")) for n in range(EACH)]
     seen: list[list[dict[str, Any]]] = [[] for _ in jobs]
 
-    async def follow(stream_url: str, into: list[dict[str, Any]]) -> None:
+    async def follow(who: Person, stream_url: str, into: list[dict[str, Any]]) -> None:
         while not into or into[-1]["stage"] != "done":
             last = str(into[-1]["id"]) if into else ""
             try:
@@ -106,7 +107,10 @@ async def test_two_hundred_streams_survive_the_end_of_their_gateway(stack: Stack
 
     worker = await send(stack, "scan-worker", signal.SIGSTOP)
     try:
-        following = [asyncio.create_task(follow(job["stream_url"], into)) for job, into in zip(jobs, seen, strict=True)]
+        following = [
+            asyncio.create_task(follow(who, job["stream_url"], into))
+            for (who, job), into in zip(jobs, seen, strict=True)
+        ]
 
         async def all_open() -> bool:
             return all(seen)

@@ -4,7 +4,9 @@ What would end the fuzzing itself, or never ends, is left out: streams, logout, 
 """
 
 import asyncio
+import itertools
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,21 @@ api = schemathesis.openapi.from_dict(DOCUMENT).exclude(
 
 
 @pytest.fixture(scope="module")
-def token(stack: Stack) -> str:
+def mint(stack: Stack) -> Callable[[], str]:
     layout = stack.layout
     tokens = TokenSettings(signing_keys_dir=layout.folder("keys"), issuer=f"{layout.public_url}/api/v1/auth")
-    return keys.mint(tokens, uuid.uuid4(), "local")
+    return lambda: keys.mint(tokens, uuid.uuid4(), "local")
+
+
+@pytest.fixture(scope="module")
+def token(mint: Callable[[], str]) -> str:
+    return mint()
+
+
+@pytest.fixture(scope="module")
+def tokens(mint: Callable[[], str]) -> Iterator[str]:
+    """Of so many users that none of them meets a limit of one user."""
+    return itertools.cycle([mint() for _ in range(30)])
 
 
 async def ask(case: "Case[Any]", token: str) -> None:
@@ -75,5 +88,5 @@ async def test_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> 
 @pytest.mark.timeout(1800)
 @api.parametrize()
 @_many
-async def test_much_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> None:
-    await ask(case, token)
+async def test_much_nonsense_is_refused_not_failed(case: "Case[Any]", tokens: Iterator[str]) -> None:
+    await ask(case, next(tokens))

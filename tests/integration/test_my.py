@@ -216,7 +216,7 @@ async def test_preferences_reach_the_scans_that_follow(
     await until(known, 1)
     job = await scans.register(services.db, who.id, None, f"scan/{uuid.uuid4().hex}.jpg", None, None)
     await scan_store.abort(services.db, job.id)
-    waiting, _ = await waste_flow.prepare(services, who.id, "image/jpeg", None, None)
+    waiting, _ = await waste_flow.prepare(services, who.id, "image/jpeg", None, None, 30)
     second = await scan_store.load(services.db, waiting)
     assert (job.language, job.district) == ("en", "서울특별시 마포구")
     assert second is not None

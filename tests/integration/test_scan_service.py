@@ -95,10 +95,10 @@ async def test_new_jobs_are_refused_past_the_backlog(services: Services, publish
     for _ in range(3):
         await publisher.send_json("celery", "celery", {}, uuid.uuid4().hex)
     open_door, closed = admission.Admission(publisher, 10_000), admission.Admission(_Deep(publisher), 3)
-    await open_door.check()
-    with pytest.raises(admission.TooBusy) as refused:
-        await closed.check()
-    assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "10"})
+    assert await open_door.refusal(uuid.uuid4()) is None
+    refused = await closed.refusal(uuid.uuid4())
+    assert refused is not None
+    assert (refused.status, refused.headers) == (429, {"Retry-After": "10"})
 
 
 class _Deep(Publisher):
@@ -272,7 +272,7 @@ async def test_an_object_past_the_limit_is_refused_and_deleted_before_it_is_read
     key = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
     await services.storage.put(key, bytes(15 * 1024 * 1024 + 1), "image/jpeg")
     with pytest.raises(PhotoTooLarge):
-        await service.own_image(services, user, services.storage.public_url(key))
+        await service.require_object(services, service.own_image(services, user, services.storage.public_url(key)))
     assert await services.storage.head(key) is None
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from eco2.local import config, stack
-from eco2.local.servers import rabbitmq
 from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
 from eco2.local.emulators import llm as llm_emulator
+from eco2.local.servers import rabbitmq
 from eco2.processes import PROCESSES, SERVICES, process
 
 
