@@ -103,7 +103,7 @@ SUPERVISED = textwrap.dedent(
     import asyncio, sys
     from pathlib import Path
     from eco2.local.supervisor import Supervisor
-    from tests.integration.test_nursery import service
+    from tests.integration.test_fork_server import service
     async def main():
         supervisor = Supervisor([service("sse-gateway")], Path(sys.argv[1]))
         await supervisor.start()
