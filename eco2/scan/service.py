@@ -176,18 +176,23 @@ async def hand_over(services: Services, job: Job, analysts: Publisher | None = N
     """
     if job.id in services.queued_marks:
         return
-    job_id = str(job.id)
     try:
-        await services.bus.emit(job_id, *both(Stage.QUEUED), owner=str(job.user_id))
-        if analysts is None:
-            await services.publisher.send_task(SCAN_EXCHANGE, SCAN_VISION, SCAN_VISION, job_id)
-        else:
-            task = IMAGE_ANALYZE
-            await analysts.send_task(TASKS_EXCHANGE, task.routing_key, task.name, job_id, priority=task.priority)
+        await send_first(services, job, analysts)
     except (BrokerDown, RedisError, OSError) as error:
-        log.warning("job could not be queued: %r", error, extra={"job_id": job_id})
+        log.warning("job could not be queued: %r", error, extra={"job_id": str(job.id)})
         await store.abort(services.db, job.id)
         raise ScanUnavailable from error
+
+
+async def send_first(services: Services, job: Job, analysts: Publisher | None = None) -> None:
+    """Send the first message of the job and mark it as queued. BrokerDown, RedisError, OSError."""
+    job_id = str(job.id)
+    await services.bus.emit(job_id, *both(Stage.QUEUED), owner=str(job.user_id))
+    if analysts is None:
+        await services.publisher.send_task(SCAN_EXCHANGE, SCAN_VISION, SCAN_VISION, job_id)
+    else:
+        task = IMAGE_ANALYZE
+        await analysts.send_task(TASKS_EXCHANGE, task.routing_key, task.name, job_id, priority=task.priority)
     services.queued_marks.add(services.db, job.id)
 
 

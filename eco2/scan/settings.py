@@ -48,7 +48,9 @@ class SweeperSettings(SettingsGroup):
     sweep_stuck: Duration = timedelta(minutes=15)
     """How long a queued job may show no end before its message is sent again."""
     sweep_deadline: Duration = timedelta(hours=2)
-    """Age at which an open job is given up."""
+    """Age at which a job that has not ended is given up, one that could not be queued included."""
+    sweep_retention: Duration = timedelta(days=1)
+    """Age at which a job that never ran is deleted: its photo or its message never came."""
 
 
 class ApiSettings(

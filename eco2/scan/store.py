@@ -51,6 +51,7 @@ _COLUMNS: LiteralString = """
     jobs.id, jobs.user_id, jobs.image_key, jobs.user_input, jobs.model, jobs.status, jobs.vision, jobs.rule,
     jobs.answer, jobs.reward, jobs.error, jobs.language, jobs.district, jobs.enqueued_at IS NOT NULL"""
 _REVIVED: LiteralString = "CASE jobs.status WHEN 'aborted' THEN 'queued' ELSE jobs.status END"
+_AS_IF_NEW: LiteralString = "CASE jobs.status WHEN 'aborted' THEN now() ELSE jobs.created_at END"
 _PREFERRED: LiteralString = """
     (SELECT language FROM scan.preferences WHERE user_id = %(user)s),
     (SELECT district FROM scan.preferences WHERE user_id = %(user)s)"""
@@ -89,7 +90,7 @@ async def add(
     model: str | None,
     limits: Limits = UNLIMITED,
 ) -> Job | Standing:
-    """Insert a queued job, or return the user's job of the same key; an aborted one is queued again.
+    """Insert a queued job, or return the user's job of the same key; an aborted one is queued again, as if new.
 
     A new job past the limits is not inserted: then the user's standing is returned. A known key never counts."""
     row = await db.row(
@@ -102,7 +103,8 @@ async def add(
                 SELECT %(id)s, %(user)s, %(idempotency_key)s, %(image_key)s, %(user_input)s, %(model)s, 'queued',
                        {_PREFERRED}
                 FROM known WHERE known OR EXISTS (SELECT FROM counted)
-                ON CONFLICT (user_id, idempotency_key) DO UPDATE SET status = {_REVIVED}
+                ON CONFLICT (user_id, idempotency_key)
+                DO UPDATE SET status = {_REVIVED}, created_at = {_AS_IF_NEW}
                 RETURNING {_COLUMNS})
             SELECT standing.*, added.* FROM standing LEFT JOIN added ON true""",
         id=job_id,
@@ -264,7 +266,7 @@ async def add_waiting(
 
 
 async def uploaded(db: Database, job_id: UUID, user: UUID, limits: Limits = UNLIMITED) -> Job | Standing | None:
-    """The photo of the user's waiting (or aborted) job is there: queue it. None for a job in any other state.
+    """Queue the user's waiting (or aborted) job, whose photo is there, as if new. None for one in any other state.
 
     A waiting one past the limits stays as it is: then the user's standing is returned."""
     row = await db.row(
@@ -272,7 +274,7 @@ async def uploaded(db: Database, job_id: UUID, user: UUID, limits: Limits = UNLI
             waiting AS MATERIALIZED (SELECT FROM scan.jobs WHERE id = %(id)s AND status = 'waiting' FOR UPDATE),
             counted AS ({_COUNT} AND EXISTS (SELECT FROM waiting) {_COUNTED}),
             taken AS (
-                UPDATE scan.jobs SET status = 'queued'
+                UPDATE scan.jobs SET status = 'queued', created_at = now()
                 WHERE id = %(id)s AND (status = 'aborted' OR status = 'waiting' AND EXISTS (SELECT FROM counted))
                 RETURNING {_COLUMNS})
             SELECT EXISTS (SELECT FROM waiting), standing.*, taken.* FROM standing LEFT JOIN taken ON true""",
@@ -341,8 +343,9 @@ async def swept(db: Database, job_id: UUID) -> None:
 
 
 async def overdue(db: Database, older: timedelta) -> list[Job]:
-    """Still open so long after they came that nobody waits any more."""
-    return await _unfinished(db, f"{_IS_OPEN} AND created_at < now() - %(older)s", older)
+    """Not ended so long after they came that nobody waits any more."""
+    found: LiteralString = "status IN ('queued', 'processing', 'aborted') AND created_at < now() - %(older)s"
+    return await _unfinished(db, found, older)
 
 
 async def unannounced(db: Database, older: timedelta) -> list[Job]:
@@ -351,6 +354,32 @@ async def unannounced(db: Database, older: timedelta) -> list[Job]:
         "status IN ('completed', 'failed') AND announced_at IS NULL AND finished_at < now() - %(older)s"
     )
     return await _unfinished(db, found, older)
+
+
+async def revive_uploaded(db: Database, older: timedelta) -> int:
+    """Queue again the aborted jobs of the waste flow, whose users follow a job that they know; how many there were.
+
+    An aborted job of `/scan` is left to its client, who was told to try again and got no job."""
+    rows = await db.rows(
+        f"""UPDATE scan.jobs SET status = 'queued'
+            WHERE {UNFINISHED} AND status = 'aborted' AND idempotency_key IS NULL AND created_at < now() - %(older)s
+            RETURNING id""",
+        older=older,
+    )
+    return len(rows)
+
+
+async def forget_unused(db: Database, older: timedelta) -> int:
+    """Delete jobs whose photo or message never came; how many there were, of a thousand at most."""
+    rows = await db.rows(
+        f"""DELETE FROM scan.jobs WHERE status IN ('waiting', 'aborted') AND id IN (
+                SELECT id FROM scan.jobs
+                WHERE {UNFINISHED} AND status IN ('waiting', 'aborted') AND created_at < now() - %(older)s
+                ORDER BY created_at LIMIT 1000)
+            RETURNING id""",
+        older=older,
+    )
+    return len(rows)
 
 
 # --- what a user has here ---------------------------------------------------------------------------------------------

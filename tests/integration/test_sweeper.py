@@ -12,15 +12,16 @@ from psycopg import OperationalError
 from psycopg.sql import SQL, Identifier
 
 from eco2.contracts import uploads
+from eco2.core.messaging.broker import Publisher
 from eco2.core.postgres import Database, Row
-from eco2.scan import service, store, sweeper
+from eco2.scan import service, store, sweeper, waste_flow
 from eco2.scan.marks import Marks
 from eco2.scan.service import Services
 from eco2.scan.settings import SweeperSettings
 from eco2.scan.store import Job
 from tests import photos
 from tests.integration.test_scan_service import SEEN, load, log_of, register, unchanged
-from tests.redis_server import until
+from tests.redis_server import free_port, until
 
 NOW = SweeperSettings(sweep_grace=timedelta(0), sweep_stuck=timedelta(minutes=15), sweep_deadline=timedelta(hours=2))
 
@@ -133,10 +134,7 @@ async def test_a_lost_message_is_sent_again_once_in_a_while(services: Services) 
 
 
 async def test_a_job_past_its_deadline_fails(services: Services) -> None:
-    job = await register(services)
-    await services.bus.open(str(job.id), str(job.user_id))
-    await store.enqueued(services.db, {job.id: datetime.now(UTC)})
-    await age(services, job, "created_at", 121)
+    job = await overdue(services)
     await sweeper.sweep(services, NOW)
     await ends(services, job, "failed")
     assert (await load(services, job)).error == sweeper.TOO_LATE
@@ -204,6 +202,105 @@ async def test_a_job_that_was_announced_is_not_announced_again(services: Service
 
     await until(marked, 5)
     assert job.id not in [found.id for found in await store.unannounced(services.db, timedelta(0))]
+
+
+def away() -> Publisher:
+    return Publisher(f"amqp://nobody:x@127.0.0.1:{free_port()}/eco2")
+
+
+async def overdue(services: Services) -> Job:
+    job = await register(services)
+    await services.bus.open(str(job.id), str(job.user_id))
+    await store.enqueued(services.db, {job.id: datetime.now(UTC)})
+    await age(services, job, "created_at", 121)
+    return job
+
+
+async def test_jobs_end_although_others_cannot_be_sent(services: Services) -> None:
+    unsent, late = [await with_photo(services) for _ in range(3)], [await overdue(services) for _ in range(3)]
+    lost = await overdue(services)
+    await age(services, lost, "created_at", 30)
+    await age(services, lost, "enqueued_at", 30)
+    await sweeper.sweep(replace(services, publisher=away()), NOW)
+    for job in late:
+        await ends(services, job, "failed")
+    assert {(await load(services, job)).status for job in (*unsent, lost)} == {"queued"}, "none waits for its client"
+    await sweeper.sweep(services, NOW)
+    for job in unsent:
+        await ends(services, job, "completed")
+
+
+async def test_one_job_that_cannot_be_taken_care_of_holds_up_no_other(services: Services) -> None:
+    jobs = [await with_photo(services) for _ in range(3)]
+
+    async def send_task(*message: str) -> None:
+        if message[-1] == str(jobs[0].id):
+            raise ValueError("cannot be sent")
+        await services.publisher.send_task(*message)
+
+    await sweeper.sweep(replace(services, publisher=cast(Publisher, Mock(send_task=send_task))), NOW)
+    for job in jobs[1:]:
+        await ends(services, job, "completed")
+    assert (await load(services, jobs[0])).status == "queued"
+
+
+async def uploaded(services: Services) -> Job:
+    user = uuid.uuid4()
+    job_id, key = await waste_flow.prepare(services, user, "image/jpeg", None, None, 100)
+    await services.storage.put(key, photos.jpeg(), "image/jpeg")
+    return await waste_flow.accept_upload(services, job_id, user)
+
+
+async def aborted(services: Services, job: Job) -> None:
+    with pytest.raises(service.ScanUnavailable):
+        await service.hand_over(services, job, away())
+    assert (await load(services, job)).status == "aborted"
+
+
+async def test_an_upload_that_could_not_be_queued_is_queued_when_the_broker_is_back(services: Services) -> None:
+    job = await uploaded(services)
+    await aborted(services, job)
+    await sweeper.sweep(replace(services, publisher=away()), NOW)
+    assert (await sweeper.sweep(services, NOW)).get("never_queued", 0) >= 1
+    await ends(services, job, "completed")
+
+
+async def test_a_scan_whose_client_never_tried_again_fails_at_its_deadline(services: Services) -> None:
+    job = await with_photo(services)
+    await aborted(services, job)
+    await sweeper.sweep(services, NOW)
+    assert (await load(services, job)).status == "aborted", "its client was told to try again"
+    await age(services, job, "created_at", 121)
+    await sweeper.sweep(services, NOW)
+    await ends(services, job, "failed")
+
+
+async def test_a_job_that_is_asked_for_again_has_its_whole_time(services: Services) -> None:
+    late = await uploaded(services)
+    await age(services, late, "created_at", 121)
+    await aborted(services, late)
+    await waste_flow.accept_upload(services, late.id, late.user_id)
+    key, user = uuid.uuid4().hex, uuid.uuid4()
+    again = await register(services, key, user)
+    await aborted(services, again)
+    await age(services, again, "created_at", 121)
+    await service.register(services.db, user, key, again.image_key, None, None)
+    found = [job.id for job in await store.overdue(services.db, NOW.sweep_deadline)]
+    assert not {late.id, again.id} & set(found)
+
+
+@pytest.mark.parametrize("status", ["waiting", "aborted"])
+async def test_a_job_that_never_ran_is_deleted_after_its_retention(services: Services, status: str) -> None:
+    job = await register(services)
+    sql: LiteralString = "UPDATE scan.jobs SET status = %(status)s WHERE id = %(id)s"
+    await services.db.rows(sql, status=status, id=job.id)
+    kept = NOW.model_copy(update={"sweep_deadline": timedelta(days=7)})
+    await age(services, job, "created_at", 23 * 60)
+    await sweeper.sweep(services, kept)
+    assert await store.load(services.db, job.id) is not None
+    await age(services, job, "created_at", 25 * 60)
+    assert (await sweeper.sweep(services, kept)).get("unused", 0) >= 1
+    assert await store.load(services.db, job.id) is None
 
 
 async def test_only_one_process_sweeps_at_a_time(services: Services) -> None:
