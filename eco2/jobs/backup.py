@@ -308,7 +308,10 @@ async def scratch(settings: BackupSettings) -> AsyncIterator[str]:
         try:
             yield url.set(database=name).render_as_string(hide_password=False)
         finally:
-            await _drop(db, name)
+            try:
+                await _drop(db, name)
+            except psycopg.Error as error:  # the next run drops it; what happened meanwhile matters more
+                log.warning("a scratch database was left behind: %s", error, extra={"database": name})
 
 
 async def _drop(db: psycopg.AsyncConnection[Any], name: str) -> None:
@@ -360,7 +363,7 @@ async def make(settings: BackupSettings, now: datetime) -> dict[str, Any]:
         try:
             await prove(settings, key, moment.rows, own)
         except BaseException:
-            await objects.delete(key)
+            await asyncio.to_thread(_forget, objects.raw, key)
             raise
         note = {
             "name": name,

@@ -53,8 +53,7 @@ async def alone(engine: AsyncEngine, run_id: str) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await connection.execute(select(func.pg_advisory_unlock(*lock)))
-            await connection.execute(text("RESET statement_timeout"))
+            await connection.invalidate()  # ends the session, and with it the lock, whatever state it is in
 
 
 async def claim(tx: AsyncConnection, run_id: str) -> Run | None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from prometheus_client import REGISTRY
+from redis.exceptions import RedisError
 
 from eco2.core import redis
 from eco2.photos.check import decode
@@ -24,7 +26,7 @@ from eco2.scan.vision.picture import SHORTER_SIDE, Picture
 from eco2.scan.vision.providers import Embedded, ProviderFailed
 from eco2.scan.vision.result import Candidate, VisionResult
 from tests import photos
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, until
 
 
 @pytest.fixture
@@ -302,6 +304,99 @@ async def test_redis_lost_during_the_call_does_not_pay_again(models: Models, pai
     paid.gate.set()
     assert (await call)["item_id"] == "ceramic"
     assert paid.looks == 1
+
+
+@pytest.mark.parametrize("fault", ["killed", "hanging"])
+async def test_a_time_limit_is_kept_and_pays_once_when_redis_is_lost_during_the_call(
+    models: Models, paid: Paid, server: RedisServer, fault: str
+) -> None:
+    paid.gate.clear()
+    call = asyncio.create_task(_limited(models))
+    asyncio.get_running_loop().call_later(1, paid.gate.set)  # a call that is made again shall end
+    while not paid.looks:
+        await asyncio.sleep(0.01)
+    assert server.process is not None
+    server.process.send_signal(signal.SIGKILL if fault == "killed" else signal.SIGSTOP)
+    try:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            await call
+        assert asyncio.get_running_loop().time() - began < 0.8
+        paid.gate.set()
+        await asyncio.sleep(0.1)
+        assert paid.looks == 1
+    finally:
+        if fault == "hanging":
+            server.process.send_signal(signal.SIGCONT)
+
+
+async def _limited(models: Models) -> dict[str, Any]:
+    async with asyncio.timeout(0.3):
+        return await models.look(PHOTO, None)
+
+
+@pytest.mark.parametrize(
+    "error", [ProviderFailed("no"), ValueError("a bug"), RedisError("of its own"), OSError("wire")]
+)
+async def test_a_call_that_fails_as_redis_is_lost_is_not_made_again(
+    cache: ResultCache, server: RedisServer, error: Exception
+) -> None:
+    calls = 0
+
+    async def compute() -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        await server.kill()
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        await cache.get_or_compute("test", "1", uuid.uuid4().hex, compute)
+    assert calls == 1
+
+
+async def test_a_call_that_fails_lets_the_next_one_begin_at_once(cache: ResultCache) -> None:
+    failing = True
+
+    async def compute() -> dict[str, Any]:
+        if failing:
+            raise ProviderFailed("no")
+        return {"n": 1}
+
+    digest = uuid.uuid4().hex
+    with pytest.raises(ProviderFailed):
+        await cache.get_or_compute("test", "1", digest, compute)
+    failing = False
+    async with asyncio.timeout(1):
+        assert await cache.get_or_compute("test", "1", digest, compute) == ({"n": 1}, "model")
+
+
+async def test_a_lock_that_could_not_be_renewed_once_is_renewed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eco2.scan.vision.cache.LOCK_SECONDS", 0.6)
+    gate = asyncio.Event()
+
+    async def compute() -> dict[str, Any]:
+        await gate.wait()
+        return {}
+
+    async with RedisServer("--appendfsync", "always", aof=True) as server:
+        client = redis.connect(server.url, decode_responses=False, retries=0)
+        digest = uuid.uuid4().hex
+        call = asyncio.create_task(ResultCache(client).get_or_compute("test", "1", digest, compute))
+        lock = f"{result_key('test', '1', digest)}:lock"
+        while not await client.exists(lock):
+            await asyncio.sleep(0.01)
+        await client.pexpire(lock, 5000)
+        await server.kill()
+        await asyncio.sleep(0.5)
+        await server.start()
+
+        async def renewed() -> bool:
+            return 0 < await client.pttl(lock) <= 600
+
+        await until(renewed, 3)
+        gate.set()
+        await call
+        await client.aclose()
 
 
 def test_hashes_within_the_threshold_share_a_band() -> None:

@@ -57,15 +57,24 @@ _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPI
 
 
 class _Call:
-    """A call that is made once, so that a cache that goes away after it does not make us pay again."""
+    """A call that is made once, so that a cache that goes away after it does not make us pay again.
+
+    However it ended, asking again ends the same way."""
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
         self._result: Json | None = None
+        self._error: BaseException | None = None
 
     async def __call__(self) -> Json:
+        if self._error is not None:
+            raise self._error
         if self._result is None:
-            self._result = await self._compute()
+            try:
+                self._result = await self._compute()
+            except BaseException as error:
+                self._error = error
+                raise
         return self._result
 
 
@@ -78,6 +87,7 @@ class ResultCache:
         self._keep = redis.register_script(_KEEP)
         self._release = redis.register_script(_RELEASE)
         self._renew = redis.register_script(_RENEW)
+        self._releases: set[asyncio.Task[None]] = set()
 
     async def get_or_compute(
         self,
@@ -145,7 +155,7 @@ class ResultCache:
             if near:
                 result = {**result, "phash": hexadecimal(near.phash)}
         except BaseException:
-            await self._release(keys=[_lock(key)], args=[token])
+            self._let_go(_lock(key), token)
             raise
         finally:
             renewing.cancel()
@@ -159,7 +169,24 @@ class ResultCache:
         """The lock of a living process stays; that of a dead one is gone after LOCK_SECONDS."""
         while True:
             await asyncio.sleep(LOCK_SECONDS / 2)
-            await self._renew(keys=[name], args=[token, int(LOCK_SECONDS * 1000)])
+            try:
+                await self._renew(keys=[name], args=[token, int(LOCK_SECONDS * 1000)])
+            except RedisError as error:
+                log.warning("the lock of a call was not renewed: %r", error)
+
+    def _let_go(self, name: str, token: str) -> None:
+        """Release the lock without waiting for it: neither time nor error of Redis may come in the way of what happened
+        to the call. A release that fails is made up for by the end of the lock."""
+        task = asyncio.create_task(self._release_soon(name, token))
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _release_soon(self, name: str, token: str) -> None:
+        try:
+            async with asyncio.timeout(LOCK_SECONDS):
+                await self._release(keys=[name], args=[token])
+        except (RedisError, OSError) as error:
+            log.warning("the lock of a call was not released: %r", error)
 
 
 class _Near:
