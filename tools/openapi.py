@@ -78,8 +78,9 @@ def _stream_path() -> Json:
         "silence. Reconnect with `Last-Event-ID` to resume.\n\n"
         "`data:` is one JSON object. `seq` and `progress` (percent) are integers. `ts` is a string: seconds since the "
         'epoch, with a fraction. `result` is an empty string (`""`), and in `done` an object: the body of '
-        "`GET …/result`. A failed job ends with a `done` of status `failed` whose `message` is the `error` of the "
-        "result. These types never change; clients rely on them."
+        "`GET …/result`. A scan that failed or showed nothing worth a guess ends with `done` of status `completed` "
+        "too: its `result.outcome` is `failed` or `unsure`, and `message` is the `error` of the result. These types "
+        "never change; clients rely on them."
     )
     errors = {
         str(status): {
@@ -166,7 +167,8 @@ def scan_results() -> dict[str, Json]:
     """What the pipeline answers to what was seen, and to a file that is no photo."""
     base = knowledge.load()
     jobs = {name: _completed(base, vision) for name, vision in _SEEN.items()}
-    jobs["failed"] = _job("failed", error=PhotoTypeRefused().message)
+    refused = PhotoTypeRefused()
+    jobs["failed"] = _job("failed", error=refused.message, error_code=refused.code)
     return {name: result_body(base, job) for name, job in jobs.items()}
 
 

@@ -159,7 +159,7 @@ def result(client: httpx2.Client, result_url: str) -> Json:
     for _ in range(POLLS):
         response = call(client, "GET", result_url)
         if response.status_code == httpx2.codes.OK:
-            return _body(client, response, "status")
+            return _body(client, response, "status", "outcome")
         time.sleep(POLL_SECONDS)
     raise ClientError(f"{POLLS * POLL_SECONDS:g}초 안에 결과가 없어요. 나중에 다시 물어봐 주세요: GET {result_url}")
 
@@ -184,4 +184,4 @@ def scan(
 def choose(client: httpx2.Client, job_id: str, minor_category: str) -> Json:
     """Complete an uncertain scan."""
     body = {"minor_category": minor_category}
-    return _body(client, call(client, "POST", f"/api/v1/scan/{job_id}/choice", json=body), "status")
+    return _body(client, call(client, "POST", f"/api/v1/scan/{job_id}/choice", json=body), "status", "outcome")

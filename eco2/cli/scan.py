@@ -153,14 +153,14 @@ def _finish(body: Json, user: str, *, as_json: bool) -> None:
     else:
         _show(body)
         _say_how_to_choose(body, user)
-    if body["status"] != "completed":
+    if body["outcome"] == "failed":
         raise typer.Exit(1)
 
 
 def _say_how_to_choose(body: Json, user: str) -> None:
     job = body["task_id"]
     out.print(f"작업 번호: {job}", highlight=False, soft_wrap=True)
-    if body["needs_choice"]:
+    if body["needs_choice"] or body["outcome"] == "unsure":
         whose = "" if user == DEFAULT_USER else f" --user {user}"
         out.print(f"무엇인지 알려 주려면: eco2 choose {job} 이름{whose}", markup=False, highlight=False, soft_wrap=True)
 
@@ -214,8 +214,9 @@ def chosen(answer: str, names: Sequence[str]) -> str | None:
 
 
 def _show(body: Json) -> None:
-    if body["status"] != "completed":
-        out.print(Panel(escape(body["error"] or "스캔하지 못했어요."), title="실패", border_style="red"))
+    if body["outcome"] != "answered":
+        title, style = ("실패", "red") if body["outcome"] == "failed" else ("알아보지 못했어요", "yellow")
+        out.print(Panel(escape(body["error"]), title=title, border_style=style))
         return
     found = body["pipeline_result"]
     text = f"[bold green]{escape(_title(found))}[/]{os.linesep * 2}{_guide(found)}"

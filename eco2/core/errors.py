@@ -9,13 +9,20 @@ from typing import ClassVar
 
 
 class AppError(Exception):
-    """Base of all expected errors. `message` is shown to the caller: say what to do."""
+    """Base of all expected errors. `message` is shown to the caller: say what to do.
+
+    `english`: the same for a citizen who reads English, where `message` is Korean.
+    """
 
     status: ClassVar[int] = 500
     code = "INTERNAL_ERROR"
+    english = ""
 
-    def __init__(self, message: str = "", *, code: str = "", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str = "", *, code: str = "", headers: dict[str, str] | None = None, english: str = ""
+    ) -> None:
         self.message = message or (self.__doc__ or self.code).strip()
+        self.english = english or self.english or self.message
         self.code = code or self.code
         self.headers = headers
         super().__init__(self.message)

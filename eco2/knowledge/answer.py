@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, DropOff, Item, Override, Region, RuleException, Situation, UnknownAnswer
 from eco2.knowledge.reading import subjects
-from eco2.knowledge.words.text import topic
+from eco2.knowledge.words.text import supposing, topic
 
 MAX_STEPS = 10
 MAX_NAMED = 3  # candidates or further items named in one answer
@@ -216,18 +216,50 @@ def compose_unknown(
     candidates: Sequence[Item],
     user_input: str | None = None,
     *,
+    situations: Sequence[Situation] = (),
     waste: bool = True,
     lang: Lang = "ko",
+    region: Region | None = None,
 ) -> dict[str, object]:
-    """The same shape where there is no item: how to photograph it (again), and a question.
+    """The same shape where there is no item: where each candidate goes, how to photograph it (again), and a question.
 
     The question is about the words if they name something, else about the candidates. Without `waste` the photo
-    shows nothing to throw away."""
+    shows nothing to throw away. What is dangerous comes before everything else that is to be done."""
     unknown = knowledge.situation_book.unknown
     case = unknown.unclear if waste else unknown.no_waste
     question = _question(unknown, subjects(knowledge, user_input or ""), candidates, lang)
-    sentences = [localized(case, "lead", lang), question or localized(case, "ask", lang)]
-    return _answer(listed(case, "steps", lang), [localized(case, "fault", lang)], sentences)
+    dangers = _dangers(knowledge, candidates, situations, lang)
+    sentences = [*dangers, localized(case, "lead", lang), question or localized(case, "ask", lang)]
+    each = [_candidate(knowledge, item, situations, lang, region) for item in candidates]
+    hold = [localized(unknown, "hold", lang)] if candidates else []
+    steps = [*hold, *dangers, *each, *listed(case, "steps", lang)]
+    return _answer(steps, [localized(case, "fault", lang)], sentences)
+
+
+def _dangers(
+    knowledge: Knowledge, candidates: Sequence[Item], situations: Sequence[Situation], lang: Lang
+) -> list[str]:
+    """Two sentences at most about what is dangerous in what was said or seen, whichever candidate it is."""
+
+    def concerns(situation: Situation) -> bool:
+        if not candidates:  # what only prepares a thing, such as letting gas out, needs to know the thing
+            return situation.target_stream is not None
+        return any(knowledge.applies(situation, item, item.stream) for item in candidates)
+
+    about = [situation for situation in situations if situation.kind == "safety" and concerns(situation)]
+    steps = _unique(localized(situation, "step", lang) for situation in about)
+    return _unique([*steps[:1], " ".join(steps[1:])])
+
+
+def _candidate(
+    knowledge: Knowledge, item: Item, situations: Sequence[Situation], lang: Lang, region: Region | None
+) -> str:
+    stream = knowledge.stream(decide(knowledge, item, situations, region).stream)
+    own = localized(item, "where", lang) if stream.id == item.stream else ""
+    where = own or localized(stream, "where", lang)
+    name = supposing(item.ko) if lang == "ko" else item.en
+    template = localized(knowledge.situation_book.unknown, "candidate", lang)
+    return template.format(name=name, stream=localized(stream, "", lang), where=where)
 
 
 def _question(unknown: UnknownAnswer, about: Sequence[Item | Ambiguity], candidates: Sequence[Item], lang: Lang) -> str:

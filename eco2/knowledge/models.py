@@ -261,10 +261,16 @@ class NoItem(Model):
 class UnknownAnswer(Model):
     """The answers that ask: a photo that could not be told, one without waste, and what is asked of the words.
 
-    `{names}` is replaced by what there is to choose from, `{question}` by that of the ambiguous word."""
+    `{names}` is replaced by what there is to choose from, `{question}` by that of the ambiguous word. `hold` is the
+    first step where there are candidates, `candidate` that of each: its `{name}`, its `{stream}` and `{where}` it goes.
+    """
 
     unclear: NoItem
     no_waste: NoItem
+    hold_ko: str
+    hold_en: str = ""
+    candidate_ko: str
+    candidate_en: str = ""
     guesses_ko: str
     guesses_en: str = ""
     ambiguous_ko: str

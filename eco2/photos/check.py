@@ -67,6 +67,7 @@ class PhotoTooLarge(AppError):
 
     status = 413
     code = "IMAGE_TOO_LARGE"
+    english = "The photo is too large. Upload one of at most 15 MB and 50 megapixels."
 
 
 class PhotoTypeRefused(AppError):
@@ -74,6 +75,7 @@ class PhotoTypeRefused(AppError):
 
     status = 415
     code = "IMAGE_TYPE_NOT_SUPPORTED"
+    english = "This file cannot be read. Upload a JPEG, PNG, WebP, HEIC or GIF photo."
 
 
 class PhotoBroken(AppError):
@@ -81,6 +83,7 @@ class PhotoBroken(AppError):
 
     status = 422
     code = "IMAGE_UNREADABLE"
+    english = "The photo file is damaged. Take the photo again or upload it again."
 
 
 @dataclass(frozen=True)
@@ -140,9 +143,15 @@ def _stripped(data: bytes) -> bytes | None:
     """`strip_metadata` of what may be a photo at all. The readers see a tidy container only: no metadata to be misled
     by, no trailing data, no endless filling."""
     if not data:
-        raise PhotoBroken("파일이 비어 있어요. 사진을 다시 올려 주세요.")
+        raise PhotoBroken(
+            "파일이 비어 있어요. 사진을 다시 올려 주세요.", english="The file is empty. Upload the photo again."
+        )
     if len(data) > MAX_BYTES:
-        raise PhotoTooLarge(f"사진이 {MAX_BYTES // 1024**2} MB보다 커요. 더 작은 사진을 올려 주세요.")
+        limit = f"{MAX_BYTES // 1024**2} MB"
+        raise PhotoTooLarge(
+            f"사진이 {limit}보다 커요. 더 작은 사진을 올려 주세요.",
+            english=f"The photo is larger than {limit}. Upload a smaller one.",
+        )
     return strip_metadata(data)
 
 
@@ -161,7 +170,10 @@ def _open(clean: bytes) -> ImageFile.ImageFile:
 
 
 def _too_many_pixels() -> PhotoTooLarge:
-    return PhotoTooLarge(f"사진이 {MAX_PIXELS // 10_000:,}만 화소보다 커요. 더 작은 사진을 올려 주세요.")
+    return PhotoTooLarge(
+        f"사진이 {MAX_PIXELS // 10_000:,}만 화소보다 커요. 더 작은 사진을 올려 주세요.",
+        english=f"The photo has more than {MAX_PIXELS // 1_000_000} megapixels. Upload a smaller one.",
+    )
 
 
 def decode(data: bytes, target: int) -> Image.Image:

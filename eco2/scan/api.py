@@ -15,7 +15,7 @@ from eco2.scan import service, submission
 from eco2.scan.admission import TooBusy
 from eco2.scan.limits import TooManyOpenJobs, TooManyScans
 from eco2.scan.progress import STAGE_TEXT, progress_of
-from eco2.scan.result import result_body
+from eco2.scan.result import Outcome, result_body
 from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job
 from eco2.scan.submission import Door
@@ -117,15 +117,29 @@ class ScanResult(BaseModel):
     """`reward` is always present: null means that none was earned."""
 
     task_id: UUID
-    status: Literal["completed", "failed"]
+    status: Annotated[Literal["completed"], Field(description="The scan is over, whatever its outcome")]
+    outcome: Annotated[
+        Outcome,
+        Field(
+            description="`answered`, also where there are candidates to choose from; `unsure`: nothing worth a guess; "
+            "`failed`. Of the last two `pipeline_result` is null, and `error` and `code` say why"
+        ),
+    ]
     message: str | None
-    error: Annotated[str | None, Field(description="Why a failed scan failed")]
+    error: Annotated[str | None, Field(description="Why there is no answer, in the language of the user")]
+    code: Annotated[
+        str | None,
+        Field(
+            description="The same for programs: NOT_RECOGNIZED or NO_WASTE of an unsure scan; of a failed one "
+            "IMAGE_NOT_FOUND, IMAGE_TOO_LARGE, IMAGE_TYPE_NOT_SUPPORTED, IMAGE_UNREADABLE, SCAN_TIMED_OUT, SCAN_FAILED"
+        ),
+    ]
     pipeline_result: PipelineResult | None
     reward: Reward | None
-    needs_choice: Annotated[bool, Field(description="No item could be told: POST …/choice a minor_category")]
+    needs_choice: Annotated[bool, Field(description="There are candidates: POST the right one to …/choice")]
     candidates: Annotated[
         list[Candidate],
-        Field(description="To choose from; empty where the photo shows no waste or nothing worth a guess"),
+        Field(description="To choose from; the steps say of each where it goes"),
     ]
 
 
@@ -137,10 +151,17 @@ class ScanProcessing(BaseModel):
 
 
 class Choice(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"minor_category": "투명 페트병"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"minor_category": "투명 페트병"}, {"minor_category": None}]}
+    )
 
     minor_category: Annotated[
-        str, Field(min_length=1, max_length=100, description="A candidate, or any name of GET /api/v1/scan/items")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=100,
+            description="A candidate, or any name of GET /api/v1/scan/items; null: none of these",
+        ),
     ]
 
 
@@ -274,7 +295,7 @@ async def items(
     responses=_RESULT_RESPONSES,
 )
 async def result(job_id: UUID, user: User, request: Request) -> Any:
-    """A failed scan answers 200 with status `failed` and `error`. A scan of another user is 404."""
+    """A scan without an answer is 200 too: `outcome` is `failed` or `unsure`. A scan of another user is 404."""
     return await result_response(request.app.state.resources, job_id, user)
 
 
@@ -308,7 +329,9 @@ async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
     ),
 )
 async def choose(job_id: UUID, body: Choice, user: User, request: Request) -> dict[str, Any]:
-    """Completes a result that has `needs_choice`. Repeating the same choice is harmless."""
+    """Completes a result that has `needs_choice`, or one that is `unsure`. Repeating the same choice is harmless.
+
+    With null the outcome becomes `unsure`; a name may still be given afterwards."""
     resources = request.app.state.resources
     job = await service.find(resources.db, job_id, user)
     job = await service.choose(resources, job, body.minor_category)

@@ -8,6 +8,7 @@ import orjson
 from eco2.core.messaging.broker import Heartbeat
 from eco2.core.messaging.consumer import Delivery, Message, PoisonMessage, watch_dead_letters
 from eco2.scan import service
+from eco2.scan.failures import GivenUp
 from eco2.scan.service import Services
 
 
@@ -21,7 +22,7 @@ def job_id(message: Message | Delivery) -> UUID:
 
 async def dead_letter(services: Services, message: Message) -> None:
     """A stage's message died: delivery limit, too old, or given up by its worker."""
-    await service.fail(services, job_id(message), "분석하지 못했어요. 잠시 뒤 다시 시도해 주세요.")
+    await service.fail(services, job_id(message), GivenUp())
 
 
 async def fail_the_dead(

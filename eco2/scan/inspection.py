@@ -48,6 +48,7 @@ def _job(row: Json) -> Json:
         **shown,
         "model": row["model"],
         "error": row["error"],
+        "code": row["error_code"],
         **times,
         "seconds": _between(row["created_at"], row["finished_at"]),
         "stored": [stage for stage, output in outputs.items() if output is not None],

@@ -1,27 +1,53 @@
 """The result of a scan as the API answers it."""
 
+from typing import Literal
+
 from eco2.knowledge import Knowledge
 from eco2.scan import stages
+from eco2.scan.failures import GivenUp
 from eco2.scan.store import Job, Json
+
+Outcome = Literal["answered", "unsure", "failed"]
+
+
+def outcome(job: Job) -> Outcome | None:
+    """None while the job has not ended."""
+    if job.status == "failed":
+        return "failed"
+    if job.status != "completed" or job.rule is None:
+        return None
+    return "unsure" if stages.unsure(job.rule) else "answered"
 
 
 def result_body(knowledge: Knowledge, job: Job) -> Json:
-    """The result of a finished job as the contract has it."""
+    """The result of a finished job as the contract has it.
+
+    Every end is `completed` on the wire: clients show one without `pipeline_result` at once, with its `error`."""
     body: Json = {
         "task_id": str(job.id),
-        "status": job.status,
+        "status": "completed",
+        "outcome": outcome(job),
         "message": None,
-        "error": job.error,
+        "error": None,
+        "code": None,
         "pipeline_result": None,
         "reward": None,
         "needs_choice": False,
         "candidates": [],
     }
-    if job.status != "completed" or job.rule is None:
-        return body
-    reward = {name: text for name, text in job.reward.items() if name != "code"} if job.reward else None
+    match body["outcome"]:
+        case "answered":
+            return body | _answered(knowledge, job)
+        case "unsure":
+            return body | _unsure(job)
+        case _:
+            return {**body, "error": job.error or GivenUp().message, "code": job.error_code or GivenUp.code}
+
+
+def _answered(knowledge: Knowledge, job: Job) -> Json:
+    assert job.rule is not None, "an answer has its rule"
+    candidates = job.rule["candidates"] if job.rule["needs_choice"] else []
     return {
-        **body,
         "pipeline_result": {
             "classification_result": stages.classification(knowledge, job.rule, job.user_input),
             "disposal_rules": job.rule["disposal_rules"],
@@ -29,7 +55,13 @@ def result_body(knowledge: Knowledge, job: Job) -> Json:
             "stream": stages.stream(knowledge, job.rule),
             "others": job.rule.get("others", []),
         },
-        "reward": reward,
-        "needs_choice": job.rule["needs_choice"],
-        "candidates": job.rule["candidates"] if job.rule["needs_choice"] else [],
+        "reward": {name: text for name, text in job.reward.items() if name != "code"} if job.reward else None,
+        "needs_choice": bool(candidates),
+        "candidates": candidates,
     }
+
+
+def _unsure(job: Job) -> Json:
+    assert job.rule is not None, "what is unsure was looked at"
+    code = "NOT_RECOGNIZED" if job.rule.get("waste", True) else "NO_WASTE"
+    return {"error": (job.answer or {}).get("user_answer", ""), "code": code}

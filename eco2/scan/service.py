@@ -28,7 +28,7 @@ from eco2.contracts.queues import (
     TASKS_EXCHANGE,
 )
 from eco2.contracts.tasks import IMAGE_ANALYZE
-from eco2.core.errors import BadRequest, Conflict, NotFound, Unavailable
+from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from eco2.core.events import EventBus
 from eco2.core.messaging.broker import BrokerDown, Publisher
 from eco2.core.postgres import Database
@@ -247,12 +247,12 @@ async def _announce(services: Services, job: Job) -> None:
     """Emit what is left to say about a finished job, and grant its reward before the last event."""
     job_id = str(job.id)
     log.info("scan %s", job.status, extra={"item": job.rule["item_id"] if job.rule else None})
+    body = result_body(services.knowledge, job)
+    done = Draft(Stage.DONE, Status.COMPLETED, 100, body, message=body["error"])
     if job.status == "failed":
-        failed = Draft(Stage.DONE, Status.FAILED, 100, result_body(services.knowledge, job), message=job.error or "")
-        await services.bus.emit(job_id, failed)
+        await services.bus.emit(job_id, done)
         return
     await grant(services, job)
-    done = Draft(Stage.DONE, Status.COMPLETED, 100, result_body(services.knowledge, job))
     await services.bus.emit(job_id, completed(Stage.ANSWER), *both(Stage.REWARD), done)
 
 
@@ -284,9 +284,11 @@ def _photo(job: Job) -> Photo | None:
     return Photo(digest=seen["digest"], phash=seen["phash"]) if {"digest", "phash"} <= seen.keys() else None
 
 
-async def fail(services: Services, job_id: UUID, reason: str) -> None:
+async def fail(services: Services, job_id: UUID, reason: AppError) -> None:
     """End the job as failed, unless it has ended already; say so in either case."""
-    job = await store.fail(services.db, job_id, reason) or await store.load(services.db, job_id)
+    job = await store.fail(services.db, job_id, reason.code, reason.message, reason.english) or await store.load(
+        services.db, job_id
+    )
     if job is None:
         return
     await announce(services, job)
@@ -308,11 +310,14 @@ async def wait_done(services: Services, job_id: UUID, seconds: float) -> None:
         await asyncio.sleep(WAIT_SECONDS)
 
 
-async def choose(services: Services, job: Job, minor_category: str) -> Job:
+async def choose(services: Services, job: Job, minor_category: str | None) -> Job:
     """Complete an uncertain scan with the item that the user names; the same choice again changes nothing.
 
-    The caller grants the reward after the commit (`grant_choice`). Should it die between, the sweeper grants it.
+    None: it is none of the candidates. The caller grants the reward after the commit (`grant_choice`). Should it die
+    between, the sweeper grants it.
     """
+    if minor_category is None:
+        return await _choose_none(services, job)
     item = services.knowledge.resolve(minor_category)
     if item is None:
         raise ChoiceUnknown
@@ -333,6 +338,20 @@ async def choose(services: Services, job: Job, minor_category: str) -> Job:
         chosen = await find(services.db, job.id, job.user_id)
         if chosen.rule is None or chosen.rule.get("chosen") != item.id:
             raise ChoiceNotNeeded
+    return chosen
+
+
+async def _choose_none(services: Services, job: Job) -> Job:
+    """The scan ends as unsure; the user may still name the thing."""
+    if job.status != "completed" or job.rule is None or not job.rule["needs_choice"]:
+        raise ChoiceNotNeeded
+    if stages.unsure(job.rule):
+        return job
+    rule = stages.none_of_these(job.rule)
+    answer = stages.answer(services.knowledge, rule, None, audience_of(services, job))
+    chosen = await store.choose(services.db, job.id, rule, answer, None)
+    if chosen is None:
+        raise ChoiceNotNeeded
     return chosen
 
 

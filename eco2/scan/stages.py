@@ -19,6 +19,8 @@ UNKNOWN = "미확인"
 """Class of a photo that could not be told; no class of the taxonomy has this name."""
 
 NO_WASTE = "not_waste"  # the situation of a photo that shows nothing to throw away
+MAX_CANDIDATES = 7
+"""Each has a step of the answer, of which there are ten."""
 WORTH_SHOWING = 0.08
 """A guess of the photo below it looks like noise to the user, who gets the candidates to choose from."""
 
@@ -27,6 +29,7 @@ class ImageGone(NotFound):
     """사진을 찾을 수 없어요. 사진을 다시 올려 주세요."""
 
     code = "IMAGE_NOT_FOUND"
+    english = "The photo is not there. Upload it again."
 
 
 def match(
@@ -61,7 +64,7 @@ def _candidates(knowledge: Knowledge, named: Sequence[Item], seen: VisionResult)
     """What the words can mean, with confidence 0 where the photo does not show it, then what the photo shows."""
     guesses = {guess.item_id: guess.confidence for guess in seen.candidates} if seen.waste else {}
     shown = [item_id for item_id, confidence in guesses.items() if confidence >= WORTH_SHOWING]
-    ids = dict.fromkeys([*(item.id for item in named), *shown])
+    ids = list(dict.fromkeys([*(item.id for item in named), *shown]))[:MAX_CANDIDATES]
     return [_candidate(knowledge.item(item_id), guesses.get(item_id, 0.0)) for item_id in ids]
 
 
@@ -107,12 +110,22 @@ def _candidate(item: Item, confidence: float) -> Json:
 
 def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None, audience: Audience = ANYBODY) -> Json:
     """`{disposal_steps, insufficiencies, user_answer}` of the contract."""
+    situations = _situations(knowledge, rule)
     if rule["item_id"] is None:
         names = [candidate["minor_category"] for candidate in rule["candidates"]]
         candidates = [item for item in map(knowledge.resolve, names) if item is not None]
-        waste = _shows_waste(rule)
-        return dict(kb.compose_unknown(knowledge, candidates, user_input, waste=waste, lang=audience.lang))
-    item, situations = knowledge.item(rule["item_id"]), _situations(knowledge, rule)
+        return dict(
+            kb.compose_unknown(
+                knowledge,
+                candidates,
+                user_input,
+                situations=situations,
+                waste=_shows_waste(rule),
+                lang=audience.lang,
+                region=audience.region,
+            )
+        )
+    item = knowledge.item(rule["item_id"])
     return dict(kb.compose_answer(knowledge, item, situations, user_input, lang=audience.lang, region=audience.region))
 
 
@@ -122,6 +135,18 @@ def _shows_waste(rule: Mapping[str, Any]) -> bool:
 
 def _situations(knowledge: Knowledge, rule: Mapping[str, Any]) -> Sequence[Situation]:
     return [knowledge.situations[name] for name in rule["situations"]]
+
+
+def unsure(rule: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to show: no item, none to choose from (any more), and nothing else in the photo."""
+    return rule["item_id"] is None and (
+        bool(rule.get("none_of_these")) or not (rule["candidates"] or rule.get("others"))
+    )
+
+
+def none_of_these(rule: Mapping[str, Any]) -> Json:
+    """The rule when the user has refused every candidate."""
+    return {**rule, "candidates": [], "none_of_these": True}
 
 
 def reward(knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str, Any]) -> Json | None:

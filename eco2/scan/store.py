@@ -38,6 +38,7 @@ class Job:
     answer: Json | None
     reward: Json | None
     error: str | None
+    error_code: str | None
     language: str | None
     district: str | None
     enqueued: bool
@@ -49,7 +50,7 @@ class Job:
 
 _COLUMNS: LiteralString = """
     jobs.id, jobs.user_id, jobs.image_key, jobs.user_input, jobs.model, jobs.status, jobs.vision, jobs.rule,
-    jobs.answer, jobs.reward, jobs.error, jobs.language, jobs.district, jobs.enqueued_at IS NOT NULL"""
+    jobs.answer, jobs.reward, jobs.error, jobs.error_code, jobs.language, jobs.district, jobs.enqueued_at IS NOT NULL"""
 _REVIVED: LiteralString = "CASE jobs.status WHEN 'aborted' THEN 'queued' ELSE jobs.status END"
 _AS_IF_NEW: LiteralString = "CASE jobs.status WHEN 'aborted' THEN now() ELSE jobs.created_at END"
 _PREFERRED: LiteralString = """
@@ -211,13 +212,16 @@ def _jsonb(value: Json | None) -> Jsonb | None:
     return None if value is None else Jsonb(value)
 
 
-async def fail(db: Database, job_id: UUID, error: str) -> Job | None:
-    """The failed job; None when it had ended before."""
+async def fail(db: Database, job_id: UUID, code: str, error: str, english: str) -> Job | None:
+    """The failed job with the reason in the user's language; None when it had ended before."""
     row = await db.row(
-        f"""UPDATE scan.jobs SET error = %(error)s, status = 'failed', finished_at = now()
+        f"""UPDATE scan.jobs SET error = CASE language WHEN 'en' THEN %(english)s ELSE %(error)s END,
+                error_code = %(code)s, status = 'failed', finished_at = now()
             WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') RETURNING {_COLUMNS}""",
         id=job_id,
+        code=code,
         error=error,
+        english=english,
     )
     return _job(row)
 

@@ -8,6 +8,7 @@ from prometheus_client import Counter
 
 from eco2.contracts.queues import SCAN_EXCHANGE, SCAN_VISION
 from eco2.scan import service, store
+from eco2.scan.failures import TooLate
 from eco2.scan.service import Services
 from eco2.scan.settings import SweeperSettings
 from eco2.scan.store import Job
@@ -15,7 +16,6 @@ from eco2.scan.store import Job
 log = logging.getLogger(__name__)
 
 SWEPT = Counter("eco2_scan_swept_total", "Jobs that the sweeper had to take care of", ["kind"])
-TOO_LATE = "분석이 너무 오래 걸려 멈췄어요. 다시 시도해 주세요."
 AT_ONCE = 8
 """Jobs taken care of at the same time: where each waits for a server that is away, a round still has an end."""
 
@@ -65,7 +65,7 @@ async def _each(jobs: Sequence[Job], act: Callable[[Job], Awaitable[None]]) -> i
 
 
 async def _give_up(services: Services, job: Job) -> None:
-    await service.fail(services, job.id, TOO_LATE)
+    await service.fail(services, job.id, TooLate())
 
 
 async def _queue(services: Services, job: Job) -> None:

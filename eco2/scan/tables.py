@@ -41,7 +41,9 @@ jobs = Table(
     Column("rule", JSONB(none_as_null=True)),
     Column("answer", JSONB(none_as_null=True)),
     Column("reward", JSONB(none_as_null=True)),
+    # Why a failed job failed, in the language of its user, and the code of it.
     Column("error", Text),
+    Column("error_code", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     # Set when the broker has confirmed the first message: a row without it was never handed over.
     Column("enqueued_at", DateTime(timezone=True)),

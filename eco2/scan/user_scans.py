@@ -115,6 +115,7 @@ def entry(services: Services, row: Dated) -> Json:
     return {
         "job_id": str(job.id),
         "status": job.status if job.status in ("completed", "failed") else "processing",
+        "outcome": body["outcome"],
         "created_at": row.created_at,
         "finished_at": row.finished_at,
         "image_url": services.storage.public_url(job.image_key),
@@ -122,7 +123,7 @@ def entry(services: Services, row: Dated) -> Json:
         "stream": found["stream"] if found else None,
         "needs_choice": body["needs_choice"],
         "reward": body["reward"],
-        "error": job.error,
+        "error": body["error"] if body["outcome"] else None,
         "result_url": f"/api/v1/scan/{job.id}/result",
     }
 

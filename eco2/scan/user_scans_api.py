@@ -11,6 +11,7 @@ from eco2.core.app import BadUser, MissingUser, User, error_responses
 from eco2.core.cursors import BadCursor
 from eco2.scan import user_scans
 from eco2.scan.api import Classification, Reward, Stream
+from eco2.scan.result import Outcome
 
 router = APIRouter(prefix="/api/v1/users/me", tags=["users"])
 
@@ -21,6 +22,9 @@ _FIRST, _LAST = date(2020, 1, 1), date(2100, 12, 31)
 class ScanEntry(BaseModel):
     job_id: Annotated[UUID, Field(examples=[_JOB])]
     status: Annotated[user_scans.State, Field(examples=["completed"])]
+    outcome: Annotated[
+        Outcome | None, Field(description="That of the result; null while there is none", examples=["answered"])
+    ]
     created_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
     finished_at: Annotated[datetime | None, Field(examples=["2026-11-22T09:30:04Z"])]
     image_url: Annotated[str, Field(examples=["https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg"])]
@@ -52,7 +56,7 @@ class ScanEntry(BaseModel):
             ]
         ),
     ]
-    error: Annotated[str | None, Field(description="Why a failed scan failed", examples=[None])]
+    error: Annotated[str | None, Field(description="Why there is no answer", examples=[None])]
     result_url: Annotated[str, Field(examples=[f"/api/v1/scan/{_JOB}/result"])]
 
 

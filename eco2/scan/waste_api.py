@@ -52,7 +52,9 @@ class WasteStatus(BaseModel):
     job_id: Annotated[UUID, Field(examples=[_JOB])]
     progress: Annotated[int, Field(ge=-1, le=100, description="Percent; -1 when the job failed", examples=[25])]
     message: Annotated[str, Field(examples=["사진을 보고 있어요."])]
-    result: ScanResult | None = None
+    result: Annotated[
+        ScanResult | None, Field(description="Where it is over: what …/result answers, also of a failed job")
+    ] = None
 
 
 @router.post(

@@ -1,13 +1,14 @@
 """The waste flow: a job before its photo, the upload that starts it, and its status for polling."""
 
 import logging
+from typing import cast
 from uuid import UUID, uuid4
 
 from redis.exceptions import RedisError
 
 from eco2 import photos
 from eco2.contracts import uploads
-from eco2.contracts.events import Stage, Status
+from eco2.contracts.events import Stage
 from eco2.scan import store
 from eco2.scan.limits import UNLIMITED, Limits, Standing, TooManyTickets, refusal
 from eco2.scan.progress import STAGE_TEXT, progress_of
@@ -67,20 +68,18 @@ async def status(services: Services, job_id: UUID, user: UUID) -> Json:
         body["result"] = None
         if frame["stage"] != Stage.DONE:
             return body
-        failed = frame["status"] == Status.FAILED
-        outcome = {"progress": -1, "message": frame.get("message", "")} if failed else {}
-        return {**body, **outcome, "result": frame["result"]}
+        return {**body, **_ended(cast(Json, frame["result"]))}
     return _row_status(services, await find(services.db, job_id, user))
+
+
+def _ended(result: Json) -> Json:
+    """The result is that of `/scan`; `progress` is -1 where the scan failed."""
+    failed = result["outcome"] == "failed"
+    return {"progress": -1 if failed else 100, "message": result["error"] or STAGE_TEXT["done"], "result": result}
 
 
 def _row_status(services: Services, job: Job) -> Json:
     if job.status in ("completed", "failed"):
-        progress, message = (100, STAGE_TEXT["done"]) if job.status == "completed" else (-1, job.error or "")
-        return {
-            "job_id": str(job.id),
-            "progress": progress,
-            "message": message,
-            "result": result_body(services.knowledge, job),
-        }
+        return {"job_id": str(job.id), **_ended(result_body(services.knowledge, job))}
     stage, percent = progress_of(job)
     return {"job_id": str(job.id), "progress": percent, "message": STAGE_TEXT[stage], "result": None}

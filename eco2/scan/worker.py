@@ -120,7 +120,7 @@ async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known:
         except Unavailable:
             raise
         except AppError as error:
-            await service.fail(resources, job.id, error.message)
+            await service.fail(resources, job.id, error)
 
 
 async def _watch(resources: Resources) -> None:

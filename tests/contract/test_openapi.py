@@ -93,8 +93,10 @@ def test_a_result_is_shown_certain_uncertain_without_waste_and_failed(document: 
     assert certain["reward"]["match_reason"] == "무색페트병>생수병"
     assert certain["pipeline_result"]["disposal_rules"]["배출방법_공통"]
     assert (uncertain["needs_choice"], len(uncertain["candidates"])) == (True, 2)
-    assert (no_waste["needs_choice"], no_waste["candidates"]) == (True, [])
-    assert (failed["status"], failed["pipeline_result"]) == ("failed", None)
+    for body, outcome, code in ((no_waste, "unsure", "NO_WASTE"), (failed, "failed", "IMAGE_TYPE_NOT_SUPPORTED")):
+        assert (body["status"], body["outcome"], body["code"]) == ("completed", outcome, code)
+        assert (body["pipeline_result"], body["needs_choice"], body["candidates"]) == (None, False, [])
+        assert body["error"]
 
 
 def test_lists_show_what_the_data_holds(document: dict[str, Any]) -> None:

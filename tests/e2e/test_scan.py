@@ -94,6 +94,24 @@ async def test_what_was_not_done_yet_costs_the_reward(person: People) -> None:
     assert body["reward"] is None
 
 
+async def test_none_of_these_ends_as_unsure_and_is_stored(person: People) -> None:
+    who = person()
+    body = await journey.scan(who, photos.jpeg(320, 240), user_input="페트병")
+    choice = f"/api/v1/scan/{body['task_id']}/choice"
+    first = await who.http.post(choice, json={"minor_category": None})
+    assert first.status_code == 200
+    refused = first.json()
+    assert (refused["status"], refused["outcome"], refused["code"]) == ("completed", "unsure", "NOT_RECOGNIZED")
+    assert (refused["pipeline_result"], refused["needs_choice"], refused["candidates"]) == (None, False, [])
+    assert refused["error"]
+    assert (await who.http.post(choice, json={"minor_category": None})).json() == refused
+    assert await journey.result(who, f"/api/v1/scan/{body['task_id']}/result") == refused
+    named = await who.http.post(choice, json={"minor_category": "도자기"})
+    assert named.json()["outcome"] == "answered", "who knows its name after all may still say it"
+    late = await who.http.post(choice, json={"minor_category": None})
+    assert journey.is_error(late, 409, "CHOICE_NOT_NEEDED")
+
+
 async def test_an_uncertain_photo_asks_and_the_choice_completes_it(person: People) -> None:
     who = person()
     body = await journey.scan(who, photos.jpeg(320, 240))
@@ -219,11 +237,14 @@ async def test_what_is_no_photo_fails_visibly_and_is_deleted(person: People, dat
     job = await journey.submit(who, url)
     found = await journey.frames(who, job["stream_url"])
     last = found[-1]
-    assert (last["event"], last["status"]) == ("done", "failed")
+    assert (last["event"], last["status"]) == ("done", "completed")
     assert [frame["stage"] for frame in found].count("done") == 1
     body = await journey.result(who, job["result_url"])
-    assert (body["status"], body["pipeline_result"], body["reward"]) == ("failed", None, None)
+    assert body == last["result"]
+    assert (body["status"], body["outcome"]) == ("completed", "failed")
+    assert (body["pipeline_result"], body["reward"], body["needs_choice"]) == (None, None, False)
     assert body["error"] == last["message"]
+    assert body["code"] in ("IMAGE_TYPE_NOT_SUPPORTED", "IMAGE_UNREADABLE", "IMAGE_TOO_LARGE")
     assert words in body["error"]
     async with httpx2.AsyncClient() as anyone:
         assert (await anyone.get(url)).status_code == 404

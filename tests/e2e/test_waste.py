@@ -91,7 +91,8 @@ async def test_a_failed_job_is_minus_one_with_its_reason(person: People) -> None
     last = (await polled(who, job))[-1]
     assert last["progress"] == -1
     assert last["message"] == last["result"]["error"]
-    assert last["result"]["status"] == "failed"
+    assert (last["result"]["status"], last["result"]["outcome"]) == ("completed", "failed")
+    assert last["result"] == (await who.http.get(f"/api/v1/waste/result/{job['job_id']}")).json()
 
 
 async def test_another_users_job_is_not_found(person: People) -> None:

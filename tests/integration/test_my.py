@@ -358,7 +358,8 @@ async def test_an_export_has_everything_of_the_user(sign_in: SignUp) -> None:
     assert [row["provider"] for row in found["account"]["social_accounts"]] == ["kakao"]
     (scan,) = found["scans"]
     assert (scan["job_id"], scan["image_url"], scan["status"]) == (job, url, "completed")
-    assert scan["result"]["final_answer"]["user_answer"]
+    assert (scan["outcome"], scan["result"]) == ("unsure", None)
+    assert scan["error"]
     assert len(found["uploads"]) == 2
     assert "이코" in [row["name"] for row in found["characters"]]
 
@@ -369,7 +370,7 @@ async def test_an_export_of_many_pages_is_whole(sign_in: SignUp, services: Servi
     for number in range(123):
         key = f"scan/{uuid.uuid4().hex}.jpg"
         job = await scans.register(services.db, who.id, str(number), key, f"말 {number}", None)
-        await scan_store.fail(services.db, job.id, "시험")
+        await scan_store.fail(services.db, job.id, "TEST", "시험", "a test")
         await scan_store.announced(services.db, {job.id: datetime.now(UTC)})
         made.append(str(job.id))
     found = json.loads((await who.http.get(f"{ME}/export")).content)

@@ -17,6 +17,7 @@ from eco2.core.errors import TooMany
 from eco2.core.messaging.broker import Publisher
 from eco2.scan import service, store, submission
 from eco2.scan.admission import Admission, TooBusy
+from eco2.scan.failures import GivenUp
 from eco2.scan.limits import Limits, TooManyOpenJobs, TooManyScans, TooManyTickets
 from eco2.scan.service import Services
 from eco2.scan.settings import DEFAULT_MODELS
@@ -82,7 +83,7 @@ async def test_of_many_scans_at_once_exactly_as_many_are_taken_as_may_be_open(
     assert int((refused[0].headers or {})["Retry-After"]) >= 1
     assert "10장" in refused[0].message
     assert (await register(services, at, neighbour)).open
-    await service.fail(services, taken[0].id, "test")
+    await service.fail(services, taken[0].id, GivenUp())
     assert (await register(services, at, user)).open, "one has ended"
     await forget(services, user, neighbour)
 
@@ -169,7 +170,7 @@ async def test_jobs_whose_photo_is_to_come_are_counted_by_the_minute_and_as_scan
     assert (len(taken), {type(one) for one in refused}) == (2, {TooManyOpenJobs})
     assert await outcomes(*(arrived(job.id) for job in taken)) == (taken, []), "said again"
     for job in taken:
-        await service.fail(services, job.id, "test")
+        await service.fail(services, job.id, GivenUp())
     left = [job_id for job_id in jobs if job_id not in {job.id for job in taken}]
     taken, refused = await outcomes(*(arrived(job_id) for job_id in left))
     assert (len(taken), {type(one) for one in refused}) == (1, {TooManyScans}), "the third of the day"

@@ -18,6 +18,8 @@ from eco2.core.messaging.consumer import Delivery
 from eco2.core.storage import StorageDown
 from eco2.photos.check import PhotoTooLarge
 from eco2.scan import admission, service, store, worker
+from eco2.scan.failures import TooLate
+from eco2.scan.result import result_body
 from eco2.scan.service import Services
 from eco2.scan.store import Job
 from tests import photos
@@ -178,14 +180,22 @@ async def test_a_finished_job_cannot_fail_and_a_failed_one_cannot_finish(service
     for job in (done, dead):
         await store.save_vision(services.db, job.id, SEEN)
         if job is dead:
-            await service.fail(services, job.id, "too late")
+            await service.fail(services, job.id, TooLate())
         await service.match_rule(services, await load(services, job))
         if job is done:
             await service.write_answer(services, await load(services, job), unchanged)
-            await service.fail(services, job.id, "too late")
+            await service.fail(services, job.id, TooLate())
     assert (await load(services, done)).status == "completed"
     assert (await load(services, dead)).status == "failed"
     assert (await load(services, dead)).rule is None
+
+
+async def test_who_reads_english_is_told_in_english_why_a_scan_failed(services: Services) -> None:
+    user = uuid.uuid4()
+    await store.prefer(services.db, user, 1, "en", None)
+    job = await service.register(services.db, user, uuid.uuid4().hex, "scan/x", None, None)
+    await service.fail(services, job.id, TooLate())
+    assert result_body(services.knowledge, await load(services, job))["error"] == TooLate.english
 
 
 async def test_a_dead_letter_fails_its_job_with_one_last_event_and_stays_in_its_queue(services: Services) -> None:
@@ -199,7 +209,7 @@ async def test_a_dead_letter_fails_its_job_with_one_last_event_and_stays_in_its_
         return bool(await log_of(services, job))
 
     await until(ended)
-    assert await log_of(services, job) == [("done", "failed")]
+    assert await log_of(services, job) == [("done", "completed")]
     found = await load(services, job)
     assert (found.status, bool(found.error)) == ("failed", True)
 
@@ -213,7 +223,7 @@ async def test_a_poisoned_job_ends_at_the_delivery_limit(services: Services) -> 
     await services.publisher.send_task(SCAN_EXCHANGE, SCAN_RULE, SCAN_RULE, str(job.id))
 
     async def told() -> bool:
-        return [row for row in await log_of(services, job) if row[0] == "done"] == [("done", "failed")]
+        return [row for row in await log_of(services, job) if row[0] == "done"] == [("done", "completed")]
 
     await until(told, 60)
     assert (await load(services, job)).status == "failed"

@@ -15,6 +15,7 @@ from eco2.contracts import uploads
 from eco2.core.messaging.broker import Publisher
 from eco2.core.postgres import Database, Row
 from eco2.scan import service, store, sweeper, waste_flow
+from eco2.scan.failures import TooLate
 from eco2.scan.marks import Marks
 from eco2.scan.service import Services
 from eco2.scan.settings import SweeperSettings
@@ -34,7 +35,7 @@ async def age(services: Services, job: Job, column: str, minutes: int) -> None:
 
 async def ends(services: Services, job: Job, status: str) -> None:
     async def ended() -> bool:
-        return (await load(services, job)).status == status and ("done", status) in await log_of(services, job)
+        return (await load(services, job)).status == status and ("done", "completed") in await log_of(services, job)
 
     await until(ended, 30)
 
@@ -137,14 +138,15 @@ async def test_a_job_past_its_deadline_fails(services: Services) -> None:
     job = await overdue(services)
     await sweeper.sweep(services, NOW)
     await ends(services, job, "failed")
-    assert (await load(services, job)).error == sweeper.TOO_LATE
+    found = await load(services, job)
+    assert (found.error, found.error_code) == (TooLate().message, TooLate.code)
 
 
 async def test_an_end_that_nobody_was_told_is_told(services: Services) -> None:
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
     await store.save_vision(services.db, job.id, SEEN)
-    await store.fail(services.db, job.id, "gone")
+    await store.fail(services.db, job.id, "GONE", "gone", "gone")
     assert (await sweeper.sweep(services, NOW)).get("unannounced", 0) >= 1
     await ends(services, job, "failed")
     assert "unannounced" not in await sweeper.sweep(services, NOW)
@@ -192,7 +194,7 @@ async def test_a_choice_whose_process_died_is_granted(services: Services) -> Non
 async def test_a_job_that_was_announced_is_not_announced_again(services: Services, failed: bool) -> None:
     job = await with_rule(services)
     if failed:
-        await service.fail(services, job.id, "gone")
+        await service.fail(services, job.id, TooLate())
     else:
         await service.write_answer(services, job, unchanged)
 

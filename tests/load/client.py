@@ -16,14 +16,14 @@ JOB_SECONDS = 60
 
 @dataclass(frozen=True)
 class Outcome:
-    """`seconds` from the request to the terminal event; `status` is that event's, or what went wrong."""
+    """`seconds` from the request to the terminal event; `status` is the outcome in it, or what went wrong."""
 
     status: str
     seconds: float
 
     @property
     def ok(self) -> bool:
-        return self.status == "completed"
+        return self.status in ("answered", "unsure")
 
 
 class Client:
@@ -49,7 +49,7 @@ class Client:
         return Outcome(status, ended - start)
 
     async def _follow(self, user: User, path: str) -> tuple[str, float]:
-        """Status of the terminal event and when it came."""
+        """Outcome in the terminal event and when it came."""
         status, ended = "no terminal event", 0.0
         async with self.session.get(self.url + path, headers=user.headers) as response:
             response.raise_for_status()
@@ -58,7 +58,7 @@ class Client:
                 if line.startswith(b"event: "):
                     event = line[7:-1]
                 elif event == b"done" and line.startswith(b"data: "):
-                    status, ended = str(orjson.loads(line[6:])["status"]), time.perf_counter()
+                    status, ended = str(orjson.loads(line[6:])["result"]["outcome"]), time.perf_counter()
         return status, ended
 
     async def scan_all(self, photos: Sequence[Photo], at_once: int) -> list[Outcome]:

@@ -22,6 +22,7 @@ JOB = Job(
     answer=None,
     reward=None,
     error=None,
+    error_code=None,
     language=None,
     district=None,
     enqueued=True,

@@ -144,10 +144,18 @@ def is_hangul(char: str) -> bool:
 
 def topic(noun: str) -> str:
     """The noun with 은 or 는, whichever it takes."""
-    bare = re.sub(r"\(.*?\)", "", noun).strip()
-    last = bare[-1:]
-    closed = (ord(last) - ord("가")) % 28 > 0 if is_hangul(last) else last.lower() in set("lmnr")
-    return noun + ("은" if closed else "는")
+    return noun + ("은" if _closed(noun) else "는")
+
+
+def supposing(noun: str) -> str:
+    """The noun with 이라면 or 라면, whichever it takes."""
+    return noun + ("이라면" if _closed(noun) else "라면")
+
+
+def _closed(noun: str) -> bool:
+    """Whether it ends in a consonant, as it is spoken; what stands in brackets is not."""
+    last = re.sub(r"\(.*?\)", "", noun).strip()[-1:]
+    return (ord(last) - ord("가")) % 28 > 0 if is_hangul(last) else last.lower() in set("lmnr")
 
 
 def _stands_alone(squashed: Squashed, start: int, term: str, loose: bool) -> bool:
