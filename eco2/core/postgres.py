@@ -6,6 +6,7 @@ from typing import Any, LiteralString
 
 import orjson
 from psycopg import AsyncConnection, InterfaceError, OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
@@ -21,6 +22,12 @@ after each try, and must not sleep through the moment when the server is back.""
 AWAY.update((OperationalError, InterfaceError))
 
 Row = tuple[Any, ...]
+
+
+class ReadOnlyDatabase(OperationalError):
+    """PostgreSQL takes no writes now, as while its disk is full or it is a standby: for a write it is away.
+
+    psycopg has a class of its own for that, which is no OperationalError."""
 
 
 class Database:
@@ -47,24 +54,38 @@ class Database:
             return await self._execute(sql, values)
         try:
             return await self._execute(sql, values)
+        except ReadOnlyDatabase:
+            raise
         except (OperationalError, InterfaceError):
             await self._pool.check()  # after a restart every pooled connection is dead, not just the one we met
             return await self._execute(sql, values)
 
     async def _execute(self, sql: LiteralString, values: dict[str, object]) -> Sequence[Row]:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(sql, values)
+            try:
+                cursor = await connection.execute(sql, values)
+            except ReadOnlySqlTransaction as error:
+                raise await _read_only(connection, error) from error
             return await cursor.fetchall() if cursor.description else ()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         """One connection for as long as the block, for what belongs to a session, such as a lock."""
         async with self._pool.connection() as connection:
-            yield connection
+            try:
+                yield connection
+            except ReadOnlySqlTransaction as error:
+                raise await _read_only(connection, error) from error
 
     async def ping(self) -> None:
         """Raises when PostgreSQL does not answer."""
         await self.row("SELECT 1")
+
+
+async def _read_only(connection: AsyncConnection, error: ReadOnlySqlTransaction) -> ReadOnlyDatabase:
+    """The error to raise. The connection is given up: after a failover it would lead to the former primary for ever."""
+    await connection.close()
+    return ReadOnlyDatabase(str(error))
 
 
 async def _configure(connection: AsyncConnection) -> None:

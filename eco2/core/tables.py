@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
-from sqlalchemy import MetaData, text
-from sqlalchemy.engine import URL, make_url
+from psycopg.errors import ReadOnlySqlTransaction
+from sqlalchemy import MetaData, event, text
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -52,10 +53,20 @@ async def open_engine(settings: DatabaseSettings, *, test: bool = True) -> Async
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
     )
+    event.listen(engine.sync_engine, "handle_error", _read_only_is_away, retval=True)
     try:
         yield engine
     finally:
         await engine.dispose()
+
+
+def _read_only_is_away(context: ExceptionContext) -> OperationalError | None:
+    """For a write, a database that takes none is away (`postgres.ReadOnlyDatabase`); its connections are given up."""
+    error = context.original_exception
+    if not isinstance(error, ReadOnlySqlTransaction):
+        return None
+    context.is_disconnect = True
+    return OperationalError(context.statement, context.parameters, error)
 
 
 async def ping(engine: AsyncEngine) -> None:

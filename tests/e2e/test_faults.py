@@ -5,13 +5,17 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import URL, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from eco2.local import state
+from eco2.core.tables import psycopg_url
+from eco2.local import config, state
 from eco2.local.stack import Stack
 from tests import photos
 from tests.conftest import Person
@@ -170,3 +174,47 @@ async def test_jobs_survive_the_restart_of(
         found = await journey.frames(who, str(job["stream_url"]))
         assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
         assert [frame["seq"] for frame in found] == list(range(1, len(EVENTS) + 1))
+
+
+@asynccontextmanager
+async def read_only(admin: URL) -> AsyncIterator[None]:
+    """A whole server that takes no writes."""
+    server = create_async_engine(admin, isolation_level="AUTOCOMMIT")
+    async with server.connect() as connection:
+        await connection.execute(text("ALTER SYSTEM SET default_transaction_read_only = on"))
+        await connection.execute(text("SELECT pg_reload_conf()"))
+        try:
+            yield
+        finally:
+            await connection.execute(text("SET default_transaction_read_only = off"))
+            await connection.execute(text("ALTER SYSTEM RESET default_transaction_read_only"))
+            await connection.execute(text("SELECT pg_reload_conf()"))
+    await server.dispose()
+
+
+@pytest.mark.slow
+async def test_jobs_survive_a_database_that_takes_no_writes(stack: Stack, person: Callable[[], Person]) -> None:
+    """What asks is told 503, what works waits: a disk that is full, a standby that is not promoted yet."""
+    who = person()
+    pictures = [photos.encoded(photos.picture(1600, 1200, seed=200 + n), "JPEG") for n in range(JOBS)]
+    urls = [await journey.upload(who, picture) for picture in pictures]
+    submitting = [asyncio.create_task(submitted(who, url, uuid.uuid4().hex)) for url in urls]
+    await asyncio.wait(submitting, return_when=asyncio.FIRST_COMPLETED)
+    admin = psycopg_url(config.environment(stack.layout)["ECO2_DATABASE_URL"]).set(
+        username="postgres", password=stack.layout.credentials.postgres_admin_password
+    )
+    asked = {
+        "images/scan": {"filename": "photo.jpg", "content_type": "image/jpeg"},
+        "scan": {"image_url": urls[0], "user_input": "캔"},
+    }
+    async with read_only(admin):
+        for _ in range(20):
+            answers = [await who.http.post(f"/api/v1/{path}", json=body) for path, body in asked.items()]
+            assert {answer.status_code for answer in answers} <= {200, 503}
+            await asyncio.sleep(0.2)
+        assert {answer.status_code for answer in answers} == {503}
+    async with asyncio.timeout(60):
+        for job in await asyncio.gather(*submitting):
+            assert (await journey.result_when_done(who, str(job["result_url"])))["status"] == "completed"
+            found = await journey.frames(who, str(job["stream_url"]))
+            assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
