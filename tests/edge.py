@@ -106,6 +106,8 @@ class Service:
             await self._stream(send)
         elif path.endswith("/away"):
             await send_json(send, 503, {"detail": "mine", "code": "MINE"})
+        elif path.rpartition("/")[2].startswith("answers-"):
+            await self._refuse(int(path[-3:]), send)
         else:
             await self._echo(scope, receive, send)
 
@@ -118,10 +120,18 @@ class Service:
         body = {
             "service": self.name,
             "path": scope["path"],
+            "query": scope["query_string"].decode(),
             "size": size,
             "headers": [[name.decode(), value.decode()] for name, value in scope["headers"]],
         }
         await send_json(send, 200, body, {"access-control-allow-origin": "http://of-the-service.example"})
+
+    async def _refuse(self, status: int, send: Send) -> None:
+        """As an object store does."""
+        body = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code></Error>'
+        headers = [(b"content-type", b"application/xml"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream")]
@@ -182,8 +192,11 @@ class Authz:
 
 
 class Edge:
-    def __init__(self, port: int, services: Mapping[str, Service], authz: Authz, client: httpx2.AsyncClient) -> None:
+    def __init__(
+        self, port: int, admin: int, services: Mapping[str, Service], authz: Authz, client: httpx2.AsyncClient
+    ) -> None:
         self.port = port
+        self.admin = admin
         self.services = services
         self.authz = authz
         self.client = client
@@ -273,7 +286,7 @@ async def running_edge(folder: Path, at: Plan, without: str = "") -> AsyncIterat
         await stack.enter_async_context(start_envoy(folder, at.text, at.gateway, at.admin))
         url = f"http://127.0.0.1:{at.gateway}"
         client = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=15))
-        yield Edge(at.gateway, services, authz, client)
+        yield Edge(at.gateway, at.admin, services, authz, client)
 
 
 def received(response: httpx2.Response) -> dict[str, str]:

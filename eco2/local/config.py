@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, SERVICES, Process, process
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-BUCKET, OPS_BUCKET = "eco2-images", "eco2-ops"
+BUCKET, UPLOAD_BUCKET, OPS_BUCKET = "eco2-images", "eco2-uploads", "eco2-ops"
 DATABASE = "eco2"
 VHOST, TASKS_VHOST = "eco2", "tasks"
 FRONTEND = "http://localhost:5173"
@@ -95,6 +95,7 @@ class Credentials:
     erlang_cookie: str = field(default_factory=_token)
     s3_access_key: str = field(default_factory=lambda: secrets.token_hex(10))
     s3_secret_key: str = field(default_factory=_token)
+    store_signing_key: str = field(default_factory=_token)
     upload_secret: str = field(default_factory=_token)
     backup_identity: str = field(default_factory=_age_identity)
 
@@ -282,6 +283,7 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_PORT_BASE": str(at.port_base),
         "ECO2_GATEWAY_PORT": str(at.gateway_port),
         "ECO2_STORAGE_BUCKET": BUCKET,
+        "ECO2_UPLOAD_BUCKET": UPLOAD_BUCKET,
         "ECO2_OPS_BUCKET": OPS_BUCKET,
         "ECO2_BACKUP_RECIPIENT": _age_recipient(at.credentials.backup_identity),
         "ECO2_UPLOAD_SECRET": at.credentials.upload_secret,

@@ -16,7 +16,10 @@ Json = dict[str, Any]
 
 ROUTING = Path(__file__).parents[2] / "workloads" / "routing"
 DOMAINS = ("auth", "users", "images", "scan", "character", "recycling", "sse", "gateway")
-DEFAULT_BUCKET = "eco2-images"
+DEFAULT_BUCKET, DEFAULT_UPLOAD_BUCKET = "eco2-images", "eco2-uploads"
+"""As the manifests name them."""
+ADMIN_PATHS = ("/ready", "/stats", "/stats/prometheus")
+"""What its admin port answers: the rest, such as ending it, is open to every page that a browser shows."""
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -33,13 +36,14 @@ def render(
     bucket: str,
     cors_origins: Sequence[str],
     issuer: str,
+    upload_bucket: str = DEFAULT_UPLOAD_BUCKET,
 ) -> str:
     """Envoy's bootstrap as YAML.
 
     `ports` maps a service (`scan-api.scan`) to its local port or ports, ext-authz to its gRPC port; the routes of a
     service that is missing answer 503.
     """
-    manifests = load(bucket)
+    manifests = load(bucket, upload_bucket)
     _fill_in(manifests, cors_origins, issuer)
     provider = _provider(manifests)
     known = {"object-store.storage": object_store_port, **ports}
@@ -52,19 +56,26 @@ def render(
     hosts = {row for row in (*_destinations(manifests), authz) if not row[0].endswith(".invalid")}
     clusters = [_cluster(host, port, known, rule, http2=(host, port) == authz) for host, port in sorted(hosts)]
     bootstrap = {
-        "admin": {"address": _address(admin_port)},
+        "admin": {"address": _address(admin_port), "allow_paths": [{"exact": path} for path in ADMIN_PATHS]},
         "static_resources": {"listeners": [_listener(gateway_port, manager)], "clusters": clusters},
     }
     return yaml.safe_dump(bootstrap, sort_keys=False, allow_unicode=True)
 
 
-def load(bucket: str = DEFAULT_BUCKET) -> list[Json]:
+def load(bucket: str = DEFAULT_BUCKET, upload_bucket: str = DEFAULT_UPLOAD_BUCKET) -> list[Json]:
     """Every manifest of the bases, and the values of the mesh."""
     files = [path for domain in DOMAINS for path in sorted((ROUTING / domain / "base").glob("*.yaml"))]
     files.append(ROUTING / "gateway" / "istiod-values.yaml")
-    texts = [path.read_text(encoding="utf-8") for path in files]
-    found = [doc for text in texts for doc in yaml.safe_load_all(text.replace(f"/{DEFAULT_BUCKET}/", f"/{bucket}/"))]
+    renamed = {f"/{DEFAULT_BUCKET}/": f"/{bucket}/", f"/{DEFAULT_UPLOAD_BUCKET}/": f"/{upload_bucket}/"}
+    texts = [_replaced(path.read_text(encoding="utf-8"), renamed) for path in files]
+    found = [doc for text in texts for doc in yaml.safe_load_all(text)]
     return [doc for doc in found if doc.get("kind") != "Kustomization"]
+
+
+def _replaced(text: str, names: Mapping[str, str]) -> str:
+    for known, name in names.items():
+        text = text.replace(known, name)
+    return text
 
 
 def _of_kind(manifests: Sequence[Json], kind: str) -> list[Json]:
@@ -103,6 +114,9 @@ def _routes(manifests: Sequence[Json]) -> list[Json]:
     return [_route(match, entry) for match, entry in pairs]
 
 
+_HEADER_CHANGES = {("request", "remove"), ("response", "set")}
+
+
 def _route(match: Json, entry: Json) -> Json:
     route: Json = {"name": entry["name"], "match": _match(match)}
     answer = entry.get("directResponse")
@@ -111,7 +125,13 @@ def _route(match: Json, entry: Json) -> Json:
         route["direct_response"] = {"status": answer["status"], **body}
     else:
         route["route"] = _forward(entry)
-    for name, value in entry.get("headers", {}).get("response", {}).get("set", {}).items():
+    headers = entry.get("headers", {})
+    unknown = {(way, what) for way in headers for what in headers[way]} - _HEADER_CHANGES
+    if unknown:
+        raise ValueError(f"route changes headers by {sorted(unknown)}, which the local edge does not know")
+    if "request" in headers:
+        route["request_headers_to_remove"] = headers["request"]["remove"]
+    for name, value in headers.get("response", {}).get("set", {}).items():
         header = {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         route.setdefault("response_headers_to_add", []).append(header)
     return route

@@ -144,6 +144,7 @@ PATHS = (
     "/api/v1/users/me/leaderboard",
     "/api/v1/users/me/characters/페티/ownership",
     "/eco2-images/scan/a.jpg",
+    "/eco2-uploads/scan/a.jpg",
 )
 
 

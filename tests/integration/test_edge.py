@@ -318,8 +318,8 @@ async def test_the_edge_alone_says_which_origin_is_allowed(edge: Edge) -> None:
 
 
 async def test_the_object_store_answers_its_own_preflight(edge: Edge) -> None:
-    await preflight(edge, ORIGIN, "/eco2-images/scan/a.jpg", "PUT")
-    assert edge.services["object-store.storage"].calls == ["OPTIONS /eco2-images/scan/a.jpg"]
+    await preflight(edge, ORIGIN, "/eco2-uploads/scan/a.jpg", "PUT")
+    assert edge.services["object-store.storage"].calls == ["OPTIONS /eco2-uploads/scan/a.jpg"]
 
 
 # Routes
@@ -366,6 +366,8 @@ OUTSIDE = (
     "/api/v1/SCAN/categories",
     "/eco2-images/",
     "/eco2-images",
+    "/eco2-uploads/",
+    "/eco2-ops/backups/a",
     "/other-bucket/a.jpg",
     "/api/v1/scan/0123456789ab/result/more",
 )
@@ -464,15 +466,16 @@ async def test_a_large_body_in_chunks_is_413(edge: Edge) -> None:
 
 
 async def test_an_upload_may_have_15_mb(edge: Edge) -> None:
-    path = "/eco2-images/scan/a.jpg?X-Amz-Signature=abc"
+    path = "/eco2-uploads/scan/a.jpg?X-Amz-Signature=abc"
     response = await edge.client.put(path, content=b"x" * 15 * 1024 * 1024, headers={"Content-Type": "image/jpeg"})
     assert response.json()["size"] == 15 * 1024 * 1024
+    assert response.json()["query"] == "X-Amz-Signature=abc"
     assert received(response)["host"] == f"127.0.0.1:{edge.port}"
 
 
 @pytest.mark.parametrize("size", ["16000000", "52428800", "9999999999999999"])
 async def test_a_larger_upload_is_413_before_it_is_sent(edge: Edge, size: str) -> None:
-    response = await edge.raw("/eco2-images/scan/a.jpg", "PUT", {"Content-Length": size, "Content-Type": "image/jpeg"})
+    response = await edge.raw("/eco2-uploads/scan/a.jpg", "PUT", {"Content-Length": size, "Content-Type": "image/jpeg"})
     assert is_error(response, 413, "PAYLOAD_TOO_LARGE")
     assert response.headers["access-control-allow-origin"] == "*"
     assert edge.services["object-store.storage"].calls == []
@@ -480,23 +483,86 @@ async def test_a_larger_upload_is_413_before_it_is_sent(edge: Edge, size: str) -
 
 async def test_an_upload_of_unknown_length_is_411(edge: Edge) -> None:
     response = await edge.raw(
-        "/eco2-images/scan/a.jpg", "PUT", {"Transfer-Encoding": "chunked", "Content-Type": "image/jpeg"}
+        "/eco2-uploads/scan/a.jpg", "PUT", {"Transfer-Encoding": "chunked", "Content-Type": "image/jpeg"}
     )
     assert is_error(response, 411, "LENGTH_REQUIRED")
     assert edge.services["object-store.storage"].calls == []
 
 
-@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/pdf", "image/jpegx", ""])
-async def test_only_photos_may_be_put(edge: Edge, kind: str) -> None:
-    response = await edge.client.put("/eco2-images/scan/a.jpg", content=b"x", headers={"Content-Type": kind})
-    assert response.status_code == 415
+@pytest.mark.parametrize("kind", ["", "image/jpg", "IMAGE/HEIC; a=b", "application/octet-stream", "text/html", None])
+async def test_an_upload_may_call_itself_anything(edge: Edge, kind: str | None) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    response = await edge.client.put("/eco2-uploads/scan/a.jpg", content=b"x", headers=headers)
+    assert received(response).get("content-type") == kind
+
+
+OTHER_METHODS = [("eco2-images", m) for m in ("PUT", "POST", "DELETE", "PATCH", "OPTIONS")]
+OTHER_METHODS += [("eco2-uploads", m) for m in ("GET", "HEAD", "POST", "DELETE", "PATCH")]
+
+
+@pytest.mark.parametrize(("bucket", "method"), OTHER_METHODS)
+async def test_photos_are_only_read_and_uploads_only_written(edge: Edge, bucket: str, method: str) -> None:
+    response = await edge.client.request(method, f"/{bucket}/scan/a.jpg")
+    assert response.status_code == 405
+    assert method == "HEAD" or is_error(response, 405, "METHOD_NOT_ALLOWED")
     assert edge.services["object-store.storage"].calls == []
 
 
-@pytest.mark.parametrize("method", ["POST", "DELETE", "PATCH"])
-async def test_the_bucket_takes_no_other_method(edge: Edge, method: str) -> None:
-    assert is_error(await edge.client.request(method, "/eco2-images/scan/a.jpg"), 405, "METHOD_NOT_ALLOWED")
-    assert edge.services["object-store.storage"].calls == []
+QUERIES = (
+    "?response-content-type=text/html",
+    "?response-content-disposition=attachment%3B%20filename%3Da.exe&response-content-encoding=gzip",
+    "?%72esponse-content-type=text/html",
+    "?acl",
+    "?X-Amz-Signature=abc&X-Amz-Credential=b",
+    "?a=?b",
+)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+async def test_a_reader_of_a_photo_asks_the_store_for_nothing_but_the_photo(edge: Edge, query: str) -> None:
+    signed_in = {"Authorization": "AWS4-HMAC-SHA256 Credential=a", "Cookie": f"{ACCESS_COOKIE}={token()}"}
+    response = await edge.client.get(f"/eco2-images/scan/a.jpg{query}", headers={**signed_in, "Range": "bytes=0-9"})
+    assert (response.json()["path"], response.json()["query"]) == ("/eco2-images/scan/a.jpg", "")
+    headers = received(response)
+    assert headers["range"] == "bytes=0-9"
+    assert not headers.keys() & {"authorization", "cookie"}
+
+
+async def test_a_photo_is_shown_as_a_picture_or_not_at_all(edge: Edge) -> None:
+    headers = (await edge.client.get("/eco2-images/scan/a.jpg")).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_photo_that_the_store_does_not_give_is_404(edge: Edge, status: int) -> None:
+    """403 would sign the client out."""
+    response = await edge.client.get(f"/eco2-images/scan/answers-{status}")
+    assert is_error(response, 404, "NOT_FOUND")
+    assert response.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_an_upload_that_the_store_refuses_is_400(edge: Edge, status: int) -> None:
+    response = await edge.client.put(f"/eco2-uploads/scan/answers-{status}", content=b"x")
+    assert is_error(response, 400, "UPLOAD_REFUSED")
+    assert response.headers["access-control-allow-origin"] == "*"
+
+
+async def test_the_edges_own_door_does_nothing_for_a_page(edge: Edge) -> None:
+    """A form of any page in a browser on this machine reaches it."""
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{edge.admin}") as admin:
+        assert (await admin.get("/ready")).status_code == 200
+        for path in (
+            "/quitquitquit",
+            "/healthcheck/fail",
+            "/logging?level=trace",
+            "/reset_counters",
+            "/drain_listeners",
+        ):
+            assert (await admin.post(path)).status_code == 403, path
+        for path in ("/config_dump", "/certs", "/"):
+            assert (await admin.get(path)).status_code == 403, path
 
 
 async def test_large_headers_are_refused(edge: Edge) -> None:

@@ -85,27 +85,64 @@ def test_anyone_reads_an_object_and_nobody_lists_or_writes_them(bucket_url: str)
     assert httpx2.delete(f"{bucket_url}/scan/kept.jpg").status_code == httpx2.codes.FORBIDDEN
 
 
-def test_a_signed_upload_works_with_only_its_content_type(environment: dict[str, str], bucket_url: str) -> None:
-    parameters = {"Bucket": config.BUCKET, "Key": "scan/new.jpg", "ContentType": "image/jpeg"}
+def test_a_signed_upload_works_with_only_its_content_type(environment: dict[str, str]) -> None:
+    parameters = {"Bucket": config.UPLOAD_BUCKET, "Key": "scan/new.jpg"}
     url = client(environment).generate_presigned_url("put_object", Params=parameters, ExpiresIn=60)
     stored = httpx2.put(url, content=b"new", headers={"Content-Type": "image/jpeg", "Origin": ORIGIN})
     assert stored.status_code == httpx2.codes.OK
     assert stored.headers["access-control-allow-origin"] == ORIGIN
-    assert httpx2.get(f"{bucket_url}/scan/new.jpg").headers["content-type"] == "image/jpeg"
     forged = url.replace("scan/new.jpg", "scan/stolen.jpg")
     refused = httpx2.put(forged, content=b"x", headers={"Content-Type": "image/jpeg"})
     assert refused.status_code == httpx2.codes.FORBIDDEN
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [(ORIGIN, ORIGIN), ("https://elsewhere.example", None)])
-def test_browsers_of_our_origins_may_upload(bucket_url: str, origin: str, allowed: str | None) -> None:
+def test_browsers_of_our_origins_may_upload(environment: dict[str, str], origin: str, allowed: str | None) -> None:
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": "PUT",
         "Access-Control-Request-Headers": "content-type",
     }
-    answer = httpx2.options(f"{bucket_url}/scan/new.jpg", headers=asked)
+    url = f"{environment['ECO2_STORAGE_ENDPOINT']}/{config.UPLOAD_BUCKET}/scan/new.jpg"
+    answer = httpx2.options(url, headers=asked)
     assert answer.headers.get("access-control-allow-origin") == allowed
+
+
+def test_uploads_are_private_and_expire(environment: dict[str, str]) -> None:
+    store = client(environment)
+    store.put_object(Bucket=config.UPLOAD_BUCKET, Key="scan/sent.jpg", Body=b"sent")
+    url = f"{environment['ECO2_STORAGE_ENDPOINT']}/{config.UPLOAD_BUCKET}"
+    assert httpx2.get(f"{url}/scan/sent.jpg").status_code == httpx2.codes.FORBIDDEN
+    assert httpx2.get(f"{url}?list-type=2").status_code == httpx2.codes.FORBIDDEN
+    (rule,) = store.get_bucket_lifecycle_configuration(Bucket=config.UPLOAD_BUCKET)["Rules"]
+    assert (rule["Status"], rule["Expiration"]["Days"]) == ("Enabled", 1)
+
+
+SIDE_DOORS = (
+    ("POST", config.STORE_FILER, "/buckets/eco2-images/evil.html"),
+    ("POST", config.STORE_FILER, "/"),
+    ("DELETE", config.STORE_FILER, "/buckets/eco2-images/scan/kept.jpg"),
+    ("GET", config.STORE_FILER, "/buckets/eco2-images/scan/kept.jpg"),
+    ("GET", config.STORE_MASTER, "/dir/assign"),
+    ("POST", config.STORE_MASTER, "/submit"),
+    ("GET", config.STORE_MASTER, "/col/delete?collection=eco2-images"),
+    ("GET", config.STORE_MASTER, "/vol/grow?count=1"),
+    *(("POST", config.STORE_VOLUME, f"/{volume},0112345678") for volume in range(1, 9)),
+    *(("DELETE", config.STORE_VOLUME, f"/{volume},0112345678") for volume in range(1, 9)),
+    ("GET", config.STORE_VOLUME, "/ui/index.html"),
+)
+
+
+@pytest.mark.parametrize(("method", "port", "path"), SIDE_DOORS)
+def test_no_side_door_of_the_store_does_what_a_page_in_a_browser_asks(
+    bucket_url: str, method: str, port: int, path: str
+) -> None:
+    """A form or a picture of any page on this machine reaches these ports."""
+    form = {"file": ("evil.html", b"<script>alert(1)</script>", "text/html")} if method == "POST" else None
+    answer = httpx2.request(method, f"http://127.0.0.1:{PORTS + port}{path}", files=form)
+    assert answer.status_code in (401, 404)
+    assert httpx2.get(f"{bucket_url}/evil.html").status_code == httpx2.codes.NOT_FOUND
+    assert httpx2.get(f"{bucket_url}/scan/kept.jpg").content == b"kept"
 
 
 def test_the_platforms_role_uses_postgis_without_being_superuser(environment: dict[str, str]) -> None:

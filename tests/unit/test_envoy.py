@@ -55,6 +55,7 @@ def typed(config: dict[str, Any], name: str) -> dict[str, Any]:
 def test_the_filters_stand_in_the_order_that_security_needs() -> None:
     assert [row["name"] for row in manager(rendered())["http_filters"]] == [
         "eco2.cors",
+        "eco2.object-store",
         "eco2.identity-headers",
         "eco2.buffer",
         "eco2.tokens",
@@ -96,9 +97,11 @@ def test_without_origins_no_web_app_is_allowed() -> None:
 
 
 def test_another_bucket_moves_its_routes_and_its_place_in_the_policy() -> None:
-    text = yaml.safe_dump(rendered(bucket="photos"))
+    text = yaml.safe_dump(rendered(bucket="photos", upload_bucket="arrived"))
     assert "/photos/" in text
+    assert "/arrived/" in text
     assert "/eco2-images/" not in text
+    assert "/eco2-uploads/" not in text
 
 
 def test_the_check_fails_closed_with_503_within_2_seconds() -> None:

@@ -19,6 +19,7 @@ def _prepare(at: Layout) -> None:
         admin_port=at.port(config.GATEWAY_ADMIN),
         object_store_port=urlsplit(config.environment(at)["ECO2_STORAGE_ENDPOINT"]).port or 80,
         bucket=config.BUCKET,
+        upload_bucket=config.UPLOAD_BUCKET,
         cors_origins=config.CORS_ORIGINS,
         issuer=config.issuer(at),
     )

@@ -1,6 +1,7 @@
 """SeaweedFS, the object store."""
 
 import json
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from eco2.local.servers.common import PLAIN, own_file, own_folder, script
 from eco2.local.supervisor import Unit
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleTypeDef
 
 
 def _prepare(at: Layout) -> None:
@@ -31,6 +32,11 @@ _STORE_SIDE_PORTS = {
 }
 
 
+def _volume_keys(at: Layout) -> dict[str, str]:
+    key = at.credentials.store_signing_key
+    return {"WEED_JWT_SIGNING_KEY": key, "WEED_JWT_SIGNING_READ_KEY": key}
+
+
 def unit(at: Layout) -> Unit:
     folder = at.folder("object-store")
     port = at.port_of("object-store")
@@ -43,9 +49,14 @@ def unit(at: Layout) -> Unit:
         "s3.config": str(folder / "s3.json"),
         "s3.port.iceberg": "0",
         "s3.port.lance": "0",
+        "s3.iam": "false",
         "s3.localSocket": str(folder / "s3.sock"),
         "filer": "true",
         "filer.localSocket": str(folder / "filer.sock"),
+        # Any page in a browser on this machine can send forms to its other ports, which ask nobody for a name: master
+        # and filer speak gRPC only, the volumes want tokens (below).
+        "disableHttp": "true",
+        "filer.disableHttp": "true",
         "master.telemetry": "false",
         "master.electionTimeout": "500ms",  # it is alone: no need to wait 10 s for other masters
         "master.heartbeatInterval": "100ms",
@@ -61,7 +72,7 @@ def unit(at: Layout) -> Unit:
         (str(script("weed")), "-logtostderr", "server", *(f"-{key}={value}" for key, value in options.items())),
         probes.http(f"http://127.0.0.1:{port}/status"),
         # Its garbage collector is told to keep the heap small: the defaults let it grow to 350 MB.
-        environment={**PLAIN, "HOME": str(folder), "GOGC": "50", "GOMEMLIMIT": "256MiB"},
+        environment={**PLAIN, "HOME": str(folder), "GOGC": "50", "GOMEMLIMIT": "256MiB", **_volume_keys(at)},
         folder=folder,
         stop_seconds=3,  # its filer waits 15 s for its own streams; what it stored is in the files already
         prepare=partial(_prepare, at),
@@ -70,11 +81,11 @@ def unit(at: Layout) -> Unit:
 
 
 def setup_buckets(environment: dict[str, str]) -> None:
-    """Of images: browsers of our origins may upload, anyone may read an object, nobody list them. And a private one."""
+    """Of photos, which anyone reads and nobody lists; of uploads, which our origins write; a private one."""
     import boto3
     from botocore.exceptions import ClientError
 
-    bucket = environment["ECO2_STORAGE_BUCKET"]
+    public, uploads = environment["ECO2_STORAGE_BUCKET"], environment["ECO2_UPLOAD_BUCKET"]
     s3 = boto3.client(
         "s3",
         endpoint_url=environment["ECO2_STORAGE_ENDPOINT"],
@@ -82,21 +93,20 @@ def setup_buckets(environment: dict[str, str]) -> None:
         aws_secret_access_key=environment["ECO2_STORAGE_SECRET_KEY"],
         region_name="ap-northeast-2",
     )
-    for name in (bucket, environment["ECO2_OPS_BUCKET"]):
+    for name in (public, uploads, environment["ECO2_OPS_BUCKET"]):
         try:
             s3.head_bucket(Bucket=name)
         except ClientError:
             s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
-    rule: CORSRuleTypeDef = {
-        "AllowedOrigins": json.loads(environment["ECO2_CORS_ORIGINS"]),
-        "AllowedMethods": ["PUT", "GET", "HEAD"],
-        "AllowedHeaders": ["Content-Type"],
-    }
-    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
-    read = {
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": f"arn:aws:s3:::{bucket}/*",
-    }
-    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [read]}))
+    origins = json.loads(environment["ECO2_CORS_ORIGINS"])
+    s3.put_bucket_cors(Bucket=public, CORSConfiguration={"CORSRules": [_cors(origins, "GET", "HEAD")]})
+    s3.put_bucket_cors(Bucket=uploads, CORSConfiguration={"CORSRules": [_cors(origins, "PUT")]})
+    day: LifecycleRuleTypeDef = {"ID": "a-day", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}}
+    with suppress(ClientError):  # not every store expires objects; the task `cleanup.photos` needs none that does
+        s3.put_bucket_lifecycle_configuration(Bucket=uploads, LifecycleConfiguration={"Rules": [day]})
+    read = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{public}/*"}
+    s3.put_bucket_policy(Bucket=public, Policy=json.dumps({"Version": "2012-10-17", "Statement": [read]}))
+
+
+def _cors(origins: list[str], *methods: str) -> "CORSRuleTypeDef":
+    return {"AllowedOrigins": origins, "AllowedMethods": list(methods), "AllowedHeaders": ["Content-Type"]}
