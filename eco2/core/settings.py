@@ -6,9 +6,9 @@ well-known default password, refuses to start and says which variable is wrong.
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _KNOWN_PASSWORDS = ("guest:guest@", "admin:admin", "changeme", "change-me", ":password@", ":secret@")
@@ -90,6 +90,9 @@ class StorageSettings(SettingsGroup):
     storage_public_endpoint: str
     """The host that clients upload to; presigned URLs are signed for it."""
     storage_bucket: str = "eco2-images"
+    """Of checked photos; everybody reads it, only the services write it."""
+    upload_bucket: str = "eco2-uploads"
+    """Of uploads, private; clients write it by presigned URLs. Nothing stays there for more than a day."""
     storage_access_key: str
     storage_secret_key: str
     storage_region: str = "ap-northeast-2"
@@ -97,6 +100,12 @@ class StorageSettings(SettingsGroup):
     """Public base URL of stored objects: `<cdn_base_url>/<key>`."""
     upload_secret: str = Field(min_length=32)
     """Key of the owner tag in object keys (`eco2.contracts.uploads`)."""
+
+    @model_validator(mode="after")
+    def _uploads_are_private(self) -> Self:
+        if self.upload_bucket == self.storage_bucket:
+            raise ValueError("ECO2_UPLOAD_BUCKET must be another bucket than ECO2_STORAGE_BUCKET, which is public")
+        return self
 
 
 class UploadSettings(SettingsGroup):

@@ -1,20 +1,24 @@
 """Object storage (S3): presigned uploads for clients, reads and checks for services.
 
-Two views of one bucket: services talk to `storage_endpoint`; URLs are signed for `storage_public_endpoint`,
-the host that clients see, since a signature binds the host.
+Services talk to `storage_endpoint`; URLs are signed for `storage_public_endpoint`, the host that clients see, since a
+signature binds the host.
 """
 
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import S3Store
 
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.settings import StorageSettings
 
 UPLOAD_TIME = timedelta(minutes=15)
+LIST_CHUNK = 1000
 
 
 class StorageDown(Unavailable):
@@ -51,17 +55,93 @@ def s3_store(settings: StorageSettings, endpoint: str, bucket: str) -> S3Store:
     )
 
 
+@dataclass(frozen=True)
+class Found:
+    """A listed object."""
+
+    key: str
+    modified: datetime
+
+
+class Bucket:
+    """One bucket. Every method raises StorageDown when the store is away."""
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        """None when there is no such object."""
+        with _outages():
+            try:
+                meta = await obstore.head_async(self._store, key)
+            except (NotFoundError, FileNotFoundError):
+                return None
+        return ObjectInfo((meta["e_tag"] or "").strip('"'), meta["size"])
+
+    async def get(self, key: str, limit: int) -> bytes | None:
+        """The whole object; None when there is none. ObjectTooLarge past `limit` bytes, before they are read."""
+        with _outages():
+            try:
+                result = await obstore.get_async(self._store, key)
+                if result.meta["size"] > limit:
+                    raise ObjectTooLarge
+                return bytes(await result.bytes_async())
+            except (NotFoundError, FileNotFoundError):
+                return None
+
+    async def put(self, key: str, data: bytes, content_type: str) -> None:
+        with _outages():
+            await obstore.put_async(self._store, key, data, attributes={"Content-Type": content_type})
+
+    async def create(self, key: str, data: bytes, content_type: str) -> bool:
+        """False, and nothing changed, where there is such an object already; of several at once one creates it."""
+        with _outages():
+            try:
+                attributes = {"Content-Type": content_type}
+                await obstore.put_async(self._store, key, data, attributes=attributes, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Those that are there."""
+        with _outages():
+            try:
+                await obstore.delete_async(self._store, list(keys))
+            except (NotFoundError, FileNotFoundError):
+                return
+
+    async def listed(self, prefix: str) -> AsyncIterator[list[Found]]:
+        """All objects below the folder `prefix`, by key, some at a time."""
+        with _outages():
+            async for chunk in obstore.list(self._store, prefix, chunk_size=LIST_CHUNK):
+                yield [Found(row["path"], row["last_modified"]) for row in chunk]
+
+
+@contextmanager
+def _outages() -> Iterator[None]:
+    try:
+        yield
+    except BaseError as error:
+        raise StorageDown from error
+
+
 class Storage:
-    """The bucket of a process. Every method raises StorageDown when the store is away."""
+    """Photos in two buckets, under the same keys.
+
+    `uploads`: as clients sent them; nobody but us reads it. `public`: checked copies, which everybody reads and
+    `eco2.photos.published` alone writes.
+    """
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
-        self._store = s3_store(settings, settings.storage_endpoint, settings.storage_bucket)
-        self._public = s3_store(settings, settings.storage_public_endpoint, settings.storage_bucket)
+        self.public = Bucket(s3_store(settings, settings.storage_endpoint, settings.storage_bucket))
+        self.uploads = Bucket(s3_store(settings, settings.storage_endpoint, settings.upload_bucket))
+        self._signer = s3_store(settings, settings.storage_public_endpoint, settings.upload_bucket)
 
     async def upload_url(self, key: str) -> str:
-        """URL for one PUT of `key`; the signature binds the host and nothing else, for UPLOAD_TIME."""
-        return await obstore.sign_async(self._public, "PUT", key, UPLOAD_TIME)
+        """URL to PUT `key` to; the signature binds the host and no other header, for UPLOAD_TIME."""
+        return await obstore.sign_async(self._signer, "PUT", key, UPLOAD_TIME)
 
     def public_url(self, key: str) -> str:
         return f"{self._settings.cdn_base_url.rstrip('/')}/{key}"
@@ -71,43 +151,15 @@ class Storage:
         base = self._settings.cdn_base_url.rstrip("/") + "/"
         return url.removeprefix(base) if url.startswith(base) else None
 
-    async def head(self, key: str) -> ObjectInfo | None:
-        """None when there is no such object."""
-        try:
-            meta = await obstore.head_async(self._store, key)
-        except (NotFoundError, FileNotFoundError):
-            return None
-        except BaseError as error:
-            raise StorageDown from error
-        return ObjectInfo((meta["e_tag"] or "").strip('"'), meta["size"])
+    async def find(self, key: str) -> ObjectInfo | None:
+        """What was uploaded; when that has expired, the checked copy of it. None when there is neither."""
+        return await self.uploads.head(key) or await self.public.head(key)
 
-    async def get(self, key: str, limit: int) -> bytes | None:
-        """The whole object; None when there is none. ObjectTooLarge past `limit` bytes, before they are read."""
-        try:
-            result = await obstore.get_async(self._store, key)
-            if result.meta["size"] > limit:
-                raise ObjectTooLarge
-            return bytes(await result.bytes_async())
-        except (NotFoundError, FileNotFoundError):
-            return None
-        except BaseError as error:
-            raise StorageDown from error
-
-    async def put(self, key: str, data: bytes, content_type: str) -> None:
-        try:
-            await obstore.put_async(self._store, key, data, attributes={"Content-Type": content_type})
-        except BaseError as error:
-            raise StorageDown from error
-
-    async def delete(self, key: str) -> None:
-        """Deletes the object if it is there."""
-        try:
-            await obstore.delete_async(self._store, key)
-        except (NotFoundError, FileNotFoundError):
-            return
-        except BaseError as error:
-            raise StorageDown from error
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Photos with everything that is kept of them."""
+        if keys:
+            await asyncio.gather(self.public.delete(keys), self.uploads.delete(keys))
 
     async def ping(self) -> None:
         """Raises StorageDown when the store does not answer."""
-        await self.head("ping")
+        await self.public.head("ping")

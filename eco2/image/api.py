@@ -20,6 +20,7 @@ router = APIRouter(prefix="/api/v1/images", tags=["images"])
 
 _KEY = "scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg"
 _CDN_URL = f"https://images.example.org/{_KEY}"
+_UPLOAD_URL = f"https://api.example.org/eco2-uploads/{_KEY}"
 _ETAG = "9e107d9d372bb6826bd81d3542a419d6"
 
 
@@ -42,7 +43,9 @@ class UploadRequest(BaseModel):
     )
 
     filename: Annotated[Text, Field(min_length=1, max_length=255)]
-    content_type: Annotated[str, Field(min_length=1, max_length=255)] = "application/octet-stream"
+    content_type: Annotated[
+        str, Field(max_length=255, description="As the client guesses, or empty: what the file holds decides")
+    ] = "application/octet-stream"
     uploader_id: UUID | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_small_json)] = Field(default_factory=dict)
 
@@ -52,12 +55,17 @@ class UploadTicket(BaseModel):
     upload_url: Annotated[
         str,
         Field(
-            description="PUT the file here, with its Content-Type and no credentials",
-            examples=[f"{_CDN_URL}?X-Amz-Signature=3c1f"],
+            description="PUT the file here, with any Content-Type or none, and no credentials",
+            examples=[f"{_UPLOAD_URL}?X-Amz-Signature=3c1f"],
         ),
     ]
     cdn_url: Annotated[
-        str, Field(description="Give this URL to /scan or /chat once the file is uploaded", examples=[_CDN_URL])
+        str,
+        Field(
+            description="Give this URL to /scan or /chat once the file is uploaded. It shows the checked photo, "
+            "without metadata, from its first use on; until then it answers 404",
+            examples=[_CDN_URL],
+        ),
     ]
     expires_in: Annotated[int, Field(description="Seconds until upload_url ends", examples=[900])]
     required_headers: Annotated[dict[str, str], Field(examples=[{"Content-Type": "image/jpeg"}])]
@@ -80,9 +88,7 @@ class UploadedImage(BaseModel):
     cdn_url: Annotated[str, Field(examples=[_CDN_URL])]
     uploader_id: Annotated[UUID, Field(examples=["7a1f5b52-9d3c-4c1e-8f7a-2b6d0c9e4f10"])]
     metadata: Annotated[dict[str, Any], Field(description="As given with the ticket", examples=[{}])]
-    etag: Annotated[
-        str, Field(description="ETag of the object as it is stored now, metadata removed", examples=[_ETAG])
-    ]
+    etag: Annotated[str, Field(description="ETag of the public copy", examples=[_ETAG])]
     content_type: Annotated[str, Field(examples=["image/jpeg"])]
 
 
@@ -126,7 +132,7 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
         upload_url=ticket.upload_url,
         cdn_url=ticket.cdn_url,
         expires_in=int(UPLOAD_TIME.total_seconds()),
-        required_headers={"Content-Type": service.content_type_of(body.content_type, body.filename)},
+        required_headers={"Content-Type": ticket.content_type},
     )
 
 
@@ -145,13 +151,12 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
     ),
 )
 async def complete(channel: Channel, body: UploadCallback, user: User, request: Request) -> UploadedImage:
-    """Checks that the object is there and is a photo within the limits, and removes its metadata (EXIF, GPS)."""
+    """Checks that the file is there and is a photo within the limits, and publishes it without metadata (EXIF, GPS)."""
     resources = request.app.state.resources
     async with resources.engine.connect() as tx:
         upload = await service.find_own(tx, resources.upload_secret, user, channel, body.key)
     checked = await service.check(resources.storage, body.key)  # no connection is held while the photo is read
-    async with resources.engine.begin() as tx:
-        await service.complete(tx, body.key, checked)
+    await service.complete(resources.engine, resources.storage, body.key, checked)
     return UploadedImage(
         key=upload.key,
         channel=channel,

@@ -1,11 +1,10 @@
 """Presigned uploads: a URL for one PUT, and the check of what was put there."""
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eco2 import photos
 from eco2.contracts import uploads
@@ -42,23 +41,12 @@ class TooManyTickets(TooMany):
 
 @dataclass(frozen=True)
 class Ticket:
-    """Where to PUT the file, and the URL it will be found at."""
+    """Where to PUT the file, and the URL that the checked photo will be found at."""
 
     key: str
     upload_url: str
     cdn_url: str
-
-
-def content_type_of(declared: str, filename: str) -> str:
-    """The accepted type that was declared, or that the file name tells when the client declared none."""
-    declared = declared.partition(";")[0].strip().lower()
-    if declared in ("", "application/octet-stream"):
-        suffix = PurePosixPath(filename).suffix.lower().removeprefix(".").replace("jpeg", "jpg")
-        declared = next((mime for mime, ext in photos.CONTENT_TYPES.items() if ext == suffix), declared)
-    if declared not in photos.CONTENT_TYPES:
-        accepted = ", ".join(photos.CONTENT_TYPES)
-        raise photos.PhotoTypeRefused(f"{declared or filename!r} is not a photo we can read; send one of {accepted}.")
-    return declared
+    content_type: str
 
 
 async def start(
@@ -73,11 +61,11 @@ async def start(
     most_per_minute: int,
 ) -> Ticket:
     """Note the upload and sign its URL. TooManyTickets past `most_per_minute`."""
-    content_type = content_type_of(declared, filename)
-    key = uploads.new_key(secret, str(user), channel, photos.CONTENT_TYPES[content_type])
+    content_type = photos.photo_type(declared, filename)
+    key = uploads.new_key(secret, str(user), channel, photos.extension(content_type))
     if wait := await store.add(tx, key, user, channel, filename, content_type, metadata, most_per_minute):
         raise TooManyTickets(retry_after=wait)
-    return Ticket(key, await storage.upload_url(key), storage.public_url(key))
+    return Ticket(key, await storage.upload_url(key), storage.public_url(key), content_type)
 
 
 async def find_own(tx: AsyncConnection, secret: str, user: UUID, channel: Channel, key: str) -> store.Upload:
@@ -102,16 +90,21 @@ class Checked:
 
 
 async def check(storage: Storage, key: str) -> Checked:
-    """The object is there, it is a photo within the limits; its metadata (EXIF, GPS) is removed.
+    """The file was uploaded and is a photo within the limits; its public copy has no metadata (EXIF, GPS).
 
     What is no such photo is deleted and refused (the errors of `eco2.photos.check`).
     """
     taken = await published.take(storage, key)
-    info = await storage.head(key) if taken else None
+    info = await storage.public.head(key) if taken else None
     if taken is None or info is None:
         raise UploadNotFound("The file has not been uploaded yet; PUT it to upload_url first.")
     return Checked(taken[1], info.etag, info.size)
 
 
-async def complete(tx: AsyncConnection, key: str, checked: Checked) -> None:
-    await store.complete(tx, key, checked.content_type, checked.etag, checked.size)
+async def complete(engine: AsyncEngine, storage: Storage, key: str, checked: Checked) -> None:
+    """Note what was published. UploadNotFound, and no photo: the owner left while it was checked."""
+    async with engine.begin() as tx:
+        known = await store.complete(tx, key, checked.content_type, checked.etag, checked.size)
+    if not known:
+        await storage.delete([key])
+        raise UploadNotFound

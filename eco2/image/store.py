@@ -56,9 +56,11 @@ async def find(tx: AsyncConnection, key: str) -> Upload | None:
     return Upload(*row) if row else None
 
 
-async def complete(tx: AsyncConnection, key: str, content_type: str, etag: str, size: int) -> None:
+async def complete(tx: AsyncConnection, key: str, content_type: str, etag: str, size: int) -> bool:
+    """False when there is no such upload any more."""
     values = {"content_type": content_type, "etag": etag, "size": size, "completed_at": func.now()}
-    await tx.execute(update(uploads).where(uploads.c.key == key).values(values))
+    done = await tx.execute(update(uploads).where(uploads.c.key == key).values(values).returning(uploads.c.key))
+    return done.first() is not None
 
 
 async def page(

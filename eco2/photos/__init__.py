@@ -12,6 +12,7 @@ from eco2.photos.check import (
     inspect,
     sniff,
 )
+from eco2.photos.declared import extension, photo_type
 
 __all__ = [
     "CONTENT_TYPES",
@@ -22,6 +23,8 @@ __all__ = [
     "PhotoTooLarge",
     "PhotoTypeRefused",
     "decode",
+    "extension",
     "inspect",
+    "photo_type",
     "sniff",
 ]

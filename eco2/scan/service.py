@@ -128,11 +128,11 @@ def own_image(services: Services, user: UUID, image_url: str | None) -> str:
 
 
 async def require_object(services: Services, key: str) -> None:
-    info = await services.storage.head(key)
+    info = await services.storage.find(key)
     if info is None:
         raise ImageGone
     if info.size > photos.MAX_BYTES:
-        await services.storage.delete(key)
+        await services.storage.uploads.delete([key])
         raise photos.PhotoTooLarge
 
 

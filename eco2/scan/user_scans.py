@@ -1,6 +1,5 @@
 """What a user has here: the history of scans, a copy of it all, its removal; and what the user prefers."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -144,12 +143,17 @@ def _copy(services: Services, row: Dated) -> Json:
 
 
 async def purge(services: Services, user: UUID) -> int:
-    """Remove jobs, photos and preferences; returns how many rows. A photo goes before the row that names it."""
+    """Remove jobs, photos, preferences and quotas; returns how many rows.
+
+    A photo goes before the row that names it, and again after it, in case it was published in between.
+    """
     removed = await store.forget_user(services.db, user)
     while True:
         found = await store.photos_of(services.db, user, PURGE_PAGE)
-        await asyncio.gather(*(services.storage.delete(key) for _, key in found))
+        keys = [key for _, key in found]
+        await services.storage.delete(keys)
         await store.forget_jobs(services.db, [job_id for job_id, _ in found])
+        await services.storage.delete(keys)
         removed += len(found)
         if len(found) < PURGE_PAGE:
             return removed

@@ -36,8 +36,10 @@ class WasteJob(BaseModel):
     upload_url: Annotated[
         str,
         Field(
-            description="PUT the photo here, with its Content-Type and no credentials",
-            examples=["https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg?X-Amz-Signature=3c1f"],
+            description="PUT the photo here, with any Content-Type or none, and no credentials",
+            examples=[
+                "https://api.example.org/eco2-uploads/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg?X-Amz-Signature=3c1f"
+            ],
         ),
     ]
     status_url: Annotated[str, Field(examples=[f"/api/v1/waste/status/{_JOB}"])]

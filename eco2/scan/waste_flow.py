@@ -28,10 +28,7 @@ async def prepare(
     most_per_minute: int,
 ) -> tuple[UUID, str]:
     """(job id, object key) of a job whose photo is still to come. TooManyTickets past `most_per_minute`."""
-    extension = photos.CONTENT_TYPES.get(content_type.partition(";")[0].strip().lower())
-    if extension is None:
-        accepted = ", ".join(photos.CONTENT_TYPES)
-        raise photos.PhotoTypeRefused(f"{content_type!r} is not accepted; send one of {accepted}.")
+    extension = photos.extension(photos.photo_type(content_type))
     job_id, key = uuid4(), uploads.new_key(services.upload_secret, str(user), "scan", extension)
     if wait := await store.add_waiting(services.db, job_id, user, key, user_input, model, most_per_minute):
         raise TooManyTickets(retry_after=wait)

@@ -1,5 +1,6 @@
-"""Uploads through the gateway: tickets, the callback, the store's own rules."""
+"""Uploads through the gateway: tickets, the callback, what of it is public, the store's own rules."""
 
+import asyncio
 import io
 import uuid
 from collections.abc import Callable
@@ -26,6 +27,12 @@ async def put(url: str, data: bytes, **headers: str) -> httpx2.Response:
         return await store.put(url, content=data, headers={"Content-Type": "image/jpeg", **headers})
 
 
+async def read(url: str) -> httpx2.Response:
+    """As anybody."""
+    async with httpx2.AsyncClient() as anyone:
+        return await anyone.get(url)
+
+
 async def callback(who: Person, key: str, channel: str = "scan", **body: str) -> httpx2.Response:
     return await who.http.post(f"/api/v1/images/{channel}/callback", json={"key": key, **body})
 
@@ -48,9 +55,9 @@ async def test_the_callback_checks_the_object_and_removes_its_metadata(person: P
     assert again == answer, "the etag is optional and not compared"
     assert answer["metadata"] == {"album": "여름"}
     assert (answer["channel"], answer["content_type"], answer["uploader_id"]) == ("my", "image/jpeg", str(who.id))
-    async with httpx2.AsyncClient() as anyone:
-        stored = await anyone.get(found["cdn_url"])
+    stored = await read(found["cdn_url"])
     assert stored.headers["etag"].strip('"') == answer["etag"]
+    assert stored.headers["content-type"] == "image/jpeg"
     assert not Image.open(io.BytesIO(stored.content)).getexif()
 
 
@@ -69,8 +76,8 @@ async def test_the_callback_deletes_what_is_no_photo(person: People, data: bytes
     answer = await callback(who, found["key"])
     assert is_error(answer, status, code)
     assert answer.json()["detail"].endswith("올려 주세요.")
-    async with httpx2.AsyncClient() as anyone:
-        assert (await anyone.get(found["cdn_url"])).status_code == 404
+    assert is_error(await read(found["cdn_url"]), 404, "NOT_FOUND")
+    assert is_error(await callback(who, found["key"]), 404, "UPLOAD_NOT_FOUND")
 
 
 async def test_callbacks_of_nothing_and_of_others_are_refused(person: People) -> None:
@@ -90,6 +97,28 @@ async def test_other_types_get_no_ticket(person: People, declared: str) -> None:
     assert is_error(answer, 415, "IMAGE_TYPE_NOT_SUPPORTED")
 
 
+ODD_TYPES = (
+    ("", "IMG_0001.HEIC"),
+    ("", "photo"),
+    ("image/jpg", "a.jpg"),
+    ("image/*", "photo"),
+    ("application/octet-stream", "photo"),
+    ("application/octet-stream", "a.heic"),
+    ("IMAGE/HEIC; q=1", "a.heic"),
+)
+
+
+@pytest.mark.parametrize(("declared", "filename"), ODD_TYPES)
+async def test_the_type_of_a_photo_is_told_by_what_it_holds(person: People, declared: str, filename: str) -> None:
+    """`File.type` is empty for HEIC on many systems; the browser sends on what the page has."""
+    who = person()
+    found = await ticket(who, filename=filename, content_type=declared)
+    assert (await put(found["upload_url"], photos.heic(), **{"Content-Type": declared})).status_code == 200
+    answer = (await callback(who, found["key"])).raise_for_status().json()
+    assert answer["content_type"] == "image/heic"
+    assert (await read(found["cdn_url"])).headers["content-type"] == "image/heic"
+
+
 async def test_bad_ticket_requests_have_their_error(person: People) -> None:
     who = person()
     body = {"filename": "a.jpg", "content_type": "image/jpeg"}
@@ -101,12 +130,23 @@ async def test_bad_ticket_requests_have_their_error(person: People) -> None:
 
 
 async def test_the_store_takes_a_signed_upload_only_as_it_was_signed(person: People) -> None:
+    """Never 403: the client would sign out."""
     who = person()
     found = await ticket(who)
-    other = (await ticket(who))["key"]
-    assert (await put(found["upload_url"].replace(found["key"], other), photos.jpeg())).status_code == 403
-    assert (await put(found["cdn_url"], photos.jpeg())).status_code == 403
-    assert (await put(found["upload_url"], photos.jpeg())).status_code == 200
+    url, other = found["upload_url"], (await ticket(who))["key"]
+    altered = (
+        url.replace(found["key"], other),
+        f"{url}&acl",
+        f"{url}&x-id=CopyObject",
+        url.partition("?")[0],
+    )
+    for refused in altered:
+        assert is_error(await put(refused, photos.jpeg()), 400, "UPLOAD_REFUSED"), refused
+    copied = await put(url, b"", **{"x-amz-copy-source": f"/eco2-images/{other}"})
+    assert is_error(copied, 400, "UPLOAD_REFUSED")
+    public = await put(url.replace("/eco2-uploads/", "/eco2-images/"), photos.jpeg())
+    assert is_error(public, 405, "METHOD_NOT_ALLOWED")
+    assert (await put(url, photos.jpeg())).status_code == 200
 
 
 async def test_uploads_from_a_web_page_pass_the_preflight(person: People, environment: dict[str, str]) -> None:
@@ -124,16 +164,54 @@ async def test_uploads_from_a_web_page_pass_the_preflight(person: People, enviro
     assert uploaded.headers["access-control-allow-origin"] in (origin, "*")
 
 
-async def test_objects_are_readable_by_their_url_and_never_listed(person: People, environment: dict[str, str]) -> None:
-    found = await ticket(person())
+async def test_photos_are_readable_by_their_url_and_never_listed(person: People, environment: dict[str, str]) -> None:
+    who = person()
+    found = await ticket(who)
     await put(found["upload_url"], photos.jpeg())
+    (await callback(who, found["key"])).raise_for_status()
+    assert (await read(found["cdn_url"])).status_code == 200
     async with httpx2.AsyncClient() as anyone:
-        assert (await anyone.get(found["cdn_url"])).status_code == 200
         for listing in ("/", "/?list-type=2", "/scan/"):
             answer = await anyone.get(environment["ECO2_CDN_BASE_URL"] + listing)
             assert found["key"].rpartition("/")[2] not in answer.text, listing
-            assert answer.status_code in (403, 404) or not answer.content, listing
-        assert (await anyone.delete(found["cdn_url"])).status_code in (403, 405)
+            assert answer.status_code == 404 or not answer.content, listing
+        assert (await anyone.delete(found["cdn_url"])).status_code == 405
+
+
+async def test_an_upload_is_public_only_as_it_was_checked(person: People) -> None:
+    who = person()
+    found = await ticket(who)
+    sent = photos.with_metadata("JPEG")
+    await put(found["upload_url"], sent)
+    assert (await read(found["cdn_url"])).status_code == 404, "nobody has used it"
+    assert (await read(found["upload_url"])).status_code == 405
+    assert (await read(found["upload_url"].partition("?")[0])).status_code == 405
+    (await callback(who, found["key"])).raise_for_status()
+    published = (await read(found["cdn_url"])).content
+    assert not any(secret in published for secret in photos.SECRETS)
+
+
+@pytest.mark.parametrize("later", [b"<script>alert(1)</script>", photos.jpeg(40, 30), bytes(15 * 1024**2 + 1)])
+async def test_what_is_put_after_the_check_changes_nothing(person: People, later: bytes) -> None:
+    """The upload URL works for 15 minutes."""
+    who = person()
+    found = await ticket(who)
+    await put(found["upload_url"], photos.jpeg())
+    first = (await callback(who, found["key"])).raise_for_status().json()
+    published = (await read(found["cdn_url"])).content
+    assert (await put(found["upload_url"], later)).status_code == 200
+    assert (await read(found["cdn_url"])).content == published
+    assert (await callback(who, found["key"])).raise_for_status().json() == first
+    assert (await read(found["cdn_url"])).content == published
+
+
+async def test_of_several_first_users_one_publishes(person: People) -> None:
+    who = person()
+    found = await ticket(who)
+    await put(found["upload_url"], photos.with_metadata("JPEG"))
+    answers = await asyncio.gather(*(callback(who, found["key"]) for _ in range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["etag"] for answer in answers}) == 1
 
 
 @pytest.mark.parametrize(
@@ -152,17 +230,25 @@ async def test_what_the_database_cannot_store_is_refused(person: People, body: d
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "application/pdf"])
-async def test_a_page_cannot_be_put_where_a_photo_belongs(person: People, content_type: str) -> None:
-    found = await ticket(person())
-    async with httpx2.AsyncClient() as store:
-        refused = await store.put(found["upload_url"], content=b"<script>", headers={"Content-Type": content_type})
-    assert refused.status_code == 415
+async def test_a_page_is_never_public(person: People, content_type: str) -> None:
+    who = person()
+    found = await ticket(who)
+    await put(found["upload_url"], b"<svg xmlns='http://www.w3.org/2000/svg'/>", **{"Content-Type": content_type})
+    assert is_error(await callback(who, found["key"]), 415, "IMAGE_TYPE_NOT_SUPPORTED")
+    assert (await read(found["cdn_url"])).status_code == 404
 
 
-async def test_a_browser_shows_an_object_as_a_picture_or_not_at_all(person: People) -> None:
-    found = await ticket(person())
-    await put(found["upload_url"], b"<script>alert(1)</script>")
-    async with httpx2.AsyncClient() as anyone:
-        headers = (await anyone.get(found["cdn_url"])).headers
-    assert headers["x-content-type-options"] == "nosniff"
-    assert "sandbox" in headers["content-security-policy"]
+@pytest.mark.parametrize(
+    "query", ["?response-content-type=text/html", "?response-content-disposition=attachment", "?acl"]
+)
+async def test_a_browser_shows_a_photo_as_a_picture_or_not_at_all(person: People, query: str) -> None:
+    who = person()
+    found = await ticket(who)
+    await put(found["upload_url"], photos.jpeg())
+    (await callback(who, found["key"])).raise_for_status()
+    answer = await read(found["cdn_url"] + query)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert "content-disposition" not in answer.headers
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"]

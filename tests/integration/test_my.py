@@ -335,8 +335,8 @@ async def test_a_purge_removes_the_user_from_every_service_and_nobody_else(
 
     await until(gone, 10)
     key = [services.storage.key_of(url) for url in photos]
-    assert await services.storage.head(str(key[0])) is None
-    assert await services.storage.head(str(key[1])) is not None
+    assert await services.storage.find(str(key[0])) is None
+    assert await services.storage.public.head(str(key[1])) is not None
     assert await rows_of(engine, staying.id) == before
     again = await sign_in(known_as)
     assert again.id != leaving.id

@@ -49,7 +49,7 @@ class _Deep(Publisher):
 async def uploaded(services: Services, user: uuid.UUID) -> str:
     """The key of a photo of the user."""
     key = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
-    await services.storage.put(key, photos.jpeg(), "image/jpeg")
+    await services.storage.uploads.put(key, photos.jpeg(), "image/jpeg")
     return key
 
 
@@ -161,7 +161,7 @@ async def test_jobs_whose_photo_is_to_come_are_counted_by_the_minute_and_as_scan
     for job_id in jobs:
         job = await store.load(services.db, job_id)
         assert job is not None
-        await services.storage.put(job.image_key, photos.jpeg(), "image/jpeg")
+        await services.storage.uploads.put(job.image_key, photos.jpeg(), "image/jpeg")
 
     async def arrived(job_id: uuid.UUID) -> Job:
         return await submission.accept_upload(services, at, job_id, user)

@@ -59,7 +59,7 @@ async def log_of(services: Services, job: Job) -> list[tuple[str, str]]:
 async def test_without_the_broker_the_row_is_aborted_and_the_same_key_revives_it(services: Services) -> None:
     key, user = uuid.uuid4().hex, uuid.uuid4()
     image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
-    await services.storage.put(image, photos.jpeg(), "image/jpeg")
+    await services.storage.uploads.put(image, photos.jpeg(), "image/jpeg")
     nobody = Publisher(f"amqp://nobody:x@127.0.0.1:{free_port()}/eco2")
     job = await service.register(services.db, user, key, image, None, None)
     with pytest.raises(service.ScanUnavailable) as refused:
@@ -280,10 +280,10 @@ async def test_of_two_choices_at_once_one_counts_and_its_repeat_is_harmless(serv
 async def test_an_object_past_the_limit_is_refused_and_deleted_before_it_is_read(services: Services) -> None:
     user = uuid.uuid4()
     key = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
-    await services.storage.put(key, bytes(15 * 1024 * 1024 + 1), "image/jpeg")
+    await services.storage.uploads.put(key, bytes(15 * 1024 * 1024 + 1), "image/jpeg")
     with pytest.raises(PhotoTooLarge):
         await service.require_object(services, service.own_image(services, user, services.storage.public_url(key)))
-    assert await services.storage.head(key) is None
+    assert await services.storage.find(key) is None
 
 
 async def test_a_server_that_is_away_costs_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:

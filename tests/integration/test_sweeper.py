@@ -43,7 +43,7 @@ async def ends(services: Services, job: Job, status: str) -> None:
 async def with_photo(services: Services) -> Job:
     user = uuid.uuid4()
     key = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
-    await services.storage.put(key, photos.jpeg(), "image/jpeg")
+    await services.storage.uploads.put(key, photos.jpeg(), "image/jpeg")
     return await service.register(services.db, user, uuid.uuid4().hex, key, None, None)
 
 
@@ -249,7 +249,7 @@ async def test_one_job_that_cannot_be_taken_care_of_holds_up_no_other(services: 
 async def uploaded(services: Services) -> Job:
     user = uuid.uuid4()
     job_id, key = await waste_flow.prepare(services, user, "image/jpeg", None, None, 100)
-    await services.storage.put(key, photos.jpeg(), "image/jpeg")
+    await services.storage.uploads.put(key, photos.jpeg(), "image/jpeg")
     return await waste_flow.accept_upload(services, job_id, user)
 
 

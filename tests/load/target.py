@@ -105,7 +105,7 @@ class Target:
         async def worker() -> None:
             for user, (image, words) in waiting:
                 key = uploads.new_key(self.environment["ECO2_UPLOAD_SECRET"], user.id, "scan", "jpg")
-                await self._storage.put(key, image, "image/jpeg")
+                await self._storage.uploads.put(key, image, "image/jpeg")
                 photos.append(Photo(user, self._storage.public_url(key), words))
 
         async with asyncio.TaskGroup() as workers:
