@@ -15,9 +15,8 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from eco2.auth.store import deny
+from eco2.auth.store import Ended, deny
 from eco2.contracts.events import Draft, channel, job_key, log_key
-from eco2.contracts.revocations import Revocation
 from eco2.core.events import EventBus
 from eco2.core.ops import OpsApp, serve_async
 from eco2.core.redis import connect
@@ -464,7 +463,7 @@ async def test_a_stream_of_a_session_that_has_ended_a_moment_ago_ends_at_once(re
     async with serving(url_of(redis)) as gateway:
         job = await opened(redis)
         ended = str(uuid4())
-        await deny(redis, [Revocation(id=UUID(ended), until=2**31)], 600)
+        await deny(redis, [Ended(UUID(ended), 600)], 600)
 
         async def known() -> bool:
             return ended in gateway.gateway.revocations.recent
