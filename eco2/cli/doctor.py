@@ -10,7 +10,7 @@ from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 
-from eco2.local import config, servers, state
+from eco2.local import config, disk, repair, servers, state
 from eco2.local.config import LocalError
 from eco2.processes import SERVICES
 
@@ -63,13 +63,23 @@ def wheels() -> str:
 
 
 def free_disk(folder: Path) -> str:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    if free < MIN_FREE_BYTES:
-        raise LocalError(
-            f"Only {free / 1024**3:.1f} GB are free under {folder}: free at least 2 GB or set ECO2_HOME elsewhere."
-        )
-    return f"{free / 1024**3:.0f} GB free under {folder}"
+    left = disk.room(folder)
+    if left.bytes < MIN_FREE_BYTES:
+        raise LocalError(f"Only {left} free under {folder}: free at least 2 GB or set ECO2_HOME elsewhere.")
+    if left.level is not disk.Level.ENOUGH:
+        raise LocalError(f"Only {left} free under {folder}: delete files there, or set ECO2_HOME elsewhere.")
+    return f"{left} free under {folder}"
+
+
+def _damage(at: config.Layout) -> str:
+    found = repair.damage(at)
+    last = state.load(at.home)
+    if found:
+        down = "`eco2 down`, then " if last and last.alive else ""
+        raise LocalError(f"Damaged: {'; '.join(found)}. Mend it: {down}`eco2 local repair`.")
+    if last and last.error and not last.alive:
+        raise LocalError(f"The last start failed: {last.error}")
+    return "no damage seen"
 
 
 def _ports(at: config.Layout) -> str:
@@ -138,5 +148,6 @@ def findings() -> list[Finding]:
         _check("python packages", wheels),
         _check("disk", lambda: free_disk(at.home)),
         _check("ports", lambda: _ports(at)),
+        _check("data of the servers", lambda: _damage(at)),
         _check("knowledge base", data),
     ]

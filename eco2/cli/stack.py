@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, PROCESSES, process
 
 if TYPE_CHECKING:
     from eco2.local.config import Layout
+    from eco2.local.repair import Outcome
     from eco2.local.state import StackState
 
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 READY_SECONDS = 180
 STOP_SECONDS = 90
+LOG_SECONDS = 60
 NAMES = ", ".join(row.name for row in PROCESSES)
 NARROW = 72
 """Columns of a terminal below which the table of processes keeps only what matters, so that names stay whole."""
@@ -94,6 +97,7 @@ async def _serve(at: "Layout", only: set[str], echo: Callable[[str, str], None] 
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("eco2.local").setLevel(logging.INFO)
     supervisor = Supervisor(units(at, only), at.home, echo)
+    bounding = None if echo else asyncio.create_task(_bound_log())
     with stop_requested() as requested:
         try:
             await supervisor.start(at.gateway_port)
@@ -105,8 +109,20 @@ async def _serve(at: "Layout", only: set[str], echo: Callable[[str, str], None] 
                 failed.result()
             failed.cancel()
         finally:
-            err.print("Stopping …", highlight=False)
+            with contextlib.suppress(OSError):  # its output is a file on a disk that may be full
+                err.print("Stopping …", highlight=False)
             await supervisor.stop()
+            if bounding:
+                bounding.cancel()
+
+
+async def _bound_log() -> None:
+    """Of the supervisor in the background: whatever it writes goes to one file. Never returns."""
+    from eco2.local.logs import bound
+
+    while True:
+        bound(sys.stderr.fileno())
+        await asyncio.sleep(LOG_SECONDS)
 
 
 def _echo() -> Callable[[str, str], None]:
@@ -173,7 +189,8 @@ def _spawn(home: Path, only: str) -> "subprocess.Popen[bytes]":
     log = home / "logs" / "supervisor.log"
     log.parent.mkdir(exist_ok=True, mode=0o700)
     command = [sys.executable, "-m", "eco2.cli", "up", "--foreground", "--quiet", "--only", only]
-    with log.open("wb") as file:
+    log.write_bytes(b"")
+    with log.open("ab") as file:  # it goes on at the end when it was emptied for its length
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/"
         )
@@ -261,7 +278,7 @@ def _stop_supervisor(last: "StackState") -> bool:
 
 def status(as_json: bool = typer.Option(False, "--json", help="A JSON list, for programs.")) -> None:
     """Show every process; exit code 1 when something is not ready."""
-    from eco2.local import config, state
+    from eco2.local import config, disk, state
 
     with plain_errors():
         at = state.as_running(config.layout(make=False))
@@ -273,6 +290,8 @@ def status(as_json: bool = typer.Option(False, "--json", help="A JSON list, for 
         out.print(_table(now))
         gateway = at.public_url if any(row["name"] == "gateway" for row in rows) else "not in this stack"
         out.print(f"\nGateway: {gateway}\nData and logs: {at.home}", highlight=False, soft_wrap=True)
+    if warning := disk.warning(at.home):
+        err.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if not rows or not all(row["ready"] for row in rows):
         raise typer.Exit(1)
 
@@ -318,10 +337,38 @@ def doctor() -> None:
     with plain_errors():
         found = checks.findings()
     for finding in found:
-        mark = "[green]ok  [/green]" if finding.ok else "[red]fail[/red]"
-        out.print(f"{mark} {finding.name}: {finding.text}", highlight=False, soft_wrap=True)
+        show_check(finding.name, finding.ok, finding.text)
     if not all(finding.ok for finding in found):
         raise typer.Exit(1)
+
+
+def repair() -> None:
+    """Prove each server of the stopped platform, and mend what is damaged; database and photos stay."""
+    from eco2.local import config
+    from eco2.local import repair as mending
+
+    with plain_errors():
+        at = config.layout(make=False)
+        if not at.home.exists():
+            raise config.LocalError(f"There is no platform in {at.home} yet: start it with `eco2 up`.")
+        sound = True
+        outcomes = mending.repair(at)
+        while outcome := _next(outcomes):
+            show_check(outcome.name, outcome.ok, outcome.text)
+            sound = sound and outcome.ok
+    if not sound:
+        raise typer.Exit(1)
+    out.print("Start it with `eco2 up`.", highlight=False)
+
+
+def _next(outcomes: Iterator["Outcome"]) -> "Outcome | None":
+    with out.status("Starting each server by itself …"):
+        return next(outcomes, None)
+
+
+def show_check(name: str, ok: bool, text: str) -> None:
+    mark = "[green]ok  [/green]" if ok else "[red]fail[/red]"
+    out.print(f"{mark} {name}: {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def env(
@@ -353,5 +400,5 @@ def register(app: typer.Typer, local: typer.Typer) -> None:
     app.command(help=UP_HELP)(up)
     for command in (down, status, logs, doctor):
         app.command()(command)
-    for command in (env, url):
+    for command in (env, url, repair):
         local.command()(command)

@@ -80,12 +80,14 @@ def look(vision: "EmbeddedVision", path: Path) -> Json:
     """`{path, category, confidence, candidates, abstained, material, item, waste}`, or `{path, error, code}`."""
     from eco2 import photos
     from eco2.core.errors import AppError
-    from eco2.scan.vision.picture import Picture
+    from eco2.photos import reading
+    from eco2.scan.vision import network
 
     try:
         if path.stat().st_size > photos.MAX_BYTES:
             raise photos.PhotoTooLarge
-        told = vision.tell(Picture(path.read_bytes()))
+        _, clean = reading.inspect(path.read_bytes())
+        told = vision.tell(reading.square(reading.decode(clean, network.SIDE), network.SIDE))
     except AppError as error:
         return {"path": str(path), "error": error.message, "code": error.code}
     except OSError as error:

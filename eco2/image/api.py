@@ -13,6 +13,7 @@ from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
 from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.image import service
+from eco2.photos.pool import DecodersDown
 
 MAX_METADATA = 4096
 
@@ -148,6 +149,7 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
         service.UploaderMismatch,
         *_PHOTO_ERRORS,
         StorageDown,
+        DecodersDown,
     ),
 )
 async def complete(channel: Channel, body: UploadCallback, user: User, request: Request) -> UploadedImage:
@@ -155,7 +157,8 @@ async def complete(channel: Channel, body: UploadCallback, user: User, request: 
     resources = request.app.state.resources
     async with resources.engine.connect() as tx:
         upload = await service.find_own(tx, resources.upload_secret, user, channel, body.key)
-    checked = await service.check(resources.storage, body.key)  # no connection is held while the photo is read
+    # No connection is held while the photo is read.
+    checked = await service.check(resources.storage, resources.decoders, user, body.key)
     await service.complete(resources.engine, resources.storage, body.key, checked)
     return UploadedImage(
         key=upload.key,

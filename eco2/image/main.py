@@ -16,6 +16,7 @@ from eco2.core.turns import Turns
 from eco2.image import rpc
 from eco2.image.api import router
 from eco2.image.settings import Settings
+from eco2.photos.pool import Decoders
 
 NAME = "image-api"
 MOST_WAITING = 100
@@ -26,6 +27,7 @@ MOST_WAITING = 100
 class Resources:
     engine: AsyncEngine
     storage: Storage
+    decoders: Decoders
     upload_secret: str
     tickets_per_minute: int
     turns: Turns
@@ -44,11 +46,14 @@ def app(settings: Settings) -> OpsApp:
     async def resources() -> AsyncIterator[Resources]:
         storage = Storage(settings)
         async with (
+            Decoders(settings) as decoders,
             open_engine(settings) as engine,
             grpc.serving(settings, {user_data.NAME: rpc.user_data_of(engine, storage)}) as answering,
         ):
             turns = Turns(MOST_WAITING)
-            yield Resources(engine, storage, settings.upload_secret, settings.tickets_per_minute, turns, answering)
+            yield Resources(
+                engine, storage, decoders, settings.upload_secret, settings.tickets_per_minute, turns, answering
+            )
 
     return create_app(NAME, settings, resources, router)
 

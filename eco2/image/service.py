@@ -1,6 +1,7 @@
 """Presigned uploads: a URL for one PUT, and the check of what was put there."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from eco2.core.errors import BadRequest, NotFound, TooMany
 from eco2.core.storage import Storage
 from eco2.image import store
 from eco2.photos import published
+from eco2.photos.pool import Decoders
 
 
 class UploadNotFound(NotFound):
@@ -89,12 +91,12 @@ class Checked:
     size: int
 
 
-async def check(storage: Storage, key: str) -> Checked:
+async def check(storage: Storage, decoders: Decoders, user: UUID, key: str) -> Checked:
     """The file was uploaded and is a photo within the limits; its public copy has no metadata (EXIF, GPS).
 
     What is no such photo is deleted and refused (the errors of `eco2.photos.check`).
     """
-    taken = await published.take(storage, key)
+    taken = await published.take(storage, key, partial(decoders.inspect, user=user))
     info = await storage.public.head(key) if taken else None
     if taken is None or info is None:
         raise UploadNotFound("The file has not been uploaded yet; PUT it to upload_url first.")

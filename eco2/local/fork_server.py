@@ -41,7 +41,6 @@ LIBRARIES = (
     "grpc_reflection.v1alpha.reflection",
     "google.protobuf.struct_pb2",
     "google.protobuf.timestamp_pb2",
-    "PIL.ImageOps",
 )
 """What more than one service imports when it starts, beyond what `core` brings; none of them starts a thread."""
 

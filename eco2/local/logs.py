@@ -1,35 +1,62 @@
 """One bounded log file per process."""
 
+import contextlib
+import os
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 MAX_BYTES = 10 * 1024 * 1024
 
 
 class LogFile:
-    """`NAME.log`; the one before it is kept as `NAME.log.1`. It turns over at each start and at `MAX_BYTES`."""
+    """`NAME.log`; the one before it is kept as `NAME.log.1`. It turns over at each start and at `MAX_BYTES`.
+
+    What cannot be written, on a full disk for example, is left out; how much stands before the first line that fits
+    again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._open()
+        self._file: FileIO | None = None
+        self._size = 0
+        self._lost = 0
+        with contextlib.suppress(OSError):
+            self._open()
 
     def _open(self) -> None:
+        self.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._path.exists():
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        self._file = self._path.open("wb", buffering=0)
+        self._file = FileIO(self._path, "w")
         self._size = 0
 
     def write(self, data: bytes) -> None:
-        if self._size + len(data) > MAX_BYTES:
-            self._file.close()
-            self._open()
-        self._file.write(data)
-        self._size += len(data)
+        note = f"[{self._lost} bytes could not be written here]\n".encode() if self._lost else b""
+        written = self._write(note + data)
+        self._lost = 0 if written == len(note + data) else self._lost + len(data)
+
+    def _write(self, data: bytes) -> int:
+        with contextlib.suppress(OSError):
+            if self._file is None or self._size + len(data) > MAX_BYTES:
+                self._open()
+            written = self._file.write(data) if self._file else 0
+            self._size += written
+            return written
+        return 0
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):
+            if self._file:
+                self._file.close()
+        self._file = None
+
+
+def bound(handle: int) -> None:
+    """Empties the file behind `handle`, to which a process appends its own output, when it has become too long."""
+    if os.fstat(handle).st_size > MAX_BYTES:
+        os.ftruncate(handle, 0)
 
 
 def last_lines(path: Path, count: int) -> list[str]:

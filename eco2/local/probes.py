@@ -10,11 +10,11 @@ Probe = Callable[[], Awaitable[bool]]
 _DOWN = (OSError, TimeoutError, asyncio.IncompleteReadError)
 
 
-async def _ask(host: str, port: int, request: bytes, answer_to: bytes = b"\n", lines: int = 1) -> bytes:
+async def _ask(host: str, port: int, request: bytes, lines: int = 1, whole: bool = False) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(request)
-        return b"".join([await reader.readuntil(answer_to) for _ in range(lines)])
+        return await reader.read(-1) if whole else b"".join([await reader.readuntil() for _ in range(lines)])
     finally:
         writer.close()
 
@@ -35,19 +35,23 @@ def tcp(url: str) -> Probe:
     return probe
 
 
-def http(url: str, headers: tuple[str, ...] = ()) -> Probe:
-    """GET answers 200."""
+def http(url: str, headers: tuple[str, ...] = (), accept: Callable[[bytes], bool] | None = None) -> Probe:
+    """GET answers 200, with a body that `accept` likes."""
     parts = urlsplit(url)
-    lines = (f"GET {parts.path or '/'} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close", *headers, "", "")
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    lines = (f"GET {target} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close", *headers, "", "")
     request = "\r\n".join(lines).encode()
 
     async def probe() -> bool:
         try:
             async with asyncio.timeout(1):
-                status = await _ask(parts.hostname or "", parts.port or 80, request)
+                answer = await _ask(parts.hostname or "", parts.port or 80, request, whole=accept is not None)
         except _DOWN:
             return False
-        return status.split(b" ")[1:2] == [b"200"]
+        status, _, rest = answer.partition(b"\r\n")
+        if status.split(b" ")[1:2] != [b"200"]:
+            return False
+        return accept is None or accept(rest.partition(b"\r\n\r\n")[2])
 
     return probe
 

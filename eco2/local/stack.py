@@ -11,13 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from eco2.local import config, probes, servers, topology
+from eco2.local import config, probes, queue_health, servers, topology
 from eco2.local.config import Layout, LocalError
 from eco2.local.emulators import oauth as oauth_emulator
+from eco2.local.queue_health import Management
 from eco2.local.supervisor import Echo, Supervisor, Unit
 from eco2.processes import PROCESSES, SERVICES, Process, process
 
-_GIVEN_BY = {
+GIVEN_BY = {
     "postgres": "ECO2_DATABASE_URL",
     "redis-streams": "ECO2_REDIS_STREAMS_URL",
     "redis-cache": "ECO2_REDIS_CACHE_URL",
@@ -48,9 +49,16 @@ def _setup_postgres(at: Layout, with_migrations: bool) -> None:
         migrate(at)
 
 
-def _setup_broker(at: Layout) -> None:
+def management(at: Layout) -> Management:
     broker = urlsplit(config.environment(at)["ECO2_BROKER_URL"])
-    topology.apply(at.management_url, broker.username or "", broker.password or "")
+    return Management(at.management_url, broker.username or "", broker.password or "")
+
+
+def _setup_broker(at: Layout) -> None:
+    api = management(at)
+    topology.apply(api.url, api.user, api.password)
+    theirs = "ECO2_BROKER_URL" in at.given
+    queue_health.require(api, "Mend your broker." if theirs else "`eco2 local repair` mends them.")
 
 
 def _setups(at: Layout, with_migrations: bool) -> dict[str, Callable[[], None]]:
@@ -62,14 +70,15 @@ def _setups(at: Layout, with_migrations: bool) -> dict[str, Callable[[], None]]:
 
 
 def _brought_by_user(at: Layout, row: Process, setup: Callable[[], None] | None) -> Unit:
-    url = at.given[_GIVEN_BY[row.name]]
+    url = at.given[GIVEN_BY[row.name]]
     port = urlsplit(url).port or 0
-    return Unit(row.name, row.kind, port, (), probes.tcp(url), setup=setup)
+    serving = queue_health.serve(management(at)) if row.name == "rabbitmq" else None
+    return Unit(row.name, row.kind, port, (), probes.tcp(url), setup=setup, serving=serving)
 
 
 def _server_units(at: Layout, row: Process, with_migrations: bool) -> list[Unit]:
     setup = _setups(at, with_migrations).get(row.name)
-    if _GIVEN_BY.get(row.name) in at.given:
+    if GIVEN_BY.get(row.name) in at.given:
         return [_brought_by_user(at, row, setup)]
     private = servers.PRIVATE[row.name](at)
     private = replace(private, needs=(*private.needs, *row.needs), setup=setup)

@@ -1,6 +1,7 @@
 """What the supervisor writes down, and how the processes of an earlier one are found again: by pid and start time."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -49,16 +50,51 @@ def _path(home: Path) -> Path:
     return home / "state.json"
 
 
-def save(home: Path, state: StackState) -> None:
-    write_private(_path(home), json.dumps(asdict(state)))
+def _spare(home: Path) -> Path:
+    """In memory, for the time in which the disk takes nothing."""
+    digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
+    return Path("/dev/shm") / f"eco2-{digest}.json"  # noqa: S108 (owner is checked below)
+
+
+def save(home: Path, state: StackState) -> bool:
+    """False: it could not be written anywhere, and what was saved before still stands."""
+    text = json.dumps(asdict(state))
+    try:
+        write_private(_path(home), text)
+    except OSError:
+        return _save_spare(home, text)
+    with contextlib.suppress(OSError):
+        _spare(home).unlink()
+    return True
+
+
+def _save_spare(home: Path, text: str) -> bool:
+    try:
+        write_private(_spare(home), text)
+    except OSError:
+        return False
+    return True
 
 
 def load(home: Path) -> StackState | None:
+    """The newest that was saved; None: none was, or it cannot be read."""
+    spare = _spare(home)
+    return (_read(spare) if _is_ours(spare, home) else None) or _read(_path(home))
+
+
+def _is_ours(spare: Path, home: Path) -> bool:
     try:
-        raw = json.loads(_path(home).read_text())
+        return spare.lstat().st_uid in (os.geteuid(), home.stat().st_uid)
     except FileNotFoundError:
+        return False
+
+
+def _read(path: Path) -> StackState | None:
+    try:
+        raw = json.loads(path.read_text())
+        return StackState(**{**raw, "processes": [ProcessState(**row) for row in raw["processes"]]})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return StackState(**{**raw, "processes": [ProcessState(**row) for row in raw["processes"]]})
 
 
 def as_running(at: Layout) -> Layout:
@@ -74,7 +110,8 @@ def as_running(at: Layout) -> Layout:
 
 
 def forget(home: Path) -> None:
-    _path(home).unlink(missing_ok=True)
+    for path in (_path(home), _spare(home)):
+        path.unlink(missing_ok=True)
 
 
 def start_ticks(pid: int) -> int | None:
@@ -106,8 +143,9 @@ def end_orphans(state: StackState, seconds: float = STOP_SECONDS) -> int:
 
 
 def _signal_group(row: ProcessState, number: signal.Signals) -> None:
-    if row.pid is not None and os.getpgid(row.pid) == row.pid:
-        os.killpg(row.pid, number)
+    with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+        if row.pid is not None and os.getpgid(row.pid) == row.pid:
+            os.killpg(row.pid, number)
 
 
 def port_is_free(port: int) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from eco2.local import logs, state
+from eco2.local import disk, logs, state
 from eco2.local.config import CHECKOUT, LocalError
 from eco2.local.fork_server import Forked, Nursery, NurseryGone, die_with
 from eco2.local.probes import Probe
@@ -25,6 +25,7 @@ GIVE_UP_AFTER = 4
 OUTPUT_SECONDS = 2.0
 """How long the output of an ended process may still be read; a stray child could hold the pipe open."""
 STARTING_POLL, READY_POLL = 0.1, 2.0
+DISK_POLL = 2.0
 _log = logging.getLogger(__name__)
 
 Echo = Callable[[str, str], None]
@@ -51,6 +52,8 @@ class Unit:
     """Before the first start, blocking."""
     setup: Callable[[], None] | None = None
     """Once, when it is ready for the first time and before what needs it starts; blocking."""
+    serving: Probe | None = None
+    """Asked as well once it was set up: a server can listen without doing what it is there for."""
     side_ports: tuple[int, ...] = ()
     forked: bool = False
     """Forked off the nursery as the service of its name, in the checkout; `command` starts the same on its own."""
@@ -88,6 +91,10 @@ class Supervisor:
         self._stopping = False
         self._error: str | None = None
         self._lock: int | None = None
+        self._disk: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        """There is room on the disk for a server to start."""
+        self._saved = True
         self._nursery = Nursery(os.environ, CHECKOUT)
 
     async def start(self, gateway_port: int = 0) -> None:
@@ -98,6 +105,7 @@ class Supervisor:
             await asyncio.to_thread(state.end_orphans, earlier)
         state.require_free_ports(self._ports(), gateway_port)
         self._save()
+        self._disk = asyncio.create_task(self._watch_disk())
         for slot in self._slots.values():
             slot.task = asyncio.create_task(self._keep(slot), name=slot.unit.name)
 
@@ -140,8 +148,10 @@ class Supervisor:
         try:
             await asyncio.gather(*(self._stop(slot) for slot in self._slots.values()))
         finally:
+            if self._disk:
+                self._disk.cancel()
             await self._nursery.close()
-            self._save()
+            self._save(ended=True)
             os.close(self._lock)
             self._lock = None
 
@@ -149,12 +159,14 @@ class Supervisor:
         name = slot.unit.name
         dependants = [self._slots[other] for other, needs in self._needs.items() if name in needs]
         await asyncio.gather(*(other.ended.wait() for other in dependants))
-        if slot.process:
-            await _end(slot.process, slot.unit)
-        if slot.task:
-            slot.task.cancel()
-            await asyncio.gather(slot.task, return_exceptions=True)
-        slot.ended.set()
+        try:
+            if slot.process:
+                await _end(slot.process, slot.unit)
+            if slot.task:
+                slot.task.cancel()
+                await asyncio.gather(slot.task, return_exceptions=True)
+        finally:
+            slot.ended.set()
 
     async def _keep(self, slot: _Slot) -> None:
         await asyncio.gather(*(self._slots[need].usable.wait() for need in self._needs[slot.unit.name]))
@@ -183,6 +195,31 @@ class Supervisor:
         self._save()
         _log.info("%s starts again in %.1f s (restart %d)", slot.unit.name, delay, slot.state.restarts)
         await asyncio.sleep(delay)
+        if slot.unit.kind == "server" and self._measure() is disk.Level.HELD:
+            _log.warning("%s stays down while the disk is full", slot.unit.name)
+            await self._room.wait()
+
+    def _measure(self) -> disk.Level:
+        level = disk.room(self._home).level
+        if level is disk.Level.HELD:
+            self._room.clear()
+        else:
+            self._room.set()
+        return level
+
+    async def _watch_disk(self) -> None:
+        """Says when room gets scarce and when there is enough again; saves what could not be saved. Never returns."""
+        said = disk.Level.ENOUGH
+        while True:
+            level = self._measure()
+            if level > said:
+                _log.warning("%s", disk.warning(self._home))
+            elif said > level is disk.Level.ENOUGH:
+                _log.info("There is enough room on the disk again.")
+            said = level if level is disk.Level.ENOUGH else max(said, level)
+            if not self._saved:
+                self._save()
+            await asyncio.sleep(DISK_POLL)
 
     def _last_words(self, slot: _Slot) -> str:
         path = self._home / "logs" / f"{slot.unit.name}.log"
@@ -239,6 +276,8 @@ class Supervisor:
         """Follows readiness for as long as the process lives; never returns."""
         while True:
             ready = await slot.unit.ready()
+            if ready and slot.usable.is_set() and slot.unit.serving:
+                ready = await slot.unit.serving()
             if ready and not slot.usable.is_set():
                 if slot.unit.setup:
                     await asyncio.to_thread(slot.unit.setup)
@@ -260,10 +299,11 @@ class Supervisor:
                 for line in lines:
                     self._echo(name, line.decode(errors="replace"))
 
-    def _save(self) -> None:
+    def _save(self, ended: bool = False) -> None:
         rows = [slot.state for slot in self._slots.values()]
         pid = os.getpid()
-        state.save(self._home, state.StackState(pid, state.start_ticks(pid), rows, self._error))
+        started = None if ended else state.start_ticks(pid)
+        self._saved = state.save(self._home, state.StackState(pid, started, rows, self._error))
 
 
 async def _end(process: Running, unit: Unit) -> None:

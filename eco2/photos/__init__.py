@@ -1,15 +1,15 @@
-"""Photos that users upload: accepted formats and limits, removal of metadata, and the checked copy that is public."""
+"""Photos that users upload: accepted formats and limits, bounded decoding, removal of metadata, the checked copy that
+is public. Pillow is imported by `eco2.photos.reading` only."""
 
 from eco2.photos.check import (
     CONTENT_TYPES,
     MAX_BYTES,
     MAX_PIXELS,
+    MAX_SIDE,
     PhotoBroken,
     PhotoInfo,
     PhotoTooLarge,
     PhotoTypeRefused,
-    decode,
-    inspect,
     sniff,
 )
 from eco2.photos.declared import extension, photo_type
@@ -18,13 +18,12 @@ __all__ = [
     "CONTENT_TYPES",
     "MAX_BYTES",
     "MAX_PIXELS",
+    "MAX_SIDE",
     "PhotoBroken",
     "PhotoInfo",
     "PhotoTooLarge",
     "PhotoTypeRefused",
-    "decode",
     "extension",
-    "inspect",
     "photo_type",
     "sniff",
 ]

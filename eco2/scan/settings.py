@@ -22,6 +22,7 @@ from eco2.core.settings import (
     UploadSettings,
 )
 from eco2.llm.settings import LlmSettings
+from eco2.photos.settings import PhotoSettings
 from eco2.scan.limits import Limits
 
 DEFAULT_MODELS = (
@@ -90,13 +91,14 @@ class WorkerSettings(
     KnowledgeSettings,
     SweeperSettings,
     LlmSettings,
+    PhotoSettings,
 ):
     worker_concurrency: int = Field(default=32, ge=1)
     """Messages in work at once; also the prefetch of each queue."""
     model_dir: Path
     """Cache folder of the embedded vision model; built there on first use."""
     vision_threads: int = Field(default=2, ge=1)
-    """Photos classified at once; each holds one decoded photo in memory."""
+    """Photos that wait for the embedded model at once, which sees one at a time."""
     stage_timeout: Duration = timedelta(seconds=60)
     cascade: Literal["off", "skip", "downgrade"] = "off"
     """With a key: `skip` the paid look where the embedded model is sure and the user asked nothing and named no model,

@@ -6,7 +6,7 @@ A message is a Celery task of protocol 2 whose only argument is the job's id (do
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +31,7 @@ from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.llm.calls import Llm
 from eco2.photos import published
+from eco2.photos.pool import Decoders
 from eco2.scan import dead_letters, progress, service, store, sweeper
 from eco2.scan.service import Services
 from eco2.scan.settings import WorkerSettings
@@ -74,10 +75,12 @@ async def see(resources: Resources, job: Job) -> Job | None:
     if job.vision is not None:
         return None
     await resources.bus.emit(str(job.id), progress.started(Stage.VISION))
-    photo = await published.take(resources.storage, job.image_key, resources.models.executor)
+    picture = resources.models.picture(job.user_id, job.model)
+    photo = await published.take(resources.storage, job.image_key, picture.inspect)
     if photo is None:
         raise ImageGone
-    seen = await resources.models.look(photo[0], job.model, asked=bool(job.user_input))
+    picture.keep(photo[0])
+    seen = await resources.models.look(picture, job.model, asked=bool(job.user_input))
     stored = await store.save_vision(resources.db, job.id, seen)
     return replace(job, vision=seen, status="processing") if stored else None
 
@@ -145,6 +148,8 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
         stack.push_async_callback(publisher.close)
         executor = ThreadPoolExecutor(settings.vision_threads, thread_name_prefix="vision")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)  # the loop must not wait for a photo
+        decoders = await stack.enter_async_context(Decoders(settings))
+        await decoders.warm()
         resources = Resources(
             db=db,
             storage=Storage(settings),
@@ -155,9 +160,9 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
             settings=settings,
             models=Models(
                 embedded=Embedded(_vision_model(settings, base, data_dir), executor, base.version),
-                paid=_paid_models(settings, base, cache, executor, stack),
+                paid=_paid_models(settings, base, cache, stack),
                 cache=ResultCache(cache),
-                executor=executor,
+                decoders=decoders,
                 cascade=_cascade(settings),
             ),
             dead_letters=Heartbeat(),
@@ -186,7 +191,7 @@ def _cascade(settings: WorkerSettings) -> Cascade | None:
 
 
 def _paid_models(
-    settings: WorkerSettings, base: Knowledge, cache: Redis, executor: Executor, stack: AsyncExitStack
+    settings: WorkerSettings, base: Knowledge, cache: Redis, stack: AsyncExitStack
 ) -> Callable[[str | None], Provider | None]:
     """Model name → its provider, made when it is first asked for; None for models that no configured key serves."""
     if not settings.endpoints():
@@ -198,7 +203,7 @@ def _paid_models(
     def provider(model: str | None) -> Provider | None:
         name = model or settings.llm_default_model
         if name not in made and llm.serves(name):
-            made[name] = LlmProvider(llm, name, prompts, executor)
+            made[name] = LlmProvider(llm, name, prompts)
         return made.get(name)
 
     return provider

@@ -227,8 +227,9 @@ async def test_odd_photos_are_read(person: People, data: bytes, content_type: st
         pytest.param(b"", "비어", id="empty"),
         pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "JPEG", id="svg"),
         pytest.param(b"%PDF-1.7 \n", "JPEG", id="pdf"),
-        pytest.param(photos.jpeg(640, 480)[:2000], "손상", id="truncated"),
-        pytest.param(photos.png_header(20_000, 10_000), "5,000만 화소", id="200-megapixels"),
+        pytest.param(photos.jpeg(640, 480)[:300], "손상", id="truncated"),
+        pytest.param(photos.png_header(10_000, 9_000), "6,400만 화소", id="90-megapixels"),
+        pytest.param(photos.png_header(50_000_000, 1), "16,384픽셀", id="one-line"),
     ],
 )
 async def test_what_is_no_photo_fails_visibly_and_is_deleted(person: People, data: bytes, words: str) -> None:
@@ -248,6 +249,22 @@ async def test_what_is_no_photo_fails_visibly_and_is_deleted(person: People, dat
     assert words in body["error"]
     async with httpx2.AsyncClient() as anyone:
         assert (await anyone.get(url)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(photos.encoded(Image.new("RGB", (8160, 6144), "gray"), "JPEG"), id="50-megapixels"),
+        pytest.param(photos.jpeg(640, 480)[:-2], id="no-end"),
+        pytest.param(photos.jpeg(640, 480)[:-2] + b"SEFT" + bytes(40), id="trailer-instead-of-end"),
+        pytest.param(photos.encoded(photos.picture(640, 480), "PNG")[:-12], id="png-no-end"),
+    ],
+)
+async def test_what_every_viewer_shows_is_scanned(person: People, data: bytes) -> None:
+    who = person()
+    job = await journey.submit(who, await journey.upload(who, data))
+    await journey.frames(who, job["stream_url"])
+    assert (await journey.result(who, job["result_url"]))["outcome"] != "failed"
 
 
 async def test_where_the_photo_was_taken_is_removed_from_the_stored_object(person: People) -> None:

@@ -13,6 +13,8 @@ from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings
 from eco2.core.storage import Storage
 from eco2.local.stack import Stack
+from eco2.photos.pool import Decoders
+from eco2.photos.settings import PhotoSettings
 from eco2.scan.service import Services
 from eco2.scan.settings import ApiSettings
 from tests.conftest import FromStack
@@ -45,6 +47,12 @@ async def services(settings: FromStack, database: Database, publisher: Publisher
         upload_secret=own.upload_secret,
     )
     await streams.aclose()
+
+
+@pytest.fixture(scope="session")
+async def decoders() -> AsyncIterator[Decoders]:
+    async with Decoders(PhotoSettings()) as decoders:
+        yield decoders
 
 
 @pytest.fixture(scope="session")

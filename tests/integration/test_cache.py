@@ -6,7 +6,6 @@ import io
 import signal
 import uuid
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,27 @@ from prometheus_client import REGISTRY
 from redis.exceptions import RedisError
 
 from eco2.core import redis
-from eco2.photos.check import decode
+from eco2.photos.pool import Decoders
+from eco2.photos.reading import decode, grey
+from eco2.photos.settings import PhotoSettings
+from eco2.photos.views import Opened, Wanted
 from eco2.scan.audience import Audience
 from eco2.scan.vision.cache import NEAR_BITS, ResultCache, result_key
 from eco2.scan.vision.choose import Cascade, Models
 from eco2.scan.vision.phash import BANDS, SIDE, bands, phash
-from eco2.scan.vision.picture import SHORTER_SIDE, Picture
+from eco2.scan.vision.picture import FOR_PAID, SMALL, Picture
 from eco2.scan.vision.providers import Embedded, ProviderFailed
 from eco2.scan.vision.result import Candidate, VisionResult
 from tests import photos
 from tests.redis_server import RedisServer, until
+
+DECODERS = Decoders(PhotoSettings())
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def decoding() -> AsyncIterator[None]:
+    async with DECODERS:
+        yield
 
 
 @pytest.fixture
@@ -61,7 +71,7 @@ class Paid:
 
     async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
         self.looks += 1
-        self.url = picture.url or picture.make_url()
+        self.url = await picture.url()
         self.hints.append(hint)
         await self.gate.wait()
         if self.failing:
@@ -93,7 +103,15 @@ def paid() -> Paid:
 
 @pytest.fixture
 def models(cache: ResultCache, paid: Paid) -> Models:
-    return Models(Free(), lambda _model: paid, cache, ThreadPoolExecutor(2))
+    return Models(Free(), lambda _model: paid, cache, DECODERS)
+
+
+async def look(models: Models, data: bytes, model: str | None = None, *, asked: bool = True) -> dict[str, Any]:
+    return await models.look(models.picture("somebody", model, data), model, asked=asked)
+
+
+def phash_of(image: Image.Image) -> int:
+    return phash(grey(image, SIDE))
 
 
 def variant(data: bytes, scale: float = 1.0, quality: int = 85) -> bytes:
@@ -107,8 +125,8 @@ OTHER = photos.encoded(Image.open(io.BytesIO(PHOTO)).transpose(Image.Transpose.R
 
 
 async def test_the_same_photo_is_paid_for_once(models: Models, paid: Paid) -> None:
-    first = await models.look(PHOTO, None)
-    again = await models.look(PHOTO, None)
+    first = await look(models, PHOTO)
+    again = await look(models, PHOTO)
     assert (first["source"], again["source"], paid.looks) == ("model", "exact", 1)
     assert VisionResult.from_json(first) == VisionResult.from_json(again)
     assert VisionResult.from_json(first).situations == ("clean",)
@@ -116,28 +134,28 @@ async def test_the_same_photo_is_paid_for_once(models: Models, paid: Paid) -> No
 
 @pytest.mark.parametrize(("scale", "quality"), [(1.0, 40), (0.5, 85), (1.3, 90)])
 async def test_a_near_duplicate_is_not_paid_for(models: Models, paid: Paid, scale: float, quality: int) -> None:
-    await models.look(PHOTO, None)
-    near = await models.look(variant(PHOTO, scale, quality), None)
+    await look(models, PHOTO)
+    near = await look(models, variant(PHOTO, scale, quality))
     assert (near["source"], paid.looks) == ("near", 1)
 
 
 async def test_another_photo_is_another_call(models: Models, paid: Paid) -> None:
-    await models.look(PHOTO, None)
-    assert (await models.look(OTHER, None))["source"] == "model"
+    await look(models, PHOTO)
+    assert (await look(models, OTHER))["source"] == "model"
     assert paid.looks == 2
 
 
 async def test_another_version_starts_afresh(models: Models, paid: Paid) -> None:
-    await models.look(PHOTO, None)
+    await look(models, PHOTO)
     paid.vision_version = "paid-2"
-    assert (await models.look(PHOTO, None))["source"] == "model"
+    assert (await look(models, PHOTO))["source"] == "model"
 
 
 async def test_the_same_photo_many_times_at_once_is_one_call(models: Models, paid: Paid, server: RedisServer) -> None:
     other_process = redis.connect(server.url, decode_responses=False)
-    twin = Models(Free(), lambda _model: paid, ResultCache(other_process), ThreadPoolExecutor(2))
+    twin = Models(Free(), lambda _model: paid, ResultCache(other_process), DECODERS)
     paid.gate.clear()
-    calls = [asyncio.create_task(who.look(PHOTO, None)) for who in (models, twin) for _ in range(10)]
+    calls = [asyncio.create_task(look(who, PHOTO)) for who in (models, twin) for _ in range(10)]
     while not paid.looks:
         await asyncio.sleep(0.01)
     paid.gate.set()
@@ -185,12 +203,12 @@ def saved() -> float:
 
 def cascading(cache: ResultCache, paid: Paid, seen: VisionResult, cheaper: Paid | None = None) -> Models:
     models = {None: paid, "named": paid, "small": cheaper}
-    return Models(Free(seen), models.get, cache, ThreadPoolExecutor(2), Cascade(0.9, "small" if cheaper else None))
+    return Models(Free(seen), models.get, cache, DECODERS, Cascade(0.9, "small" if cheaper else None))
 
 
 async def test_a_sure_first_look_saves_the_paid_one(cache: ResultCache, paid: Paid) -> None:
     models, before = cascading(cache, paid, SURE), saved()
-    found = await models.look(PHOTO, None, asked=False)
+    found = await look(models, PHOTO, asked=False)
     assert (found["item_id"], found["model"], found["source"], paid.looks) == ("drink_can", "free", "cascade", 0)
     assert saved() == pytest.approx(before + 0.01)
 
@@ -208,9 +226,9 @@ async def test_else_the_paid_model_sees_the_photo_and_the_guesses(
     cache: ResultCache, paid: Paid, seen: VisionResult, model: str | None, asked: bool
 ) -> None:
     models, before = cascading(cache, paid, seen), saved()
-    found = await models.look(PHOTO, model, asked=asked)
+    found = await look(models, PHOTO, model, asked=asked)
     assert (found["model"], paid.hints, saved()) == ("paid", [seen], before)
-    again = await models.look(PHOTO, model, asked=asked)
+    again = await look(models, PHOTO, model, asked=asked)
     assert (again["source"], paid.looks) == ("exact", 1)
 
 
@@ -218,24 +236,24 @@ async def test_a_sure_first_look_may_be_checked_by_a_cheaper_model(cache: Result
     cheaper = Paid(look_usd=0.002)
     cheaper.vision_version = "cheaper-1"
     models, before = cascading(cache, paid, SURE, cheaper), saved()
-    found = await models.look(PHOTO, None, asked=False)
+    found = await look(models, PHOTO, asked=False)
     assert (found["item_id"], found["source"], paid.looks, cheaper.hints) == ("ceramic", "model", 0, [SURE])
     assert saved() == pytest.approx(before + 0.008)
 
 
 async def test_without_a_cascade_the_embedded_model_is_not_asked(models: Models, paid: Paid) -> None:
-    await models.look(PHOTO, None, asked=False)
+    await look(models, PHOTO, asked=False)
     assert paid.hints == [None]
 
 
 async def test_a_failed_paid_model_is_replaced_and_not_remembered(models: Models, paid: Paid) -> None:
     paid.failing = True
-    found = await models.look(PHOTO, None)
+    found = await look(models, PHOTO)
     assert (found["source"], found["model"]) == ("fallback", "free")
     composed = {"disposal_steps": {}, "insufficiencies": [], "user_answer": "composed"}
     assert await models.answer({"item_id": "ceramic"}, composed, "?", None) == {**composed, "source": "fallback"}
     paid.failing = False
-    assert (await models.look(PHOTO, None))["source"] == "model"
+    assert (await look(models, PHOTO))["source"] == "model"
 
 
 async def test_an_answer_is_paid_for_once_per_rule_and_words(models: Models, paid: Paid) -> None:
@@ -251,23 +269,23 @@ async def test_an_answer_is_paid_for_once_per_rule_and_words(models: Models, pai
 
 async def test_what_was_seen_tells_the_photo_from_others(models: Models, paid: Paid, server: RedisServer) -> None:
     def told(found: dict[str, Any], data: bytes) -> bool:
-        hashed = phash(decode(data, SHORTER_SIDE))
+        hashed = phash_of(decode(data, SMALL.shorter))
         return (found["digest"], int(found["phash"], 16)) == (hashlib.sha256(data).hexdigest(), hashed)
 
     near, other = variant(PHOTO, quality=40), variant(PHOTO, 0.5)
     for data, source in ((PHOTO, "model"), (PHOTO, "exact"), (near, "near"), (near, "exact")):
-        found = await models.look(data, None)
+        found = await look(models, data)
         assert (found["source"], told(found, data)) == (source, True)
-    embedded = Models(models.embedded, lambda _model: None, models.cache, models.executor)
+    embedded = Models(models.embedded, lambda _model: None, models.cache, models.decoders)
     for source in ("model", "exact"):
-        found = await embedded.look(OTHER, None)
+        found = await look(embedded, OTHER)
         assert (found["source"], told(found, OTHER)) == (source, True)
     paid.failing = True
-    found = await models.look(OTHER, None)
+    found = await look(models, OTHER)
     assert (found["source"], told(found, OTHER)) == ("fallback", True)
     paid.failing = False
     await server.kill()
-    found = await models.look(other, None)
+    found = await look(models, other)
     assert (found["source"], told(found, other)) == ("uncached", True)
 
 
@@ -275,29 +293,30 @@ async def test_what_was_seen_tells_the_photo_from_others(models: Models, paid: P
 async def test_a_photo_is_decoded_once_for_a_paid_look(
     models: Models, paid: Paid, server: RedisServer, monkeypatch: pytest.MonkeyPatch, redis_runs: bool
 ) -> None:
-    url = Picture(PHOTO).make_url()
-    decoded: list[int] = []
+    url = await Picture(DECODERS, "somebody", FOR_PAID, PHOTO).url()
+    decoded: list[Wanted] = []
+    open_photo = DECODERS.open
 
-    def count(data: bytes, target: int) -> Image.Image:
-        decoded.append(target)
-        return decode(data, target)
+    async def count(data: bytes, wanted: Wanted, user: object) -> Opened:
+        decoded.append(wanted)
+        return await open_photo(data, wanted, user)
 
-    monkeypatch.setattr("eco2.photos.decode", count)
+    monkeypatch.setattr(DECODERS, "open", count)
     if not redis_runs:
         await server.kill()
-    found = await models.look(PHOTO, None)
-    assert (decoded, len(found["phash"]), paid.url) == ([SHORTER_SIDE], 64, url)
+    found = await look(models, PHOTO)
+    assert (decoded, len(found["phash"]), paid.url) == ([replace(FOR_PAID, checked=True)], 64, url)
 
 
 async def test_without_redis_every_call_is_made_once(models: Models, paid: Paid, server: RedisServer) -> None:
     await server.kill()
-    found = await models.look(PHOTO, None)
+    found = await look(models, PHOTO)
     assert (found["source"], paid.looks) == ("uncached", 1)
 
 
 async def test_redis_lost_during_the_call_does_not_pay_again(models: Models, paid: Paid, server: RedisServer) -> None:
     paid.gate.clear()
-    call = asyncio.create_task(models.look(PHOTO, None))
+    call = asyncio.create_task(look(models, PHOTO))
     while not paid.looks:
         await asyncio.sleep(0.01)
     await server.kill()
@@ -332,7 +351,7 @@ async def test_a_time_limit_is_kept_and_pays_once_when_redis_is_lost_during_the_
 
 async def _limited(models: Models) -> dict[str, Any]:
     async with asyncio.timeout(0.3):
-        return await models.look(PHOTO, None)
+        return await look(models, PHOTO)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +419,7 @@ async def test_a_lock_that_could_not_be_renewed_once_is_renewed_later(monkeypatc
 
 
 def test_hashes_within_the_threshold_share_a_band() -> None:
-    value = phash(decode(PHOTO, SIDE))
+    value = phash_of(decode(PHOTO, SIDE))
     assert BANDS > NEAR_BITS
     for start in range(0, 256 - NEAR_BITS, 7):
         flipped = value
@@ -411,7 +430,7 @@ def test_hashes_within_the_threshold_share_a_band() -> None:
 
 @pytest.mark.parametrize("size", [SIDE, 224, 400])
 def test_how_far_a_photo_was_reduced_in_decoding_hardly_matters(size: int) -> None:
-    assert (phash(decode(PHOTO, SHORTER_SIDE)) ^ phash(decode(PHOTO, size))).bit_count() <= 8
+    assert (phash_of(decode(PHOTO, SMALL.shorter)) ^ phash_of(decode(PHOTO, size))).bit_count() <= 8
 
 
 def test_bands_cover_every_bit_once() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -17,11 +18,12 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from eco2.local import logs, probes, state
+from eco2.local import disk, logs, probes, state, supervisor
 from eco2.local.config import LocalError
 from eco2.local.stack import Stack
 from eco2.local.supervisor import Supervisor, Unit
 from eco2.processes import SERVICES
+from tests import small_disk
 
 PORTS = 11650
 
@@ -258,6 +260,45 @@ def test_a_log_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     file.close()
     assert logs.last_lines(tmp_path / "api.log", 2) == ["line 0018", "line 0019"]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 200
+
+
+async def test_a_process_is_ready_while_it_listens_and_serves(
+    tmp_path: Path, unit: Callable[..., Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "READY_POLL", 0.1)
+    serving = asyncio.Event()
+    serving.set()
+
+    async def serves() -> bool:
+        return serving.is_set()
+
+    async with running(tmp_path, unit("api", 0, serving=serves)):
+        await until(lambda: row(tmp_path, "api").ready)
+        serving.clear()
+        await until(lambda: not row(tmp_path, "api").ready)
+        serving.set()
+        await until(lambda: row(tmp_path, "api").ready)
+
+
+async def test_a_full_disk_ends_nothing(
+    tmp_path: Path, unit: Callable[..., Unit], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs goes on, what crashes is restarted, and the state can be read; servers wait for room."""
+    monkeypatch.setattr(supervisor, "DISK_POLL", 0.1)
+    with small_disk.mounted(tmp_path / "disk", 1 * small_disk.MB) as home:
+        async with running(home, unit("api", 0), unit("store", 1, kind="server")):
+            filling = small_disk.fill(home)
+            for name in ("api", "store"):
+                os.kill(row(home, name).pid or 0, signal.SIGKILL)
+            await until(lambda: row(home, "api").restarts == 1 and row(home, "api").ready)
+            await until(lambda: "store stays down while the disk is full" in caplog.text)
+            assert row(home, "store").pid is None
+
+            filling.unlink()
+            small_disk.resize(home, disk.LOW_BYTES + 2 * small_disk.MB)
+            await until(lambda: row(home, "store").ready and row(home, "api").ready)
+            assert "The disk is almost full: 0 MB left" in caplog.text
+            await until(lambda: json.loads((home / "state.json").read_text())["processes"][1]["ready"])
 
 
 async def test_a_server_of_the_users_own_is_only_watched(tmp_path: Path) -> None:

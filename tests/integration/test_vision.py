@@ -14,11 +14,13 @@ import onnxruntime
 import pytest
 
 from eco2 import knowledge, photos
+from eco2.photos import reading
+from eco2.photos.pool import Decoders
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import MATERIALS, Head, LabelTable, Senses
 from eco2.scan.vision.embedded import EmbeddedVision
-from eco2.scan.vision.phash import phash
-from eco2.scan.vision.picture import Picture
+from eco2.scan.vision.phash import SIDE, phash
+from eco2.scan.vision.picture import FOR_EMBEDDED, Picture
 from eco2.scan.vision.result import VisionResult
 from tests import photos as samples
 
@@ -37,6 +39,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def embedded(cache: Path) -> EmbeddedVision:
     return EmbeddedVision(cache, Senses.load(TABLES, knowledge.load()))
+
+
+def square(data: bytes) -> bytes:
+    return reading.square(reading.decode(data, network.SIDE), network.SIDE)
 
 
 def test_the_model_is_built_once(cache: Path) -> None:
@@ -143,44 +149,45 @@ def test_a_table_with_a_gap_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_demo_photo_is_told(embedded: EmbeddedVision) -> None:
-    result = embedded.classify(Picture(COFFEE.read_bytes()))
+    result = embedded.classify(square(COFFEE.read_bytes()))
     assert (result.item_id, result.needs_choice, result.waste) == ("ceramic", False, True)
     assert result.model.startswith("efficientnet-lite0+")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "HEIF"])
 def test_every_type_and_a_turned_photo_give_the_same(embedded: EmbeddedVision, kind: str) -> None:
-    coffee = photos.decode(COFFEE.read_bytes(), 400)
-    assert embedded.classify(Picture(samples.encoded(coffee, kind))).item_id == "ceramic"
+    coffee = reading.decode(COFFEE.read_bytes(), 400)
+    assert embedded.classify(square(samples.encoded(coffee, kind))).item_id == "ceramic"
     if kind != "GIF":
         turned = samples.encoded(coffee.rotate(90, expand=True), kind, exif=samples.exif(orientation=6))
-        assert embedded.classify(Picture(turned)).item_id == "ceramic"
+        assert embedded.classify(square(turned)).item_id == "ceramic"
 
 
-def test_the_hash_comes_from_the_pixels_that_the_model_sees(embedded: EmbeddedVision) -> None:
-    picture = Picture(COFFEE.read_bytes())
-    embedded.classify(picture)
-    assert picture.phash == phash(photos.decode(picture.data, network.SIDE))
+async def test_hash_and_model_see_the_pixels_of_one_decoding(decoders: Decoders) -> None:
+    picture = Picture(decoders, "somebody", FOR_EMBEDDED, COFFEE.read_bytes())
+    image = reading.decode(picture.data, network.SIDE)
+    assert await picture.square() == reading.square(image, network.SIDE)
+    assert await picture.phash() == phash(reading.grey(image, SIDE))
 
 
 def test_noise_is_asked_about(embedded: EmbeddedVision) -> None:
-    result = embedded.classify(Picture(samples.jpeg(400, 300)))
+    result = embedded.classify(square(samples.jpeg(400, 300)))
     assert (result.item_id, result.needs_choice) == (None, True)
 
 
-def test_broken_photos_raise(embedded: EmbeddedVision) -> None:
+async def test_broken_photos_raise(decoders: Decoders) -> None:
     with pytest.raises(photos.PhotoBroken):
-        embedded.classify(Picture(COFFEE.read_bytes()[:20_000]))
+        await Picture(decoders, "somebody", FOR_EMBEDDED, COFFEE.read_bytes()[:200]).square()
 
 
 def test_threads_share_one_model(embedded: EmbeddedVision) -> None:
     given = [COFFEE.read_bytes(), samples.jpeg(300, 200)]
-    expected = [embedded.classify(Picture(data)) for data in given]
+    expected = [embedded.classify(square(data)) for data in given]
     together = threading.Barrier(8)
 
     def classify(n: int) -> list[VisionResult]:
         together.wait()
-        return [embedded.classify(Picture(given[(n + k) % 2])) for k in range(4)]
+        return [embedded.classify(square(given[(n + k) % 2])) for k in range(4)]
 
     with ThreadPoolExecutor(8) as pool:
         for n, results in enumerate(pool.map(classify, range(8))):
@@ -192,18 +199,16 @@ import pathlib, sys
 from concurrent.futures import ThreadPoolExecutor
 from eco2 import knowledge
 from eco2.scan.vision.beliefs import Senses
-from eco2.scan.vision.phash import phash
-from eco2.scan.vision.picture import Picture
 from eco2.scan.vision.embedded import EmbeddedVision
-cache, tables, photo = map(pathlib.Path, sys.argv[1:])
+cache, tables = map(pathlib.Path, sys.argv[1:])
 vision = EmbeddedVision(cache, Senses.load(tables, knowledge.load()))
 with ThreadPoolExecutor(8) as pool:
-    list(pool.map(vision.classify, [Picture(photo.read_bytes()) for _ in range(40)]))
+    list(pool.map(vision.classify, [bytes(224 * 224 * 3) for _ in range(40)]))
 print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])
 """
 
 
 def test_the_model_is_used_in_at_most_200_mb(cache: Path) -> None:
-    command = [sys.executable, "-c", _USE, str(cache), str(TABLES), str(COFFEE)]
+    command = [sys.executable, "-c", _USE, str(cache), str(TABLES)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert int(done.stdout) <= 200 * 1024

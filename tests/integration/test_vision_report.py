@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eco2 import knowledge, photos
+from eco2 import knowledge
+from eco2.photos import reading
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import Senses
 from eco2.scan.vision.embedded import EmbeddedVision
@@ -83,5 +84,5 @@ def test_features_survive_packing() -> None:
 
 def test_labels_follow_from_features_as_in_the_network(senses: Senses, tmp_path: Path) -> None:
     vision = EmbeddedVision(tmp_path, senses)
-    features, labels = vision.features(photos.decode(COFFEE.read_bytes(), network.SIDE))
+    features, labels = vision.features(reading.square(reading.decode(COFFEE.read_bytes(), network.SIDE), network.SIDE))
     assert label_probabilities(features, label_layer()) == pytest.approx(labels, abs=1e-4)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from eco2 import knowledge, photos
+from eco2.photos import reading
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import MATERIALS, Floats, Head, Senses
 from eco2.scan.vision.embedded import EmbeddedVision
@@ -57,7 +58,7 @@ def open_picture(path: Path) -> Image.Image:
     """As the worker opens it where it may (15 MB), and what the worker never gets (large wallpapers) made smaller."""
     data = path.read_bytes()
     if len(data) <= photos.MAX_BYTES:
-        return photos.decode(data, network.SIDE)
+        return reading.decode(data, network.SIDE)
     with Image.open(path) as image:
         image.thumbnail((LARGEST, LARGEST))
         return image.convert("RGB")
@@ -95,7 +96,15 @@ def _extract(part: Sequence[Photo], backgrounds: Sequence[Path]) -> list[tuple[i
     for photo in part:
         try:
             for name, picture in views(photo, pictures):
-                rows.append((photo.number, photo.label, photo.kind, name, vision.features(picture)[0]))
+                rows.append(
+                    (
+                        photo.number,
+                        photo.label,
+                        photo.kind,
+                        name,
+                        vision.features(reading.square(picture, network.SIDE))[0],
+                    )
+                )
         except photos.PhotoBroken:
             print(f"left out, unreadable: {photo.path}")
     return rows

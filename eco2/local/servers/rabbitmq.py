@@ -1,12 +1,12 @@
 """RabbitMQ and the port mapper that it needs."""
 
-import base64
 import shutil
 from functools import partial
 from pathlib import Path
 
-from eco2.local import config, probes
+from eco2.local import config, disk, probes, queue_health
 from eco2.local.config import Layout
+from eco2.local.queue_health import Management
 from eco2.local.servers.common import PLAIN, as_user, missing, own_file, own_folder
 from eco2.local.supervisor import Unit
 
@@ -61,7 +61,7 @@ def _prepare(at: Layout, user: str | None) -> None:
         "default_user = eco2",
         f"default_pass = {at.credentials.broker_password}",
         "vm_memory_high_watermark.absolute = 512MB",
-        "disk_free_limit.absolute = 200MB",
+        f"disk_free_limit.absolute = {disk.REFUSED_BYTES}",
         "raft.wal_max_size_bytes = 33554432",
         # The pages of the management UI are for a person now and then: a sample a minute instead of every 5 s.
         "collect_statistics_interval = 60000",
@@ -75,17 +75,19 @@ def _prepare(at: Layout, user: str | None) -> None:
     cookie.chmod(0o400)
 
 
-def _broker_listens(at: Layout) -> probes.Probe:
+def management(at: Layout) -> Management:
+    return Management(f"http://127.0.0.1:{at.port(config.BROKER_MANAGEMENT)}", "eco2", at.credentials.broker_password)
+
+
+def _listens(at: Layout) -> probes.Probe:
     """The broker's own health check of its AMQP listener, which it answers when it has started whole."""
-    login = base64.b64encode(f"eco2:{at.credentials.broker_password}".encode()).decode()
-    url = f"http://127.0.0.1:{at.port(config.BROKER_MANAGEMENT)}/api/health/checks/port-listener/"
-    return probes.http(f"{url}{at.port_of('rabbitmq')}", (f"Authorization: Basic {login}",))
+    api = management(at)
+    return probes.http(f"{api.url}/api/health/checks/port-listener/{at.port_of('rabbitmq')}", (api.authorization,))
 
 
 def unit(at: Layout) -> Unit:
     user = as_user("rabbitmq")
     folder = at.folder("rabbitmq")
-    management = at.port(config.BROKER_MANAGEMENT)
     environment = {
         **_erlang_environment(at),
         "RABBITMQ_NODENAME": "eco2@localhost",
@@ -112,10 +114,15 @@ def unit(at: Layout) -> Unit:
         "server",
         at.port_of("rabbitmq"),
         (str(rabbitmq_server()),),
-        _broker_listens(at),
+        _listens(at),
         needs=("epmd",),
+        serving=queue_health.serve(management(at)),
         environment=environment,
         user=user,
         folder=Path("/"),
-        side_ports=(management, at.port(config.BROKER_PROMETHEUS), at.port(config.BROKER_DISTRIBUTION)),
+        side_ports=(
+            at.port(config.BROKER_MANAGEMENT),
+            at.port(config.BROKER_PROMETHEUS),
+            at.port(config.BROKER_DISTRIBUTION),
+        ),
     )

@@ -1,20 +1,19 @@
 """Which model is asked for a job, what is remembered of its answers, and what happens when it fails."""
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from prometheus_client import Counter
 
+from eco2.photos.pool import Decoders
 from eco2.scan.audience import ANYBODY, Audience
 from eco2.scan.vision.cache import ResultCache
 from eco2.scan.vision.phash import hexadecimal
-from eco2.scan.vision.picture import Picture
+from eco2.scan.vision.picture import FOR_BOTH, FOR_EMBEDDED, FOR_PAID, Picture
 from eco2.scan.vision.providers import Embedded, Provider, ProviderFailed
 from eco2.scan.vision.result import VisionResult
 
@@ -54,26 +53,24 @@ class Models:
     embedded: Embedded
     paid: Callable[[str | None], Provider | None]
     cache: ResultCache
-    executor: Executor
+    decoders: Decoders
     cascade: Cascade | None = None
 
-    async def look(self, data: bytes, model: str | None, *, asked: bool = True) -> Json:
+    def picture(self, user: object, model: str | None, data: bytes = b"") -> Picture:
+        """For `look` with this model; opened together are the views that it is about to need."""
+        with_key = FOR_BOTH if self.cascade else FOR_PAID
+        wanted = FOR_EMBEDDED if self.paid(model) is None else with_key
+        return Picture(self.decoders, user, wanted, data)
+
+    async def look(self, picture: Picture, model: str | None, *, asked: bool = True) -> Json:
         """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered.
 
-        `data`: a photo as `eco2.photos.published` gives it. `asked`: whether the user said something with it.
+        `asked`: whether the user said something with the photo.
         """
-        picture = Picture(data)
         found = await self._seen(picture, model, asked)
         if "phash" not in found:
-            found["phash"] = hexadecimal(await self._phash(picture))
+            found["phash"] = hexadecimal(await picture.phash())
         return {**found, "digest": picture.digest}
-
-    async def _phash(self, picture: Picture) -> int:
-        """Whoever asks for the hash first is about to send the photo, so that is prepared from the same pixels."""
-        if picture.phash is None:
-            await asyncio.get_running_loop().run_in_executor(self.executor, picture.make_url)
-        assert picture.phash is not None
-        return picture.phash
 
     async def _seen(self, picture: Picture, model: str | None, asked: bool) -> Json:
         provider = self.paid(model)
@@ -108,14 +105,11 @@ class Models:
     ) -> Json:
         """With `phash`, where the cache works: remembered with the result, so that an exact hit needs no decoding."""
 
-        async def look_alike() -> int:
-            return await self._phash(picture)
-
         async def compute() -> Json:
             seen = (await provider.look(picture, hint)).to_json()
-            return seen if share else {**seen, "phash": hexadecimal(await look_alike())}
+            return seen if share else {**seen, "phash": hexadecimal(await picture.phash())}
 
-        version, near = self._version(provider), look_alike if share else None
+        version, near = self._version(provider), picture.phash if share else None
         found, source = await self.cache.get_or_compute(
             "vision", version, picture.digest, compute, share=share, look_alike=near
         )

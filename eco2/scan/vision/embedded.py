@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import (
@@ -20,7 +19,6 @@ from eco2.scan.vision.beliefs import (
     by_category,
     placed,
 )
-from eco2.scan.vision.picture import Picture
 from eco2.scan.vision.result import Candidate, VisionResult
 
 NOT_WASTE = 0.6
@@ -58,7 +56,7 @@ class EmbeddedVision:
         self._path = network.model_path(cache_dir)
         self._threads = threads
         self._session: Any = None
-        # A photo of 50 megapixels takes 200 MB to decode, the network 20 MB: threads would multiply that.
+        # An inference takes 20 MB: threads would multiply that.
         self._one_at_a_time = threading.Lock()
         self._senses = senses
         self.name = f"{network.NAME}+{senses.version}"
@@ -78,30 +76,29 @@ class EmbeddedVision:
             self._session = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
         return self._session
 
-    def classify(self, picture: Picture) -> VisionResult:
-        """Raises the errors of `eco2.photos.check.decode`."""
-        return self.tell(picture).result
+    def classify(self, square: bytes) -> VisionResult:
+        """`square`: a photo as `eco2.photos.reading.square` gives it, of network.SIDE pixels."""
+        return self.tell(square).result
 
-    def tell(self, picture: Picture) -> Decision:
-        """Raises the errors of `eco2.photos.check.decode`."""
+    def tell(self, square: bytes) -> Decision:
         with self._one_at_a_time:
-            features, labels = self.features(picture.decode(network.SIDE))
+            features, labels = self.features(square)
         return decide(self._senses, features, labels, self.name)
 
-    def features(self, image: Image.Image) -> tuple[Floats, Floats]:
+    def features(self, square: bytes) -> tuple[Floats, Floats]:
         """(features, probabilities of the labels) of a photo."""
-        features, logits = self._load().run(["features", "logits"], {"image": _input(image)})
+        features, logits = self._load().run(["features", "logits"], {"image": _input(square)})
         exponent: Floats = np.exp(logits[0] - logits[0].max())
         return features[0], exponent / exponent.sum()
 
 
-def _input(image: Image.Image) -> Floats:
+def _input(square: bytes) -> Floats:
     """(1, 3, SIDE, SIDE) in the value range of the model, the whole photo squeezed into the square.
 
     A centre crop as in the training of the model gave fewer and worse confident answers on photos of waste.
     """
-    square = image.resize((network.SIDE, network.SIDE), Image.Resampling.BICUBIC)
-    pixels = (np.asarray(square, np.float32) - 127) / 128
+    rgb = np.frombuffer(square, np.uint8).reshape(network.SIDE, network.SIDE, 3)
+    pixels = (rgb.astype(np.float32) - 127) / 128
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 

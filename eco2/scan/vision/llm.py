@@ -4,11 +4,9 @@ The model picks from the closed lists of items and situations and never invents 
 from the knowledge base, the model only writes the sentences that the user reads.
 """
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Self, TypeVar
@@ -33,7 +31,7 @@ VISION_PROMPT_VERSION = "2"
 
 CONFIDENT = 0.6
 LETTERS_A_TOKEN, PHOTO_TOKENS, LOOK_OUTPUT_TOKENS = 2.5, 1000, 150
-"""For the estimate of a look's cost: Korean and ids mixed, a photo as `Picture.make_url` has it, three candidates."""
+"""For the estimate of a look's cost: Korean and ids mixed, a photo as `Picture.url` has it, three candidates."""
 MOST_OTHERS, MOST_EVIDENCE, LONGEST_EVIDENCE = 4, 8, 60
 
 NONE, UNSURE = "none", "unsure"
@@ -171,17 +169,15 @@ def _enum(name: str, ids: tuple[str, ...]) -> Any:
 class LlmProvider:
     """One model. Jobs that name another one need another of these; `llm` and `prompts` are shared."""
 
-    def __init__(self, llm: Llm, model: str, prompts: Prompts, executor: Executor) -> None:
-        self._llm, self._model, self._prompts, self._executor = llm, model, prompts, executor
+    def __init__(self, llm: Llm, model: str, prompts: Prompts) -> None:
+        self._llm, self._model, self._prompts = llm, model, prompts
         knowledge = prompts.knowledge.version
         self.vision_version = f"{model}+vision-{VISION_PROMPT_VERSION}+{knowledge}"
         self.answer_version = f"{model}+answer-{grounding.PROMPT_VERSION}+{knowledge}"
         self.look_usd = llm.estimate_usd(model, prompts.look_tokens, LOOK_OUTPUT_TOKENS)
 
     async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
-        make_url = picture.make_url
-        url = picture.url or await asyncio.get_running_loop().run_in_executor(self._executor, make_url)
-        content: list[Json] = [{"type": "image_url", "image_url": {"url": url}}]
+        content: list[Json] = [{"type": "image_url", "image_url": {"url": await picture.url()}}]
         if hint is not None:
             content.append({"type": "text", "text": _hint(hint)})
         messages = [self._prompts.vision, {"role": "user", "content": content}]

@@ -5,7 +5,6 @@ The sign, against the median, of the 16 by 16 lowest frequencies of the 64 by 64
 """
 
 import numpy as np
-from PIL import Image
 
 SIDE = 64
 LOW = 16
@@ -16,10 +15,11 @@ BANDS = 25
 _WAVES = np.cos(np.pi * (2 * np.arange(SIDE)[None, :] + 1) * np.arange(LOW)[:, None] / (2 * SIDE))
 
 
-def phash(image: Image.Image) -> int:
-    """Hash of a photo at any size: how far it was reduced in decoding changes a few bits."""
-    grey = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    low = _WAVES @ np.asarray(grey, np.float64) @ _WAVES.T
+def phash(grey: bytes) -> int:
+    """Hash of a photo by its grey square of SIDE pixels (`eco2.photos.views.Wanted.grey`): how far the photo was
+    reduced in decoding changes a few bits."""
+    pixels = np.frombuffer(grey, np.uint8).reshape(SIDE, SIDE).astype(np.float64)
+    low = _WAVES @ pixels @ _WAVES.T
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes())
 
 

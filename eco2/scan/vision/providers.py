@@ -54,7 +54,8 @@ class Embedded:
     look_usd = 0.0
 
     async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:  # noqa: ARG002
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._vision.classify, picture)
+        square = await picture.square()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._vision.classify, square)
 
     async def answer(
         self,
