@@ -2,7 +2,7 @@
 
 import typer
 
-from eco2.cli import auth, jobs, knowledge, operations, scan, stack, vision
+from eco2.cli import auth, console, jobs, knowledge, operations, scan, stack, vision
 from eco2.run import TARGETS, advice
 from eco2.run import run as start
 
@@ -50,7 +50,9 @@ def migrate() -> None:
         pass
 
     with advice("eco2 local env"):
-        migrations.upgrade(load(MigrationSettings).database_url)
+        url = load(MigrationSettings).database_url
+    with console.sentences():
+        migrations.upgrade(url)
 
 
 def main() -> None:

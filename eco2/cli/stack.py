@@ -152,6 +152,7 @@ def _start_in_background(at: "Layout", only: str) -> None:
     began = time.monotonic()
     with _ended_on_failure(_spawn(at.home, only)) as supervisor:
         _wait_until_ready(at.home, lambda: supervisor.poll() is not None)
+    _say_notes(at)
     _say_what_next(at, only, time.monotonic() - began)
 
 
@@ -241,6 +242,16 @@ def _table(now: "StackState") -> Table:
     return table
 
 
+def _say_notes(at: "Layout") -> None:
+    """What is ready, but not as one would think."""
+    from eco2.local import disk, state
+
+    now = state.load(at.home)
+    for note in (*(now.notes if now and now.alive else ()), disk.warning(at.home)):
+        if note:
+            err.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def _say_what_next(at: "Layout", only: str, seconds: float) -> None:
     out.print(f"Ready in {seconds:.1f} s.", highlight=False)
     if only:
@@ -278,7 +289,7 @@ def _stop_supervisor(last: "StackState") -> bool:
 
 def status(as_json: bool = typer.Option(False, "--json", help="A JSON list, for programs.")) -> None:
     """Show every process; exit code 1 when something is not ready."""
-    from eco2.local import config, disk, state
+    from eco2.local import config, state
 
     with plain_errors():
         at = state.as_running(config.layout(make=False))
@@ -290,8 +301,7 @@ def status(as_json: bool = typer.Option(False, "--json", help="A JSON list, for 
         out.print(_table(now))
         gateway = at.public_url if any(row["name"] == "gateway" for row in rows) else "not in this stack"
         out.print(f"\nGateway: {gateway}\nData and logs: {at.home}", highlight=False, soft_wrap=True)
-    if warning := disk.warning(at.home):
-        err.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    _say_notes(at)
     if not rows or not all(row["ready"] for row in rows):
         raise typer.Exit(1)
 

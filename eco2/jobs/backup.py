@@ -455,7 +455,12 @@ async def restore(settings: BackupSettings, name: str, target_url: str, identity
     async with await psycopg.AsyncConnection.connect(target_url, connect_timeout=10) as db:
         schemas, _ = await _count(db)
     if schemas:
-        raise NotEmpty(f"The target holds tables already (in {', '.join(schemas)}): restore into a new database.")
+        beside = make_url(target_url).set(database="eco2_restored").render_as_string()
+        raise NotEmpty(
+            f"The target holds tables already (in {', '.join(schemas)}); nothing was changed. Make a new database "
+            f"beside it (CREATE DATABASE eco2_restored), restore with --into {beside}, then let the two change names: "
+            "docs/runbooks/restore.md has the commands."
+        )
     await asyncio.to_thread(restore_dump, settings, f"{PREFIX}{name}{DUMP}", target_url, [identity])
     async with await psycopg.AsyncConnection.connect(target_url) as db:
         return (await _count(db))[1]

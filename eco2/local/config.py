@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from eco2.local.addresses import addresses
 from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, SERVICES, Process, process
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -232,13 +233,22 @@ def given_servers(settings: LocalSettings, private: Mapping[str, str]) -> dict[s
     for name in named:
         value = getattr(settings, name)
         if value and value != private[f"ECO2_{name.upper()}"]:
-            given[f"ECO2_{name.upper()}"] = value
+            given[f"ECO2_{name.upper()}"] = _checked(name, value)
     if "ECO2_BROKER_URL" in given:
         default = f"http://{urlsplit(given['ECO2_BROKER_URL']).hostname}:15672"
         given["ECO2_BROKER_MANAGEMENT_URL"] = settings.broker_management_url or default
     if "ECO2_STORAGE_ENDPOINT" in given:
         given |= _given_store(settings, given["ECO2_STORAGE_ENDPOINT"])
     return given
+
+
+def _checked(name: str, url: str) -> str:
+    try:
+        addresses(url)
+    except ValueError as error:
+        variable = f"ECO2_{name.upper()}"
+        raise LocalError(f"{variable} is no address of a server ({error}): correct or unset it.") from None
+    return url
 
 
 def _given_store(settings: LocalSettings, endpoint: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
+from eco2.local.addresses import addresses
+
 Probe = Callable[[], Awaitable[bool]]
 
 _DOWN = (OSError, TimeoutError, asyncio.IncompleteReadError)
@@ -20,19 +22,23 @@ async def _ask(host: str, port: int, request: bytes, lines: int = 1, whole: bool
 
 
 def tcp(url: str) -> Probe:
-    """The port of `url` accepts connections."""
-    parts = urlsplit(url)
+    """A port of `url` accepts connections."""
+    ports = addresses(url)
 
     async def probe() -> bool:
-        try:
-            async with asyncio.timeout(1):
-                _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        except _DOWN:
-            return False
-        writer.close()
-        return True
+        return any(await asyncio.gather(*(_accepts(host, port) for host, port in ports)))
 
     return probe
+
+
+async def _accepts(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(1):
+            _, writer = await asyncio.open_connection(host, port)
+    except _DOWN:
+        return False
+    writer.close()
+    return True
 
 
 def http(url: str, headers: tuple[str, ...] = (), accept: Callable[[bytes], bool] | None = None) -> Probe:

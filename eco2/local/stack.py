@@ -12,6 +12,7 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from eco2.local import config, probes, queue_health, servers, topology
+from eco2.local.addresses import addresses
 from eco2.local.config import Layout, LocalError
 from eco2.local.emulators import oauth as oauth_emulator
 from eco2.local.queue_health import Management
@@ -39,14 +40,15 @@ def migrate(at: Layout) -> None:
         command, env=inherited(at), capture_output=True, text=True, timeout=MIGRATION_SECONDS, check=False
     )
     if done.returncode != 0:
-        raise LocalError(f"The database could not be migrated:\n{done.stdout}{done.stderr}".rstrip())
+        said = f"{done.stdout}{done.stderr}".strip()
+        raise LocalError(f"The database could not be migrated:\n{said}" if "Traceback" in said else said)
 
 
-def _setup_postgres(at: Layout, with_migrations: bool) -> None:
-    if "ECO2_DATABASE_URL" not in at.given:
-        servers.setup_database(at)
+def _setup_postgres(at: Layout, with_migrations: bool) -> str | None:
+    note = servers.setup_database(at) if "ECO2_DATABASE_URL" not in at.given else None
     if with_migrations:
         migrate(at)
+    return note
 
 
 def management(at: Layout) -> Management:
@@ -61,7 +63,7 @@ def _setup_broker(at: Layout) -> None:
     queue_health.require(api, "Mend your broker." if theirs else "`eco2 local repair` mends them.")
 
 
-def _setups(at: Layout, with_migrations: bool) -> dict[str, Callable[[], None]]:
+def _setups(at: Layout, with_migrations: bool) -> dict[str, Callable[[], str | None]]:
     return {
         "postgres": partial(_setup_postgres, at, with_migrations),
         "rabbitmq": partial(_setup_broker, at),
@@ -69,9 +71,9 @@ def _setups(at: Layout, with_migrations: bool) -> dict[str, Callable[[], None]]:
     }
 
 
-def _brought_by_user(at: Layout, row: Process, setup: Callable[[], None] | None) -> Unit:
+def _brought_by_user(at: Layout, row: Process, setup: Callable[[], str | None] | None) -> Unit:
     url = at.given[GIVEN_BY[row.name]]
-    port = urlsplit(url).port or 0
+    port = addresses(url)[0][1]
     serving = queue_health.serve(management(at)) if row.name == "rabbitmq" else None
     return Unit(row.name, row.kind, port, (), probes.tcp(url), setup=setup, serving=serving)
 

@@ -40,6 +40,8 @@ class StackState:
     started: int | None
     processes: list[ProcessState] = field(default_factory=list)
     error: str | None = None
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the person who started it."""
 
     @property
     def alive(self) -> bool:

@@ -50,8 +50,9 @@ class Unit:
     stop_seconds: float = state.STOP_SECONDS
     prepare: Callable[[], None] | None = None
     """Before the first start, blocking."""
-    setup: Callable[[], None] | None = None
-    """Once, when it is ready for the first time and before what needs it starts; blocking."""
+    setup: Callable[[], str | None] | None = None
+    """Once, when it is ready for the first time and before what needs it starts; blocking. Returns what a person has to
+    know of it."""
     serving: Probe | None = None
     """Asked as well once it was set up: a server can listen without doing what it is there for."""
     side_ports: tuple[int, ...] = ()
@@ -90,6 +91,7 @@ class Supervisor:
         self._echo = echo
         self._stopping = False
         self._error: str | None = None
+        self._notes: list[str] = []
         self._lock: int | None = None
         self._disk: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
@@ -279,13 +281,18 @@ class Supervisor:
             if ready and slot.usable.is_set() and slot.unit.serving:
                 ready = await slot.unit.serving()
             if ready and not slot.usable.is_set():
-                if slot.unit.setup:
-                    await asyncio.to_thread(slot.unit.setup)
+                await self._set_up(slot.unit)
                 slot.usable.set()
             if ready != slot.state.ready:
                 slot.state.ready = ready
                 self._save()
             await asyncio.sleep(READY_POLL if ready else STARTING_POLL)
+
+    async def _set_up(self, unit: Unit) -> None:
+        note = await asyncio.to_thread(unit.setup) if unit.setup else None
+        if note:
+            _log.warning("%s", note)
+            self._notes.append(note)
 
     async def _pump(self, name: str, process: Running, log: logs.LogFile) -> None:
         """Output to the log, whole lines to the terminal."""
@@ -303,7 +310,7 @@ class Supervisor:
         rows = [slot.state for slot in self._slots.values()]
         pid = os.getpid()
         started = None if ended else state.start_ticks(pid)
-        self._saved = state.save(self._home, state.StackState(pid, started, rows, self._error))
+        self._saved = state.save(self._home, state.StackState(pid, started, rows, self._error, self._notes))
 
 
 async def _end(process: Running, unit: Unit) -> None:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from eco2.local import config, state
+from eco2.local.servers import setup_database
 from eco2.local.stack import Stack
 
 if TYPE_CHECKING:
@@ -170,3 +171,17 @@ def test_the_start_command_shows_no_secret(environment: dict[str, str], home: Pa
     for row in written.processes:
         command = Path(f"/proc/{row.pid}/cmdline").read_text()
         assert not any(secret in command for secret in secrets)
+
+
+async def test_a_dropped_database_is_made_anew_and_said(home: Path, environment: dict[str, str]) -> None:
+    """Run last: it takes the database away."""
+    at = stack(home).layout
+    admin = (
+        f"postgresql://postgres:{at.credentials.postgres_admin_password}@127.0.0.1:{at.port_of('postgres')}/postgres"
+    )
+    assert setup_database(at) is None
+    with psycopg.connect(admin, autocommit=True) as db:
+        db.execute("DROP DATABASE eco2 WITH (FORCE)")
+    assert "it is empty" in (setup_database(at) or "")
+    with psycopg.connect(environment["ECO2_DATABASE_URL"]) as db:
+        assert db.execute("SELECT to_regclass('kept')").fetchone() == (None,)

@@ -1,5 +1,8 @@
 """The one history makes exactly the tables that the code declares, and can be taken back."""
 
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 
@@ -63,3 +66,27 @@ def test_history_can_be_taken_back(empty_database: URL) -> None:
         names = connection.execute(text("SELECT nspname FROM pg_namespace")).scalars().all()
     engine.dispose()
     assert not SCHEMAS.intersection(names)
+
+
+def test_a_newer_database_is_left_alone_and_said(empty_database: URL, environment: dict[str, str]) -> None:
+    url = empty_database.render_as_string(hide_password=False)
+    migrations.upgrade(url)
+    engine = create_engine(psycopg_url(url))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    command = (sys.executable, "-m", "eco2.cli", "migrate")
+    found = {**os.environ, **environment, "ECO2_DATABASE_URL": url}
+    done = subprocess.run(command, env=found, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database is newer (revision 9999) than this release")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_database_that_is_away_is_one_sentence(environment: dict[str, str]) -> None:
+    command = (sys.executable, "-m", "eco2.cli", "migrate")
+    found = {**os.environ, **environment, "ECO2_DATABASE_URL": "postgresql://eco2:s3cr3t-s3cr3t@127.0.0.1:1/eco2"}
+    done = subprocess.run(command, env=found, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database does not answer")
+    assert "Traceback" not in done.stderr

@@ -118,11 +118,19 @@ async def test_a_process_starts_after_what_it_needs_is_set_up_and_stops_before_i
     tmp_path: Path, journal: Path, unit: Callable[..., Unit]
 ) -> None:
     order: list[str] = []
-    below = unit("below", 0, setup=lambda: order.append("below is set up"))
+
+    def set_up() -> str:
+        order.append("below is set up")
+        return "its cellar is empty"
+
+    below = unit("below", 0, setup=set_up)
     above = unit("above", 1, needs=("below",), prepare=lambda: order.append("above starts"))
     async with running(tmp_path, above, below):
         assert order == ["below is set up", "above starts"]
         assert row(tmp_path, "above").ready
+        written = state.load(tmp_path)
+        assert written is not None
+        assert written.notes == ["its cellar is empty"]
     assert logs.last_lines(journal, 9) == ["above", "below"]
     assert row(tmp_path, "above").pid is None
 

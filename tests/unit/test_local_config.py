@@ -1,12 +1,14 @@
 """Servers of the user's own, and what a process finds in its environment."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eco2.local import config, stack
+from eco2.local import config, probes, stack
+from eco2.local.addresses import addresses
 from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.servers import rabbitmq
@@ -70,6 +72,37 @@ def test_a_given_database_replaces_ours(at: Layout) -> None:
     assert given == {"ECO2_DATABASE_URL": url}
     own = Layout(at.home, at.port_base, at.gateway_port, at.credentials, given)
     assert config.environment(own)["ECO2_DATABASE_URL"] == url
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("postgresql://me:p@db.example/eco2", [("db.example", 5432)]),
+        ("redis://:p@10.0.0.1:6380/0", [("10.0.0.1", 6380)]),
+        ("redis+sentinel://:p@s1:26379,s2:26380/main/0", [("s1", 26379), ("s2", 26380)]),
+        ("rediss://[::1]/0", [("::1", 6379)]),
+        ("amqps://mq.example/eco2", [("mq.example", 5671)]),
+        ("https://s3.example", [("s3.example", 443)]),
+    ],
+)
+def test_a_given_server_is_watched_at_every_address(url: str, found: list[tuple[str, int]]) -> None:
+    assert addresses(url) == found
+
+
+async def test_one_sentinel_that_answers_is_enough() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert await probes.tcp(f"redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/main/0")()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://", "redis://:p@/0", "localhost:6379", "redis://a:port/0", "redis+sentinel://a:1,/m/0", "redis://[::1"],
+)
+def test_what_is_no_address_is_said_and_its_password_is_not(at: Layout, url: str) -> None:
+    with pytest.raises(LocalError, match="ECO2_REDIS_STREAMS_URL is no address of a server") as raised:
+        config.given_servers(settings(redis_streams_url=url), config.private_environment(at))
+    assert ":p@" not in str(raised.value)
 
 
 def test_a_given_broker_is_managed_on_its_host(at: Layout) -> None:

@@ -11,6 +11,11 @@ from eco2.local.config import Layout, LocalError
 from eco2.local.servers.common import PLAIN, as_user, missing, own_file, own_folder
 from eco2.local.supervisor import Unit
 
+DATABASE_MISSING = (
+    "The database was missing and was made anew: it is empty. "
+    "docs/runbooks/restore.md says how to put a backup in its place."
+)
+
 
 def postgres_bin(data: Path | None = None) -> Path:
     """The folder of the newest installed release, or of the release that made `data`."""
@@ -38,19 +43,23 @@ def _prepare(at: Layout, user: str | None) -> None:
         raise LocalError(f"PostgreSQL could not make its data folder: {made.stdout.strip().splitlines()[-1]}")
 
 
-def setup_database(at: Layout) -> None:
-    """Role, database and PostGIS of our own; what exists is left alone. PostGIS needs the superuser once."""
+def setup_database(at: Layout) -> str | None:
+    """Role, database and PostGIS of our own; what exists is left alone. PostGIS needs the superuser once.
+
+    Returns a sentence when the database of a server that is not new was missing."""
     from psycopg import connect
     from psycopg.sql import SQL, Literal
 
     admin = f"postgresql://postgres:{at.credentials.postgres_admin_password}@127.0.0.1:{at.port_of('postgres')}"
     with connect(f"{admin}/postgres", autocommit=True) as db:
-        if not db.execute("SELECT 1 FROM pg_roles WHERE rolname = 'eco2'").fetchone():
+        new = not db.execute("SELECT 1 FROM pg_roles WHERE rolname = 'eco2'").fetchone()
+        if new:
             # The path belongs to the role, not to the database, so that databases cloned in tests have it too.
             password = Literal(at.credentials.postgres_password)
             db.execute(SQL("CREATE ROLE eco2 LOGIN CREATEDB PASSWORD {}").format(password))
             db.execute("ALTER ROLE eco2 SET search_path = public, postgis")
-        if not db.execute("SELECT 1 FROM pg_database WHERE datname = 'eco2'").fetchone():
+        missing = not db.execute("SELECT 1 FROM pg_database WHERE datname = 'eco2'").fetchone()
+        if missing:
             db.execute("CREATE DATABASE eco2 OWNER eco2")
     # The template, too: a backup is proven in a scratch database, which no superuser makes.
     for name in (config.DATABASE, "template1"):
@@ -58,6 +67,7 @@ def setup_database(at: Layout) -> None:
             db.execute("CREATE SCHEMA IF NOT EXISTS postgis")
             db.execute("GRANT USAGE ON SCHEMA postgis TO PUBLIC")
             db.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA postgis")
+    return DATABASE_MISSING if missing and not new else None
 
 
 def unit(at: Layout) -> Unit:
