@@ -266,10 +266,19 @@ class Plan:
     text: str
 
 
-def plan() -> Plan:
+def plan(trusted_proxies: int = 0) -> Plan:
     gateway, admin, authz, store, *rest = free_ports(4 + len(SERVICES))
     ports = dict(zip(SERVICES, rest, strict=True))
-    text = envoy.render({**ports, "ext-authz.auth": authz}, gateway, admin, store, "eco2-images", [ORIGIN], ISSUER)
+    text = envoy.render(
+        {**ports, "ext-authz.auth": authz},
+        gateway,
+        admin,
+        store,
+        "eco2-images",
+        [ORIGIN],
+        ISSUER,
+        trusted_proxies=trusted_proxies,
+    )
     return Plan(gateway, admin, authz, {**ports, "object-store.storage": store}, text)
 
 

@@ -4,19 +4,22 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Cookie, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import BaseModel, Field
 
-from eco2.auth import service
+from eco2.auth import service, sign_in
 from eco2.auth.oauth import NotOffered
 from eco2.auth.service import Caller, Pair, Services
-from eco2.contracts.identity import ACCESS_COOKIE, REFRESH_COOKIE
+from eco2.auth.settings import Settings
+from eco2.auth.sign_in import Answer, Start
+from eco2.contracts.identity import ACCESS_COOKIE, AUTH_PATH, CLIENT_ADDRESS_HEADER, REFRESH_COOKIE
+from eco2.core import cookies
 from eco2.core.app import BadUser, ErrorBody, MissingUser, User, error_responses
+from eco2.core.errors import AppError
 
-PREFIX = "/api/v1/auth"
 BROWSER_COOKIE = "s_signin"
-router = APIRouter(prefix=PREFIX, tags=["auth"])
+router = APIRouter(prefix=AUTH_PATH, tags=["auth"])
 
 Provider = Literal["kakao", "google", "naver"]
 _STATE = "3q2-7wAbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
@@ -81,10 +84,9 @@ def _services(request: Request) -> Services:
 
 
 def _caller(request: Request) -> Caller:
-    """The address is the last one in the list: the edge appended it, whatever came before is the client's word."""
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     peer = request.client.host if request.client else ""
-    return Caller(forwarded or peer, request.headers.get("user-agent", ""), request.headers.get("host", ""))
+    address = request.headers.get(CLIENT_ADDRESS_HEADER) or peer
+    return Caller(address, request.headers.get("user-agent", ""), request.headers.get("host", ""))
 
 
 def _own_page(
@@ -97,34 +99,68 @@ def _own_page(
 
 At = Annotated[Services, Depends(_services)]
 From = Annotated[Caller, Depends(_caller)]
-AccessToken = Annotated[str | None, Cookie(alias=ACCESS_COOKIE, include_in_schema=False)]
-RefreshToken = Annotated[str | None, Cookie(alias=REFRESH_COOKIE, include_in_schema=False)]
-Bearer = Annotated[str | None, Header(alias="Authorization", include_in_schema=False)]
 own_page = Depends(_own_page)
 
 
-def _bearer(header: str | None) -> str | None:
-    scheme, _, token = (header or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+# Tokens that a request carries
+
+
+def _bearers(request: Request, header: str = "authorization") -> list[str]:
+    parts = [line.partition(" ") for line in request.headers.getlist(header)]
+    return [token.strip() for scheme, _, token in parts if scheme.lower() == "bearer" and token.strip()]
+
+
+def _access_tokens(request: Request) -> list[str]:
+    return [*_bearers(request), *cookies.values(request, ACCESS_COOKIE)]
+
+
+def _refresh_tokens(request: Request) -> list[str]:
+    held = cookies.values(request, REFRESH_COOKIE)
+    return [*held, *_bearers(request, "x-refresh-token"), *_bearers(request)]
+
+
+AccessTokens = Annotated[list[str], Depends(_access_tokens)]
+RefreshTokens = Annotated[list[str], Depends(_refresh_tokens)]
 
 
 # Cookies
 
 
-def _set(at: Services, response: Response, name: str, value: str, seconds: int, path: str) -> None:
-    response.set_cookie(
-        name, value, seconds, path=path, domain=at.settings.cookie_domain, secure=True, httponly=True, samesite="lax"
-    )
+def _browser_cookie(settings: Settings) -> tuple[str, str, str | None]:
+    """Name, path, domain. Nobody but this very host can set a cookie of the first name."""
+    if settings.over_https:
+        return f"__Host-{BROWSER_COOKIE}", "/", None
+    return BROWSER_COOKIE, AUTH_PATH, settings.cookie_domain
 
 
-def _keep(at: Services, response: Response, pair: Pair) -> None:
-    _set(at, response, ACCESS_COOKIE, pair.access, pair.access_seconds, "/")
-    _set(at, response, REFRESH_COOKIE, pair.refresh, pair.refresh_seconds, PREFIX)
+def _browsers(request: Request) -> list[str]:
+    name, _, _ = _browser_cookie(_services(request).settings)
+    return cookies.values(request, name)
 
 
-def _forget(at: Services, response: Response) -> None:
-    _set(at, response, ACCESS_COOKIE, "", 0, "/")
-    _set(at, response, REFRESH_COOKIE, "", 0, PREFIX)
+Browsers = Annotated[list[str], Depends(_browsers)]
+
+
+def _keep(request: Request, response: Response, pair: Pair, *, alone: bool) -> None:
+    """`alone`: take back what other cookies of these names there may be."""
+    both = {
+        ACCESS_COOKIE: (pair.access, pair.access_seconds),
+        REFRESH_COOKIE: (pair.refresh, pair.refresh_seconds),
+    }
+    cookies.keep(response, _services(request).settings.cookie_domain, both, alone=alone)
+
+
+def _forget(request: Request, response: Response) -> None:
+    cookies.forget(response, _services(request).settings.cookie_domain)
+
+
+def _most_values(request: Request) -> int:
+    return max(len(cookies.values(request, name)) for name in (ACCESS_COOKIE, REFRESH_COOKIE))
+
+
+def _refused(error: AppError) -> Response:
+    """As the app answers an error, for a handler that adds cookies to it."""
+    return JSONResponse(ErrorBody(detail=error.message, code=error.code).model_dump(), error.status, error.headers)
 
 
 # Keys
@@ -140,12 +176,12 @@ async def jwks(at: At, response: Response) -> dict[str, Any]:
 # Your sessions (before the routes of the providers, whose path would match)
 
 
-def _session_of(at: Services, access: str | None, bearer: str | None) -> UUID | None:
-    """The session of the request, as its token has it; the edge has verified that token."""
-    claims = service.claims_of(at, _bearer(bearer) or access)
-    return UUID(claims.sid) if claims and claims.sid else None
+def _this_session(x_session_id: Annotated[UUID | None, Header(include_in_schema=False)] = None) -> UUID | None:
+    """As ext-authz found it: the session of the token that let the request in, or the token itself."""
+    return x_session_id
 
 
+ThisSession = Annotated[UUID | None, Depends(_this_session)]
 _REFUSED = (MissingUser, BadUser)
 
 
@@ -155,9 +191,8 @@ _REFUSED = (MissingUser, BadUser)
     summary="Where you are signed in",
     responses=error_responses(*_REFUSED),
 )
-async def sessions(user: User, at: At, access: AccessToken = None, authorization: Bearer = None) -> list[SessionInfo]:
+async def sessions(user: User, at: At, this: ThisSession) -> list[SessionInfo]:
     """The session that was used last comes first."""
-    current = _session_of(at, access, authorization)
     return [
         SessionInfo(
             id=row.id,
@@ -167,7 +202,7 @@ async def sessions(user: User, at: At, access: AccessToken = None, authorization
             ip=row.ip,
             created_at=row.created_at,
             refreshed_at=row.refreshed_at,
-            current=row.id == current,
+            current=row.id == this,
         )
         for row in await service.sessions(at, user)
     ]
@@ -189,13 +224,11 @@ async def end_session(user: User, at: At, session_id: UUID) -> None:
     summary="End all of your sessions",
     responses=error_responses(*_REFUSED, service.NotLockedOut),
 )
-async def logout_everywhere(user: User, at: At, access: AccessToken = None, authorization: Bearer = None) -> Response:
+async def logout_everywhere(request: Request, user: User, at: At, this: ThisSession) -> Response:
     """Also the one of this request, and its token if that has no session."""
-    claims = service.claims_of(at, _bearer(authorization) or access)
-    also = [UUID(claims.sid or claims.jti)] if claims else []
-    ended = await service.end_all(at, user, "logout_all", *also)
+    ended = await service.end_all(at, user, "logout_all", *([this] if this else []))
     response = JSONResponse(LoggedOut(data=Message(message=f"Signed out of {ended} sessions.")).model_dump())
-    _forget(at, response)
+    _forget(request, response)
     return response
 
 
@@ -207,32 +240,28 @@ RedirectUri = Annotated[
 FrontendOrigin = Annotated[str | None, Query(max_length=200, description="Where it ends; only known origins")]
 DeviceId = Annotated[str | None, Query(max_length=200, pattern=r"^[\x21-\x7e]*$")]
 FrontendHeader = Annotated[str | None, Header(alias="X-Frontend-Origin", max_length=200)]
-BrowserCookie = Annotated[str | None, Cookie(alias=BROWSER_COOKIE, include_in_schema=False)]
-_STARTS = error_responses(service.RedirectRefused, NotOffered, service.TooMany)
+_STARTS = error_responses(sign_in.RedirectRefused, NotOffered, service.TooMany)
 
 
 async def _start(
     at: At,
     caller: From,
     response: Response,
+    browsers: Browsers,
     provider: Provider,
     redirect_uri: RedirectUri = None,
     frontend_origin: FrontendOrigin = None,
     device_id: DeviceId = None,
     x_frontend_origin: FrontendHeader = None,
-    browser: BrowserCookie = None,
-) -> service.Start:
+) -> Start:
     frontend = frontend_origin or x_frontend_origin
-    made = await service.start(at, caller, provider, redirect_uri, frontend, device_id, _sane(browser))
-    _set(at, response, BROWSER_COOKIE, made.browser, int(at.settings.state_ttl.total_seconds()), PREFIX)
+    made = await sign_in.start(at, caller, provider, redirect_uri, frontend, device_id, browsers)
+    name, path, domain = _browser_cookie(at.settings)
+    cookies.put(response, name, made.browser, int(at.settings.state_ttl.total_seconds()), path, domain)
     return made
 
 
-def _sane(cookie: str | None) -> str | None:
-    return cookie if cookie and len(cookie) >= 20 else None
-
-
-Started = Annotated[service.Start, Depends(_start)]
+Started = Annotated[Start, Depends(_start)]
 
 
 @router.get("/{provider}", response_model=ProviderUrl, summary="Begin to sign in", responses=_STARTS)
@@ -252,7 +281,7 @@ async def authorize(started: Started) -> Authorization:
     return Authorization(authorization_url=started.authorization_url, state=started.state)
 
 
-def _authorization(started: service.Start) -> AuthorizationUrl:
+def _authorization(started: Start) -> AuthorizationUrl:
     return AuthorizationUrl(
         provider=started.provider,
         state=started.state,
@@ -269,24 +298,34 @@ def _authorization(started: service.Start) -> AuthorizationUrl:
     responses={
         302: {"description": "Signed in: to `/#/home` of the web app, with both cookies"},
         307: {"description": "Not signed in: to `/#/login?error=…` of the web app"},
+        **error_responses(sign_in.Prefetched),
     },
 )
 async def callback(
+    request: Request,
     at: At,
     caller: From,
+    browsers: Browsers,
     provider: Provider,
-    code: Annotated[str | None, Query(max_length=2000)] = None,
-    state: Annotated[str | None, Query(max_length=200)] = None,
-    error: Annotated[str | None, Query(max_length=200)] = None,
-    browser: BrowserCookie = None,
+    code: str | None = None,
+    state: str | None = None,
+    error: str | None = None,
 ) -> Response:
-    """`error` is `access_denied` (the user left), `invalid_state` (too late, used twice, or begun in another browser),
-    `provider_unavailable`, `temporarily_unavailable`, `rate_limited` or `oauth_failed`."""
-    ending = await service.finish(at, caller, provider, code, state, error, browser)
+    """`error` is `access_denied` (the user left), `invalid_state` (too late, or begun in another browser),
+    `provider_unavailable`, `temporarily_unavailable`, `rate_limited` or `oauth_failed`. Called again by the same
+    browser it ends as it did the first time. A browser that fetches the page ahead is refused, and goes there later."""
+    if _is_prefetch(request):
+        raise sign_in.Prefetched
+    ending = await sign_in.finish(at, caller, provider, Answer(code, state, error), browsers)
     response = RedirectResponse(ending.url, 302 if ending.pair else 307, {"Cache-Control": "no-store"})
     if ending.pair:
-        _keep(at, response, ending.pair)
+        _keep(request, response, ending.pair, alone=_most_values(request) > 0)
     return response
+
+
+def _is_prefetch(request: Request) -> bool:
+    purposes = (request.headers.get(name, "") for name in ("sec-purpose", "purpose", "x-purpose", "x-moz"))
+    return any(purpose.lower().startswith(("prefetch", "prerender", "preview")) for purpose in purposes)
 
 
 # Stay signed in
@@ -315,18 +354,21 @@ async def callback(
         ),
     },
 )
-async def refresh(
-    at: At,
-    caller: From,
-    cookie: RefreshToken = None,
-    x_refresh_token: Annotated[str | None, Header(include_in_schema=False)] = None,
-    authorization: Bearer = None,
-) -> Response:
-    """A refresh token is used once. For ten seconds it still gives the pair that replaced it, so that requests that
-    were under way do not sign anybody out; used later, it ends the session."""
-    pair = await service.refresh(at, caller, cookie or _bearer(x_refresh_token) or _bearer(authorization))
+async def refresh(request: Request, at: At, tokens: RefreshTokens) -> Response:
+    """A refresh token is used once. For a minute it still gives the pair that replaced it, so that neither requests
+    that were under way nor a lost answer sign anybody out; used later, it ends the session.
+
+    Of several cookies of the name the first counts that a session goes on with. Where there is none, they are taken
+    back."""
+    try:
+        pair = await service.refresh(at, tokens)
+    except service.REFUSALS as error:
+        response = _refused(error)
+        if cookies.values(request, REFRESH_COOKIE):
+            _forget(request, response)
+        return response
     response = JSONResponse(None, 201, {"Cache-Control": "no-store"})
-    _keep(at, response, pair)
+    _keep(request, response, pair, alone=_most_values(request) > 1)
     return response
 
 
@@ -340,19 +382,18 @@ async def refresh(
     summary="End this session",
     responses=error_responses(service.OriginRefused, service.NotLockedOut),
 )
-async def logout(
-    at: At, access: AccessToken = None, refresh_token: RefreshToken = None, authorization: Bearer = None
-) -> Response:
-    """200 with or without a session, and never before the session is over everywhere. 503 says that it is not: without
+async def logout(request: Request, at: At, access: AccessTokens, refresh: RefreshTokens) -> Response:
+    """Ends every session that a token or cookie of the request names, and takes the cookies back.
+
+    200 with or without a session, and never before the session is over everywhere. 503 says that it is not: without
     new cookies nothing has happened yet; with cleared ones (REVOCATION_PENDING) no refresh brings it back, but its
     last access token may be accepted for a moment."""
     try:
-        ended = await service.logout(at, access or _bearer(authorization), refresh_token)
+        ended = await service.logout(at, [*access, *refresh])
     except service.NotLockedOut as error:
-        body = ErrorBody(detail=error.message, code=error.code).model_dump()
-        response = JSONResponse(body, error.status, error.headers)
+        response = _refused(error)
     else:
         message = Message(message="Signed out." if ended else "There was no session.")
         response = JSONResponse(LoggedOut(data=message).model_dump())
-    _forget(at, response)
+    _forget(request, response)
     return response

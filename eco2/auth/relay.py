@@ -6,7 +6,7 @@ Any number of auth-api processes do this side by side. Each step may happen twic
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from redis.exceptions import RedisError
@@ -62,7 +62,7 @@ async def complete(at: Services) -> None:
         async with at.engine.connect() as tx:
             rows = await store.in_force(tx)
         for start in range(0, len(rows), BATCH):
-            await deny(at, [row.message() for row in rows[start : start + BATCH]])
+            await deny(at, rows[start : start + BATCH])
         await store.declare_complete(at.streams, run_id)
         log.info("the list of the denied is complete again", extra={"revocations": len(rows)})
     except (RedisError, TimeoutError) as error:
@@ -89,7 +89,7 @@ async def deliver(at: Services, publisher: Publisher, age: timedelta) -> bool:
 
 
 async def _deny(at: Services, rows: list[store.Pending]) -> bool:
-    missing = [row.message() for row in rows if not row.denied]
+    missing = [row for row in rows if not row.denied]
     try:
         if missing:
             await deny(at, missing)
@@ -114,6 +114,5 @@ async def _publish(publisher: Publisher, rows: list[store.Pending], denied: bool
 
 
 async def tidy(at: Services) -> None:
-    now = datetime.now(UTC)
     async with at.engine.begin() as tx:
-        await store.forget_old(tx, now - at.settings.refresh_ttl, now - at.settings.audit_kept)
+        await store.forget_old(tx, at.settings.refresh_ttl, at.settings.audit_kept)

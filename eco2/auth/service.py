@@ -1,20 +1,17 @@
-"""Sign in, stay signed in, be locked out.
+"""Stay signed in, be locked out.
 
-A sign-in makes a session; a session has one pair of tokens at a time. Its refresh token is used once: the answer
-carries the pair that replaces it. Used again within the grace it gives that same pair (requests that were under way);
-used later it is a stolen copy, and the whole session ends.
+A session has one pair of tokens at a time. Its refresh token is used once: the answer carries the pair that replaces
+it. Used again within the grace it gives that same pair (requests that were under way, answers that were lost); used
+later it is a stolen copy, and the whole session ends. Tokens are dated by the database's clock.
 """
 
 import asyncio
-import hashlib
-import hmac
+import ipaddress
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode, urlsplit
 from uuid import UUID, uuid4, uuid5
 
 from redis.asyncio import Redis
@@ -22,28 +19,21 @@ from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.auth import keys, store
-from eco2.auth.keys import Keyring, TokenExpired, TokenInvalid
-from eco2.auth.oauth import ProviderAway, Providers
+from eco2.auth.keys import Keyring, TokenInvalid
+from eco2.auth.oauth import Providers
 from eco2.auth.settings import Settings
-from eco2.auth.store import Session
+from eco2.auth.store import Ended, Session
 from eco2.auth.users import Users
 from eco2.contracts.identity import Claims
-from eco2.contracts.revocations import Revocation
-from eco2.core.errors import AWAY, AppError, BadRequest, NotFound, Unauthorized, Unavailable
+from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
 
 log = logging.getLogger(__name__)
 
-REDIRECT_MAX, AGENT_MAX, DEVICE_MAX = 500, 300, 200
-REPLACED_MAX = 20
+AGENT_MAX = 300
+REPLACED_MAX = 60
+"""As many refreshes as a session may have within the grace."""
 DENY_SECONDS = 2.0
 """How long a logout waits for the list of the denied."""
-HOME, LOGIN = "/#/home", "/#/login"
-
-
-class RedirectRefused(BadRequest):
-    """Not an address of this platform: redirect_uri is the callback of the provider, frontend_origin a known app."""
-
-    code = "REDIRECT_NOT_ALLOWED"
 
 
 class OriginRefused(BadRequest):
@@ -116,6 +106,15 @@ class Caller:
     host: str
 
     @property
+    def network(self) -> str:
+        """What one household or office has: an IPv4 address, or the first half of an IPv6 address."""
+        try:
+            address = ipaddress.ip_address(self.ip)
+        except ValueError:
+            return self.ip
+        return str(ipaddress.ip_network((address, 64 if address.version == 6 else 32), strict=False))
+
+    @property
     def columns(self) -> dict[str, str | None]:
         return {"ip": self.ip or None, "user_agent": self.user_agent[:AGENT_MAX] or None}
 
@@ -126,24 +125,6 @@ class Pair:
     refresh: str
     access_seconds: int
     refresh_seconds: int
-
-
-@dataclass(frozen=True)
-class Start:
-    provider: str
-    state: str
-    authorization_url: str
-    expires_at: datetime
-    browser: str
-    """For the cookie that the callback has to bring."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Where the browser goes after the callback, with tokens if it is signed in."""
-
-    url: str
-    pair: Pair | None = None
 
 
 @dataclass(frozen=True)
@@ -162,152 +143,20 @@ class Services:
 # Limits
 
 
-async def limit(at: Services, what: str, who: str, most: int) -> None:
-    """TooMany. Without the counters there is no limit: nobody is locked out because a cache is away."""
+async def limit(at: Services, what: str, who: str, most: int) -> int:
+    """How often it was in this minute. TooMany. Without the counters there is no limit: nobody is locked out because a
+    cache is away."""
     try:
         times, wait = await store.count(at.cache, what, who)
     except RedisError as error:
         log.warning("no rate limits: %s", error)
-        return
+        return 0
     if times > most:
         raise TooMany(headers={"Retry-After": str(wait)})
-
-
-# Sign in
-
-
-async def start(
-    at: Services,
-    caller: Caller,
-    provider: str,
-    redirect_uri: str | None,
-    frontend: str | None,
-    device_id: str | None,
-    browser: str | None,
-) -> Start:
-    """Where to send the browser; RedirectRefused, NotOffered, TooMany. `browser` is the cookie of an earlier start."""
-    await limit(at, "start", caller.ip, at.settings.sign_ins_per_minute)
-    target = redirect_uri or _callback_at(at.settings, provider, caller.host)
-    frontend = frontend or at.settings.frontend_url
-    if target not in _callbacks(at.settings, provider) or frontend not in at.settings.origins:
-        raise RedirectRefused
-    # Kept when there is one, so that two sign-ins may be under way in two tabs.
-    browser = browser or secrets.token_urlsafe(32)
-    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
-    url = at.providers.authorization_url(provider, target, state, verifier)
-    sign_in = store.SignIn(
-        provider, target, frontend, verifier, _digest(browser), device_id[:DEVICE_MAX] if device_id else None
-    )
-    ttl = at.settings.state_ttl
-    await store.keep_sign_in(at.cache, state, sign_in, int(ttl.total_seconds()))
-    return Start(provider, state, url, datetime.now(UTC) + ttl, browser)
-
-
-def _callbacks(settings: Settings, provider: str) -> list[str]:
-    return [f"{base}/api/v1/auth/{provider}/callback" for base in settings.redirect_bases]
-
-
-def _callback_at(settings: Settings, provider: str, host: str) -> str:
-    """The callback at the host that was asked, where the cookie of this start will be sent."""
-    known = _callbacks(settings, provider)
-    return next((url for url in known if urlsplit(url).netloc == host), known[0])
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-class _SignInFailed(Exception):
-    """`reason` goes to the web app and into the audit."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-
-async def finish(
-    at: Services,
-    caller: Caller,
-    provider: str,
-    code: str | None,
-    state: str | None,
-    error: str | None,
-    browser: str | None,
-) -> Ending:
-    """The callback. However it ends, the browser is sent to the app that began, or to the default one."""
-    sign_in: store.SignIn | None = None
-    expected: tuple[type[Exception], ...] = (_SignInFailed, AppError, *AWAY)
-    try:
-        await limit(at, "callback", caller.ip, at.settings.sign_ins_per_minute)
-        sign_in = await _take(at, provider, state, browser)
-        if error or not code:
-            raise _SignInFailed("access_denied" if error == "access_denied" else "oauth_failed")
-        pair = await _sign_in(at, caller, sign_in, code, state or "")
-    except expected as failure:
-        reason = _reason(failure)
-        await _audit_failure(at, caller, provider, reason)
-        frontend = sign_in.frontend if sign_in else at.settings.frontend_url
-        return Ending(f"{frontend}{LOGIN}?{urlencode({'error': reason})}")
-    return Ending(sign_in.frontend + HOME, pair)
-
-
-async def _take(at: Services, provider: str, state: str | None, browser: str | None) -> store.SignIn:
-    """What `start` kept for this state, once, and only for the browser that it was made for."""
-    sign_in = await store.take_sign_in(at.cache, state) if state else None
-    if sign_in is None or sign_in.provider != provider:
-        raise _SignInFailed("invalid_state")
-    if not browser or not hmac.compare_digest(_digest(browser), sign_in.browser):
-        raise _SignInFailed("invalid_state")
-    return sign_in
-
-
-def _reason(failure: Exception) -> str:
-    if isinstance(failure, _SignInFailed):
-        return failure.reason
-    if isinstance(failure, tuple(AWAY)):
-        return "temporarily_unavailable"
-    if isinstance(failure, TooMany):
-        return "rate_limited"
-    return "provider_unavailable" if isinstance(failure, ProviderAway) else "oauth_failed"
-
-
-async def _sign_in(at: Services, caller: Caller, sign_in: store.SignIn, code: str, state: str) -> Pair:
-    profile = await at.providers.profile_of_code(sign_in.provider, sign_in.redirect_uri, code, state, sign_in.verifier)
-    user = await at.users.find_or_create(profile)
-    async with at.engine.begin() as tx:
-        session = await store.add_session(
-            tx,
-            id=uuid4(),
-            user_id=user,
-            provider=profile.provider,
-            role="citizen",
-            device_id=sign_in.device_id,
-            refresh_id=uuid4(),
-            refreshed_at=_now(),
-            **caller.columns,
-        )
-        signed_in = {"user_id": user, "session_id": session.id}
-        await store.audit(tx, id=uuid4(), provider=profile.provider, outcome="signed_in", **signed_in, **caller.columns)
-    return pair_of(at, session)
-
-
-async def _audit_failure(at: Services, caller: Caller, provider: str, reason: str) -> None:
-    """A database that is away does not keep the browser from being sent back; a flood of attempts does not fill it."""
-    log.info("sign-in failed", extra={"provider": provider, "reason": reason})
-    if reason == "rate_limited":
-        return
-    try:
-        async with at.engine.begin() as tx:
-            await store.audit(tx, id=uuid4(), provider=provider, outcome=reason, **caller.columns)
-    except tuple(AWAY) as error:
-        log.warning("a failed sign-in is not in the audit: %s", error)
+    return times
 
 
 # Tokens
-
-
-def _now() -> datetime:
-    """Whole seconds, as tokens have them: the pair of a session can then be made again, byte by byte."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def pair_of(at: Services, session: Session) -> Pair:
@@ -336,14 +185,10 @@ def pair_of(at: Services, session: Session) -> Pair:
     )
 
 
-def read_refresh(at: Services, token: str | None) -> Claims:
-    """NoRefreshToken, RefreshInvalid, RefreshExpired, WrongType."""
-    if not token:
-        raise NoRefreshToken
+def read_refresh(at: Services, token: str) -> Claims:
+    """RefreshInvalid, WrongType."""
     try:
         claims = at.keyring.read(token)
-    except TokenExpired:
-        raise RefreshExpired from None
     except TokenInvalid:
         raise RefreshInvalid from None
     if claims.type != "refresh":
@@ -353,13 +198,35 @@ def read_refresh(at: Services, token: str | None) -> Claims:
     return claims
 
 
-async def refresh(at: Services, caller: Caller, token: str | None) -> Pair:
-    """The next pair; NoRefreshToken, RefreshInvalid, RefreshExpired, RefreshRevoked, WrongType, UserGone, TooMany."""
-    most = at.settings.refreshes_per_minute
-    await limit(at, "refresh-ip", caller.ip, 20 * most)
-    claims = read_refresh(at, token)
-    session_id, user, refresh_id = UUID(claims.sid), UUID(claims.sub), UUID(claims.jti)
-    await limit(at, "refresh", str(session_id), most)
+REFUSALS = (Unauthorized, WrongType, UserGone)
+"""What `refresh` raises when no token that came is worth anything."""
+
+
+async def refresh(at: Services, tokens: Sequence[str]) -> Pair:
+    """The next pair of the first session that goes on with one of the tokens; else why none does.
+
+    NoRefreshToken, RefreshInvalid, RefreshExpired, RefreshRevoked, WrongType, UserGone, TooMany.
+    """
+    found: dict[str, list[Claims]] = {}
+    refusals: list[AppError] = []
+    for token in tokens:
+        try:
+            claims = read_refresh(at, token)
+            found.setdefault(claims.sid or "", []).append(claims)
+        except REFUSALS as error:
+            refusals.append(error)
+    for session, all_of_it in found.items():
+        try:
+            return await _refresh(at, UUID(session), all_of_it)
+        except REFUSALS as error:
+            refusals.insert(0, error)
+    raise refusals[0] if refusals else NoRefreshToken()
+
+
+async def _refresh(at: Services, session_id: UUID, tokens: Sequence[Claims]) -> Pair:
+    """`tokens`: all that came for this session, so that an old one beside the right one is no reuse."""
+    await limit(at, "refresh", str(session_id), at.settings.refreshes_per_minute)
+    user, used = UUID(tokens[0].sub), await _usable(at, session_id, tokens)
     if not await at.users.exists(user):
         await end(at, user, "user_gone", session_id)
         raise UserGone
@@ -367,7 +234,7 @@ async def refresh(at: Services, caller: Caller, token: str | None) -> Pair:
         session = await store.lock_session(tx, session_id)
         if session is None or session.revoked_at is not None:
             raise RefreshRevoked
-        rotated = _rotated(session, refresh_id, at.settings.refresh_grace)
+        rotated = _rotated(session, used, await store.now(tx), at.settings.refresh_grace)
         if rotated is not None and rotated is not session:
             await store.rotate(tx, session.id, rotated.refresh_id, rotated.refreshed_at, rotated.replaced)
     if rotated is None:
@@ -377,28 +244,47 @@ async def refresh(at: Services, caller: Caller, token: str | None) -> Pair:
     return pair_of(at, rotated)
 
 
-def _rotated(session: Session, used: UUID, grace: timedelta) -> Session | None:
+async def _usable(at: Services, session_id: UUID, tokens: Sequence[Claims]) -> list[UUID]:
+    """The ids of those that are not over. RefreshExpired, RefreshRevoked."""
+    async with at.engine.connect() as tx:
+        session, now = await store.session(tx, session_id), await store.now(tx)
+    if session is None or session.revoked_at is not None:
+        raise RefreshRevoked
+    usable = [UUID(claims.jti) for claims in tokens if claims.exp + keys.LEEWAY_SECONDS > now.timestamp()]
+    if not usable:
+        raise RefreshExpired
+    return usable
+
+
+def _rotated(session: Session, used: Sequence[UUID], now: datetime, grace: timedelta) -> Session | None:
     """The session after one of its refresh tokens was used; the same where that changes nothing, None for a reuse."""
-    now = _now()
     young = [row for row in session.replaced if now.timestamp() - row[1] <= grace.total_seconds()]
-    if used == session.refresh_id:
-        replaced = [*young, [str(used), int(now.timestamp())]][-REPLACED_MAX:]
+    if session.refresh_id in used:
+        replaced = [*young, [str(session.refresh_id), int(now.timestamp())]][-REPLACED_MAX:]
         changed: dict[str, Any] = {"refresh_id": uuid4(), "refreshed_at": now, "replaced": replaced}
         return Session(**{**vars(session), **changed})
-    return session if str(used) in [row[0] for row in young] else None
+    known = {row[0] for row in young}
+    return session if any(str(one) in known for one in used) else None
 
 
 # Lock out
 
 
-async def logout(at: Services, access: str | None, refresh_token: str | None) -> bool:
-    """Ends the session of these tokens; False when there is none to end. NotLockedOut; an error when nothing was done.
+async def logout(at: Services, tokens: Sequence[str]) -> bool:
+    """Ends every session that one of the tokens names; False when there is none to end. NotLockedOut; an error when
+    nothing was done.
 
     An expired token still says whose session it was, a forged one says nothing.
     """
-    found = [claims for token in (access, refresh_token) if (claims := claims_of(at, token))]
+    found = [claims for token in tokens if (claims := claims_of(at, token))]
+    pending: NotLockedOut | None = None
     for session, user in {(claims.sid or claims.jti): claims.sub for claims in found}.items():
-        await end(at, UUID(user), "logout", UUID(session))
+        try:
+            await end(at, UUID(user), "logout", UUID(session))
+        except NotLockedOut as error:
+            pending = error
+    if pending is not None:
+        raise pending
     return bool(found)
 
 
@@ -407,14 +293,14 @@ def claims_of(at: Services, token: str | None) -> Claims | None:
     if not token:
         return None
     try:
-        return at.keyring.read(token, expired=True)
+        return at.keyring.read(token)
     except TokenInvalid:
         return None
 
 
 async def sessions(at: Services, user: UUID) -> list[Session]:
     async with at.engine.connect() as tx:
-        return await store.sessions_of(tx, user, datetime.now(UTC) - at.settings.refresh_ttl)
+        return await store.sessions_of(tx, user, at.settings.refresh_ttl)
 
 
 async def end_one(at: Services, user: UUID, session: UUID) -> None:
@@ -446,13 +332,13 @@ async def end(at: Services, user: UUID, reason: str, *ids: UUID) -> None:
     refresh brings it back, and that every ext-authz that hears the broker is told; but one that starts right now reads
     a list that lacks it, until the relay gets through.
     """
+    life = at.settings.access_ttl + timedelta(seconds=keys.LEEWAY_SECONDS + 1)
     async with at.engine.begin() as tx:
         await store.end_sessions(tx, user, reason, ids)
         # After the sessions are locked: a refresh that was faster has made its token before this moment.
-        until = _now() + at.settings.access_ttl + timedelta(seconds=keys.LEEWAY_SECONDS + 1)
-        await store.add_revocations(tx, user, ids, until, reason)
+        await store.add_revocations(tx, user, ids, life, reason)
     try:
-        await deny(at, [Revocation(id=each, until=int(until.timestamp())) for each in ids])
+        await deny(at, [Ended(each, int(life.total_seconds())) for each in ids])
         async with at.engine.begin() as tx:
             await store.mark_denied(tx, ids)
     except (RedisError, TimeoutError) as error:
@@ -461,7 +347,7 @@ async def end(at: Services, user: UUID, reason: str, *ids: UUID) -> None:
         at.undelivered.set()
 
 
-async def deny(at: Services, rows: Sequence[Revocation]) -> None:
+async def deny(at: Services, rows: Sequence[Ended]) -> None:
     """RedisError, TimeoutError."""
     async with asyncio.timeout(DENY_SECONDS):
         await store.deny(at.streams, rows, life_seconds(at.settings))

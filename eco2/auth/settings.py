@@ -12,6 +12,7 @@ from eco2.core.settings import (
     AppSettings,
     BrokerSettings,
     CacheSettings,
+    CookieSettings,
     DatabaseSettings,
     Duration,
     SettingsGroup,
@@ -46,7 +47,14 @@ class ProviderSettings(SettingsGroup):
 
 
 class Settings(
-    AppSettings, TokenSettings, ProviderSettings, DatabaseSettings, StreamsSettings, CacheSettings, BrokerSettings
+    AppSettings,
+    CookieSettings,
+    TokenSettings,
+    ProviderSettings,
+    DatabaseSettings,
+    StreamsSettings,
+    CacheSettings,
+    BrokerSettings,
 ):
     public_url: str
     """Base URL of the API as browsers reach it; `<public_url>/api/v1/auth/<provider>/callback` is a redirect target."""
@@ -56,15 +64,18 @@ class Settings(
     """The web app; sign-ins that name no other end there. Others have to be among `cors_origins`."""
     grpc_my_api: str
     """`host:port` of the UsersService."""
-    cookie_domain: str | None = None
-    refresh_grace: Duration = timedelta(seconds=10)
-    """How long an old refresh token still gives the pair that replaced it: for requests that were under way."""
+    refresh_grace: Duration = timedelta(seconds=60)
+    """How long an old refresh token still gives the pair that replaced it: for requests that were under way, and for
+    answers that were lost."""
     state_ttl: Duration = timedelta(minutes=10)
     audit_kept: Duration = timedelta(days=90)
     sign_ins_per_minute: int = Field(default=30, ge=1)
-    """From one address: starts and callbacks, each."""
+    """Starts of one browser, and callbacks of one start."""
+    sign_ins_per_minute_of_network: int = Field(default=600, ge=1)
+    """Starts from one IPv4 address or IPv6 /64, which a school or an office has in common; as many callbacks that
+    belong to no start."""
     refreshes_per_minute: int = Field(default=30, ge=1)
-    """Of one session; twenty times as many from one address."""
+    """Of one session."""
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
@@ -74,6 +85,10 @@ class Settings(
             if urlsplit(url).scheme not in ("http", "https") or url.endswith("/"):
                 raise ValueError(f"{url!r} is not of the form https://host")
         return self
+
+    @property
+    def over_https(self) -> bool:
+        return self.public_url.startswith("https://")
 
     @property
     def origins(self) -> frozenset[str]:

@@ -1,6 +1,8 @@
-"""Every SQL statement and every Redis key of auth-api."""
+"""Every SQL statement and every Redis key of auth-api.
 
-import time
+Times are those of the database and of the Redis server: the clocks of the auth-api processes decide nothing.
+"""
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +11,7 @@ from uuid import UUID
 
 import orjson
 from redis.asyncio import Redis
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import Integer, cast, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +20,10 @@ from eco2.contracts.revocations import COMPLETE_KEY, DENIED_STREAM, Revocation
 
 WINDOW_SECONDS = 60
 _STATE = "auth:state:{}"
-_LIMIT = "auth:limit:{}:{}:{}"
+_OUTCOME = "auth:outcome:{}"
+_BROWSER = "auth:browser:{}"
+_LIMIT = "auth:limit:{}:{}"
+_CLAIMED = "claimed"
 
 
 # Sessions
@@ -42,12 +47,26 @@ class Session:
     revoked_at: datetime | None
 
 
+_NOW = func.date_trunc("second", func.clock_timestamp())
+"""Whole seconds, as tokens have them: the pair of a session can then be made again, byte by byte. Not the beginning of
+the transaction: it may have waited for a lock since."""
+
 _SESSION = [sessions.c[name] for name in Session.__dataclass_fields__]
 
 
 async def add_session(tx: AsyncConnection, **values: Any) -> Session:
-    row = (await tx.execute(insert(sessions).values(**values, replaced=[]).returning(*_SESSION))).one()
-    return Session(*row)
+    made = insert(sessions).values(**values, refreshed_at=_NOW, replaced=[]).returning(*_SESSION)
+    return Session(*(await tx.execute(made)).one())
+
+
+async def now(tx: AsyncConnection) -> datetime:
+    found: datetime = (await tx.execute(select(_NOW))).scalar_one()
+    return found
+
+
+async def session(tx: AsyncConnection, session: UUID) -> Session | None:
+    row = (await tx.execute(select(*_SESSION).where(sessions.c.id == session))).one_or_none()
+    return Session(*row) if row else None
 
 
 async def lock_session(tx: AsyncConnection, session: UUID) -> Session | None:
@@ -63,9 +82,9 @@ async def rotate(
     await tx.execute(update(sessions).where(sessions.c.id == session).values(**values))
 
 
-async def sessions_of(tx: AsyncConnection, user: UUID, alive_since: datetime) -> list[Session]:
+async def sessions_of(tx: AsyncConnection, user: UUID, life: timedelta) -> list[Session]:
     """Those that can still be refreshed, the newest use first."""
-    alive = (sessions.c.user_id == user, sessions.c.revoked_at.is_(None), sessions.c.refreshed_at > alive_since)
+    alive = (sessions.c.user_id == user, sessions.c.revoked_at.is_(None), sessions.c.refreshed_at > func.now() - life)
     rows = await tx.execute(select(*_SESSION).where(*alive).order_by(sessions.c.refreshed_at.desc()))
     return [Session(*row) for row in rows]
 
@@ -75,12 +94,12 @@ async def end_sessions(tx: AsyncConnection, user: UUID, reason: str, ids: Sequen
     await tx.execute(query.values(revoked_at=func.now(), revoked_for=reason))
 
 
-async def forget_old(tx: AsyncConnection, sessions_before: datetime, audits_before: datetime) -> None:
+async def forget_old(tx: AsyncConnection, session_life: timedelta, audit_life: timedelta) -> None:
     """Deletes what no token can refer to any more."""
-    await tx.execute(delete(sessions).where(sessions.c.refreshed_at < sessions_before))
+    await tx.execute(delete(sessions).where(sessions.c.refreshed_at < func.now() - session_life))
     over = (revocations.c.until < func.now(), revocations.c.denied_at.is_not(None))
     await tx.execute(delete(revocations).where(*over, revocations.c.published_at.is_not(None)))
-    await tx.execute(delete(login_audits).where(login_audits.c.created_at < audits_before))
+    await tx.execute(delete(login_audits).where(login_audits.c.created_at < func.now() - audit_life))
 
 
 async def audit(tx: AsyncConnection, **values: Any) -> None:
@@ -116,8 +135,15 @@ async def forget(tx: AsyncConnection, user: UUID) -> int:
 
 
 @dataclass(frozen=True)
-class Pending:
+class Ended:
+    """A session that ended, and for how many seconds tokens of it can still be valid."""
+
     id: UUID
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Pending(Ended):
     until: datetime
     denied: bool
     published: bool
@@ -128,14 +154,16 @@ class Pending:
 
 _PENDING = (
     revocations.c.id,
+    cast(func.ceil(func.extract("epoch", revocations.c.until - func.now())), Integer),
     revocations.c.until,
     revocations.c.denied_at.is_not(None),
     revocations.c.published_at.is_not(None),
 )
 
 
-async def add_revocations(tx: AsyncConnection, user: UUID, ids: Sequence[UUID], until: datetime, reason: str) -> None:
+async def add_revocations(tx: AsyncConnection, user: UUID, ids: Sequence[UUID], life: timedelta, reason: str) -> None:
     """Repeated: what is there is kept."""
+    until = func.clock_timestamp() + life
     rows = [{"id": each, "user_id": user, "until": until, "reason": reason} for each in ids]
     if rows:
         await tx.execute(upsert(revocations).values(rows).on_conflict_do_nothing())
@@ -171,15 +199,24 @@ async def mark_published(tx: AsyncConnection, ids: Sequence[UUID]) -> None:
 # Revocations: what ext-authz reads (durable Redis)
 
 
-async def deny(redis: Redis, rows: Sequence[Revocation], life_seconds: int) -> None:
-    """Appends; entries older than the longest life of a token are trimmed, the key goes when all of them are."""
-    oldest = f"{int((time.time() - life_seconds) * 1000)}-0"
-    async with redis.pipeline(transaction=True) as pipe:
-        for row in rows:
-            fields: dict[Any, Any] = {"id": str(row.id), "until": row.until}
-            pipe.xadd(DENIED_STREAM, fields, minid=oldest, approximate=True)
-        pipe.expire(DENIED_STREAM, life_seconds)
-        await pipe.execute()
+_DENY = """
+local now, life, last = tonumber(redis.call('TIME')[1]), tonumber(ARGV[1]), nil
+local oldest = string.format('%.0f-0', (now - life) * 1000)
+for i = 2, #ARGV, 2 do
+  local ends = string.format('%.0f', now + ARGV[i + 1])
+  last = redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'id', ARGV[i], 'until', ends)
+end
+redis.call('EXPIRE', KEYS[1], life)
+return last
+"""
+
+
+async def deny(redis: Redis, rows: Sequence[Ended], life_seconds: int) -> str:
+    """Appends; returns the id of the last entry. Entries older than the longest life of a token are trimmed, the key
+    goes when all of them are."""
+    given = [value for row in rows for value in (str(row.id), row.seconds)]
+    last: str = await redis.eval(_DENY, 1, DENIED_STREAM, life_seconds, *given)
+    return last
 
 
 async def run_id_and_complete(redis: Redis) -> tuple[str, str | None]:
@@ -210,22 +247,58 @@ class SignIn:
     device_id: str | None
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What the callback made of a sign-in, for whoever calls it again: a session, or the reason why there is none."""
+
+    sign_in: SignIn
+    code: str
+    session: UUID | None
+    reason: str | None
+
+
 async def keep_sign_in(redis: Redis, state: str, sign_in: SignIn, seconds: int) -> None:
-    await redis.set(_STATE.format(state), orjson.dumps(sign_in), ex=seconds)
+    """Also notes that the browser's cookie was issued here."""
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.set(_STATE.format(state), orjson.dumps(sign_in), ex=seconds)
+        pipe.set(_BROWSER.format(sign_in.browser), 1, ex=seconds)
+        await pipe.execute()
 
 
-async def take_sign_in(redis: Redis, state: str) -> SignIn | None:
-    """Once: whoever asks again finds nothing."""
-    found = await redis.getdel(_STATE.format(state))
-    return SignIn(**orjson.loads(found)) if found else None
+async def known_browsers(redis: Redis, digests: Sequence[str]) -> list[str]:
+    """Those whose cookie was issued here lately."""
+    found = await redis.mget([_BROWSER.format(one) for one in digests]) if digests else []
+    return [one for one, issued in zip(digests, found, strict=True) if issued]
+
+
+async def sign_in(redis: Redis, state: str) -> SignIn | Outcome | None:
+    """What `keep_sign_in` left, or `settle_sign_in`."""
+    begun, settled = await redis.mget(_STATE.format(state), _OUTCOME.format(state))
+    if settled and settled != _CLAIMED:
+        found = orjson.loads(settled)
+        session = UUID(found["session"]) if found["session"] else None
+        return Outcome(SignIn(**found["sign_in"]), found["code"], session, found["reason"])
+    return SignIn(**orjson.loads(begun)) if begun else None
+
+
+async def claim_sign_in(redis: Redis, state: str, seconds: int) -> bool:
+    """True for one caller; the others wait for what it makes of it, or until its time is over."""
+    return bool(await redis.set(_OUTCOME.format(state), _CLAIMED, nx=True, ex=seconds))
+
+
+async def settle_sign_in(redis: Redis, state: str, outcome: Outcome, seconds: int) -> None:
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.set(_OUTCOME.format(state), orjson.dumps(outcome), ex=seconds)
+        pipe.delete(_STATE.format(state))
+        await pipe.execute()
 
 
 async def count(redis: Redis, what: str, who: str) -> tuple[int, int]:
     """How often in this minute, this time included; and in how many seconds the next one begins."""
-    minute, past = divmod(int(time.time()), WINDOW_SECONDS)
-    key = _LIMIT.format(what, who, minute)
+    key = _LIMIT.format(what, who)
     async with redis.pipeline(transaction=False) as pipe:
         pipe.incr(key)
-        pipe.expire(key, 2 * WINDOW_SECONDS)
-        times, _ = await pipe.execute()
-    return int(times), WINDOW_SECONDS - past
+        pipe.expire(key, WINDOW_SECONDS, nx=True)
+        pipe.ttl(key)
+        times, _, left = await pipe.execute()
+    return int(times), max(1, int(left))

@@ -9,8 +9,9 @@ from zlib import crc32
 
 SHARDS = 4
 JOB_TTL_SECONDS = 3600
-"""How long the log and state of a job stay in the streams Redis after its last event: about 12 kB a job, on a server
-that never evicts. The result itself is in PostgreSQL."""
+"""How long the log of a job stays in the streams Redis after its last event, on a server that never evicts."""
+ENDED_TTL_SECONDS = 900
+"""The same after the terminal event: time to reconnect. Later clients are answered from the job's row."""
 
 
 class Stage(StrEnum):
@@ -66,13 +67,9 @@ def job_key(job_id: str) -> str:
 
 
 def log_key(job_id: str) -> str:
-    """Sorted set seq → frame JSON, written by the router, replayed by the gateway."""
+    """Sorted set seq → frame JSON, written by the router, replayed by the gateway. The highest seq is the state of the
+    job: the newest event, and the terminal one once it is there."""
     return f"job:{job_id}:log"
-
-
-def state_key(job_id: str) -> str:
-    """Frame JSON of the newest event (terminal wins), written by the router."""
-    return f"job:{job_id}:state"
 
 
 def channel(job_id: str) -> str:

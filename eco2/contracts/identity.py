@@ -9,6 +9,8 @@ Provider = Literal["google", "kakao", "naver"]
 
 ACCESS_COOKIE = "s_access"
 REFRESH_COOKIE = "s_refresh"
+AUTH_PATH = "/api/v1/auth"
+"""The only path that the refresh token is sent to."""
 
 USER_ID_HEADER = "x-user-id"
 PROVIDER_HEADER = "x-auth-provider"
@@ -26,6 +28,9 @@ SCHEME_HEADER = "x-auth-scheme"
 
 TOKEN_COPY_HEADERS = tuple(f"x-access-token-{number}" for number in range(1, 6))
 """Where the edge puts the bearer token, or each cookie of the name, to be verified. No service sees them."""
+
+CLIENT_ADDRESS_HEADER = "x-client-address"
+"""Set by the edge: where the request comes from, behind the proxies that are configured there."""
 
 ACCESS_AUDIENCE = "api"
 REFRESH_AUDIENCE = "refresh"

@@ -1,8 +1,8 @@
 """The event bus seen from outside the router: producers emit, readers ask for the owner, the newest event and the log.
 
 A frame is one JSON object: `job_id` str, `stage`, `status`, `seq` int, `ts` str (epoch seconds), `progress` int,
-`result` (object on the event that carries one, else ""), `message` str (only where given), `trace_id`, `span_id`,
-`traceparent` ("" outside of a trace); the router adds `stream_id`.
+`result` (object on the event that carries one, else ""), `message` str (only where given), `traceparent` ("" outside
+of a trace); the router adds `stream_id`, and the gateway `trace_id` and `span_id`, which `traceparent` has.
 """
 
 import time
@@ -13,10 +13,10 @@ import orjson
 from opentelemetry import trace
 from redis.asyncio import Redis
 
-from eco2.contracts.events import JOB_TTL_SECONDS, Draft, job_key, log_key, shard_key, state_key
+from eco2.contracts.events import ENDED_TTL_SECONDS, JOB_TTL_SECONDS, Draft, job_key, log_key, shard_key
 
 STREAM_LENGTH = 100_000
-"""Entries kept per shard: hours of a lagging router, a few hundred MB at most."""
+"""Entries that may wait per shard for a router that is away: a few hundred MB at most. Forwarded ones are deleted."""
 
 # One step for "was this emitted, is the job over, which number comes next, append": two producers of the same event,
 # or one that repeats it after a crash, leave one entry, and numbers have no gap. The frame comes in two halves
@@ -24,8 +24,8 @@ STREAM_LENGTH = 100_000
 _EMIT = """
 local job, stream = KEYS[1], KEYS[2]
 local seqs = {}
-if ARGV[4] ~= '' then redis.call('HSETNX', job, 'owner', ARGV[4]) end
-for i = 5, #ARGV, 4 do
+if ARGV[5] ~= '' then redis.call('HSETNX', job, 'owner', ARGV[5]) end
+for i = 6, #ARGV, 4 do
   local key, terminal, head, tail = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local seq = tonumber(redis.call('HGET', job, key) or 0)
   if seq == 0 and redis.call('HEXISTS', job, 'terminal') == 0 then
@@ -36,11 +36,23 @@ for i = 5, #ARGV, 4 do
   end
   seqs[#seqs + 1] = seq
 end
-redis.call('EXPIRE', job, ARGV[2])
+redis.call('EXPIRE', job, redis.call('HEXISTS', job, 'terminal') == 1 and ARGV[4] or ARGV[2])
 return seqs
 """
 
-_STANDING = "return {redis.call('HGET', KEYS[1], 'owner'), redis.call('GET', KEYS[2])}"
+# The end of a job whose events are gone: what reads or writes its events from now on finds it over.
+_END = """
+redis.call('HSETNX', KEYS[1], 'owner', ARGV[1])
+local terminal = redis.call('HGET', KEYS[1], 'terminal')
+if not terminal then
+  terminal = ARGV[2]
+  redis.call('HSET', KEYS[1], 'seq', terminal, 'terminal', terminal)
+end
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return tonumber(terminal)
+"""
+
+_STANDING = "return {redis.call('HGET', KEYS[1], 'owner'), redis.call('ZREVRANGE', KEYS[2], 0, 0)[1] or false}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,7 @@ class EventBus:
         self.redis = redis
         self._emit = redis.register_script(_EMIT)
         self._standing = redis.register_script(_STANDING)
+        self._end = redis.register_script(_END)
 
     async def open(self, job_id: str, owner: str) -> None:
         """Say whose job this is, before anybody may ask for its events. The first owner stays."""
@@ -73,20 +86,30 @@ class EventBus:
         """
         if not drafts:
             return []
-        args: list[str | bytes | int] = [job_id, JOB_TTL_SECONDS, STREAM_LENGTH, owner]
+        args: list[str | bytes | int] = [job_id, JOB_TTL_SECONDS, STREAM_LENGTH, ENDED_TTL_SECONDS, owner]
         for draft in drafts:
             args += [draft.key, int(draft.terminal), *_frame_halves(job_id, draft)]
         seqs: list[int] = await self._emit(keys=[job_key(job_id), shard_key(job_id)], args=args)
         return seqs
 
+    async def fullness(self) -> float:
+        """Share of its memory limit that the server uses; 0.0 where it has none."""
+        memory = await self.redis.info("memory")
+        limit = int(memory["maxmemory"])
+        return int(memory["used_memory"]) / limit if limit else 0.0
+
+    async def end(self, job_id: str, owner: str, seq: int) -> int:
+        """Note that the job is over, with `seq` as its terminal event unless it has one; the terminal `seq`."""
+        return int(await self._end(keys=[job_key(job_id)], args=[owner, seq, ENDED_TTL_SECONDS]))
+
     async def state(self, job_id: str) -> dict[str, object] | None:
         """The newest frame that the router has forwarded."""
-        frame = await self.redis.get(state_key(job_id))
-        return orjson.loads(frame) if frame else None
+        newest = cast(list[str], await self.redis.zrevrange(log_key(job_id), 0, 0))
+        return orjson.loads(newest[0]) if newest else None
 
     async def standing(self, job_id: str) -> tuple[str | None, dict[str, object] | None]:
         """(owner, newest forwarded frame) in one round trip: what a poll needs."""
-        owner, frame = await self._standing(keys=[job_key(job_id), state_key(job_id)])
+        owner, frame = await self._standing(keys=[job_key(job_id), log_key(job_id)])
         return owner, orjson.loads(frame) if frame else None
 
     async def owner(self, job_id: str) -> str | None:
@@ -104,26 +127,39 @@ class EventBus:
         return cast(list[str], frames)
 
 
+def frame_of(job_id: str, draft: Draft) -> dict[str, object]:
+    """The frame of an event that does not go through the bus, without its `seq`."""
+    return {**_head(job_id, draft), **_tail(draft)}
+
+
 def _frame_halves(job_id: str, draft: Draft) -> tuple[bytes, bytes]:
     """The frame up to where its `seq` goes, and from there on."""
-    head = orjson.dumps({"job_id": job_id, "stage": draft.stage, "status": draft.status})
+    return orjson.dumps(_head(job_id, draft))[:-1] + b',"seq":', b"," + orjson.dumps(_tail(draft))[1:]
+
+
+def _head(job_id: str, draft: Draft) -> dict[str, object]:
+    return {"job_id": job_id, "stage": draft.stage, "status": draft.status}
+
+
+def _tail(draft: Draft) -> dict[str, object]:
     tail: dict[str, object] = {
         "ts": f"{time.time():.3f}",
         "progress": draft.progress,
         "result": "" if draft.result is None else draft.result,
+        "traceparent": _traceparent(),
     }
     if draft.message is not None:
         tail["message"] = draft.message
-    return head[:-1] + b',"seq":', b"," + orjson.dumps(tail | _trace_fields())[1:]
+    return tail
 
 
-def _trace_fields() -> dict[str, str]:
+def _traceparent() -> str:
     span = trace.get_current_span().get_span_context()
     if not span.is_valid:
-        return {"trace_id": "", "span_id": "", "traceparent": ""}
-    trace_id, span_id = f"{span.trace_id:032x}", f"{span.span_id:016x}"
-    return {
-        "trace_id": trace_id,
-        "span_id": span_id,
-        "traceparent": f"00-{trace_id}-{span_id}-{int(span.trace_flags):02x}",
-    }
+        return ""
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags):02x}"
+
+
+def trace_ids(traceparent: str) -> tuple[str, str]:
+    """(trace id, span id) of a `traceparent`; two empty strings outside of a trace."""
+    return traceparent[3:35], traceparent[36:52]

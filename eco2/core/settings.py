@@ -118,6 +118,11 @@ class CorsSettings(SettingsGroup):
     """Origins of the web apps, exact."""
 
 
+class CookieSettings(SettingsGroup):
+    cookie_domain: str | None = None
+    """Cookies of the session belong to this domain and all hosts below; without it to the host that set them."""
+
+
 class AppSettings(Settings, CorsSettings):
     """What every HTTP service has; here, so that a worker of the same domain needs no framework."""
 

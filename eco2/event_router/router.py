@@ -1,7 +1,7 @@
-"""From the shard streams to the log, the state and the live channel of each job.
+"""From the shard streams to the log and the live channel of each job.
 
-An entry is acknowledged in the same atomic step that writes and publishes it, so a router that dies loses nothing and
-repeats nothing; several routers may forward events of one job in any order, because the log sorts by `seq`.
+An entry is acknowledged and deleted in the same atomic step that writes and publishes it, so a router that dies loses
+nothing and repeats nothing; several routers may forward events of one job in any order, because the log sorts by `seq`.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ import orjson
 from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError, ResponseError
 
-from eco2.contracts.events import JOB_TTL_SECONDS, channel, log_key, shard_keys, state_key
+from eco2.contracts.events import ENDED_TTL_SECONDS, JOB_TTL_SECONDS, Stage, channel, log_key, shard_keys
+from eco2.core.events import EventBus
 from eco2.core.shared_redis import connect_shared
 from eco2.event_router.settings import Settings
 
@@ -26,35 +27,38 @@ BLOCK_SECONDS = 1.0
 BACKOFF_SECONDS = (0.1, 2.0)
 STUCK_SECONDS = 15.0
 """Without a finished round for so long the router is not ready."""
+NEARLY_FULL = 0.75
+WARN_SECONDS = 60.0
 
 FORWARDED = Counter("eco2_router_events_forwarded", "Events written to their log and published")
 BATCHES = Counter("eco2_router_batches", "Atomic steps that forwarded events")
 RECLAIMED = Counter("eco2_router_reclaimed", "Entries taken over from a router that held them too long")
 POISON = Counter("eco2_router_poison", "Entries that are no event; acknowledged and dropped")
-LAG = Gauge("eco2_router_lag", "Entries of the shard not yet acknowledged", ["shard"])
+LAG = Gauge("eco2_router_lag", "Entries of the shard not yet forwarded", ["shard"])
+
+MEMORY = Gauge("eco2_router_memory_share", "Share of its memory limit that the streams Redis uses; 0 without a limit")
 
 log = logging.getLogger(__name__)
 
-# For each job of the batch: its frames go to the log one by one and to the live channel as one message. `state` is the
-# frame with the highest seq of the log: the newest event whatever the order of arrival, and since no event follows the
-# terminal one, the terminal one once it is there.
+# For each job of the batch: its frames go to the log one by one and to the live channel as one message. The stay of a
+# log is only made shorter, by the terminal event, whatever the order of arrival.
 _FORWARD = """
-local ttl, jobs, at = ARGV[1], tonumber(ARGV[2]), 3
+local jobs, at = tonumber(ARGV[1]), 2
 for i = 1, jobs do
-  local log, state, channel = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local count, live = tonumber(ARGV[at]), {}
+  local log, channel = KEYS[2 * i - 1], KEYS[2 * i]
+  local ttl, ended, count, live = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), {}
   for j = 1, count do
-    local seq, frame = ARGV[at + 2 * j - 1], ARGV[at + 2 * j]
+    local seq, frame = ARGV[at + 1 + 2 * j], ARGV[at + 2 + 2 * j]
     redis.call('ZADD', log, seq, frame)
     live[j] = frame
   end
-  redis.call('EXPIRE', log, ttl)
-  redis.call('SET', state, redis.call('ZREVRANGE', log, 0, 0)[1], 'EX', ttl)
+  if ended == '1' then redis.call('EXPIRE', log, ttl) else redis.call('EXPIRE', log, ttl, 'NX') end
   redis.call('PUBLISH', channel, table.concat(live, '\\n'))
-  at = at + 1 + 2 * count
+  at = at + 3 + 2 * count
 end
 for i = at, #ARGV, 3 do
   redis.call('XACK', ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  redis.call('XDEL', ARGV[i], ARGV[i + 2])
 end
 """
 
@@ -75,6 +79,7 @@ class Event:
     job_id: str
     seq: int
     frame: str
+    terminal: bool
 
 
 def parse(entry: Entry) -> Event:
@@ -93,7 +98,8 @@ def parse(entry: Entry) -> Event:
         raise ValueError("has a field of the wrong type")
     if "\n" in text:  # a frame is one line of the live message
         text = orjson.dumps(frame).decode()
-    return Event(job_id, seq, f'{text.rstrip()[:-1]},"stream_id":"{entry.stream_id}"}}')
+    stamped = f'{text.rstrip()[:-1]},"stream_id":"{entry.stream_id}"}}'
+    return Event(job_id, seq, stamped, frame["stage"] == Stage.DONE)
 
 
 def _events(entries: list[Entry]) -> Iterator[Event]:
@@ -115,6 +121,8 @@ class Router:
         self.settings = settings
         self.stopping = asyncio.Event()
         self.last_round = 0.0
+        self._bus = EventBus(self.redis)
+        self._warned = -WARN_SECONDS
         self._forward = self.redis.register_script(_FORWARD)
 
     def stop(self) -> None:
@@ -192,10 +200,12 @@ class Router:
         by_job: dict[str, list[Event]] = {}
         for event in _events(entries):
             by_job.setdefault(event.job_id, []).append(event)
-        keys = [key for job_id in by_job for key in (log_key(job_id), state_key(job_id), channel(job_id))]
-        args: list[str | bytes | int] = [JOB_TTL_SECONDS, len(by_job)]
+        keys = [key for job_id in by_job for key in (log_key(job_id), channel(job_id))]
+        args: list[str | bytes | int] = [len(by_job)]
         for events in by_job.values():
-            args += [len(events), *(arg for event in events for arg in (event.seq, event.frame))]
+            ended = any(event.terminal for event in events)
+            args += [ENDED_TTL_SECONDS if ended else JOB_TTL_SECONDS, int(ended), len(events)]
+            args += [arg for event in events for arg in (event.seq, event.frame)]
         args += [arg for e in entries for arg in (e.shard, GROUP, e.stream_id)]
         await self._forward(keys=keys, args=args)
         forwarded = sum(map(len, by_job.values()))
@@ -205,10 +215,20 @@ class Router:
 
     async def _watch(self) -> None:
         while not self.stopping.is_set():
+            await self._measure_memory()
             for shard in shard_keys():
                 await self._reclaim(shard)
                 await self._measure(shard)
             await self._pause(self.settings.router_reclaim_every.total_seconds())
+
+    async def _measure_memory(self) -> None:
+        """Warn before the server refuses events: it never evicts, and new scans are refused at nine tenths."""
+        fullness = await self._bus.fullness()
+        MEMORY.set(fullness)
+        now = time.monotonic()
+        if fullness >= NEARLY_FULL and now - self._warned >= WARN_SECONDS:
+            self._warned = now
+            log.warning("the streams Redis uses %.0f %% of its memory limit", 100 * fullness)
 
     async def _reclaim(self, shard: str) -> None:
         idle = int(self.settings.router_reclaim_idle.total_seconds() * 1000)
@@ -223,7 +243,5 @@ class Router:
                 return
 
     async def _measure(self, shard: str) -> None:
-        for group in await self.redis.xinfo_groups(shard):
-            if group["name"] == GROUP:
-                # Redis cannot tell `lag` after entries were deleted; what is pending it always knows.
-                LAG.labels(shard).set(int(group["lag"] or 0) + int(group["pending"]))
+        # Forwarded entries are deleted, so what is in the stream is what waits, also after it was trimmed.
+        LAG.labels(shard).set(await self.redis.xlen(shard))

@@ -2,7 +2,8 @@
 
 The broadcasts are fast, the list is complete: it is a stream, followed from its beginning, so nothing is missed between
 two reads, whatever happened to the broker. A Redis that auth-api has not declared complete is not believed. What was
-learnt once is kept until it expires, whatever is read later.
+learnt once is kept until it expires, whatever is read later. The clock of this machine decides nothing: an entry of the
+list expires by the clock of the server that it was read from, one that was only heard when no token can be so old.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from eco2.contracts.identity import LONGEST_ACCESS_SECONDS
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import Revocation
 from eco2.core.messaging.broker import BROKER_ERRORS, open_connection, pass_on_cancellation
@@ -38,7 +40,9 @@ class Denylist:
     """Ids of sessions (or tokens) that do not count any more, and whether the list can be trusted now."""
 
     def __init__(self, settings: Settings) -> None:
-        self._until: dict[str, int] = {}
+        self._until: dict[str, float] = {}
+        """In monotonic seconds."""
+        self._only_heard: set[str] = set()
         self._stale_after = settings.stale_after.total_seconds()
         self._stale_after_unheard = settings.stale_after_unheard.total_seconds()
         self._read_at = self._heard_since = float("-inf")
@@ -54,15 +58,31 @@ class Denylist:
     def __contains__(self, token: str) -> bool:
         return token in self._until
 
-    def add(self, token: str, until: int, source: str) -> None:
-        if token not in self._until and until > time.time():
-            LEARNT.labels(source).inc()
-            self._until[token] = until
+    def hear(self, token: str) -> None:
+        """It is in the list too, or will be, which says for how long."""
+        if token not in self._until:
+            LEARNT.labels("broadcast").inc()
+            self._until[token] = time.monotonic() + LONGEST_ACCESS_SECONDS
+            self._only_heard.add(token)
+
+    def read(self, token: str, seconds: float) -> None:
+        """It is in the list, and counts for so long."""
+        until = time.monotonic() + seconds
+        if token not in self._until:
+            if seconds <= 0:
+                return
+            LEARNT.labels("list").inc()
+        elif token not in self._only_heard:
+            # The list of a server that took over may be judged by another clock: nothing is forgotten earlier for that.
+            until = max(until, self._until[token])
+        self._until[token] = until
+        self._only_heard.discard(token)
 
     def forget_expired(self) -> None:
-        now = time.time()
+        now = time.monotonic()
         for token in [token for token, until in self._until.items() if until < now]:
             del self._until[token]
+            self._only_heard.discard(token)
 
     def was_read(self, at: float) -> None:
         """Everything that was in the list at that time is known."""
@@ -136,7 +156,7 @@ class Follower:
         except ValidationError as error:
             log.error("no revocation of the contract: %s", error)
             return
-        self._denylist.add(str(row.id), row.until, "broadcast")
+        self._denylist.hear(str(row.id))
 
     # The list
 
@@ -163,7 +183,7 @@ class Follower:
             self._denylist.forget_expired()
         page = await self._list.read()
         for entry in page.entries:
-            self._denylist.add(entry.session, entry.until, "list")
+            self._denylist.read(entry.session, entry.until - page.now)
         if page.complete and not page.more:
             self._denylist.was_read(began)
         return page.more

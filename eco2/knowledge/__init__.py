@@ -1,6 +1,15 @@
 """What Eco² knows about waste: items, streams, rules, situations, characters. Imports nothing of ours."""
 
-from eco2.knowledge.answer import Lang, categories, compose_answer, compose_unknown, decide, disposal_rules
+from eco2.knowledge.answer import (
+    Lang,
+    Outcome,
+    categories,
+    compose_answer,
+    compose_unknown,
+    decide,
+    disposal_rules,
+    unrewarded,
+)
 from eco2.knowledge.asking import ask
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.loading import KnowledgeError, default_directory, load
@@ -25,6 +34,7 @@ __all__ = [
     "Knowledge",
     "KnowledgeError",
     "Lang",
+    "Outcome",
     "Region",
     "Rule",
     "Situation",
@@ -40,4 +50,5 @@ __all__ = [
     "read",
     "search",
     "subjects",
+    "unrewarded",
 ]

@@ -8,7 +8,17 @@ from typing import Literal
 from pydantic import BaseModel
 
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Ambiguity, DropOff, Item, Override, Region, RuleException, Situation, UnknownAnswer
+from eco2.knowledge.models import (
+    GENERAL_BAG,
+    Ambiguity,
+    DropOff,
+    Item,
+    Override,
+    Region,
+    RuleException,
+    Situation,
+    UnknownAnswer,
+)
 from eco2.knowledge.reading import subjects
 from eco2.knowledge.words.text import supposing, topic
 
@@ -107,7 +117,7 @@ def advise(
     region: Region | None = None,
 ) -> Advice:
     """Safety steps come first, then what the situations ask for, the item's own steps, the stream's. A rerouted item
-    gets the target stream's steps and only the preparation that still matters there."""
+    gets the target stream's steps and only the care and preparation that still matter there."""
     outcome = decide(knowledge, item, situations, region)
     relevant = [
         situation
@@ -126,9 +136,7 @@ def advise(
         if rerouted
         else tuple(c for c in _exceptions(knowledge, item) if c.condition and c.condition.items),
         steps=tuple(_unique(_steps(knowledge, item, outcome.stream, relevant, lang))[:MAX_STEPS]),
-        faults=tuple(
-            _unique(localized(s, "fault", lang) for s in relevant if s.target_stream is None or s == outcome.cause)
-        ),
+        faults=tuple(_unique(_faults(outcome, relevant, lang))),
         donts=tuple(_unique([*own, *listed(rule, "dont", lang)])),
     )
 
@@ -142,11 +150,33 @@ def _steps(
     for situation in relevant:
         if situation.id not in item.skip and codes.isdisjoint(situation.covered_by):
             yield localized(situation, "step", lang)
-    if not rerouted:
-        yield from listed(item, "steps", lang)
+    own = listed(item, "steps", lang)
+    yield from own[: item.care] if rerouted else own
     for step in rule.steps:
         if rerouted or step.code not in item.skip:
             yield localized(step, "", lang)
+
+
+def _faults(outcome: Outcome, relevant: Sequence[Situation], lang: Lang) -> Iterator[str]:
+    for situation in relevant:
+        if situation.kind == "safety" or situation.target_stream is None or situation == outcome.cause:
+            yield localized(situation, "fault", lang)
+
+
+def unrewarded(
+    knowledge: Knowledge, item: Item, situations: Sequence[Situation], outcome: Outcome, lang: Lang = "ko"
+) -> str:
+    """Why bringing a recyclable there is nothing to celebrate yet, "" where it is: a situation of safety applies, it
+    has to be booked or asked about first, or it ends in a bag after all."""
+    for danger in (situation for situation in situations if situation.kind == "safety"):
+        if any(knowledge.applies(danger, item, stream) for stream in (item.stream, outcome.stream)):
+            return localized(danger, "fault", lang)
+    stream = knowledge.stream(outcome.stream)
+    if stream.fault_ko or stream.kind != "bag":
+        return localized(stream, "fault", lang)
+    cause, faults = outcome.cause, [localized(situation, "fault", lang) for situation in situations]
+    reason = localized(cause, "", lang) if isinstance(cause, Override) else next(filter(None, faults), "")
+    return reason or localized(stream, "where", lang)
 
 
 def compose_answer(
@@ -160,12 +190,36 @@ def compose_answer(
 ) -> dict[str, object]:
     """`{"disposal_steps": {"단계1": …}, "insufficiencies": […], "user_answer": …}`."""
     advice = advise(knowledge, item, situations, lang, region)
-    sentences = [*lead(knowledge, advice, lang), *remarks(knowledge, advice, lang)]
+    said = [text for text in remarks(knowledge, advice, lang) if text]
+    sentences = [*lead(knowledge, advice, lang), *said]
     named = [subject for subject in subjects(knowledge, user_input or "") if isinstance(subject, Item)]
     others = [other for other in named if other.id != item.id][:MAX_NAMED]
     also = "함께 말씀하신 " if lang == "ko" else "You also asked: "
     sentences += [f"{also}{_where(knowledge, other, other.stream, lang)}" for other in others]
-    return _answer(advice.steps, advice.faults, sentences)
+    cause = advice.outcome.cause
+    why = [localized(cause, "", lang)] if isinstance(cause, RuleException) else []
+    first = placement(knowledge, item, advice.outcome.stream, lang)
+    # Clients may show the steps alone, so whatever restricts them or warns stands there too.
+    steps = [first, *advice.steps, *listed(item, "dont", lang), *why, *said]
+    return _answer(steps, advice.faults, sentences)
+
+
+def placement(knowledge: Knowledge, item: Item, stream_id: str, lang: Lang) -> str:
+    """The first step: where it goes, and that this is not the general bag, which clients take for the place of
+    everything but recyclables. "" for recycling at the kerb and for the bag itself."""
+    stream, recyclable = knowledge.stream(stream_id), knowledge.taxonomy.recyclable_major
+    if stream.id == GENERAL_BAG:
+        return ""
+    if stream.kind == "recycle" and item.classification.major_category == recyclable:
+        return ""
+    own = stream_id == item.stream
+    if own and (first := localized(item, "first", lang)):
+        return first
+    where = localized(item, "where", lang) if own else ""
+    first = localized(stream, "first", lang)
+    if first and not where:
+        return first
+    return f"{localized(knowledge.taxonomy, 'no_bag', lang)} {where or localized(stream, 'where', lang)}"
 
 
 def lead(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[str]:
@@ -256,7 +310,7 @@ def _candidate(
 ) -> str:
     stream = knowledge.stream(decide(knowledge, item, situations, region).stream)
     own = localized(item, "where", lang) if stream.id == item.stream else ""
-    where = own or localized(stream, "where", lang)
+    where = placement(knowledge, item, stream.id, lang) or own or localized(stream, "where", lang)
     name = supposing(item.ko) if lang == "ko" else item.en
     template = localized(knowledge.situation_book.unknown, "candidate", lang)
     return template.format(name=name, stream=localized(stream, "", lang), where=where)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from eco2.knowledge.models import (
+    GENERAL_BAG,
     Cast,
     DropOffBook,
     Region,
@@ -56,6 +57,7 @@ def problems_of(books: Books) -> Iterator[str]:
     taxonomy, rulebook, situations, cast = books.taxonomy, books.rulebook, books.situations, books.cast
     yield from _check_unique(taxonomy, rulebook, situations, cast)
     yield from _check_classes(taxonomy)
+    yield from _check_first_steps(taxonomy, rulebook)
     yield from _check_words(taxonomy)
     yield from _check_rules(taxonomy, rulebook)
     yield from _check_items(taxonomy, rulebook, situations)
@@ -102,6 +104,17 @@ def _check_classes(taxonomy: Taxonomy) -> Iterator[str]:
         yield from _unknown(TAXONOMY, key, "major class", [label.major], majors)
         if label.major == taxonomy.recyclable_major:
             yield from _unknown(TAXONOMY, key, "middle class", [label.middle], taxonomy.recyclable_middles)
+
+
+def _check_first_steps(taxonomy: Taxonomy, rulebook: Rulebook) -> Iterator[str]:
+    rules = {rule.stream: [rule] for rule in rulebook.rules}
+    for stream in taxonomy.streams:
+        if stream.kind != "recycle" and stream.id != GENERAL_BAG and not stream.first_ko:
+            yield f"{TAXONOMY}: {stream.id}: first_ko is missing; apps would send things into the general bag"
+        yield from _check_forbidden(f"{TAXONOMY}: {stream.id}", [stream.first_ko], rules.get(stream.id, []))
+    for record in records(taxonomy):
+        if record.care > len(record.steps_ko):
+            yield f"{TAXONOMY}: {record.id}: care is {record.care}, but it has {len(record.steps_ko)} steps of its own"
 
 
 def _check_words(taxonomy: Taxonomy) -> Iterator[str]:

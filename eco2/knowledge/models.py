@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+GENERAL_BAG = "general_bag"
+"""Id of the stream that clients take for the place of everything but recyclables."""
+
 Confidence = Literal["high", "medium", "low"]
 
 
@@ -51,7 +54,11 @@ class Classification(Model):
 
 
 class Stream(Model):
-    """One way of getting rid of things. `where_ko` completes the sentence "<item>은/는 …"; `where_en` is a sentence."""
+    """One way of getting rid of things. `where_ko` completes the sentence "<item>은/는 …"; `where_en` is a sentence.
+
+    `first_ko`: the first step of a scan, for clients that take everything but recyclables for general waste: where it
+    goes, and that this is not the general bag. `fault_ko`: what has to be arranged before things may go there (decides
+    the reward)."""
 
     id: str
     ko: str
@@ -60,14 +67,20 @@ class Stream(Model):
     class_label: ClassLabel | None = Field(default=None, alias="class")
     where_ko: str
     where_en: str = ""
+    first_ko: str = ""
+    first_en: str = ""
+    fault_ko: str = ""
+    fault_en: str = ""
 
 
 class ItemRecord(Model):
     """An item as written in taxonomy.yaml.
 
     `skip` names steps of the stream (or advice of situations) that this item's own steps replace; `where_ko`
-    replaces the sentence of the stream. `dont_ko` comes before what the rule says not to do. `forbid` are phrases
-    that no advice about the item may contain, besides those of the rule. Without `sources` those of the rule hold."""
+    replaces the sentence of the stream, and `first_ko` its first step. `care`: how many of its own steps, from the
+    first one, are about danger and hold wherever it goes. `dont_ko` comes before what the rule says not to do.
+    `forbid` are phrases that no advice about the item may contain, besides those of the rule. Without `sources` those
+    of the rule hold."""
 
     id: str
     ko: str
@@ -79,8 +92,11 @@ class ItemRecord(Model):
     class_label: ClassLabel | None = Field(default=None, alias="class")
     where_ko: str = ""
     where_en: str = ""
+    first_ko: str = ""
+    first_en: str = ""
     steps_ko: tuple[str, ...] = ()
     steps_en: tuple[str, ...] = ()
+    care: int = Field(default=0, ge=0)
     dont_ko: tuple[str, ...] = ()
     dont_en: tuple[str, ...] = ()
     note_ko: str = ""
@@ -121,9 +137,13 @@ class Ambiguity(Model):
 
 
 class Taxonomy(Model):
+    """`no_bag_ko`: the sentence that something must not go into the general bag."""
+
     majors: tuple[MajorClass, ...]
     recyclable_major: str
     recyclable_middles: tuple[str, ...]
+    no_bag_ko: str = ""
+    no_bag_en: str = ""
     streams: tuple[Stream, ...]
     ambiguous: tuple[Ambiguity, ...]
     groups: tuple[Group, ...]

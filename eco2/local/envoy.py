@@ -37,6 +37,7 @@ def render(
     cors_origins: Sequence[str],
     issuer: str,
     upload_bucket: str = DEFAULT_UPLOAD_BUCKET,
+    trusted_proxies: int = 0,
 ) -> str:
     """Envoy's bootstrap as YAML.
 
@@ -44,7 +45,7 @@ def render(
     service that is missing answer 503.
     """
     manifests = load(bucket, upload_bucket)
-    _fill_in(manifests, cors_origins, issuer)
+    _fill_in(manifests, cors_origins, issuer, trusted_proxies)
     provider = _provider(manifests)
     known = {"object-store.storage": object_store_port, **ports}
     virtual_host = {"name": "edge", "domains": ["*"], "routes": _routes(manifests)}
@@ -87,12 +88,13 @@ def _one(manifests: Sequence[Json], kind: str) -> Json:
     return found
 
 
-def _fill_in(manifests: Sequence[Json], cors_origins: Sequence[str], issuer: str) -> None:
-    """What an overlay of the cluster sets: the origins and the issuer."""
+def _fill_in(manifests: Sequence[Json], cors_origins: Sequence[str], issuer: str, trusted_proxies: int) -> None:
+    """What an overlay of the cluster sets: the origins, the issuer, and what stands in front of the edge."""
     filters = {doc["metadata"]["name"]: doc["spec"]["configPatches"] for doc in _of_kind(manifests, "EnvoyFilter")}
     cors = filters["edge-cors"][0]["patch"]["value"]["typed_per_filter_config"]["eco2.cors"]
     cors["allow_origin_string_match"] = [{"exact": origin} for origin in cors_origins]
     filters["edge-jwt"][0]["patch"]["value"]["typed_config"]["providers"]["eco2"]["issuer"] = issuer
+    filters["edge-address"][0]["patch"]["value"]["typed_config"]["xff_num_trusted_hops"] = trusted_proxies
 
 
 def _provider(manifests: Sequence[Json]) -> Json:
@@ -288,7 +290,6 @@ def _connection_manager(virtual_host: Json, filters: list[Json]) -> Json:
     return {
         "@type": _HCM,
         "stat_prefix": "edge",
-        "use_remote_address": True,
         "access_log": [_access_log()],
         "http_filters": filters,
         "route_config": {"name": "edge", "virtual_hosts": [virtual_host], "validate_clusters": False},

@@ -12,7 +12,7 @@ from eco2.core.errors import TooMany
 from eco2.core.messaging.broker import BrokerDown
 from eco2.core.storage import StorageDown
 from eco2.scan import service, submission
-from eco2.scan.admission import TooBusy
+from eco2.scan.admission import EventsFull, TooBusy
 from eco2.scan.limits import TooManyOpenJobs, TooManyScans
 from eco2.scan.progress import STAGE_TEXT, progress_of
 from eco2.scan.result import Outcome, result_body
@@ -207,6 +207,7 @@ _SUBMIT_RESPONSES = error_responses(
     photos.PhotoTooLarge,
     *QUOTAS,
     TooBusy,
+    EventsFull,
     service.ScanUnavailable,
     StorageDown,
 )

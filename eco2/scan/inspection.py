@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import select
 
 from eco2.core import redis
-from eco2.core.events import EventBus
+from eco2.core.events import EventBus, trace_ids
 from eco2.core.settings import DatabaseSettings, StreamsSettings
 from eco2.core.tables import open_engine
 from eco2.scan.tables import jobs
@@ -23,14 +23,14 @@ class InspectSettings(DatabaseSettings, StreamsSettings):
 
 
 async def show(settings: InspectSettings, job_id: UUID) -> Json | None:
-    """`{job, stages, events, trace_id}`; None when there is no such job. Events are kept for an hour after the last."""
+    """`{job, stages, events, trace_id}`; None when there is no such job. Events are kept for a while after the last."""
     async with open_engine(settings) as engine, engine.connect() as tx:
         row = (await tx.execute(select(jobs).where(jobs.c.id == job_id))).mappings().one_or_none()
     if row is None:
         return None
     async with redis.connect(settings.redis_streams_url) as streams:
         events = [orjson.loads(frame) for frame in await EventBus(streams).log(str(job_id), 0, 1000)]
-    traces = [event["trace_id"] for event in events if event["trace_id"]]
+    traces = [trace_id for event in events if (trace_id := trace_ids(event["traceparent"])[0])]
     return {
         "job": _job(dict(row)),
         "stages": _stages(events),

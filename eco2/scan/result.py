@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from eco2.contracts.events import Draft, Stage, Status
 from eco2.knowledge import Knowledge
 from eco2.scan import stages
 from eco2.scan.failures import GivenUp
@@ -42,6 +43,15 @@ def result_body(knowledge: Knowledge, job: Job) -> Json:
             return body | _unsure(job)
         case _:
             return {**body, "error": job.error or GivenUp().message, "code": job.error_code or GivenUp.code}
+
+
+def done_event(knowledge: Knowledge, job: Job) -> Draft:
+    """The terminal event of a finished job. Its result has no rule texts: they are most of a result's 6 to 11 kB, and
+    every client reads the whole result from `result_url`."""
+    body = result_body(knowledge, job)
+    if body["pipeline_result"] is not None:
+        body["pipeline_result"] = {**body["pipeline_result"], "disposal_rules": None}
+    return Draft(Stage.DONE, Status.COMPLETED, 100, body, message=body["error"])
 
 
 def _answered(knowledge: Knowledge, job: Job) -> Json:

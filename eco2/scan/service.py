@@ -8,16 +8,16 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from redis.exceptions import RedisError
 
 from eco2 import photos
 from eco2.contracts import uploads
-from eco2.contracts.events import Draft, Stage, Status
+from eco2.contracts.events import Draft, Stage
 from eco2.contracts.grants import Grant, Photo
 from eco2.contracts.queues import (
     REWARD_EXCHANGE,
@@ -40,11 +40,14 @@ from eco2.scan.limits import UNLIMITED, Limits, Standing, refusal
 from eco2.scan.marks import Marks
 from eco2.scan.progress import both, completed, started
 from eco2.scan.recent_jobs import RecentJobs
-from eco2.scan.result import result_body
+from eco2.scan.result import done_event
 from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job, Json
 
 log = logging.getLogger(__name__)
+
+EVENTS_TAKE = timedelta(seconds=2)
+"""Far longer than the last events of a job are on their way to its streams."""
 
 
 WAIT_SECONDS = 0.1
@@ -247,8 +250,7 @@ async def _announce(services: Services, job: Job) -> None:
     """Emit what is left to say about a finished job, and grant its reward before the last event."""
     job_id = str(job.id)
     log.info("scan %s", job.status, extra={"item": job.rule["item_id"] if job.rule else None})
-    body = result_body(services.knowledge, job)
-    done = Draft(Stage.DONE, Status.COMPLETED, 100, body, message=body["error"])
+    done = done_event(services.knowledge, job)
     if job.status == "failed":
         await services.bus.emit(job_id, done)
         return
@@ -299,6 +301,12 @@ async def find(db: Database, job_id: UUID, user: UUID) -> Job:
     if job is None:
         raise ResultNotFound
     return job
+
+
+async def states(services: Services, job_ids: Sequence[UUID]) -> list[tuple[Job, Draft | None]]:
+    """Jobs with the terminal event of each that is over; None also while its events may still be on their way."""
+    found = await store.states(services.db, job_ids, EVENTS_TAKE)
+    return [(job, done_event(services.knowledge, job) if over else None) for job, over in found]
 
 
 async def wait_done(services: Services, job_id: UUID, seconds: float) -> None:

@@ -126,7 +126,14 @@ def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None
             )
         )
     item = knowledge.item(rule["item_id"])
-    return dict(kb.compose_answer(knowledge, item, situations, user_input, lang=audience.lang, region=audience.region))
+    composed = dict(
+        kb.compose_answer(knowledge, item, situations, user_input, lang=audience.lang, region=audience.region)
+    )
+    if not composed["insufficiencies"] and item.classification.major_category == RECYCLABLE:
+        outcome = kb.decide(knowledge, item, situations, audience.region)
+        why = kb.unrewarded(knowledge, item, situations, outcome, audience.lang)
+        composed["insufficiencies"] = [why] if why else []
+    return composed
 
 
 def _shows_waste(rule: Mapping[str, Any]) -> bool:
@@ -154,8 +161,10 @@ def reward(knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str,
     undone = any(text.strip() for text in answered["insufficiencies"])
     if rule["item_id"] is None or undone or not _shows_waste(rule):
         return None
-    found = knowledge.item(rule["item_id"]).classification
-    if found.major_category != RECYCLABLE:
+    item = knowledge.item(rule["item_id"])
+    found = item.classification
+    outcome = kb.Outcome(rule["stream_id"])
+    if found.major_category != RECYCLABLE or kb.unrewarded(knowledge, item, _situations(knowledge, rule), outcome):
         return None
     for character in knowledge.characters:
         if character.match == found.middle_category:

@@ -166,6 +166,17 @@ async def load_own(db: Database, job_id: UUID, user: UUID) -> Job | None:
     return _job(await db.row(sql, id=job_id, user=user))
 
 
+async def states(db: Database, job_ids: Sequence[UUID], quiet: timedelta) -> list[tuple[Job, bool]]:
+    """The jobs of these ids; True for one that ended at least `quiet` ago."""
+    rows = await db.rows(
+        f"""SELECT {_COLUMNS}, coalesce(finished_at < now() - %(quiet)s, false) FROM scan.jobs
+            WHERE id = ANY(%(ids)s)""",
+        ids=list(job_ids),
+        quiet=quiet,
+    )
+    return [(Job(*row[:-1]), row[-1]) for row in rows]
+
+
 async def save_vision(db: Database, job_id: UUID, vision: Json) -> bool:
     """False when the job has ended meanwhile, or its output is there: the first one stays, later stages rest on it.
 

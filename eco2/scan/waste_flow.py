@@ -1,7 +1,8 @@
 """The waste flow: a job before its photo, the upload that starts it, and its status for polling."""
 
 import logging
-from typing import cast
+import time
+from collections.abc import Mapping
 from uuid import UUID, uuid4
 
 from redis.exceptions import RedisError
@@ -17,6 +18,8 @@ from eco2.scan.service import Services, find, require_object
 from eco2.scan.store import Job, Json
 
 log = logging.getLogger(__name__)
+
+SILENT_SECONDS = 5.0
 
 
 async def prepare(
@@ -58,15 +61,17 @@ async def accept_upload(services: Services, job_id: UUID, user: UUID, limits: Li
 
 
 async def status(services: Services, job_id: UUID, user: UUID) -> Json:
-    """`{job_id, progress, message, result}`; from the newest event, or from the row when there is none any more."""
+    """`{job_id, progress, message, result}`; from the newest event while there are new ones, else from the row."""
     owner, frame = await services.bus.standing(str(job_id))
-    if owner == str(user) and frame is not None:
-        body = {"job_id": str(job_id), "progress": frame["progress"], "message": STAGE_TEXT[str(frame["stage"])]}
-        body["result"] = None
-        if frame["stage"] != Stage.DONE:
-            return body
-        return {**body, **_ended(cast(Json, frame["result"]))}
+    if owner == str(user) and frame is not None and frame["stage"] != Stage.DONE and not _silent(frame):
+        message = STAGE_TEXT[str(frame["stage"])]
+        return {"job_id": str(job_id), "progress": frame["progress"], "message": message, "result": None}
     return _row_status(services, await find(services.db, job_id, user))
+
+
+def _silent(frame: Mapping[str, object]) -> bool:
+    """Whether later events may be lost: the row tells whether the job is over."""
+    return time.time() - float(str(frame["ts"])) > SILENT_SECONDS
 
 
 def _ended(result: Json) -> Json:

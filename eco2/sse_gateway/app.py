@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from urllib.parse import parse_qs
 
 from prometheus_client import Gauge
@@ -13,14 +14,17 @@ from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unava
 from eco2.core.events import EventBus, Head
 from eco2.core.ops import Receive, Scope, Send, send_json
 from eco2.sse_gateway.hub import Hub, Listener
+from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.revocations import Revocations
 from eco2.sse_gateway.settings import Settings
-from eco2.sse_gateway.stream import Stream, ended_frame, timeout_frame
+from eco2.sse_gateway.stream import Job, Stream, ended_frame, timeout_frame
 
 SERVICES = ("scan", "chat")
 JOB_ID_LENGTH = (10, 100)
 LAST_WORDS_SECONDS = 1.0
 """How long a client that does not read may hold up the end of its stream."""
+STREAMS_SECONDS = 5
+"""When to try again to open a stream after too many were open."""
 
 OPEN = Gauge("eco2_sse_open_streams", "Streams open now")
 
@@ -51,6 +55,16 @@ class JobNotFound(NotFound):
     code = "JOB_NOT_FOUND"
 
 
+class TooManyStreams(AppError):
+    """You have too many event streams open; close one, or wait for its end."""
+
+    status = 429
+    code = "TOO_MANY_STREAMS"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": str(STREAMS_SECONDS)})
+
+
 class MethodNotAllowed(AppError):
     """Event streams are read with GET."""
 
@@ -61,14 +75,17 @@ class MethodNotAllowed(AppError):
 class Gateway:
     """The ASGI app. `hub.run()` and `revocations.run()` have to run beside it."""
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings, states: JobStates) -> None:
         self.bus = EventBus(redis)
         self.hub = Hub(redis)
+        self.states = states
         self.settings = settings
         self.revocations = Revocations(redis, self._end)
         self.closing = False
         self._open: dict[str, list[tuple[asyncio.Timeout, Listener]]] = {}
         """Session → its streams."""
+        self._streams: Counter[str] = Counter()
+        """User → number of open streams."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,42 +108,60 @@ class Gateway:
                 timeout.reschedule(asyncio.get_running_loop().time())
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        job_id, last = await self._admit(scope)
+        job, last = await self._admit(scope)
         if last is None:
             # Nothing will follow; 204 is how an EventSource is told to stop reconnecting.
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
-        session = _header(scope, SESSION_HEADER)
+        session, user = _header(scope, SESSION_HEADER), _header(scope, USER_ID_HEADER)
         scope["headers"].clear()  # a kilobyte or two that the server would keep as long as the stream
-        async with self.hub.listen(job_id) as listener:
-            departure = asyncio.create_task(_departure(receive, listener))
-            OPEN.inc()
-            try:
-                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-                stream = Stream(self.bus, self.hub, self.settings, job_id, last, listener)
-                await self._stream(stream, send, session)
-            finally:
-                OPEN.dec()
-                departure.cancel()
+        self._opened(user)  # no context manager: its generator would cost half a kilobyte a stream
+        try:
+            async with self.hub.listen(job.id) as listener:
+                departure = asyncio.create_task(_departure(receive, listener))
+                try:
+                    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                    stream = Stream(self.bus, self.hub, self.states, self.settings, job, last, listener)
+                    await self._stream(stream, send, session)
+                finally:
+                    departure.cancel()
+        finally:
+            self._closed(user)
 
-    async def _admit(self, scope: Scope) -> tuple[str, int | None]:
+    def _opened(self, user: str) -> None:
+        """TooManyStreams when the user has as many open as one may have."""
+        if self._streams[user] >= self.settings.sse_streams_per_user:
+            raise TooManyStreams
+        self._streams[user] += 1
+        OPEN.inc()
+
+    def _closed(self, user: str) -> None:
+        OPEN.dec()
+        self._streams[user] -= 1
+        if not self._streams[user]:
+            del self._streams[user]
+
+    async def _admit(self, scope: Scope) -> tuple[Job, int | None]:
         """The job and the seq to resume after (None when the client has the terminal event); AppError otherwise."""
         query = parse_qs(scope["query_string"].decode("latin-1"))
-        job_id = _job_id(scope, query)
-        head = await self._head(job_id, _header(scope, USER_ID_HEADER))
+        job = _job(scope, query)
+        head = await self._head(job, _header(scope, USER_ID_HEADER))
         last = resume_point(_header(scope, "last-event-id") or query.get("last_event_id", [""])[0], head)
         if self.closing:
             raise Unavailable("This process is shutting down; connect again.", retry_after=1)
-        return job_id, None if head.terminal and last >= head.terminal else last
+        return job, None if head.terminal and last >= head.terminal else last
 
-    async def _head(self, job_id: str, user_id: str) -> Head:
+    async def _head(self, job: Job, user_id: str) -> Head:
         if not user_id:
             raise Unauthorized
         try:
-            head = await self.bus.head(job_id)
+            head = await self.bus.head(job.id)
         except RedisError:
             raise Unavailable("Job events are not available at the moment; try again.") from None
+        if head is None:  # its events are long over, or lost
+            state = await self.states.get(job.service, job.id)
+            head = Head(state.user_id, 0, 0) if state else None
         if head is None or head.owner != user_id:
             raise JobNotFound
         return head
@@ -171,8 +206,8 @@ async def _departure(receive: Receive, listener: Listener) -> None:
     listener.leave()
 
 
-def _job_id(scope: Scope, query: dict[str, list[str]]) -> str:
-    """Of either route; AppError when the request is for neither."""
+def _job(scope: Scope, query: dict[str, list[str]]) -> Job:
+    """The job that either route names; AppError when the request is for neither."""
     match = _EVENTS_PATH.fullmatch(scope["path"])
     if not match and scope["path"] != _LEGACY_PATH:
         raise NotFound("There is nothing at this path.")
@@ -183,7 +218,7 @@ def _job_id(scope: Scope, query: dict[str, list[str]]) -> str:
         raise UnsupportedService
     if not JOB_ID_LENGTH[0] <= len(job_id) <= JOB_ID_LENGTH[1]:
         raise InvalidJobId
-    return job_id
+    return Job(service, job_id)
 
 
 def _header(scope: Scope, name: str) -> str:

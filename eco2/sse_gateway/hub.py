@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from eco2.contracts.events import Stage, channel
 from eco2.core.errors import Unavailable
+from eco2.core.events import trace_ids
 
 PING_SECONDS = 5.0
 DEAD_SECONDS = 12.0
@@ -40,7 +41,9 @@ class Frame:
         event = orjson.loads(text)
         self.seq: int = event["seq"]
         self.terminal: bool = event["stage"] == Stage.DONE
-        self.data = f"event: {event['stage']}\nid: {self.seq}\ndata: {text}\n\n".encode()
+        trace_id, span_id = trace_ids(event.get("traceparent", ""))
+        whole = f'{text.rstrip()[:-1]},"trace_id":"{trace_id}","span_id":"{span_id}"}}'
+        self.data = f"event: {event['stage']}\nid: {self.seq}\ndata: {whole}\n\n".encode()
 
 
 class Listener:

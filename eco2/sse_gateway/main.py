@@ -2,21 +2,26 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 
 import uvloop
 
+from eco2.contracts.pb.job_state_pb2_grpc import JobStateServiceStub
 from eco2.core import telemetry
+from eco2.core.grpc import channel
 from eco2.core.ops import OpsApp, serve_async
 from eco2.core.settings import load
 from eco2.core.shared_redis import connect_shared
 from eco2.sse_gateway.app import Gateway
+from eco2.sse_gateway.jobs import Ask, JobStates
 from eco2.sse_gateway.settings import Settings
 
 
 async def _main(settings: Settings) -> None:
     # No retries: a stream that cannot read now tries again itself, a client that connects is told so.
     redis = connect_shared(settings.redis_streams_url, retries=0, socket_timeout=2.0)
-    gateway = Gateway(redis, settings)
+    channels = AsyncExitStack()
+    gateway = Gateway(redis, settings, JobStates(await _methods(settings, channels)))
     app = OpsApp("sse-gateway", {"redis": redis.ping, "pubsub": gateway.hub.check}, gateway)
     beside = [gateway.hub.run(), gateway.revocations.run()]
     tasks = [asyncio.create_task(work) for work in (*beside, serve_async(app, settings))]
@@ -28,9 +33,20 @@ async def _main(settings: Settings) -> None:
         for task in reversed(tasks):
             task.cancel()
             await asyncio.wait([task])
+        await channels.aclose()
         await redis.aclose()
     for task in done - {stopped}:
         task.result()
+
+
+async def _methods(settings: Settings, channels: AsyncExitStack) -> dict[str, Ask]:
+    """Service → its method that tells how a job stands."""
+    addresses = {"scan": settings.grpc_scan_api}
+    return {
+        service: JobStateServiceStub(await channels.enter_async_context(channel(address))).Get
+        for service, address in addresses.items()
+        if address
+    }
 
 
 async def _signal() -> None:

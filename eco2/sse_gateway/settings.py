@@ -1,5 +1,7 @@
 from datetime import timedelta
 
+from pydantic import Field
+
 from eco2.core import settings
 
 
@@ -9,4 +11,9 @@ class Settings(settings.StreamsSettings, settings.Settings):
     sse_keepalive: settings.Duration = timedelta(seconds=15)
     """Silence after which a keepalive is sent."""
     sse_check: settings.Duration = timedelta(seconds=5)
-    """Silence after which the log is read, in case the live copy of an event was lost."""
+    """Silence after which the log is read, in case the live copy of an event was lost, and the job's service is asked,
+    in case the events themselves were."""
+    sse_streams_per_user: int = Field(default=6, ge=1)
+    """Open streams of one user on this process; one more is refused with 429."""
+    grpc_scan_api: str | None = None
+    """`host:port` that tells how a scan stands; without it a stream whose events were lost ends by its time limit."""

@@ -1,16 +1,20 @@
 """One client's stream: every event of its job once and in order, from where it left off to the terminal one."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
+from eco2.core.errors import Unavailable
 from eco2.core.events import EventBus
 from eco2.core.ops import Send
 from eco2.sse_gateway.hub import Frame, Hub, Listener
+from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.settings import Settings
 
 CHUNK = 64
@@ -20,25 +24,47 @@ GAP_SECONDS = (0.05, 1.0)
 
 SENT = Counter("eco2_sse_frames_sent", "Event frames sent to clients")
 REPLAYED = Counter("eco2_sse_frames_replayed", "Of these, frames that came from the log")
+ENDED = Counter("eco2_sse_ended_by_service", "Streams whose end came from the job's service, its events being lost")
 HEALED = Counter("eco2_sse_gaps_healed", "Times that the log had events whose live copy did not arrive in order")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    service: str
+    id: str
 
 
 class Stream:
     """`last` is the seq of the newest event that the client has."""
 
-    __slots__ = ("behind", "bus", "followed", "gap_pause", "hub", "job_id", "last", "listener", "sent_at", "settings")
+    __slots__ = (
+        "asked_at",
+        "behind",
+        "bus",
+        "followed",
+        "gap_pause",
+        "hub",
+        "job",
+        "last",
+        "listener",
+        "sent_at",
+        "settings",
+        "states",
+    )
 
-    def __init__(self, bus: EventBus, hub: Hub, settings: Settings, job_id: str, last: int, listener: Listener) -> None:
-        self.bus, self.hub, self.settings = bus, hub, settings
-        self.job_id, self.last, self.listener = job_id, last, listener
+    def __init__(
+        self, bus: EventBus, hub: Hub, states: JobStates, settings: Settings, job: Job, last: int, listener: Listener
+    ) -> None:
+        self.bus, self.hub, self.states, self.settings = bus, hub, states, settings
+        self.job, self.last, self.listener = job, last, listener
         self.behind = self.followed = False
         self.gap_pause = 0.0
-        self.sent_at = asyncio.get_running_loop().time()
+        self.sent_at = self.asked_at = asyncio.get_running_loop().time()
 
     async def run(self, send: Send) -> bool:
         """Send until the terminal event was sent (True) or the client has left (False)."""
         while not self.listener.gone:
-            frames = self.listener.take(self.last) or await self._from_log()
+            frames = self.listener.take(self.last) or await self._from_log() or await self._from_service()
             if frames:
                 await self._send(send, b"".join(frame.data for frame in frames))
                 self.last, self.gap_pause = frames[-1].seq, 0.0
@@ -52,6 +78,24 @@ class Stream:
     async def _send(self, send: Send, body: bytes) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
         self.sent_at = asyncio.get_running_loop().time()
+
+    async def _from_service(self) -> list[Frame]:
+        """The terminal event of a job that is over without one in the log, after a silence of `sse_check`."""
+        now = asyncio.get_running_loop().time()
+        if now - max(self.asked_at, self.sent_at) < self.settings.sse_check.total_seconds():
+            return []
+        self.asked_at = now
+        try:
+            state = await self.states.get(self.job.service, self.job.id)
+        except Unavailable:
+            return []
+        if state is None or not state.terminal_event:
+            return []
+        seq = self.last + 1
+        with contextlib.suppress(RedisError):
+            seq = max(seq, await self.bus.end(self.job.id, state.user_id, seq))
+        ENDED.inc()
+        return [Frame(orjson.dumps({**orjson.loads(state.terminal_event), "seq": seq, "stream_id": ""}).decode())]
 
     async def _keepalive(self, send: Send) -> float:
         """Break a long silence; seconds until the next look at the log or the next keepalive."""
@@ -75,7 +119,7 @@ class Stream:
         if not self.hub.connected:
             return []
         try:
-            texts = await self.bus.log(self.job_id, self.last, CHUNK)
+            texts = await self.bus.log(self.job.id, self.last, CHUNK)
         except RedisError:
             self.behind = True
             return []

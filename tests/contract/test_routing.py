@@ -11,6 +11,7 @@ import yaml
 from eco2.contracts.identity import (
     ACCESS_AUDIENCE,
     ACCESS_COOKIE,
+    CLIENT_ADDRESS_HEADER,
     IDENTITY_HEADERS,
     LONGEST_ACCESS_SECONDS,
     SCHEME_HEADER,
@@ -107,7 +108,8 @@ def test_an_overlay_is_the_base_at_its_host(folder: Path, environment: str) -> N
     if folder.name == "gateway":
         jwt = "EnvoyFilter /spec/configPatches/0/patch/value/typed_config/providers/eco2/issuer"
         cors = "EnvoyFilter /spec/configPatches/0/patch/value/typed_per_filter_config/eco2.cors"
-        allowed |= {"Gateway /spec/servers/0/hosts", jwt, f"{cors}/allow_origin_string_match"}
+        address = "EnvoyFilter /spec/configPatches/0/patch/value/typed_config/xff_num_trusted_hops"
+        allowed |= {"Gateway /spec/servers/0/hosts", jwt, f"{cors}/allow_origin_string_match", address}
     assert set(places) == allowed
     for doc in result:
         if doc["kind"] == "VirtualService":
@@ -183,6 +185,9 @@ def test_the_edge_and_ext_authz_mean_the_same_headers_and_claims() -> None:
     mutations = values["eco2.identity-headers"]["mutations"]["request_mutations"]
     removed = [row["remove"] for row in mutations if "remove" in row]
     assert removed == [*IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER, SCHEME_HEADER, *TOKEN_COPY_HEADERS]
+    (address,) = (row["append"] for row in mutations if "append" in row)
+    assert address["header"]["key"] == CLIENT_ADDRESS_HEADER
+    assert address["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
     script = values["eco2.tokens"]["default_source_code"]["inline_string"]
     assert f'local COOKIE, COPIES = "{ACCESS_COOKIE}=", {len(TOKEN_COPY_HEADERS)}\n' in script
     assert f'headers:add("{SCHEME_HEADER}", "bearer")' in script

@@ -198,14 +198,6 @@ async def test_the_header_names_the_app_and_the_query_wins(browser: Callable[[],
     assert (await who.navigate(back)).headers["location"] == HOME
 
 
-async def test_a_callback_works_once(browser: Callable[[], Browser]) -> None:
-    who = browser()
-    back = await who.consent(await who.start("kakao"), name=somebody())
-    answers = await asyncio.gather(*(who.navigate(back) for _ in range(5)))
-    assert sorted(answer.status_code for answer in answers) == [302, 307, 307, 307, 307]
-    assert error_of((await who.navigate(back)).headers["location"]) == "invalid_state"
-
-
 async def test_a_sign_in_is_finished_only_where_it_began(browser: Callable[[], Browser]) -> None:
     """Else somebody could be signed in as the attacker, and hand over photos."""
     attacker, victim = browser(), browser()

@@ -16,6 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from eco2.contracts.events import (
+    ENDED_TTL_SECONDS,
     JOB_TTL_SECONDS,
     Draft,
     Stage,
@@ -25,7 +26,6 @@ from eco2.contracts.events import (
     log_key,
     shard_key,
     shard_keys,
-    state_key,
 )
 from eco2.core.events import EventBus
 from eco2.core.redis import connect
@@ -185,7 +185,17 @@ async def test_log_state_and_live_copy_are_written_and_acknowledged(redis: Redis
                     break
         assert received == await bus.log(job, 0, 100)
         assert await pending(redis) == 0
-        for key in (log_key(job), state_key(job)):
+        for key in (log_key(job), job_key(job)):
+            assert ENDED_TTL_SECONDS - 100 < await redis.ttl(key) <= ENDED_TTL_SECONDS
+        assert [await redis.xlen(shard) for shard in shard_keys()] == [0, 0, 0, 0], "what was forwarded is deleted"
+
+
+async def test_events_of_an_open_job_stay_longer(redis: Redis) -> None:
+    bus, job = EventBus(redis), uuid4().hex
+    async with routing(url_of(redis)):
+        await bus.emit(job, *STEPS[:2])
+        await forwarded(redis, job, 2)
+        for key in (log_key(job), job_key(job)):
             assert JOB_TTL_SECONDS - 100 < await redis.ttl(key) <= JOB_TTL_SECONDS
 
 

@@ -17,7 +17,8 @@ import pytest
 from redis.asyncio import Redis
 
 from eco2.auth import store
-from eco2.contracts.revocations import DENIED_STREAM, Revocation
+from eco2.auth.store import Ended
+from eco2.contracts.revocations import DENIED_STREAM
 from eco2.core.redis import connect
 from eco2.core.revocations import DeniedList
 from eco2.ext_authz import denylist as module
@@ -34,8 +35,8 @@ def settings(redis: str, **changes: object) -> Settings:
     return Settings(redis_streams_url=redis, broker_url=NO_BROKER, **changes)  # type: ignore[arg-type]
 
 
-def revocation(seconds: int = 600) -> Revocation:
-    return Revocation(id=uuid.uuid4(), until=int(time.time()) + seconds)
+def revocation(seconds: int = 600) -> Ended:
+    return Ended(uuid.uuid4(), seconds)
 
 
 @pytest.fixture
@@ -182,13 +183,48 @@ def test_broadcasts_bridge_an_absent_list_only_if_none_was_missed() -> None:
 
 def test_expired_entries_are_forgotten_and_never_taken() -> None:
     denylist = Denylist(settings("redis://127.0.0.1:1/0"))
-    denylist.add("old", int(time.time()) - 1, "test")
+    denylist.read("old", -1)
     assert "old" not in denylist
-    denylist.add("young", int(time.time()) + 100, "test")
-    denylist._until["past"] = int(time.time()) - 1
+    denylist.read("young", 100)
+    denylist.read("past", 100)
+    denylist._until["past"] = time.monotonic() - 1
     denylist.forget_expired()
     assert "past" not in denylist
     assert "young" in denylist
+
+
+@pytest.mark.parametrize("hours", [-4, 4, 40])
+async def test_a_clock_that_is_hours_off_drops_no_revocation(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Neither that of auth-api, which writes and trims the list, nor that of ext-authz, which reads it."""
+    before = revocation()
+    await store.deny(redis, [before], 600)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 3600 * hours)
+    row = revocation()
+    await store.deny(redis, [row], 600)
+    await complete(redis)
+    async with following(redis) as denylist:
+        await until(lambda: _knows(denylist, str(row.id)), 3)
+        await until(lambda: _knows(denylist, str(before.id)), 3)
+        denylist.forget_expired()
+        assert len(denylist) == 2
+    entries: Any = await redis.xrange(DENIED_STREAM)
+    assert [right() < int(fields["until"]) < right() + 700 for _, fields in entries] == [True, True]
+
+
+def test_what_was_heard_counts_until_the_list_says_for_how_long() -> None:
+    denylist = Denylist(settings("redis://127.0.0.1:1/0"))
+    denylist.hear("heard")
+    denylist.forget_expired()
+    assert "heard" in denylist
+    denylist.read("heard", 100)
+    assert denylist._until["heard"] == pytest.approx(time.monotonic() + 100, abs=5)
+    denylist.hear("heard")
+    denylist.read("heard", -5000)  # by the clock of another server, which took over
+    denylist.forget_expired()
+    assert "heard" in denylist
 
 
 async def test_the_list_does_not_grow_beyond_what_can_matter(redis: Redis) -> None:

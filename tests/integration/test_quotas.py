@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts import uploads
 from eco2.core.errors import TooMany
+from eco2.core.events import EventBus
 from eco2.core.messaging.broker import Publisher
 from eco2.scan import service, store, submission
 from eco2.scan.admission import Admission, TooBusy
@@ -33,7 +34,17 @@ MANY = 1_000_000
 
 def door(publisher: Publisher, backlog: int = MANY, tickets: int = MANY, **limits: int) -> Door:
     limits = {"open_jobs": MANY, "scans_per_day": MANY, **limits}
-    return Door(Admission(publisher, backlog), Limits(**limits), DEFAULT_MODELS, tickets)
+    return Door(Admission(publisher, backlog, cast(EventBus, Memory())), Limits(**limits), DEFAULT_MODELS, tickets)
+
+
+class Memory:
+    """Fullness of the streams Redis, as given."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        self.share = share
+
+    async def fullness(self) -> float:
+        return self.share
 
 
 class _Deep(Publisher):

@@ -13,8 +13,10 @@ import pytest
 
 from eco2.contracts import uploads
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
+from eco2.core.events import EventBus
 from eco2.core.messaging.broker import Publisher, ride_out
 from eco2.core.messaging.consumer import Delivery
+from eco2.core.redis import connect
 from eco2.core.storage import StorageDown
 from eco2.photos.check import PhotoTooLarge
 from eco2.scan import admission, service, store, worker
@@ -23,7 +25,7 @@ from eco2.scan.result import result_body
 from eco2.scan.service import Services
 from eco2.scan.store import Job
 from tests import photos
-from tests.redis_server import free_port, until
+from tests.redis_server import RedisServer, free_port, private_redis, until
 
 SEEN: dict[str, Any] = {
     "item_id": "ceramic",
@@ -96,11 +98,28 @@ async def test_a_double_click_is_one_job(services: Services, monkeypatch: pytest
 async def test_new_jobs_are_refused_past_the_backlog(services: Services, publisher: Publisher) -> None:
     for _ in range(3):
         await publisher.send_json("celery", "celery", {}, uuid.uuid4().hex)
-    open_door, closed = admission.Admission(publisher, 10_000), admission.Admission(_Deep(publisher), 3)
+    open_door = admission.Admission(publisher, 10_000, services.bus)
+    closed = admission.Admission(_Deep(publisher), 3, services.bus)
     assert await open_door.refusal(uuid.uuid4()) is None
     refused = await closed.refusal(uuid.uuid4())
     assert refused is not None
     assert (refused.status, refused.headers) == (429, {"Retry-After": "10"})
+
+
+async def test_new_jobs_are_refused_while_the_memory_for_events_is_nearly_full(publisher: Publisher) -> None:
+    async with RedisServer("--maxmemory", "8mb") as server, connect(server.url) as redis:
+        bus, user = EventBus(redis), uuid.uuid4()
+        assert await admission.Admission(publisher, 10_000, bus).refusal(user) is None
+        await redis.setrange("filler", 6_800_000, "x")
+        refused = await admission.Admission(publisher, 10_000, bus).refusal(user)
+        assert refused is not None
+        assert (refused.status, refused.code, refused.headers) == (503, "EVENTS_FULL", {"Retry-After": "60"})
+
+
+async def test_a_server_without_a_limit_is_never_full() -> None:
+    async with private_redis() as url, connect(url) as redis:
+        await redis.set("filler", b"x" * 1_000_000)
+        assert await EventBus(redis).fullness() == 0.0
 
 
 class _Deep(Publisher):

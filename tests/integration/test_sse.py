@@ -15,14 +15,14 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from eco2.auth.store import deny
+from eco2.auth.store import Ended, deny
 from eco2.contracts.events import Draft, channel, job_key, log_key
-from eco2.contracts.revocations import Revocation
 from eco2.core.events import EventBus
 from eco2.core.ops import OpsApp, serve_async
 from eco2.core.redis import connect
 from eco2.sse_gateway import hub
 from eco2.sse_gateway.app import Gateway
+from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.settings import Settings
 from tests.integration.test_bus import DONE, FAILED, STEPS, forwarded, routing, start_process, streamed, url_of
 from tests.redis_server import RedisServer, free_port, private_redis, until
@@ -51,14 +51,15 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(url: str, **seconds: float) -> AsyncIterator[Served]:
+async def serving(url: str, streams: int = 100, **seconds: float) -> AsyncIterator[Served]:
     # Looking at the log without a reason is off unless a test is about it: it would hide a lost wake-up.
     seconds = {"check": 30.0} | seconds
     changes: dict[str, Any] = {f"sse_{name}": timedelta(seconds=value) for name, value in seconds.items()}
     port = free_port()
-    settings = Settings(redis_streams_url=url, port=port, shutdown_grace=timedelta(seconds=3), **changes)
+    changes |= {"shutdown_grace": timedelta(seconds=3), "sse_streams_per_user": streams}
+    settings = Settings(redis_streams_url=url, port=port, **changes)
     client = connect(url, retries=0, socket_timeout=2.0)
-    gateway = Gateway(client, settings)
+    gateway = Gateway(client, settings, JobStates({}))
     app = OpsApp("sse-gateway", {"redis": client.ping, "pubsub": gateway.hub.check}, gateway)
     beside = [gateway.hub.run(), gateway.revocations.run()]
     tasks = [asyncio.create_task(work) for work in (*beside, serve_async(app, settings))]
@@ -464,7 +465,7 @@ async def test_a_stream_of_a_session_that_has_ended_a_moment_ago_ends_at_once(re
     async with serving(url_of(redis)) as gateway:
         job = await opened(redis)
         ended = str(uuid4())
-        await deny(redis, [Revocation(id=UUID(ended), until=2**31)], 600)
+        await deny(redis, [Ended(UUID(ended), 600)], 600)
 
         async def known() -> bool:
             return ended in gateway.gateway.revocations.recent
@@ -477,3 +478,28 @@ async def test_a_stream_of_a_session_that_has_ended_a_moment_ago_ends_at_once(re
         assert not going_on.done()
         going_on.cancel()
         await asyncio.gather(going_on, return_exceptions=True)
+
+
+async def test_a_user_has_a_bounded_number_of_streams_and_gets_a_place_back(redis: Redis) -> None:
+    bus, job = EventBus(redis), uuid4().hex
+    await bus.emit(job, STEPS[0], owner=USER)
+    await bus.open(other := uuid4().hex, "somebody else")
+    async with serving(url_of(redis), streams=2) as served, AsyncExitStack() as held:
+        http = await held.enter_async_context(httpx2.AsyncClient(timeout=20))
+        mine = {"x-user-id": USER}
+        first = AsyncExitStack()
+        await first.enter_async_context(http.stream("GET", served.url(job), headers=mine))
+        await held.enter_async_context(http.stream("GET", served.url(job), headers=mine))
+        refused = await http.get(served.url(job), headers=mine)
+        assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_STREAMS")
+        assert int(refused.headers["retry-after"]) > 0
+        headers = {"x-user-id": "somebody else"}
+        async with http.stream("GET", served.url(other), headers=headers) as neighbour:
+            assert neighbour.status_code == 200
+        await first.aclose()
+
+        async def free() -> bool:
+            async with http.stream("GET", served.url(job), headers=mine) as again:
+                return again.status_code == 200
+
+        await until(free)

@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 
 from eco2.local.config import LocalError
-from tests.load import edge, footprint, grants, jobs, pipeline, polling, report, serve, streams, target
+from tests.load import edge, event_memory, footprint, grants, jobs, pipeline, polling, report, serve, streams, target
 from tests.load.bench import Bench
 from tests.load.client import Client, open_session
 
@@ -35,6 +35,7 @@ SCENARIOS: dict[str, Scenario] = {
     "catalogue_p95": grants.catalogue,
     "event_latency": streams.event_latency,
     "sse_idle": streams.sse_idle,
+    "event_memory": event_memory.event_memory,
     "vision_photo": footprint.vision_photo,
     "edge_auth": edge.edge_auth,
     "denied_memory": edge.denied_memory,

@@ -277,9 +277,8 @@ async def denied_memory(bench: Bench, _wanted: Collection[str]) -> list[Measure]
     async with _authz(bench, 0) as (pid, _, _):
         empty = pss(pid)
     before = int((await redis.info("memory"))["used_memory"])
-    until = int(time.time()) + 900
     for start in range(0, DENIED, 500):
-        rows = [Revocation(id=uuid.uuid4(), until=until) for _ in range(min(500, DENIED - start))]
+        rows = [store.Ended(uuid.uuid4(), 900) for _ in range(min(500, DENIED - start))]
         await store.deny(redis, rows, 10_860)
     used = int((await redis.info("memory"))["used_memory"]) - before
     began = time.perf_counter()
@@ -332,7 +331,7 @@ async def revocation_latency(bench: Bench, _wanted: Collection[str]) -> list[Mea
         for _ in range(rounds):
             row = Revocation(id=uuid.uuid4(), until=int(time.time()) + 900)
             began = time.perf_counter()
-            await store.deny(redis, [row], 10_860)
+            await store.deny(redis, [store.Ended(row.id, 900)], 10_860)
             await publisher.send_json(
                 REVOCATION_EXCHANGE, "", row.model_dump(mode="json"), str(row.id), mandatory=False
             )

@@ -42,6 +42,7 @@ LINES = {
     "memory_pss": Line(1300, "MB"),
     "sse_idle": Line(15_000, "bytes"),
     "event_latency_p99": Line(6, "ms"),
+    "event_memory": Line(6_000, "bytes"),
     "vision_photo": Line(20, "ms"),
     "edge_auth_share": Line(35, "%", more_is_better=True),
     "authz_cpu_per_check": Line(250, "µs"),

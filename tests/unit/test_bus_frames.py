@@ -27,8 +27,6 @@ def test_halves_join_to_a_frame_with_every_field() -> None:
         "seq": 7,
         "progress": 10,
         "result": "",
-        "trace_id": "",
-        "span_id": "",
         "traceparent": "",
     }
 
@@ -45,9 +43,16 @@ def test_the_trace_of_the_current_span_is_carried() -> None:
     with TracerProvider().get_tracer("test").start_as_current_span("work") as span:
         event = orjson.loads(b"1".join(_frame_halves(JOB, Draft(Stage.RULE, Status.STARTED, 50))))
     context = span.get_span_context()
-    assert event["trace_id"] == f"{context.trace_id:032x}"
-    assert event["span_id"] == f"{context.span_id:016x}"
-    assert event["traceparent"] == f"00-{event['trace_id']}-{event['span_id']}-{int(context.trace_flags):02x}"
+    trace_id, span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+    assert event["traceparent"] == f"00-{trace_id}-{span_id}-{int(context.trace_flags):02x}"
+    sent = Frame(orjson.dumps({**event, "stream_id": "1-0"}).decode()).data.decode()
+    data = orjson.loads(sent.split("data: ")[1])
+    assert data == {**event, "stream_id": "1-0", "trace_id": trace_id, "span_id": span_id}
+
+
+def test_outside_of_a_trace_its_ids_are_empty_texts() -> None:
+    data = orjson.loads(Frame(frame(1, traceparent="")).data.decode().split("data: ")[1])
+    assert (data["trace_id"], data["span_id"]) == ("", "")
 
 
 def test_a_good_entry_gains_its_stream_id() -> None:

@@ -7,8 +7,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from eco2.core.events import EventBus
 from eco2.sse_gateway.hub import Hub, Listener
+from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.settings import Settings
-from eco2.sse_gateway.stream import Stream
+from eco2.sse_gateway.stream import Job, Stream
 
 
 class Log:
@@ -31,7 +32,8 @@ def texts(*seqs: int) -> list[str]:
 
 def stream(log: Log, listener: Listener) -> Stream:
     settings = Settings(redis_streams_url="redis://127.0.0.1:1/0")
-    return Stream(cast(EventBus, log), cast(Hub, log), settings, "job-0000001", 6, listener)
+    job = Job("scan", "job-0000001")
+    return Stream(cast(EventBus, log), cast(Hub, log), JobStates({}), settings, job, 6, listener)
 
 
 async def sent(log: Log) -> bytes:

@@ -193,14 +193,51 @@ def test_other_classes_and_undone_work_are_not(knowledge: kb.Knowledge, item: st
     assert stages.reward(knowledge, rule, stages.answer(knowledge, rule, words)) is None
 
 
-def test_every_recyclable_class_has_its_character(knowledge: kb.Knowledge) -> None:
+def test_every_recyclable_earns_its_character_unless_it_has_to_be_arranged_first(knowledge: kb.Knowledge) -> None:
     recyclables = [i for i in knowledge.items.values() if i.classification.major_category == stages.RECYCLABLE]
-    without = [
-        item.id
+    earned = {
+        item.id: stages.reward(knowledge, stages.rule_of(knowledge, item, None), {"insufficiencies": []})
         for item in recyclables
-        if stages.reward(knowledge, stages.rule_of(knowledge, item, None), {"insufficiencies": []}) is None
-    ]
-    assert not without
+    }
+    without = {knowledge.item(name).stream for name, reward in earned.items() if reward is None}
+    assert without == {"ewaste_pickup", "professional"}
+    assert {reward["type"] for reward in earned.values() if reward} == {
+        c.match for c in knowledge.characters if c.match
+    }
+
+
+@pytest.mark.parametrize("audience", [ANYBODY, Audience("en", None)])
+@pytest.mark.parametrize(
+    ("item", "situations"),
+    [
+        ("liion_pack", ["battery_swollen"]),
+        ("phone", ["battery_swollen"]),
+        ("phone", ["battery_inside"]),
+        ("alkaline", ["battery_leak"]),
+        ("drink_can", ["sharp"]),
+        ("butane_can", ["gas_container"]),
+        ("drink_bottle", ["broken_glass"]),
+        ("swollen_battery", []),
+        ("fridge", []),
+    ],
+)
+def test_danger_and_what_has_to_be_arranged_earn_nothing_and_say_why(
+    knowledge: kb.Knowledge, item: str, situations: list[str], audience: Audience
+) -> None:
+    rule = stages.match(knowledge, {**seen(item), "situations": situations}, None, audience)
+    answer = stages.answer(knowledge, rule, None, audience)
+    assert any(text.strip() for text in answer["insufficiencies"])
+    assert stages.reward(knowledge, rule, answer) is None
+    assert stages.reward(knowledge, rule, {"insufficiencies": []}) is None
+
+
+def test_what_a_district_sends_into_the_bag_earns_nothing_and_says_why(knowledge: kb.Knowledge) -> None:
+    seoul = Audience.of(knowledge, "ko", "서울특별시 마포구")
+    for audience, earns in ((ANYBODY, True), (seoul, False)):
+        rule = stages.match(knowledge, seen("paper_cup"), None, audience)
+        answer = stages.answer(knowledge, rule, None, audience)
+        assert (stages.reward(knowledge, rule, answer) is not None) is earns
+        assert (answer["insufficiencies"] == []) is earns
 
 
 def test_a_situation_changes_the_stream_and_is_told(knowledge: kb.Knowledge) -> None:

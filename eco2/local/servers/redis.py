@@ -43,7 +43,9 @@ def _unit(at: Layout, name: str, password: str, lines: tuple[str, ...]) -> Unit:
 
 
 def streams(at: Layout) -> Unit:
-    lines = ("appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction")
+    # A job's log (some ten frames, the last one about 2 kB) stays one compact block of memory.
+    compact = ("zset-max-listpack-entries 64", "zset-max-listpack-value 8192")
+    lines = ("appendonly yes", "appendfsync everysec", "maxmemory 1gb", "maxmemory-policy noeviction", *compact)
     return _unit(at, "redis-streams", at.credentials.redis_streams_password, lines)
 
 

@@ -133,7 +133,7 @@ def test_safety_goes_before_reroute(knowledge: Knowledge) -> None:
     assert outcome.stream == "noncombustible_sack"
     assert isinstance(outcome.cause, Situation)
     assert outcome.cause.id == "broken_glass"
-    assert "장갑" in advice(knowledge, "drink_bottle", *names)[0][0]
+    assert "장갑" in advice(knowledge, "drink_bottle", *names)[0][1], "right after where it goes"
 
 
 def test_preparation_is_a_fault_but_keeps_the_stream(knowledge: Knowledge) -> None:
