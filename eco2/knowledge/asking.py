@@ -25,7 +25,7 @@ from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Item, Region, Situation, Source
 from eco2.knowledge.reading import Mention, Reading, read
 from eco2.knowledge.words.index import names as item_names
-from eco2.knowledge.words.text import is_korean, normalize
+from eco2.knowledge.words.text import bounded, is_korean, normalize
 
 LONGEST_QUESTION = 500
 MAX_ITEMS = 8
@@ -156,7 +156,7 @@ class Asked:
 
 
 def understand(knowledge: Knowledge, question: str, district: str | None = None, lang: Lang | None = None) -> Asked:
-    text = question.strip()[:LONGEST_QUESTION]
+    text = bounded(question.strip()[:LONGEST_QUESTION])
     language: Lang = lang or ("ko" if is_korean(text) else "en")
     if INJECTION.search(text):
         return Asked(text, language, Reading(), None, "", refused=True)

@@ -25,6 +25,7 @@ from eco2.knowledge.words.text import (
     Openings,
     Span,
     Squashed,
+    bounded,
     by_opening,
     longest,
     normalize,
@@ -52,7 +53,6 @@ class Knowledge:
     regions: Mapping[str, Region]
     terms: Mapping[str, tuple[str, ...]] = field(repr=False)  # normalized word -> ids of the items it names
     phrases: Mapping[str, tuple[str, ...]] = field(repr=False)  # situation keyword -> its stems
-    longest_term: int
     classes: frozenset[str]  # normalized names of streams that also name an item, like 음식물
     questions: Mapping[str, Ambiguity]  # normalized ambiguous word -> its question
     index: Index = field(repr=False)
@@ -92,7 +92,7 @@ class Knowledge:
 
     def nouns(self, squashed: Squashed, *, loose: bool = False) -> list[Span]:
         """The words that name items, in order. `loose`: also long ones that more is written to without a space."""
-        return longest(term_spans(squashed, self.terms, self.longest_term, loose=loose))
+        return longest(term_spans(squashed, self.terms, self._term_lengths, loose=loose))
 
     def phrases_in(self, squashed: Squashed, nouns: Sequence[Span]) -> list[Span]:
         """The phrases that name situations, in order, without those that are only part of a longer noun.
@@ -104,13 +104,20 @@ class Knowledge:
 
     def situations_in(self, text: str) -> list[Situation]:
         """The situations whose keywords occur in a sentence, in order of precedence."""
-        said = {span.term for span in longest(phrase_spans(squash(text), self._openings))}
+        said = {span.term for span in longest(phrase_spans(squash(bounded(text)), self._openings))}
         return self.situations_of(said)
 
     def situations_of(self, keywords: set[str]) -> list[Situation]:
         """The situations that have one of the keywords, in order of precedence."""
         named = {name for keyword in keywords for name in self._situations_by_keyword.get(keyword, ())}
         return self.by_precedence([situation for name, situation in self.situations.items() if name in named])
+
+    @cached_property
+    def _term_lengths(self) -> Mapping[str, Sequence[int]]:
+        found: dict[str, set[int]] = {}
+        for term in self.terms:
+            found.setdefault(term[0], set()).add(len(term))
+        return {opening: sorted(lengths) for opening, lengths in found.items()}
 
     @cached_property
     def _openings(self) -> Openings:

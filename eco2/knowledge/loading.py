@@ -197,7 +197,6 @@ def _assemble(books: Books, version: str) -> Knowledge:
         regions={region.id: region for region in books.regions},
         terms=terms,
         phrases={word: stems(word) for word in keywords},
-        longest_term=max(map(len, terms)),
         classes=frozenset(class_words(taxonomy)),
         questions={word: entry for entry in taxonomy.ambiguous for word in words_of(entry)},
         index=Index.of(terms, items.values()),

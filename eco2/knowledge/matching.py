@@ -23,6 +23,8 @@ SIMILAR_ALONE, SIMILAR = 0.8, 0.85
 SURE, ASKABLE = 0.85, 0.55
 """Share of a question's bigrams (by weight) that an item must have to be the answer, and to be a candidate."""
 MAX_CANDIDATES = 3
+READ_FOR_ERRORS = 200
+"""Letters of an English text whose words are put right: each is compared with all that names are made of."""
 
 
 def closest(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
@@ -52,7 +54,9 @@ def corrected(knowledge: Knowledge, text: str) -> str:
     def fix(match: re.Match[str]) -> str:
         nonlocal changed
         word = match[0].lower()
-        if len(word) < 4 or word in ENGLISH_FUNCTION_WORDS or singular(word) in knowledge.index.postings:
+        if match.start() > READ_FOR_ERRORS or len(word) < 4:
+            return word
+        if word in ENGLISH_FUNCTION_WORDS or singular(word) in knowledge.index.postings:
             return word
         least = 0.75 if len(word) > 4 else 0.8
         known = knowledge.index.words
@@ -76,15 +80,10 @@ def misspelt(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
     letters = jamo(word)
     if len(letters) < 5 or (not alone and len(letters) < 7) or not is_hangul(word[0]):
         return None
-    index = knowledge.index
-    best = process.extract(
-        letters,
-        index.letters,
-        scorer=OSA.normalized_similarity,
-        score_cutoff=SIMILAR_ALONE if alone else SIMILAR,
-        limit=4,
-    )
-    terms = [index.terms[place] for _, score, place in best if score == best[0][1]]
+    index, least = knowledge.index, SIMILAR_ALONE if alone else SIMILAR
+    places, among = index.as_long_as(len(letters), least)
+    best = process.extract(letters, among, scorer=OSA.normalized_similarity, score_cutoff=least, limit=4)
+    terms = [index.terms[places[n]] for _, score, n in best if score == best[0][1]]
     meant = {knowledge.terms[term] for term in terms}
     if len(meant) != 1 or not _likely(word, terms[0]):
         return None

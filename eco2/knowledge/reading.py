@@ -19,6 +19,7 @@ from eco2.knowledge.words.text import (
     PARTICLES,
     Span,
     Squashed,
+    bounded,
     in_list,
     is_hangul,
     is_korean,
@@ -29,6 +30,10 @@ from eco2.knowledge.words.text import (
     preceded,
     squash,
 )
+
+MOST, MOST_UNKNOWN = 30, 12
+"""Things, conditions and words of a text that are looked at, and words that are tried as compounds or misspelt: nobody
+names more, and a text made up of them may not stop the process."""
 
 # What follows a noun that is not what the question is about.
 NOT = re.compile(r"(?:은|는|이|가)?(?:말고|아니고|아니라|아닌|아니에요|아니구|빼고|제외|대신)")
@@ -105,7 +110,7 @@ PLACES = re.compile(
     r"찬장|신발장|화장대|트렁크|주머니)\s*(?:서랍\s*)?"
     r"(?:에서|에다가|에다|에(?!\s*(?:딸|달|붙|묻|구멍|금|곰팡|얼룩))|위에?서?|밑에?서?|아래에?서?|안에?서?|속에?서?|옆에?서?|뒤에?서?|"
     r"구석에?서?)(?=\s|[가-힣])|"
-    r"[가-힣]+로\s*(?:밀|빨아|쓸어|닦아|닦으|닦고|싸서|싸면|싸야|감싸|감아|감은|감으|묶어|묶은|가는|돌아가|작동|자르|잘라|뚫|"
+    r"[가-힣]{1,12}로\s*(?:밀|빨아|쓸어|닦아|닦으|닦고|싸서|싸면|싸야|감싸|감아|감은|감으|묶어|묶은|가는|돌아가|작동|자르|잘라|뚫|"
     r"두들|때려)[가-힣]*|"
     r"\b(?:down|into|in|from|on|under|inside|behind|around) (?:the|my|our|a) (?:old |kitchen |bathroom |desk |dining )*"
     r"(?:sink|toilet|toilet roll|drain|table|desk|drawer|closet|wardrobe|bed|sofa|couch|fridge|freezer|oven|shelf|"
@@ -226,6 +231,7 @@ class Reading:
 @lru_cache(maxsize=512)
 def read(knowledge: Knowledge, text: str) -> Reading:
     """The same words come again at each stage of a scan. Places and tools count only where nothing else is named."""
+    text = bounded(text)
     without = PLACES.sub(" ", text)
     found = _read_corrected(knowledge, without)
     return found if found.mentions or without == text else _read_corrected(knowledge, text)
@@ -246,8 +252,8 @@ def _named_letters(reading: Reading) -> int:
 
 def _read(knowledge: Knowledge, text: str) -> Reading:
     squashed = squash(text)
-    nouns = knowledge.nouns(squashed)
-    phrases = knowledge.phrases_in(squashed, nouns)
+    nouns = knowledge.nouns(squashed)[:MOST]
+    phrases = knowledge.phrases_in(squashed, nouns)[:MOST]
     nouns = _joined(knowledge, squashed, nouns, phrases)
     situations = tuple(knowledge.situations_of({span.term for span in phrases}))
     meant = _meant(knowledge, squashed, nouns, phrases)
@@ -282,7 +288,7 @@ def _prepared(text: str) -> str:
 def _joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phrases: Sequence[Span]) -> list[Span]:
     """Names whose parts stand apart: "딸기 담겼던 투명 팩" is a 딸기팩, "참기름 유리병" a 참기름병."""
     words = [word for word in index.written_words(squashed, [*nouns, *phrases]) if is_hangul(word.term[0])]
-    parts = sorted([*nouns, *words], key=lambda span: span.start)
+    parts = sorted([*nouns, *words], key=lambda span: span.start)[:MOST]
     joined: list[Span] = []
     for one, other in ((one, other) for n, one in enumerate(parts) for other in parts[n + 1 : n + 7]):
         gap = squashed.text[one.end : other.start]
@@ -528,6 +534,7 @@ def _unknown_words(
     words = index.content_words(squashed, found)
     if known:
         words = [word for word in words if any(_neighbours(squashed, word, mention.span) for mention in known)]
+    words = words[:MOST_UNKNOWN]
     mentions: list[Mention] = []
     for word in words:
         if NOT.match(squashed.text, word.end) or INTO.match(squashed.text, word.end):
@@ -549,7 +556,7 @@ def _neighbours(squashed: Squashed, one: Span, other: Span) -> bool:
 def _guesses(knowledge: Knowledge, squashed: Squashed, found: Sequence[Span]) -> tuple[list[Mention], tuple[Item, ...]]:
     if loose := knowledge.nouns(squashed, loose=True):
         return [_mention(knowledge, squashed, loose[0])], ()
-    words = index.content_words(squashed, found)
+    words = index.content_words(squashed, found)[:MOST]
     items, sure = matching.candidates(knowledge, [word.term for word in words])
     if sure:
         said = " ".join(word.term for word in words)

@@ -10,6 +10,7 @@ import orjson
 from prometheus_client import Counter
 
 from eco2.core import telemetry
+from eco2.core.aside import aside
 from eco2.core.errors import BadRequest, NotFound, TooMany
 from eco2.core.turns import PerMinute
 from eco2.knowledge import Item, Knowledge, Lang, Region, asking, grounding, read
@@ -115,7 +116,7 @@ async def ask(
     knowledge: Knowledge, paid: Paid | None, question: str, district: str | None, lang: Lang | None
 ) -> dict[str, Any]:
     """The composed answer; with a paid model its wording, if that says nothing but what the rules do."""
-    asked = asking.understand(knowledge, question, district, lang)
+    asked = await aside(question, asking.understand, knowledge, question, district, lang)
     composed = asking.answer(knowledge, asked)
     outcome = "refused" if asked.refused else "asked_back" if not composed["items"] else "composed"
     if paid and outcome == "composed" and (text := await _worded(knowledge, paid, asked)):

@@ -28,6 +28,7 @@ from eco2.contracts.queues import (
     TASKS_EXCHANGE,
 )
 from eco2.contracts.tasks import IMAGE_ANALYZE
+from eco2.core.aside import aside
 from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from eco2.core.events import EventBus
 from eco2.core.messaging.broker import BrokerDown, Publisher
@@ -211,7 +212,8 @@ async def match_rule(services: Services, job: Job) -> None:
     stored = job.rule is None
     if job.rule is None:
         assert job.vision is not None, "stage rule before stage vision"
-        rule = stages.match(services.knowledge, job.vision, job.user_input, audience_of(services, job))
+        audience = audience_of(services, job)
+        rule = await aside(job.user_input, stages.match, services.knowledge, job.vision, job.user_input, audience)
         stored = await store.save_rule(services.db, job.id, rule)
         job = replace(job, rule=rule)
     # At once, with the end of the stage before and the start of the next: it takes less time than an event.
@@ -231,7 +233,8 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
     """Stage `answer`, and the reward that follows from it."""
     if job.open:
         assert job.rule is not None, "stage answer before stage rule"
-        composed = stages.answer(services.knowledge, job.rule, job.user_input, audience_of(services, job))
+        said, audience = job.user_input, audience_of(services, job)
+        composed = await aside(said, stages.answer, services.knowledge, job.rule, said, audience)
         answer = await word(job.rule, composed, job)
         reward = stages.reward(services.knowledge, job.rule, answer)
         if not await store.complete(services.db, job.id, answer, reward):
@@ -337,9 +340,12 @@ async def choose(services: Services, job: Job, minor_category: str | None) -> Jo
         raise ChoiceNotNeeded
     shows_waste = job.rule.get("waste", True)
     audience = audience_of(services, job)
-    chosen_rule = stages.rule_of(services.knowledge, item, job.user_input, waste=shows_waste, audience=audience)
+    said = job.user_input
+    chosen_rule = await aside(
+        said, stages.rule_of, services.knowledge, item, said, waste=shows_waste, audience=audience
+    )
     rule = {**chosen_rule, "chosen": item.id, "others": job.rule.get("others", [])}
-    answer = stages.answer(services.knowledge, rule, job.user_input, audience)
+    answer = await aside(said, stages.answer, services.knowledge, rule, said, audience)
     reward = stages.reward(services.knowledge, rule, answer)
     chosen = await store.choose(services.db, job.id, rule, answer, reward)
     if chosen is None:  # somebody was faster: the same person, clicking twice?

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 K1, B = 1.2, 0.6
+LONGEST_WORD = 200
+"""Letters of a written word that may be a misspelt name."""
 
 _FUNCTION = re.compile(
     rf"(?:{TAIL}|{LONG_TAIL}|이거|그거|저거|이것|그것|이런|그런|저런|이건|그건|제가|저는|저희|우리|혹시|그럼|"
@@ -80,6 +82,27 @@ class Index:
         """The English words of names, and those that questions are made of."""
         known = (word for word in {*self.postings, *ENGLISH_FUNCTION_WORDS} if word.isascii() and len(word) > 2)
         return tuple(sorted({form for word in known for form in (word, f"{word}s")}))
+
+    @cached_property
+    def _by_length(self) -> Mapping[int, Sequence[int]]:
+        found: dict[int, list[int]] = defaultdict(list)
+        for place, letters in enumerate(self.letters):
+            found[len(letters)].append(place)
+        return found
+
+    @cached_property
+    def _near(self) -> dict[tuple[int, float], tuple[list[int], list[str]]]:
+        return {}
+
+    def as_long_as(self, length: int, similar: float) -> tuple[list[int], list[str]]:
+        """(places, letters) of the terms whose letters are about as many: no others can be so similar."""
+        if length > LONGEST_WORD:
+            return [], []
+        if (length, similar) not in self._near:
+            lengths = (many for many in self._by_length if min(many, length) >= similar * max(many, length))
+            places = sorted(place for many in lengths for place in self._by_length[many])
+            self._near[length, similar] = places, [self.letters[place] for place in places]
+        return self._near[length, similar]
 
     def weight(self, gram: str) -> float:
         return math.log(1 + len(self.items) / (1 + len(self.postings.get(gram, ()))))

@@ -11,9 +11,21 @@ A word counts only where a noun can stand:
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+
+LONGEST = 1000
+"""Letters of a text that are read."""
+_BLANKS = re.compile(r"\s{2,}")
+
+
+def bounded(text: str) -> str:
+    """The text cut to what is read, without runs of blanks, which patterns with several gaps would try in every way."""
+    return _BLANKS.sub(lambda blanks: "\n" if "\n" in blanks[0] else " ", text[:LONGEST])
+
 
 _PARTICLE = (
     r"(?:들|은|는|이|가|을|를|의|에|에서|에게|로|으로|와|과|랑|이랑|하고|도|만|까지|부터|나|이나|처럼|밖에|"
@@ -89,6 +101,10 @@ ENGLISH_NOT = re.compile(r"(?:not|isnt|arent|wasnt|no|without|never|nothing)(?:a
 NEGATED = re.compile(r"\w{0,3}(?:거나\w{0,6})?지(?:는|도|를)?(?:않|안|마|말)")
 
 
+_NEAR = 48
+"""No pattern that looks back from a place is longer."""
+
+
 @dataclass(frozen=True)
 class Span:
     start: int
@@ -106,8 +122,12 @@ class Squashed:
     ends: frozenset[int]
     breaks: frozenset[int] = frozenset()
 
+    @cached_property
+    def _edges(self) -> list[int]:
+        return sorted(self.ends)
+
     def word_end(self, position: int) -> int:
-        return min(edge for edge in self.ends if edge >= position)
+        return self._edges[bisect_left(self._edges, position)]
 
 
 _WORD = re.compile(r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])")
@@ -123,7 +143,7 @@ def _uniform(text: str) -> str:
 
 def squash(text: str) -> Squashed:
     words, starts, ends, breaks, position = [], set(), set(), set(), 0
-    for match in _WORD.finditer(_uniform(text).lower()):
+    for match in _WORD.finditer(_uniform(text[:LONGEST])[:LONGEST].lower()):
         if match["sign"]:
             breaks.add(position)
             continue
@@ -161,7 +181,9 @@ def _closed(noun: str) -> bool:
 def _stands_alone(squashed: Squashed, start: int, term: str, loose: bool) -> bool:
     end = start + len(term)
     hangul = is_hangul(term[0]) and is_hangul(term[-1])
-    if start not in squashed.starts and not (hangul and (len(term) >= 3 or _BEFORE.search(squashed.text, 0, start))):
+    if start not in squashed.starts and not (
+        hangul and (len(term) >= 3 or _BEFORE.search(squashed.text, max(0, start - _NEAR), start))
+    ):
         return False
     if loose and hangul and len(term) >= 4:
         return True
@@ -169,14 +191,17 @@ def _stands_alone(squashed: Squashed, start: int, term: str, loose: bool) -> boo
     return pattern.fullmatch(squashed.text, end, squashed.word_end(end)) is not None
 
 
-def term_spans(squashed: Squashed, terms: Container[str], longest_term: int, *, loose: bool = False) -> Iterator[Span]:
-    """Every place where one of the normalized terms stands as a noun."""
+def term_spans(
+    squashed: Squashed, terms: Container[str], lengths: Mapping[str, Sequence[int]], *, loose: bool = False
+) -> Iterator[Span]:
+    """Every place where one of the normalized terms stands as a noun. `lengths`: of the terms that begin with a
+    letter."""
     text = squashed.text
-    for start in range(len(text)):
-        for end in range(start + 1, min(start + longest_term, len(text)) + 1):
-            term = text[start:end]
+    for start, opening in enumerate(text):
+        for length in lengths.get(opening, ()):
+            term = text[start : start + length]
             if term in terms and _stands_alone(squashed, start, term, loose):
-                yield Span(start, end, term)
+                yield Span(start, start + len(term), term)
 
 
 def stems(words: str) -> tuple[str, ...]:
@@ -250,14 +275,15 @@ def phrase_spans(squashed: Squashed, phrases: Openings, after: Iterable[int] = (
 
 
 def _negated(squashed: Squashed, start: int) -> bool:
-    before = squashed.text[:start]
-    found = ENGLISH_NOT.search(before)
-    return before.endswith(("안", "못")) or (found is not None and found.start() in squashed.starts)
+    found = ENGLISH_NOT.search(squashed.text, max(0, start - _NEAR), start)
+    return squashed.text[max(0, start - 1) : start] in ("안", "못") or (
+        found is not None and found.start() in squashed.starts
+    )
 
 
 def preceded(squashed: Squashed, position: int, pattern: re.Pattern[str]) -> bool:
     """Whether the pattern (anchored at its end) fits whole words before the position."""
-    found = pattern.search(squashed.text, 0, position)
+    found = pattern.search(squashed.text, max(0, position - _NEAR), position)
     return found is not None and found.start() in squashed.starts
 
 
@@ -274,11 +300,14 @@ def in_list(squashed: Squashed, one: Span, other: Span) -> bool:
 
 def longest(spans: Iterable[Span]) -> list[Span]:
     """The spans left when a longer one pushes out those it overlaps, in text order."""
-    kept: list[Span] = []
+    owner: dict[int, Span] = {}
+    kept: set[Span] = set()
     for span in sorted(spans, key=lambda span: (span.start - span.end, span.start)):
-        if all(span.end <= other.start or span.start >= other.end or span == other for other in kept):
-            kept.append(span)
-    return sorted(set(kept), key=lambda span: span.start)
+        places = range(span.start, span.end)
+        if all(owner.get(place, span) == span for place in places):
+            kept.add(span)
+            owner |= dict.fromkeys(places, span)
+    return sorted(kept, key=lambda span: span.start)
 
 
 _LEADING, _VOWELS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ", "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
