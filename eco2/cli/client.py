@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from eco2.cli.messages import sentence
+from eco2.cli.text import readable
 
 MAX_BYTES = 15 * 1024 * 1024
 MAX_WORDS = 1000
@@ -90,11 +91,13 @@ def upload(client: httpx2.Client, photo: Path) -> str:
     try:
         data = photo.read_bytes()
     except OSError as error:
-        raise ClientError(f"{photo} 파일을 읽을 수 없어요 ({error.strerror}). 경로를 확인해 주세요.") from error
+        raise ClientError(
+            f"{readable(photo)} 파일을 읽을 수 없어요 ({error.strerror}). 경로를 확인해 주세요."
+        ) from error
     if len(data) > MAX_BYTES:
-        size = f"{photo}은(는) {len(data) / 1024**2:.1f} MB예요. {MAX_BYTES // 1024**2} MB까지 올릴 수 있어요"
+        size = f"{readable(photo)}은(는) {len(data) / 1024**2:.1f} MB예요. {MAX_BYTES // 1024**2} MB까지 올릴 수 있어요"
         raise ClientError(f"{size} (IMAGE_TOO_LARGE).", "IMAGE_TOO_LARGE")
-    request = {"filename": photo.name, "content_type": _content_type(data)}
+    request = {"filename": readable(photo.name), "content_type": _content_type(data)}
     answer = call(client, "POST", "/api/v1/images/scan", json=request)
     ticket = _body(client, answer, "upload_url", "required_headers", "cdn_url")
     _store(ticket["upload_url"], data, ticket["required_headers"])

@@ -2,7 +2,7 @@
 
 import typer
 
-from eco2.cli import auth, console, jobs, knowledge, operations, scan, stack, vision
+from eco2.cli import auth, console, jobs, knowledge, operations, scan, stack, text, vision
 from eco2.run import TARGETS, advice
 from eco2.run import run as start
 
@@ -56,4 +56,5 @@ def migrate() -> None:
 
 
 def main() -> None:
+    text.prepare()
     app()

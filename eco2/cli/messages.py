@@ -2,7 +2,7 @@
 
 BY_CODE = {
     "IMAGE_TYPE_NOT_SUPPORTED": "사진 파일이 아니에요. JPEG, PNG, WebP, HEIC, GIF 사진을 골라 주세요.",
-    "IMAGE_TOO_LARGE": "사진이 너무 커요. 15 MB, 5천만 화소 이하의 사진을 골라 주세요.",
+    "IMAGE_TOO_LARGE": "사진이 너무 커요. 15 MB, 6,400만 화소 이하의 사진을 골라 주세요.",
     "IMAGE_UNREADABLE": "사진이 깨져서 열 수 없어요. 다시 찍거나 다른 사진을 골라 주세요.",
     "IMAGE_NOT_FOUND": "올린 사진을 찾을 수 없어요. 다시 올려 주세요.",
     "UNSUPPORTED_MODEL": "쓸 수 없는 모델이에요.",

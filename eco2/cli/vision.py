@@ -11,12 +11,17 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from eco2.cli.text import readable
+
 if TYPE_CHECKING:
     from eco2.scan.vision.embedded import Decision, EmbeddedVision
 
 err = Console(stderr=True)
 
 Json = dict[str, Any]
+
+SUFFIXES = {*(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp"), *(".png", ".webp", ".heic", ".heif", ".hif", ".gif")}
+"""Names of photos in a folder; one that cannot be read is told."""
 
 
 def classify(
@@ -40,15 +45,31 @@ def classify(
 
 
 def _photos(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are named, so that one that is missing is reported; of folders what is named like a photo."""
-    from eco2.photos.check import CONTENT_TYPES
-
-    suffixes = {f".{suffix}" for suffix in (*CONTENT_TYPES.values(), "jpeg")}
+    """Files as they are named, so that one that is missing is reported; of folders those that are photos."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(one for one in path.rglob("*") if one.suffix.lower() in suffixes and one.is_file())
+            yield from sorted(one for one in path.rglob("*") if _is_photo(one, path))
         else:
             yield path
+
+
+def _is_photo(path: Path, folder: Path) -> bool:
+    """By name or by content. Hidden files are none: a Mac puts `._photo.jpg` beside each photo, with its attributes."""
+    parts = path.relative_to(folder).parts
+    if "__MACOSX" in parts or any(part.startswith(".") for part in parts) or not path.is_file():
+        return False
+    return path.suffix.lower() in SUFFIXES or _begins_like_one(path)
+
+
+def _begins_like_one(path: Path) -> bool:
+    from eco2 import photos
+
+    try:
+        with path.open("rb") as file:
+            photos.sniff(file.read(64))
+    except (OSError, photos.PhotoTypeRefused):
+        return False
+    return True
 
 
 def _watched(files: list[Path]) -> Iterable[Path]:
@@ -83,16 +104,17 @@ def look(vision: "EmbeddedVision", path: Path) -> Json:
     from eco2.photos import reading
     from eco2.scan.vision import network
 
+    name = readable(path)
     try:
         if path.stat().st_size > photos.MAX_BYTES:
             raise photos.PhotoTooLarge
         _, clean = reading.inspect(path.read_bytes())
         told = vision.tell(reading.square(reading.decode(clean, network.SIDE), network.SIDE))
     except AppError as error:
-        return {"path": str(path), "error": error.message, "code": error.code}
+        return {"path": name, "error": error.message, "code": error.code}
     except OSError as error:
-        return {"path": str(path), "error": f"파일을 읽을 수 없어요: {error.strerror}", "code": "FILE_UNREADABLE"}
-    return {"path": str(path), **_row(told)}
+        return {"path": name, "error": f"파일을 읽을 수 없어요: {error.strerror}", "code": "FILE_UNREADABLE"}
+    return {"path": name, **_row(told)}
 
 
 def _row(told: "Decision") -> Json:

@@ -129,6 +129,22 @@ async def test_scan_with_words_shows_the_reward(eco2: Any, tmp_path: Path) -> No
     assert "팩토리" in out
 
 
+async def test_names_and_words_in_another_encoding_are_read_and_shown_as_far_as_the_terminal_can(
+    eco2: Any, tmp_path: Path
+) -> None:
+    photo = tmp_path / os.fsdecode("우유팩.jpg".encode("cp949"))
+    photo.write_bytes(photos.jpeg(320, 240))
+    code, out, err = await eco2("scan", str(photo), "--say", os.fsdecode("우유팩".encode("cp949")))
+    assert code == 0, err
+    assert "팩토리" in out
+    code, out, err = await eco2("scan", str(photo), "--say", "우유팩", PYTHONIOENCODING="ascii")
+    assert code == 0, err
+    photo.unlink()
+    code, out, err = await eco2("scan", str(photo))
+    assert code == 1
+    assert "우유팩.jpg 파일을 읽을 수 없어요" in err
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

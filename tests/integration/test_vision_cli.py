@@ -51,6 +51,22 @@ def test_folders_are_read_and_other_files_in_them_are_not(models: Path, tmp_path
     assert done.returncode == 0
 
 
+def test_of_a_folder_every_photo_is_read_whatever_its_name_and_nothing_else(models: Path, tmp_path: Path) -> None:
+    cp949 = os.fsdecode("페트병.jpg".encode("cp949"))
+    photo, fork = COFFEE.read_bytes(), b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X"
+    for name in ("photo.jfif", "IMG_0001", cp949):
+        (tmp_path / name).write_bytes(photo)
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / ".thumbnails").mkdir()
+    for name in ("._photo.jfif", "__MACOSX/a.jpg"):
+        (tmp_path / name).write_bytes(fork)
+    (tmp_path / ".thumbnails" / "a.jpg").write_bytes(photo)
+    (tmp_path / "film.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42")
+    done = run(models, tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert {Path(row["path"]).name for row in rows(done)} == {"photo.jfif", "IMG_0001", "페트병.jpg"}
+
+
 def test_what_cannot_be_read_is_told_and_the_rest_goes_on(models: Path, tmp_path: Path) -> None:
     cut = COFFEE.read_bytes()[:100]
     bad = {"empty.jpg": b"", "page.jpg": b"<html>", "cut.jpg": cut, "huge.jpg": b"\xff" * 16_000_000}
