@@ -121,6 +121,10 @@ class EventBus:
         owner, seq, terminal = await self.redis.hmget(job_key(job_id), "owner", "seq", "terminal")
         return Head(str(owner), int(seq or 0), int(terminal or 0)) if owner else None
 
+    async def forget(self, job_id: str) -> None:
+        """Remove all that readers and producers know about a job that is over."""
+        await self.redis.delete(job_key(job_id), log_key(job_id))
+
     async def log(self, job_id: str, after: int, limit: int) -> list[str]:
         """Frames with a `seq` above `after`, in order; one that another router still holds may be missing between."""
         frames = await self.redis.zrangebyscore(log_key(job_id), after + 1, "+inf", start=0, num=limit)

@@ -1,5 +1,6 @@
 """What image-api answers to other services: a user's uploads, to copy or to remove."""
 
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,24 +21,25 @@ def user_data_of(engine: AsyncEngine, storage: Storage) -> Register:
         records = [("uploads", _record(storage, upload) | {"created_at": at}) for upload, at in rows]
         return records, cursors.encode(rows[-1][1], rows[-1][0].key) if len(rows) == PAGE else ""
 
-    async def purge(user: UUID) -> int:
-        """The objects first: a row that is left finds its object again, an object without a row is found by nobody.
+    return user_data.register(export, partial(purge, engine, storage))
 
-        And once more after the rows: a photo may be published in between. Who publishes one later misses the row.
-        """
-        removed = 0
-        while True:
-            async with engine.connect() as tx:
-                keys = await store.keys_of(tx, user, PAGE)
-            await storage.delete(keys)
-            async with engine.begin() as tx:
-                await store.forget(tx, keys)
-            await storage.delete(keys)
-            removed += len(keys)
-            if len(keys) < PAGE:
-                return removed
 
-    return user_data.register(export, purge)
+async def purge(engine: AsyncEngine, storage: Storage, user: UUID) -> int:
+    """The objects first: a row that is left finds its object again, an object without a row is found by nobody.
+
+    And once more after the rows: a photo may be published in between. Who publishes one later misses the row.
+    """
+    removed = 0
+    while True:
+        async with engine.connect() as tx:
+            keys = await store.keys_of(tx, user, PAGE)
+        await storage.delete(keys)
+        async with engine.begin() as tx:
+            await store.forget(tx, keys)
+        await storage.delete(keys)
+        removed += len(keys)
+        if len(keys) < PAGE:
+            return removed
 
 
 def _record(storage: Storage, upload: store.Upload) -> dict[str, object]:

@@ -11,7 +11,7 @@ from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, sig
 from eco2.core.errors import TooMany
 from eco2.core.messaging.broker import BrokerDown
 from eco2.core.storage import StorageDown
-from eco2.scan import service, submission
+from eco2.scan import deletion, service, submission
 from eco2.scan.admission import EventsFull, TooBusy
 from eco2.scan.limits import TooManyOpenJobs, TooManyScans
 from eco2.scan.progress import STAGE_TEXT, progress_of
@@ -319,6 +319,18 @@ async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
     processing = ScanProcessing(message=STAGE_TEXT[stage], current_stage=stage, progress=percent)
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return Response(processing.model_dump_json(), 202, headers, media_type="application/json")
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    summary="Delete a scan with its photo",
+    responses=error_responses(*_USER_ERRORS, service.ResultNotFound, StorageDown),
+)
+async def delete(job_id: UUID, user: User, request: Request) -> None:
+    """Its result, your feedback and its events go as well; the photo stays only where another scan of yours shows it.
+    Characters and points that it earned stay. One that still runs ends. Deleting it again answers 404."""
+    await deletion.delete(request.app.state.resources, job_id, user)
 
 
 @router.post(

@@ -15,3 +15,10 @@ class GivenUp(AppError):
 
     code = "SCAN_FAILED"
     english = "The scan did not work. Try again in a moment."
+
+
+class Deleted(AppError):
+    """지운 스캔이에요."""
+
+    code = "SCAN_DELETED"
+    english = "This scan was deleted."

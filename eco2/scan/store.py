@@ -467,6 +467,23 @@ async def forget_jobs(db: Database, job_ids: Sequence[UUID]) -> None:
     await db.rows("DELETE FROM scan.jobs WHERE id = ANY(%(ids)s)", ids=list(job_ids))
 
 
+async def forget_job(db: Database, job_id: UUID, user: UUID) -> bool:
+    """False when the user has no such job."""
+    sql: LiteralString = "DELETE FROM scan.jobs WHERE id = %(id)s AND user_id = %(user)s RETURNING id"
+    return await db.row(sql, id=job_id, user=user) is not None
+
+
+async def shown(db: Database, image_key: str) -> bool:
+    """Whether a job has this photo."""
+    return await db.row("SELECT 1 FROM scan.jobs WHERE image_key = %(key)s LIMIT 1", key=image_key) is not None
+
+
+async def shown_by_another(db: Database, job: Job) -> bool:
+    """Whether another job has the photo of this one."""
+    sql: LiteralString = "SELECT 1 FROM scan.jobs WHERE image_key = %(key)s AND id <> %(id)s LIMIT 1"
+    return await db.row(sql, key=job.image_key, id=job.id) is not None
+
+
 async def prefer(db: Database, user: UUID, version: int, language: str, district: str | None) -> None:
     """Keep the newest version."""
     await db.rows(

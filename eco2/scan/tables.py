@@ -65,6 +65,7 @@ jobs = Table(
     CheckConstraint("status IN ('waiting', 'queued', 'processing', 'completed', 'failed', 'aborted')", name="status"),
     Index("ix_jobs_user_id_created_at", "user_id", "created_at"),
     Index("ix_jobs_unfinished", "created_at", postgresql_where=text(UNFINISHED)),
+    Index("ix_jobs_image_key", "image_key"),  # whether a photo is still shown
     Index("ix_jobs_created_at", "created_at", postgresql_using="brin"),  # the statistics of one day
     schema="scan",
 )

@@ -32,7 +32,7 @@ from eco2.knowledge import Knowledge
 from eco2.llm.calls import Llm
 from eco2.photos import published
 from eco2.photos.pool import Decoders
-from eco2.scan import dead_letters, progress, service, store, sweeper
+from eco2.scan import dead_letters, deletion, progress, service, store, sweeper
 from eco2.scan.service import Services
 from eco2.scan.settings import WorkerSettings
 from eco2.scan.stages import ImageGone
@@ -82,6 +82,8 @@ async def see(resources: Resources, job: Job) -> Job | None:
     picture.keep(photo[0])
     seen = await resources.models.look(picture, job.model, asked=bool(job.user_input))
     stored = await store.save_vision(resources.db, job.id, seen)
+    if not stored:
+        await deletion.drop_unwanted(resources, job.image_key)
     return replace(job, vision=seen, status="processing") if stored else None
 
 

@@ -334,6 +334,7 @@ async def test_the_object_store_answers_its_own_preflight(edge: Edge) -> None:
         ("GET", "/api/v1/scan/categories", "scan-api.scan"),
         ("GET", "/api/v1/scan/0123456789ab/result", "scan-api.scan"),
         ("POST", "/api/v1/scan/0123456789ab/choice", "scan-api.scan"),
+        ("DELETE", "/api/v1/scan/0123456789ab", "scan-api.scan"),
         ("GET", "/api/v1/stream?job_id=0123456789ab", "sse-gateway.sse"),
         ("GET", "/eco2-images/scan/a.jpg", "object-store.storage"),
         ("HEAD", "/eco2-images/scan/a.jpg", "object-store.storage"),

@@ -1,0 +1,52 @@
+"""A scan that its user deletes: the job, what was said about it, its events, and its photo unless another job shows it.
+
+A job that still runs ends with it: whatever a worker finds out later changes no row, grants nothing and tells nobody.
+"""
+
+import logging
+from dataclasses import replace
+from uuid import UUID
+
+from redis.exceptions import RedisError
+
+from eco2.core.storage import StorageDown
+from eco2.scan import service, store
+from eco2.scan.failures import Deleted
+from eco2.scan.service import ResultNotFound, Services
+from eco2.scan.store import Job
+
+log = logging.getLogger(__name__)
+
+
+async def delete(services: Services, job_id: UUID, user: UUID) -> None:
+    """ResultNotFound. StorageDown, with nothing deleted: the photo goes first, so that no row is left without it."""
+    job = await service.find(services.db, job_id, user)
+    if not await store.shown_by_another(services.db, job):
+        await services.storage.delete([job.image_key])
+    if not await store.forget_job(services.db, job_id, user):
+        raise ResultNotFound  # deleted by another request meanwhile
+    await _forget_events(services, job)
+    try:
+        # Published in between by the job's own worker, or spared for another job that was deleted at the same time.
+        await drop_unwanted(services, job.image_key)
+    except StorageDown:
+        log.warning("photo of a deleted scan may be left until the next cleanup", extra={"job_id": str(job_id)})
+
+
+async def drop_unwanted(services: Services, key: str) -> None:
+    """Delete the photo where no job shows it: its job was deleted, or its owner left, while it was published."""
+    if not await store.shown(services.db, key):
+        await services.storage.delete([key])
+
+
+async def _forget_events(services: Services, job: Job) -> None:
+    """Who follows an open job is told that it is over; the events of a finished one hold its result, so they go."""
+    try:
+        if job.status in ("completed", "failed"):
+            await services.bus.forget(str(job.id))
+        else:
+            why = Deleted()
+            text = why.english if job.language == "en" else why.message
+            await service.announce(services, replace(job, status="failed", error=text, error_code=why.code))
+    except (RedisError, OSError) as error:
+        log.warning("events of a deleted scan end by themselves: %r", error, extra={"job_id": str(job.id)})
