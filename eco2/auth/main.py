@@ -47,7 +47,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         keys.create_key(settings.signing_keys_dir)
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(settings))
-        users = await stack.enter_async_context(grpc.channel(settings.grpc_my_api))
+        users = await stack.enter_async_context(grpc.channel(settings.grpc_my_api, settings.service_secret))
         streams, cache = connect(settings.redis_streams_url), connect(settings.redis_cache_url)
         providers = Providers(settings)
         for close in (streams.aclose, cache.aclose, providers.close):

@@ -62,11 +62,11 @@ def mint(name: str) -> str:
         issuer=environment["ECO2_ISSUER"],
         access_ttl=timedelta(minutes=180),
     )
-    account = _account(name, environment["ECO2_GRPC_MY_API"])
+    account = _account(name, environment["ECO2_GRPC_MY_API"], environment["ECO2_SERVICE_SECRET"])
     return keys.mint(settings, account or keys.user_id(name), LOCAL_PROVIDER if account else "local")
 
 
-def _account(name: str, address: str) -> "UUID | None":
+def _account(name: str, address: str, secret: str) -> "UUID | None":
     """As if somebody of that name had signed in with the emulated provider."""
     import asyncio
 
@@ -76,7 +76,7 @@ def _account(name: str, address: str) -> "UUID | None":
     from eco2.core.errors import Unavailable
 
     async def found() -> "UUID | None":
-        async with grpc.channel(address) as channel:
+        async with grpc.channel(address, secret) as channel:
             try:
                 return await Users(channel).find_or_create(Profile(LOCAL_PROVIDER, f"local:{name}", None, name))
             except Unavailable:

@@ -20,6 +20,11 @@ SESSION_HEADER = "x-session-id"
 IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER, SESSION_HEADER)
 """Set by ext-authz only; whatever a client sends under these names is removed at the edge."""
 
+IDENTITY_PROOF_HEADER = "x-identity-proof"
+"""Signed by ext-authz over the identity headers. A service believes none without it (`eco2.core.proof`)."""
+SERVICE_PROOF_KEY = "x-service-proof"
+"""gRPC metadata by which a service knows that one of ours calls it."""
+
 VERIFIED_CLAIMS_HEADER = "x-jwt-payload"
 """The name under which a mesh may pass on claims. Ours uses no header for them, and removes a client's own."""
 

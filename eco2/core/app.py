@@ -22,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
 from eco2.contracts.identity import USER_ID_HEADER
-from eco2.core import telemetry
+from eco2.core import proof, telemetry
 from eco2.core.errors import AWAY, AppError, Unauthorized, Unavailable
 from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send, send_body
 from eco2.core.settings import AppSettings
@@ -168,7 +168,7 @@ def create_app(
             allow_headers=["Content-Type", "X-Frontend-Origin", "X-Idempotency-Key"],
         )
     checks["started"] = _started(app)
-    return OpsApp(name, checks, RequestEdge(name, inner))
+    return OpsApp(name, checks, RequestEdge(name, inner, settings.service_secret))
 
 
 class _Shortcuts:
@@ -254,16 +254,19 @@ async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
 
 
 class RequestEdge:
-    """Outermost ASGI layer: request id, trace, access log, metrics."""
+    """Outermost ASGI layer: identity only with a proof, request id, trace, access log, metrics."""
 
-    def __init__(self, service: str, app: AsgiApp) -> None:
+    def __init__(self, service: str, app: AsgiApp, service_secret: str | None) -> None:
         self.service = service
         self.app = app
+        self.service_secret = service_secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if self.service_secret is not None:
+            scope["headers"] = proof.without_unproven_identity(self.service_secret, scope["headers"])
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         given = headers.get("x-request-id", "")
         telemetry.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)

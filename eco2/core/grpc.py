@@ -3,6 +3,8 @@
 The conventions, which every service of `proto/` keeps:
 - A method may be repeated: callers try again when the server is away.
 - A call has a deadline, which the calls that it causes inherit.
+- Callers prove that they are of ours (`eco2.core.proof`) where the process has a service secret; a call without a proof
+  is UNAUTHENTICATED.
 - Metadata carries the trace, the request id and the user (`eco2.contracts.identity`), as HTTP headers do at the edge.
 - An AppError crosses as the status that fits its HTTP status, with its code in the trailing metadata CODE_KEY, and is
   raised at the caller as the class of `eco2.core.errors` of that status, with that code and message.
@@ -26,10 +28,11 @@ from grpc_health.v1.health import aio as health
 from opentelemetry.trace import SpanKind
 from prometheus_client import Histogram
 
-from eco2.contracts.identity import USER_ID_HEADER
+from eco2.contracts.identity import SERVICE_PROOF_KEY, USER_ID_HEADER
 from eco2.core import telemetry
 from eco2.core.errors import AWAY, AppError, BadRequest, Conflict, NotFound, Unauthorized, Unavailable
 from eco2.core.ops import Check
+from eco2.core.proof import of_caller, period, proves_call
 from eco2.core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -87,7 +90,7 @@ async def serving(settings: Settings, services: Mapping[str, Register]) -> Async
     When it is left, health says so, calls in flight finish, new ones are refused.
     """
     # Two processes on one port would share it silently, the one left over from yesterday included.
-    server = grpc.aio.server(interceptors=(_Edge(),), options=(("grpc.so_reuseport", 0),))
+    server = grpc.aio.server(interceptors=(_Edge(settings.service_secret),), options=(("grpc.so_reuseport", 0),))
     status = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     for register in services.values():
@@ -119,7 +122,10 @@ def _reflect(server: grpc.aio.Server, services: Mapping[str, Register]) -> None:
 
 
 class _Edge(grpc.aio.ServerInterceptor):
-    """Around every method of ours: trace, request id and deadline of the caller; errors; metrics and a log line."""
+    """Around every method of ours: the caller's proof, trace, request id and deadline; errors; metrics; a log line."""
+
+    def __init__(self, secret: str | None) -> None:
+        self._secret = secret
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
@@ -130,10 +136,28 @@ class _Edge(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[no-any-return]
         carrier = dict(handler_call_details.invocation_metadata or ())
 
+        proven = self._secret is None or proves_call(self._secret, _service(method), carrier.get(SERVICE_PROOF_KEY, ""))
+        behaviour = handler.unary_unary if proven else _refuse_stranger
+
         async def answer(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-            return await _answer(method, carrier, handler.unary_unary, request, context)
+            return await _answer(method, carrier, behaviour, request, context)
 
         return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
+
+
+def _service(method: str) -> str:
+    """`eco2.users.v1.UsersService` of `/eco2.users.v1.UsersService/GetUser`."""
+    return method.split("/")[1]
+
+
+class Stranger(Unauthorized):
+    """This call does not come from a service of the platform."""
+
+    code = "SERVICE_PROOF_REQUIRED"
+
+
+async def _refuse_stranger(_request: Any, _context: object) -> None:
+    raise Stranger
 
 
 async def _answer(
@@ -199,10 +223,23 @@ class Method(Protocol[Request, Response]):
     ) -> "grpc.aio.UnaryUnaryCall[Request, Response]": ...
 
 
+class _Prover(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        proof = (SERVICE_PROOF_KEY, of_caller(self._secret, _service(method), period()))
+        return await continuation(details._replace(metadata=(*(details.metadata or ()), proof)), request)
+
+
 @asynccontextmanager
-async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """Connections to a service at `host:port`, made when they are needed, to all its replicas in turn."""
-    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as opened:
+async def channel(address: str, secret: str | None) -> AsyncIterator[grpc.aio.Channel]:
+    """Connections to a service at `host:port`, made when they are needed, to all its replicas in turn.
+
+    With `secret`, the service secret, calls prove where they come from."""
+    provers = None if secret is None else [_Prover(secret)]
+    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS, interceptors=provers) as opened:
         yield opened
 
 

@@ -45,10 +45,19 @@ class Settings(SettingsGroup):
     grpc_port: int = Field(default=50051, ge=0, lt=65536)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
+    service_secret: str | None = Field(default=None, min_length=32)
+    """Key that all processes share: proofs of identity headers and of calls between services are signed with it. Only a
+    local process may do without."""
     otlp_endpoint: str | None = None
     """Base URL of an OTLP/HTTP collector; without it spans only carry ids through logs, messages and events."""
     shutdown_grace: Duration = timedelta(seconds=20)
     """How long work in flight may take after SIGTERM."""
+
+    @model_validator(mode="after")
+    def _proofs_are_asked_for(self) -> Self:
+        if self.environment != "local" and self.service_secret is None:
+            raise ValueError("ECO2_SERVICE_SECRET is missing; only a local process may do without it")
+        return self
 
 
 class DatabaseSettings(SettingsGroup):

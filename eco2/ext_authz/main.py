@@ -31,7 +31,7 @@ _SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.
 @asynccontextmanager
 async def grpc_server(settings: Settings, denylist: Denylist) -> AsyncIterator[Server]:
     """Answers checks until it is left: then it says so to its peers, and finishes what is in flight."""
-    check = Authorization(denylist, settings.cors_origins).check
+    check = Authorization(denylist, settings.cors_origins, settings.service_secret).check
     server = Server({CHECK: check, HEALTH: lambda _request: _SERVING})
     await server.listen(settings.host, settings.grpc_port, share=settings.share_port)
     try:

@@ -20,6 +20,7 @@ from prometheus_client import Counter, Histogram
 
 from eco2.contracts.identity import (
     ACCESS_AUDIENCE,
+    IDENTITY_PROOF_HEADER,
     LONGEST_ACCESS_SECONDS,
     PROVIDER_HEADER,
     ROLE_HEADER,
@@ -28,6 +29,7 @@ from eco2.contracts.identity import (
     USER_ID_HEADER,
 )
 from eco2.contracts.pb import ext_authz_pb2 as pb
+from eco2.core import proof
 from eco2.core.errors import AppError, BadRequest, Unauthorized
 from eco2.ext_authz.denylist import Denylist
 
@@ -114,8 +116,8 @@ class Identity:
     session: str
 
 
-def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str]) -> bytes:
-    """A CheckResponse: allow with identity headers, or refuse with the JSON error of the platform."""
+def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str], secret: str | None) -> bytes:
+    """A CheckResponse: allow with identity headers and their proof, or refuse with the JSON error of the platform."""
     http = request.attributes.request.http
     try:
         who = read_claims(request.attributes.metadata_context)
@@ -129,7 +131,7 @@ def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str
         DECISIONS.labels(refusal.outcome).inc()
         return _refuse(refusal, http.headers.get("origin"), origins)
     DECISIONS.labels("allowed").inc()
-    return _allow(who, http.path.startswith(AUTH_PREFIX))
+    return _allow(who, http.path.startswith(AUTH_PREFIX), secret, proof.period())
 
 
 def read_claims(context: pb.Metadata) -> Identity:
@@ -176,13 +178,15 @@ def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]
 
 
 @lru_cache(maxsize=8192)
-def _allow(who: Identity, keeps_tokens: bool) -> bytes:
+def _allow(who: Identity, keeps_tokens: bool, secret: str | None, stretch: int) -> bytes:
     identity = {
         USER_ID_HEADER: who.user,
         PROVIDER_HEADER: who.provider,
         ROLE_HEADER: who.role,
         SESSION_HEADER: who.session,
     }
+    if secret is not None:
+        identity[IDENTITY_PROOF_HEADER] = proof.of_identity(secret, identity, stretch)
     headers = [_header(name, value) for name, value in identity.items()]
     removed = (SCHEME_HEADER, *(() if keeps_tokens else TOKEN_HEADERS))
     answer = pb.OkHttpResponse(headers=headers, headers_to_remove=removed)
@@ -212,14 +216,15 @@ def _header(name: str, value: str) -> pb.HeaderValueOption:
 class Authorization:
     """What the edge asks: envoy.service.auth.v3.Authorization."""
 
-    def __init__(self, denylist: Denylist, origins: Collection[str]) -> None:
+    def __init__(self, denylist: Denylist, origins: Collection[str], secret: str | None) -> None:
         self._denylist = denylist
         self._origins = frozenset(origins)
+        self._secret = secret
 
     def check(self, request: bytes) -> bytes:
         """From a CheckRequest to a CheckResponse. DecodeError."""
         started = time.perf_counter()
         try:
-            return decide(pb.CheckRequest.FromString(request), self._denylist, self._origins)
+            return decide(pb.CheckRequest.FromString(request), self._denylist, self._origins, self._secret)
         finally:
             SECONDS.observe(time.perf_counter() - started)

@@ -98,6 +98,7 @@ class Credentials:
     s3_secret_key: str = field(default_factory=_token)
     store_signing_key: str = field(default_factory=_token)
     upload_secret: str = field(default_factory=_token)
+    service_secret: str = field(default_factory=_token)
     backup_identity: str = field(default_factory=_age_identity)
 
 
@@ -297,6 +298,7 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_OPS_BUCKET": OPS_BUCKET,
         "ECO2_BACKUP_RECIPIENT": _age_recipient(at.credentials.backup_identity),
         "ECO2_UPLOAD_SECRET": at.credentials.upload_secret,
+        "ECO2_SERVICE_SECRET": at.credentials.service_secret,
         "ECO2_SIGNING_KEYS_DIR": str(at.folder("keys")),
         "ECO2_ISSUER": issuer(at),
         "ECO2_MODEL_DIR": str(at.folder("models")),

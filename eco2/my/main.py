@@ -54,7 +54,7 @@ async def connect(settings: Settings) -> AsyncIterator[Others]:
             "auth-api": settings.grpc_auth_api,
         }
         channels = {
-            name: await stack.enter_async_context(grpc.channel(address))
+            name: await stack.enter_async_context(grpc.channel(address, settings.service_secret))
             for name, address in addresses.items()
             if address
         }

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from eco2.contracts.identity import SESSION_HEADER, USER_ID_HEADER
+from eco2.core import proof
 from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
 from eco2.core.events import EventBus, Head
 from eco2.core.ops import Receive, Scope, Send, send_json
@@ -108,6 +109,8 @@ class Gateway:
                 timeout.reschedule(asyncio.get_running_loop().time())
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.settings.service_secret is not None:
+            scope["headers"] = proof.without_unproven_identity(self.settings.service_secret, scope["headers"])
         job, last = await self._admit(scope)
         if last is None:
             # Nothing will follow; 204 is how an EventSource is told to stop reconnecting.

@@ -43,7 +43,7 @@ async def _methods(settings: Settings, channels: AsyncExitStack) -> dict[str, As
     """Service → its method that tells how a job stands."""
     addresses = {"scan": settings.grpc_scan_api}
     return {
-        service: JobStateServiceStub(await channels.enter_async_context(channel(address))).Get
+        service: JobStateServiceStub(await channels.enter_async_context(channel(address, settings.service_secret))).Get
         for service, address in addresses.items()
         if address
     }

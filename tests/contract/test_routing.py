@@ -13,6 +13,7 @@ from eco2.contracts.identity import (
     ACCESS_COOKIE,
     CLIENT_ADDRESS_HEADER,
     IDENTITY_HEADERS,
+    IDENTITY_PROOF_HEADER,
     LONGEST_ACCESS_SECONDS,
     SCHEME_HEADER,
     TOKEN_COPY_HEADERS,
@@ -184,7 +185,8 @@ def test_the_edge_and_ext_authz_mean_the_same_headers_and_claims() -> None:
     values = {row["patch"]["value"]["name"]: row["patch"]["value"]["typed_config"] for row in patches}
     mutations = values["eco2.identity-headers"]["mutations"]["request_mutations"]
     removed = [row["remove"] for row in mutations if "remove" in row]
-    assert removed == [*IDENTITY_HEADERS, VERIFIED_CLAIMS_HEADER, SCHEME_HEADER, *TOKEN_COPY_HEADERS]
+    own = (*IDENTITY_HEADERS, IDENTITY_PROOF_HEADER, VERIFIED_CLAIMS_HEADER, SCHEME_HEADER, *TOKEN_COPY_HEADERS)
+    assert removed == [*own]
     (address,) = (row["append"] for row in mutations if "append" in row)
     assert address["header"]["key"] == CLIENT_ADDRESS_HEADER
     assert address["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"

@@ -458,7 +458,7 @@ async def test_a_service_ends_the_sessions_that_began_before(at: Services, envir
         await tx.execute(update(sessions).where(sessions.c.id == old.id).values(created_at=early))
     request = auth_pb2.RevokeAllRequest(user_id=str(user), reason="account_deleted")
     request.issued_before.FromDatetime(early + timedelta(seconds=1))
-    async with channel(environment["ECO2_GRPC_AUTH_API"]) as opened:
+    async with channel(environment["ECO2_GRPC_AUTH_API"], environment["ECO2_SERVICE_SECRET"]) as opened:
         stub = SessionServiceStub(opened)
         assert (await call(stub.RevokeAll, request)).revoked == 1
         assert (await call(stub.RevokeAll, request)).revoked == 0

@@ -28,7 +28,7 @@ PET = pb.Classification(major_category="재활용폐기물", middle_category="�
 
 @pytest.fixture
 async def channel(environment: dict[str, str], person: Callable[[], Person]) -> AsyncIterator[wire.aio.Channel]:
-    async with grpc.channel(environment["ECO2_GRPC_CHARACTER_API"]) as channel:
+    async with grpc.channel(environment["ECO2_GRPC_CHARACTER_API"], environment["ECO2_SERVICE_SECRET"]) as channel:
         yield channel
 
 

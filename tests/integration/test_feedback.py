@@ -201,7 +201,7 @@ async def test_a_copy_of_ones_data_has_the_feedback(
     who = person()
     judged, other = await scanned(engine, who.id), await scanned(engine, who.id)
     await said(who, judged, "wrong", minor_category="우유팩", comment="안쪽이 은색이에요")
-    async with grpc.channel(environment["ECO2_GRPC_SCAN_API"]) as channel:
+    async with grpc.channel(environment["ECO2_GRPC_SCAN_API"], environment["ECO2_SERVICE_SECRET"]) as channel:
         page = await grpc.call(UserDataServiceStub(channel).Export, pb.ExportRequest(user_id=str(who.id)))
     found = {row["job_id"]: row["feedback"] for row in (json.loads(record.json) for record in page.records)}
     assert (found[str(judged)]["comment"], found[str(judged)]["actual_item_id"]) == ("안쪽이 은색이에요", CARTON.id)

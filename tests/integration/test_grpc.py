@@ -16,9 +16,11 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from opentelemetry import trace
 from redis.exceptions import ConnectionError as RedisAway
 
+from eco2.contracts.identity import SERVICE_PROOF_KEY
 from eco2.contracts.pb import users_pb2 as pb
 from eco2.contracts.pb.users_pb2_grpc import UsersServiceServicer, UsersServiceStub, add_UsersServiceServicer_to_server
 from eco2.core import grpc, telemetry
+from eco2.core import proof as proofs
 from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unauthorized, Unavailable
 from eco2.core.settings import Settings
 from tests.redis_server import free_port
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from eco2.contracts.pb.users_pb2_grpc import UsersServiceAsyncStub
 
 SERVICE = "eco2.users.v1.UsersService"
+SECRET = "s" * 32
 Answer = Callable[[pb.GetUserRequest], Awaitable[pb.GetUserResponse]]
 
 
@@ -56,7 +59,7 @@ async def serving(answer: Answer, port: int, **changes: Any) -> AsyncIterator[Ca
 
 @asynccontextmanager
 async def asking(port: int) -> AsyncIterator["UsersServiceAsyncStub"]:
-    async with grpc.channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.channel(f"127.0.0.1:{port}", None) as channel:
         yield UsersServiceStub(channel)
 
 
@@ -207,7 +210,7 @@ async def test_what_a_call_causes_inherits_its_deadline_trace_request_id_and_use
 
 async def test_the_server_tells_its_health_and_locally_its_methods() -> None:
     port = free_port()
-    async with serving(nobody, port) as check, grpc.channel(f"127.0.0.1:{port}") as channel:
+    async with serving(nobody, port) as check, grpc.channel(f"127.0.0.1:{port}", None) as channel:
         await check()
         for name in ("", SERVICE):
             found = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
@@ -217,7 +220,10 @@ async def test_the_server_tells_its_health_and_locally_its_methods() -> None:
 
 async def test_outside_of_a_developers_machine_there_is_no_reflection() -> None:
     port = free_port()
-    async with serving(nobody, port, environment="prod"), grpc.channel(f"127.0.0.1:{port}") as channel:
+    async with (
+        serving(nobody, port, environment="prod", service_secret=SECRET),
+        grpc.channel(f"127.0.0.1:{port}", None) as channel,
+    ):
         with pytest.raises(wire.aio.AioRpcError):
             await _listed(channel)
 
@@ -227,6 +233,35 @@ async def _listed(channel: wire.aio.Channel) -> list[str]:
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     answers = stub.ServerReflectionInfo(iter([request]))
     return [row.name async for answer in answers for row in answer.list_services_response.service]
+
+
+@pytest.mark.parametrize("proof", [None, "another key", "another service", "no token", "old"])
+async def test_a_call_without_the_proof_of_a_service_is_refused(proof: str | None) -> None:
+    port, asked = free_port(), Service(nobody)
+    forged = {
+        "another key": proofs.of_caller("k" * 32, SERVICE, proofs.period()),
+        "another service": proofs.of_caller(SECRET, "eco2.scan.v1.PreferencesService", proofs.period()),
+        "no token": "believe me",
+        "old": proofs.of_caller(SECRET, SERVICE, proofs.period() - 3),
+    }
+    metadata = [(SERVICE_PROOF_KEY, forged[proof])] if proof else []
+    async with serving(asked.answer, port, service_secret=SECRET), asking(port) as stub:
+        with pytest.raises(wire.aio.AioRpcError) as refused:
+            await stub.GetUser(pb.GetUserRequest(), metadata=metadata)
+    assert refused.value.code() is wire.StatusCode.UNAUTHENTICATED
+    assert dict(refused.value.trailing_metadata())[grpc.CODE_KEY] == "SERVICE_PROOF_REQUIRED"
+
+
+async def test_a_channel_of_ours_proves_each_call() -> None:
+    async def answer(request: pb.GetUserRequest) -> pb.GetUserResponse:
+        return pb.GetUserResponse()
+
+    port = free_port()
+    async with (
+        serving(answer, port, service_secret=SECRET),
+        grpc.channel(f"127.0.0.1:{port}", SECRET) as channel,
+    ):
+        assert await grpc.call(UsersServiceStub(channel).GetUser, pb.GetUserRequest()) == pb.GetUserResponse()
 
 
 async def test_a_taken_port_is_an_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -49,7 +49,7 @@ SignUp = Callable[..., Awaitable[Person]]
 
 @pytest.fixture
 async def users(environment: dict[str, str]) -> AsyncIterator["UsersServiceAsyncStub"]:
-    async with grpc.channel(environment["ECO2_GRPC_MY_API"]) as channel:
+    async with grpc.channel(environment["ECO2_GRPC_MY_API"], environment["ECO2_SERVICE_SECRET"]) as channel:
         yield UsersServiceStub(channel)
 
 
@@ -231,7 +231,7 @@ async def test_preferences_reach_the_scans_that_follow(
 
 async def test_preferences_that_come_late_change_nothing(environment: dict[str, str], engine: AsyncEngine) -> None:
     user = uuid.uuid4()
-    async with grpc.channel(environment["ECO2_GRPC_SCAN_API"]) as channel:
+    async with grpc.channel(environment["ECO2_GRPC_SCAN_API"], environment["ECO2_SERVICE_SECRET"]) as channel:
         scan_api = PreferencesServiceStub(channel)
         for version, language in ((2, "en"), (1, "ko"), (2, "ko")):
             request = scan_pb2.PutRequest(user_id=str(user), version=version, language=language)
@@ -380,7 +380,7 @@ async def test_an_export_of_many_pages_is_whole(sign_in: SignUp, services: Servi
 
 @pytest.mark.parametrize("name", ["SCAN", "IMAGE"])  # the others have one page
 async def test_a_copy_of_nobody_or_from_nowhere_is_refused(environment: dict[str, str], name: str) -> None:
-    async with grpc.channel(environment[f"ECO2_GRPC_{name}_API"]) as channel:
+    async with grpc.channel(environment[f"ECO2_GRPC_{name}_API"], environment["ECO2_SERVICE_SECRET"]) as channel:
         data = UserDataServiceStub(channel)
         user = str(uuid.uuid4())
         assert not (await grpc.call(data.Export, user_data_pb2.ExportRequest(user_id=user))).records

@@ -111,7 +111,7 @@ async def make(
     settings = Settings(grpc_port=port, shutdown_grace=timedelta(seconds=1))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(grpc.serving(settings, services))
-        channel = await stack.enter_async_context(grpc.channel(f"127.0.0.1:{port}"))
+        channel = await stack.enter_async_context(grpc.channel(f"127.0.0.1:{port}", None))
 
         def build(broker_url: str = environment["ECO2_BROKER_URL"], purge_after: timedelta = timedelta(0)) -> Outbox:
             publisher = Publisher(broker_url)

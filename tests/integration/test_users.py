@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 async def users(environment: dict[str, str]) -> AsyncIterator["UsersServiceAsyncStub"]:
-    async with grpc.channel(environment["ECO2_GRPC_MY_API"]) as channel:
+    async with grpc.channel(environment["ECO2_GRPC_MY_API"], environment["ECO2_SERVICE_SECRET"]) as channel:
         yield UsersServiceStub(channel)
 
 
