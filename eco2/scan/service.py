@@ -344,7 +344,8 @@ async def choose(services: Services, job: Job, minor_category: str | None) -> Jo
     chosen_rule = await aside(
         said, stages.rule_of, services.knowledge, item, said, waste=shows_waste, audience=audience
     )
-    rule = {**chosen_rule, "chosen": item.id, "others": job.rule.get("others", [])}
+    shown = stages.shows(services.knowledge, job.vision, item)
+    rule = {**chosen_rule, "shown": shown, "chosen": item.id, "others": job.rule.get("others", [])}
     answer = await aside(said, stages.answer, services.knowledge, rule, said, audience)
     reward = stages.reward(services.knowledge, rule, answer)
     chosen = await store.choose(services.db, job.id, rule, answer, reward)

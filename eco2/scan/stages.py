@@ -19,6 +19,13 @@ UNKNOWN = "미확인"
 """Class of a photo that could not be told; no class of the taxonomy has this name."""
 
 NO_WASTE = "not_waste"  # the situation of a photo that shows nothing to throw away
+SHOWN = 0.2
+"""Belief in the class of a thing, or one that looks like it, from which on a photo bears out what its user says. Photos of
+the classes have 0.2 to 1.0 of their own; noise, flat colours and what is of another class have less than 0.1."""
+LOOK_ALIKES = (
+    frozenset(("종이", "종이팩")),
+    frozenset(("무색페트병", "플라스틱류", "비닐류")),
+)
 MAX_CANDIDATES = 7
 """Each has a step of the answer, of which there are ten."""
 WORTH_SHOWING = 0.08
@@ -44,8 +51,28 @@ def match(
     rule = rule_of(knowledge, item, user_input, seen.situations, waste=seen.waste, audience=audience)
     if item is None:
         rule["candidates"] = _candidates(knowledge, named, seen)
+    else:
+        rule["shown"] = shows(knowledge, vision, item)
     rule["others"] = [_other(knowledge, other, audience) for other in seen.others if other.item_id in knowledge.items]
     return rule
+
+
+def shows(knowledge: Knowledge, vision: Mapping[str, Any] | None, item: Item) -> bool:
+    """Whether the photo bears out that it shows the item: words alone earn nothing."""
+    seen = VisionResult.from_json(dict(vision)) if vision else None
+    if seen is None or not seen.waste:
+        return False
+    if seen.item_id == item.id:
+        return True
+    middle = item.classification.middle_category
+    alike = next((classes for classes in LOOK_ALIKES if middle in classes), {middle})
+    beliefs = [guess.confidence for guess in seen.candidates if _middle(knowledge, guess.item_id) in alike]
+    return sum(beliefs) >= SHOWN
+
+
+def _middle(knowledge: Knowledge, item_id: str) -> str:
+    item = knowledge.items.get(item_id)
+    return item.classification.middle_category if item else ""
 
 
 def _other(knowledge: Knowledge, other: Other, audience: Audience) -> Json:
@@ -79,7 +106,8 @@ def rule_of(
 ) -> Json:
     """The stored form of stage `rule`; without an item, the user has to choose.
 
-    `visible`: ids of situations seen. `waste`: whether the photo shows any; rules stored by older versions lack it.
+    `visible`: ids of situations seen. `waste`: whether the photo shows any; rules stored by older versions lack it, and
+    `shown`, which tells whether the photo bears out that it shows the item.
     """
     visible = visible if waste else (NO_WASTE, *visible)
     said = knowledge.situations_in(user_input) if user_input else []
@@ -132,6 +160,9 @@ def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None
     if not composed["insufficiencies"] and item.classification.major_category == RECYCLABLE:
         outcome = kb.decide(knowledge, item, situations, audience.region)
         why = kb.unrewarded(knowledge, item, situations, outcome, audience.lang)
+        if not why and not rule.get("shown", True):
+            unclear = knowledge.situation_book.unknown.unclear
+            why = unclear.fault_ko if audience.lang == "ko" else unclear.fault_en
         composed["insufficiencies"] = [why] if why else []
     return composed
 
@@ -159,7 +190,7 @@ def none_of_these(rule: Mapping[str, Any]) -> Json:
 def reward(knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str, Any]) -> Json | None:
     """The character that the scan earns: a recyclable that was seen, with a rule, and nothing left undone."""
     undone = any(text.strip() for text in answered["insufficiencies"])
-    if rule["item_id"] is None or undone or not _shows_waste(rule):
+    if rule["item_id"] is None or undone or not _shows_waste(rule) or not rule.get("shown", True):
         return None
     item = knowledge.item(rule["item_id"])
     found = item.classification

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -59,7 +60,10 @@ async def test_events_come_in_order_each_once_and_the_result_is_readable_before_
     assert [frame["id"] for frame in found] == [str(frame["seq"]) for frame in found]
     assert [frame["seq"] for frame in found] == list(range(1, len(EVENTS) + 1))
     assert all(frame["event"] == frame["stage"] and isinstance(frame["progress"], int) for frame in found)
-    assert found[-1]["result"] == await journey.result(who, job["result_url"])
+    body = await journey.result(who, job["result_url"])
+    assert body["pipeline_result"].pop("disposal_rules")
+    assert found[-1]["result"].pop("pipeline_result") == {**body.pop("pipeline_result"), "disposal_rules": None}
+    assert found[-1]["result"] == body
     assert len({frame["trace_id"] for frame in found}) == 1, "one trace from the request to the last event"
 
 
@@ -75,17 +79,34 @@ async def test_a_recyclable_earns_its_character_within_seconds(person: People) -
     who = person()
     before = (await who.http.get("/api/v1/users/me/characters")).json()
     assert [row["name"] for row in before] == ["이코"]
-    body = await journey.scan(who, photos.jpeg(), user_input=RECYCLABLE)
+    body = await journey.scan(who, photos.jpeg(320, 240), user_input="우유팩이에요")
     reward = body["reward"]
-    assert (reward["name"], reward["type"]) == ("페티", "무색페트병")
-    assert reward["match_reason"].startswith("무색페트병>")
+    assert (reward["name"], reward["type"]) == ("팩토리", "종이팩")
+    assert reward["match_reason"].startswith("종이팩>")
 
     async def names() -> list[str]:
         return [row["name"] for row in (await who.http.get("/api/v1/users/me/characters")).json()]
 
     async with asyncio.timeout(2):
-        while await names() != ["이코", "페티"]:
+        while await names() != ["이코", "팩토리"]:
             await asyncio.sleep(0.05)
+
+
+def noise(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    return photos.encoded(Image.fromarray(pixels), "JPEG")
+
+
+async def test_words_alone_earn_nothing(person: People) -> None:
+    who = person()
+    for seed in range(3):
+        body = await journey.scan(who, noise(seed), user_input=RECYCLABLE)
+        assert (body["outcome"], body["reward"]) == ("answered", None)
+        assert body["pipeline_result"]["stream"]["id"] == "clear_pet", "they are answered all the same"
+        assert body["pipeline_result"]["final_answer"]["insufficiencies"]
+    body = await journey.scan(who, noise(9), user_input="페트병")
+    chosen = await who.http.post(f"/api/v1/scan/{body['task_id']}/choice", json={"minor_category": "생수병"})
+    assert (chosen.json()["outcome"], chosen.json()["reward"]) == ("answered", None)
 
 
 async def test_what_was_not_done_yet_costs_the_reward(person: People) -> None:

@@ -97,7 +97,7 @@ def test_every_district_of_korea_has_one_set_of_rules_at_most(knowledge: kb.Know
 def test_words_decide_over_a_photo_without_waste_but_earn_nothing(knowledge: kb.Knowledge) -> None:
     earned = {}
     for waste in (True, False):
-        rule = stages.match(knowledge, seen(None, waste=waste), "생수병이에요")
+        rule = stages.match(knowledge, seen(None, "water_pet", waste=waste), "생수병이에요")
         answer = stages.answer(knowledge, rule, "생수병이에요")
         assert (rule["item_id"], rule["needs_choice"], rule["waste"]) == ("water_pet", False, waste)
         earned[waste] = stages.reward(knowledge, rule, answer)
@@ -105,6 +105,32 @@ def test_words_decide_over_a_photo_without_waste_but_earn_nothing(knowledge: kb.
         assert ("확인하지 못했어요" in answer["user_answer"]) is not waste
     assert earned[True] is not None
     assert earned[False] is None
+
+
+@pytest.mark.parametrize(
+    ("candidates", "words", "earns"),
+    [
+        ((), "투명 페트병이에요", False),
+        ((("ceramic", 0.5),), "투명 페트병이에요", False),
+        ((("water_pet", 0.1),), "투명 페트병이에요", False),
+        ((("water_pet", 0.1), ("soda_pet_clear", 0.12)), "투명 페트병이에요", True),
+        ((("delivery_tray", 0.25),), "투명 페트병이에요", True),
+        ((("newspaper", 0.25),), "우유팩이에요", True),
+        ((("newspaper", 0.25),), "음료 캔이에요", False),
+    ],
+)
+def test_words_earn_only_what_the_photo_bears_out(
+    knowledge: kb.Knowledge, candidates: tuple[tuple[str, float], ...], words: str, earns: bool
+) -> None:
+    guesses = tuple(Candidate(name, share) for name, share in candidates)
+    vision = VisionResult(None, 0.3, guesses, needs_choice=True, waste=True, model="test").to_json()
+    for audience in (ANYBODY, Audience("en", None)):
+        rule = stages.match(knowledge, vision, words, audience)
+        answer = stages.answer(knowledge, rule, words, audience)
+        assert rule["item_id"] is not None, "the words are answered in any case"
+        assert (stages.reward(knowledge, rule, answer) is not None) is earns
+        assert (answer["insufficiencies"] == []) is earns, "it says why"
+        assert stages.shows(knowledge, vision, knowledge.item(rule["item_id"])) is earns, "so is a choice"
 
 
 def test_a_choice_after_a_photo_without_waste_earns_nothing(knowledge: kb.Knowledge) -> None:
