@@ -20,8 +20,8 @@ UNKNOWN = "미확인"
 
 NO_WASTE = "not_waste"  # the situation of a photo that shows nothing to throw away
 SHOWN = 0.2
-"""Belief in the class of a thing, or one that looks like it, from which on a photo bears out what its user says. Photos of
-the classes have 0.2 to 1.0 of their own; noise, flat colours and what is of another class have less than 0.1."""
+"""Belief in the class of a thing, or one that looks like it, from which on a photo bears out what its user says. Most
+photos have 0.2 to 1.0 of their own class; noise and flat colours have less than 0.1 of any."""
 LOOK_ALIKES = (
     frozenset(("종이", "종이팩")),
     frozenset(("무색페트병", "플라스틱류", "비닐류")),
