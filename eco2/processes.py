@@ -107,6 +107,13 @@ SERVICES = (
         needs=("postgres", "redis-streams", "redis-cache", "rabbitmq", "object-store"),
     ),
     Process(
+        "scan-sweeper",
+        "worker",
+        26,
+        "eco2.scan.sweeper:run",
+        needs=("postgres", "redis-streams", "rabbitmq"),
+    ),
+    Process(
         "character-worker",
         "worker",
         42,

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from eco2 import knowledge
-from eco2.contracts.queues import Q_AI, SCAN_EXCHANGE, SCAN_VISION, TASK_QUEUES, TASKS_EXCHANGE
+from eco2.contracts.queues import Q_AI, SCAN_EXCHANGE, SCAN_VISION
 from eco2.contracts.tasks import IMAGE_ANALYZE, IMAGE_CLASSIFY
 from eco2.core import redis
 from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Heartbeat, Publisher
+from eco2.core.messaging.broker import Publisher
 from eco2.core.messaging.celery_worker import run_worker
 from eco2.core.messaging.dead_letters import guarded
 from eco2.core.ops import Check
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
 from eco2.core.storage import Storage
-from eco2.scan import dead_letters, service, store
+from eco2.scan import service, store
 from eco2.scan.service import Services
 from eco2.scan.settings import AiWorkerSettings
 
@@ -41,14 +41,12 @@ class Resources(Services):
     settings: AiWorkerSettings
     tasks_publisher: Publisher
     models: "LazyModels"
-    dead_letters: Heartbeat
 
     def checks(self) -> Mapping[str, Check]:
         return {
             "postgres": self.db.ping,
             "redis-streams": self.bus.redis.ping,
             "object-store": self.storage.ping,
-            "dead-letters": self.dead_letters.check_ready,
         }
 
 
@@ -93,12 +91,6 @@ async def classify(resources: Resources, job_id: str) -> None:
     await resources.bus.redis.delete(key)
 
 
-async def _watch(resources: Resources) -> None:
-    keys = [TASK_QUEUES[Q_AI].dead_letter_key]
-    url = resources.settings.tasks_broker_url
-    await dead_letters.fail_the_dead(resources, url, TASKS_EXCHANGE, keys, resources.dead_letters)
-
-
 @asynccontextmanager
 async def open_resources(settings: AiWorkerSettings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
@@ -117,7 +109,6 @@ async def open_resources(settings: AiWorkerSettings) -> AsyncIterator[Resources]
             settings=settings,
             tasks_publisher=publishers[1],
             models=LazyModels(settings, stack),
-            dead_letters=Heartbeat(),
         )
         stack.push_async_callback(resources.announced_marks.close, db)
         yield resources
@@ -142,5 +133,4 @@ def run() -> None:
         TASKS,
         [Q_AI],
         Resources.checks,
-        [_watch],
     )

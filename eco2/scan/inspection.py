@@ -15,7 +15,7 @@ from eco2.scan.tables import jobs
 
 Json = dict[str, Any]
 
-_TIMES = ("created_at", "enqueued_at", "finished_at", "announced_at", "swept_at")
+_TIMES = ("created_at", "enqueued_at", "finished_at", "announced_at", "moved_at", "marked_at", "swept_at")
 
 
 class InspectSettings(DatabaseSettings, StreamsSettings):

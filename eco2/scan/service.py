@@ -37,6 +37,7 @@ from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.scan import stages, store
 from eco2.scan.audience import Audience
+from eco2.scan.in_work import InWork
 from eco2.scan.limits import UNLIMITED, Limits, Standing, refusal
 from eco2.scan.marks import Marks
 from eco2.scan.progress import both, completed, started
@@ -115,6 +116,7 @@ class Services:
     knowledge: Knowledge
     upload_secret: str
     recent_jobs: RecentJobs = field(default_factory=RecentJobs, kw_only=True)
+    in_work: InWork = field(default_factory=InWork, kw_only=True)
     queued_marks: Marks = field(default_factory=lambda: Marks("queued", store.enqueued), kw_only=True)
     announced_marks: Marks = field(default_factory=lambda: Marks("announced", store.announced), kw_only=True)
 

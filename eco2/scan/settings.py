@@ -1,4 +1,4 @@
-"""Settings of scan-api and scan-worker."""
+"""Settings of scan-api, scan-worker, ai-worker and scan-sweeper."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -46,8 +46,9 @@ class SweeperSettings(SettingsGroup):
     sweep_interval: Duration = timedelta(seconds=10)
     sweep_grace: Duration = timedelta(seconds=30)
     """How long a step between two commits may take before the process that took it counts as dead."""
-    sweep_stuck: Duration = timedelta(minutes=15)
-    """How long a queued job may show no end before its message is sent again."""
+    sweep_lost: Duration = timedelta(seconds=60)
+    """How long a job that is in no queue may show no sign of work before its message counts as lost and is sent again.
+    Workers give a sign every 15 s."""
     sweep_deadline: Duration = timedelta(hours=2)
     """Age at which a job that has not ended is given up, one that could not be queued included."""
     sweep_retention: Duration = timedelta(days=1)
@@ -81,6 +82,19 @@ class ApiSettings(
         return Limits(min(self.open_jobs, share), self.scans_per_day)
 
 
+class SweeperWorkerSettings(
+    Settings,
+    BrokerSettings,
+    TasksBrokerSettings,
+    DatabaseSettings,
+    StreamsSettings,
+    StorageSettings,
+    KnowledgeSettings,
+    SweeperSettings,
+):
+    """Settings of scan-sweeper."""
+
+
 class WorkerSettings(
     Settings,
     BrokerSettings,
@@ -89,7 +103,6 @@ class WorkerSettings(
     CacheSettings,
     StorageSettings,
     KnowledgeSettings,
-    SweeperSettings,
     LlmSettings,
     PhotoSettings,
 ):

@@ -1,7 +1,6 @@
 """Every SQL statement of the scan services. Each is one transaction; what changes a job is conditional on its state."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
@@ -15,7 +14,6 @@ from eco2.scan.limits import UNLIMITED, Limits, Standing
 Json = dict[str, Any]
 
 OPEN = ("queued", "processing")
-SWEEP_LOCK = 0x7363616E
 UNFINISHED: LiteralString = (
     "(status IN ('waiting', 'queued', 'processing', 'aborted')"
     " OR (status IN ('completed', 'failed') AND announced_at IS NULL))"
@@ -48,7 +46,7 @@ class Job:
         return self.status in OPEN
 
 
-_COLUMNS: LiteralString = """
+COLUMNS: LiteralString = """
     jobs.id, jobs.user_id, jobs.image_key, jobs.user_input, jobs.model, jobs.status, jobs.vision, jobs.rule,
     jobs.answer, jobs.reward, jobs.error, jobs.error_code, jobs.language, jobs.district, jobs.enqueued_at IS NOT NULL"""
 _REVIVED: LiteralString = "CASE jobs.status WHEN 'aborted' THEN 'queued' ELSE jobs.status END"
@@ -56,7 +54,8 @@ _AS_IF_NEW: LiteralString = "CASE jobs.status WHEN 'aborted' THEN now() ELSE job
 _PREFERRED: LiteralString = """
     (SELECT language FROM scan.preferences WHERE user_id = %(user)s),
     (SELECT district FROM scan.preferences WHERE user_id = %(user)s)"""
-_IS_OPEN: LiteralString = "status IN ('queued', 'processing')"
+IS_OPEN: LiteralString = "status IN ('queued', 'processing')"
+_MOVED: LiteralString = "moved_at = now(), marked_at = NULL"
 
 
 def _job(row: Row | None) -> Job | None:
@@ -66,7 +65,7 @@ def _job(row: Row | None) -> Job | None:
 _TODAY: LiteralString = "(now() AT TIME ZONE 'Asia/Seoul')::date"
 _STANDING: LiteralString = f"""
     SELECT (SELECT count(*) FROM scan.jobs
-            WHERE user_id = %(user)s AND created_at > now() - interval '1 day' AND {_IS_OPEN}) AS open_jobs,
+            WHERE user_id = %(user)s AND created_at > now() - interval '1 day' AND {IS_OPEN}) AS open_jobs,
            coalesce((SELECT scans FROM scan.usage WHERE user_id = %(user)s AND day = {_TODAY}), 0) AS scans_today"""
 _HAS_ROOM: LiteralString = "open_jobs < %(open_jobs)s AND scans_today < %(scans_per_day)s"
 # A counter, since a user can delete the rows; it counts on its newest version, whatever the snapshot shows.
@@ -106,7 +105,7 @@ async def add(
                 FROM known WHERE known OR EXISTS (SELECT FROM counted)
                 ON CONFLICT (user_id, idempotency_key)
                 DO UPDATE SET status = {_REVIVED}, created_at = {_AS_IF_NEW}
-                RETURNING {_COLUMNS})
+                RETURNING {COLUMNS})
             SELECT standing.*, added.* FROM standing LEFT JOIN added ON true""",
         id=job_id,
         user=user,
@@ -129,7 +128,7 @@ async def find_known(db: Database, user: UUID, idempotency_key: str) -> Job | St
     """The user's job of this key, or the user's standing."""
     return _job_or_standing(
         await db.row(
-            f"""SELECT standing.*, {_COLUMNS} FROM ({_STANDING}) AS standing
+            f"""SELECT standing.*, {COLUMNS} FROM ({_STANDING}) AS standing
                 LEFT JOIN scan.jobs ON {_WITH_KEY}""",
             user=user,
             idempotency_key=idempotency_key,
@@ -157,19 +156,19 @@ async def abort(db: Database, job_id: UUID) -> None:
 
 
 async def load(db: Database, job_id: UUID) -> Job | None:
-    return _job(await db.row(f"SELECT {_COLUMNS} FROM scan.jobs WHERE id = %(id)s", id=job_id))
+    return _job(await db.row(f"SELECT {COLUMNS} FROM scan.jobs WHERE id = %(id)s", id=job_id))
 
 
 async def load_own(db: Database, job_id: UUID, user: UUID) -> Job | None:
     """The job if it is the user's."""
-    sql: LiteralString = f"SELECT {_COLUMNS} FROM scan.jobs WHERE id = %(id)s AND user_id = %(user)s"
+    sql: LiteralString = f"SELECT {COLUMNS} FROM scan.jobs WHERE id = %(id)s AND user_id = %(user)s"
     return _job(await db.row(sql, id=job_id, user=user))
 
 
 async def states(db: Database, job_ids: Sequence[UUID], quiet: timedelta) -> list[tuple[Job, bool]]:
     """The jobs of these ids; True for one that ended at least `quiet` ago."""
     rows = await db.rows(
-        f"""SELECT {_COLUMNS}, coalesce(finished_at < now() - %(quiet)s, false) FROM scan.jobs
+        f"""SELECT {COLUMNS}, coalesce(finished_at < now() - %(quiet)s, false) FROM scan.jobs
             WHERE id = ANY(%(ids)s)""",
         ids=list(job_ids),
         quiet=quiet,
@@ -183,8 +182,8 @@ async def save_vision(db: Database, job_id: UUID, vision: Json) -> bool:
     So do the other saves."""
     return (
         await db.row(
-            """UPDATE scan.jobs SET vision = %(vision)s, status = 'processing',
-               enqueued_at = coalesce(enqueued_at, now())
+            f"""UPDATE scan.jobs SET vision = %(vision)s, status = 'processing',
+               enqueued_at = coalesce(enqueued_at, now()), {_MOVED}
            WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') AND vision IS NULL RETURNING id""",
             id=job_id,
             vision=Jsonb(vision),
@@ -196,11 +195,20 @@ async def save_vision(db: Database, job_id: UUID, vision: Json) -> bool:
 async def save_rule(db: Database, job_id: UUID, rule: Json) -> bool:
     return (
         await db.row(
-            f"UPDATE scan.jobs SET rule = %(rule)s WHERE id = %(id)s AND {_IS_OPEN} AND rule IS NULL RETURNING id",
+            f"""UPDATE scan.jobs SET rule = %(rule)s, {_MOVED}
+                WHERE id = %(id)s AND {IS_OPEN} AND rule IS NULL RETURNING id""",
             id=job_id,
             rule=Jsonb(rule),
         )
         is not None
+    )
+
+
+async def in_work(db: Database, job_ids: Sequence[UUID]) -> None:
+    """Mark jobs that a worker works on now."""
+    await db.rows(
+        f"UPDATE scan.jobs SET marked_at = now() WHERE id = ANY(%(ids)s) AND {IS_OPEN}",
+        ids=list(job_ids),
     )
 
 
@@ -210,7 +218,7 @@ async def complete(db: Database, job_id: UUID, answer: Json, reward: Json | None
         await db.row(
             f"""UPDATE scan.jobs SET answer = %(answer)s, reward = %(reward)s, status = 'completed',
                 finished_at = now()
-            WHERE id = %(id)s AND {_IS_OPEN} RETURNING id""",
+            WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
             id=job_id,
             answer=Jsonb(answer),
             reward=_jsonb(reward),
@@ -228,7 +236,7 @@ async def fail(db: Database, job_id: UUID, code: str, error: str, english: str) 
     row = await db.row(
         f"""UPDATE scan.jobs SET error = CASE language WHEN 'en' THEN %(english)s ELSE %(error)s END,
                 error_code = %(code)s, status = 'failed', finished_at = now()
-            WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') RETURNING {_COLUMNS}""",
+            WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') RETURNING {COLUMNS}""",
         id=job_id,
         code=code,
         error=error,
@@ -291,7 +299,7 @@ async def uploaded(db: Database, job_id: UUID, user: UUID, limits: Limits = UNLI
             taken AS (
                 UPDATE scan.jobs SET status = 'queued', created_at = now()
                 WHERE id = %(id)s AND (status = 'aborted' OR status = 'waiting' AND EXISTS (SELECT FROM counted))
-                RETURNING {_COLUMNS})
+                RETURNING {COLUMNS})
             SELECT EXISTS (SELECT FROM waiting), standing.*, taken.* FROM standing LEFT JOIN taken ON true""",
         id=job_id,
         user=user,
@@ -309,92 +317,13 @@ async def choose(db: Database, job_id: UUID, rule: Json, answer: Json, reward: J
     row = await db.row(
         f"""UPDATE scan.jobs SET rule = %(rule)s, answer = %(answer)s, reward = %(reward)s, announced_at = NULL
             WHERE id = %(id)s AND status = 'completed' AND jobs.needs_choice
-            RETURNING {_COLUMNS}""",
+            RETURNING {COLUMNS}""",
         id=job_id,
         rule=Jsonb(rule),
         answer=Jsonb(answer),
         reward=_jsonb(reward),
     )
     return _job(row)
-
-
-# --- sweeper ----------------------------------------------------------------------------------------------------------
-
-_UNFINISHED: LiteralString = f"""SELECT {_COLUMNS} FROM scan.jobs WHERE {UNFINISHED} AND """
-_OLDEST_FIRST: LiteralString = " ORDER BY created_at LIMIT 200"
-
-
-@asynccontextmanager
-async def sweeping(db: Database) -> AsyncIterator[bool]:
-    """True for the one sweeper of the moment; False while another process sweeps."""
-    async with db.connection() as connection:
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [SWEEP_LOCK])
-        ours = bool((await cursor.fetchone() or (False,))[0])
-        try:
-            yield ours
-        finally:
-            if ours and not connection.broken:
-                await connection.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
-
-
-async def _unfinished(db: Database, found: LiteralString, older: timedelta) -> list[Job]:
-    rows = await db.rows(_UNFINISHED + found + _OLDEST_FIRST, older=older)
-    return [Job(*row) for row in rows]
-
-
-async def never_queued(db: Database, older: timedelta) -> list[Job]:
-    """Committed, but the broker never confirmed: the process died in between."""
-    found: LiteralString = "status = 'queued' AND enqueued_at IS NULL AND created_at < now() - %(older)s"
-    return await _unfinished(db, found, older)
-
-
-async def stuck(db: Database, older: timedelta) -> list[Job]:
-    """Queued, and then nothing for so long that the message must have been lost."""
-    return await _unfinished(db, f"{_IS_OPEN} AND coalesce(swept_at, enqueued_at) < now() - %(older)s", older)
-
-
-async def swept(db: Database, job_id: UUID) -> None:
-    await db.rows("UPDATE scan.jobs SET swept_at = now() WHERE id = %(id)s", id=job_id)
-
-
-async def overdue(db: Database, older: timedelta) -> list[Job]:
-    """Not ended so long after they came that nobody waits any more."""
-    found: LiteralString = "status IN ('queued', 'processing', 'aborted') AND created_at < now() - %(older)s"
-    return await _unfinished(db, found, older)
-
-
-async def unannounced(db: Database, older: timedelta) -> list[Job]:
-    """Completed or failed, but not announced: the process died in between, or the message was lost."""
-    found: LiteralString = (
-        "status IN ('completed', 'failed') AND announced_at IS NULL AND finished_at < now() - %(older)s"
-    )
-    return await _unfinished(db, found, older)
-
-
-async def revive_uploaded(db: Database, older: timedelta) -> int:
-    """Queue again the aborted jobs of the waste flow, whose users follow a job that they know; how many there were.
-
-    An aborted job of `/scan` is left to its client, who was told to try again and got no job."""
-    rows = await db.rows(
-        f"""UPDATE scan.jobs SET status = 'queued'
-            WHERE {UNFINISHED} AND status = 'aborted' AND idempotency_key IS NULL AND created_at < now() - %(older)s
-            RETURNING id""",
-        older=older,
-    )
-    return len(rows)
-
-
-async def forget_unused(db: Database, older: timedelta) -> int:
-    """Delete jobs whose photo or message never came; how many there were, of a thousand at most."""
-    rows = await db.rows(
-        f"""DELETE FROM scan.jobs WHERE status IN ('waiting', 'aborted') AND id IN (
-                SELECT id FROM scan.jobs
-                WHERE {UNFINISHED} AND status IN ('waiting', 'aborted') AND created_at < now() - %(older)s
-                ORDER BY created_at LIMIT 1000)
-            RETURNING id""",
-        older=older,
-    )
-    return len(rows)
 
 
 # --- what a user has here ---------------------------------------------------------------------------------------------
@@ -421,7 +350,7 @@ class Dated:
     finished_at: datetime | None
 
 
-_HISTORY: LiteralString = f"""SELECT {_COLUMNS}, created_at, finished_at FROM scan.jobs
+_HISTORY: LiteralString = f"""SELECT {COLUMNS}, created_at, finished_at FROM scan.jobs
     WHERE user_id = %(user)s AND status = ANY(%(statuses)s)"""
 
 

@@ -1,18 +1,50 @@
-"""Finds the jobs that a dying process or a lost message left behind, and takes them to their end."""
+"""scan-sweeper: takes the jobs that a dying process, a dead letter or a lost message left behind to their end.
+
+A process of its own, so that it outlives the workers whose jobs it looks after (docs/adr/0028).
+"""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+from uuid import UUID
 
 from prometheus_client import Counter
 
-from eco2.contracts.queues import SCAN_EXCHANGE, SCAN_VISION
-from eco2.scan import service, store
+from eco2 import knowledge
+from eco2.contracts.queues import (
+    DEAD_LETTER_EXCHANGE,
+    Q_AI,
+    QUEUES,
+    SCAN_ANSWER,
+    SCAN_EXCHANGE,
+    SCAN_RULE,
+    SCAN_VISION,
+    TASK_QUEUES,
+    TASKS_EXCHANGE,
+)
+from eco2.core import telemetry
+from eco2.core.errors import Unavailable
+from eco2.core.events import EventBus
+from eco2.core.messaging.broker import Heartbeat, Publisher
+from eco2.core.ops import Check, OpsApp, run_until_terminated, serve_async
+from eco2.core.postgres import open_database
+from eco2.core.settings import load
+from eco2.core.shared_redis import connect_shared
+from eco2.core.storage import Storage
+from eco2.scan import lost_jobs, service, sweeper_store
+from eco2.scan.dead_letters import fail_the_dead
 from eco2.scan.failures import TooLate
+from eco2.scan.lost_jobs import LostJobs
 from eco2.scan.service import Services
-from eco2.scan.settings import SweeperSettings
+from eco2.scan.settings import SweeperSettings, SweeperWorkerSettings
 from eco2.scan.store import Job
+from eco2.scan.sweeper_store import Silent
 
+NAME = "scan-sweeper"
 log = logging.getLogger(__name__)
 
 SWEPT = Counter("eco2_scan_swept_total", "Jobs that the sweeper had to take care of", ["kind"])
@@ -20,24 +52,24 @@ AT_ONCE = 8
 """Jobs taken care of at the same time: where each waits for a server that is away, a round still has an end."""
 
 
-async def sweep(services: Services, settings: SweeperSettings) -> dict[str, int]:
+async def sweep(services: Services, settings: SweeperSettings, lost: LostJobs) -> dict[str, int]:
     """Make one round; how many jobs of each kind were taken care of. Nothing while another process sweeps.
 
     Ends come first, and every job by itself: neither waits for one that cannot be sent.
     """
-    async with store.sweeping(services.db) as ours:
-        return await _round(services, settings) if ours else {}
+    async with sweeper_store.sweeping(services.db) as ours:
+        return await _round(services, settings, lost) if ours else {}
 
 
-async def _round(services: Services, settings: SweeperSettings) -> dict[str, int]:
-    db, grace = services.db, settings.sweep_grace
+async def _round(services: Services, settings: SweeperSettings, lost: LostJobs) -> dict[str, int]:
+    db, grace, deadline, rows = services.db, settings.sweep_grace, settings.sweep_deadline, sweeper_store
     counts = {
-        "overdue": await _each(await store.overdue(db, settings.sweep_deadline), lambda job: _give_up(services, job)),
-        "unannounced": await _each(await store.unannounced(db, grace), lambda job: service.announce(services, job)),
-        "unused": await store.forget_unused(db, settings.sweep_retention),
-        "aborted": await store.revive_uploaded(db, grace),
-        "never_queued": await _each(await store.never_queued(db, grace), lambda job: _queue(services, job)),
-        "stuck": await _each(await store.stuck(db, settings.sweep_stuck), lambda job: _send_again(services, job)),
+        "overdue": await _each(await rows.overdue(db, deadline), lambda job: _give_up(services, job)),
+        "unannounced": await _each(await rows.unannounced(db, grace), lambda job: service.announce(services, job)),
+        "unused": await rows.forget_unused(db, settings.sweep_retention),
+        "aborted": await rows.revive_uploaded(db, grace),
+        "never_queued": await _each(await rows.never_queued(db, grace), lambda job: _queue(services, job)),
+        "lost": await _each(await _lost(services, settings, lost), lambda job: _send_again(services, job)),
     }
     for marks in (services.queued_marks, services.announced_marks):
         await marks.write(db)
@@ -48,11 +80,19 @@ async def _round(services: Services, settings: SweeperSettings) -> dict[str, int
     return counts
 
 
-async def _each(jobs: Sequence[Job], act: Callable[[Job], Awaitable[None]]) -> int:
+class _Found(Protocol):
+    @property
+    def id(self) -> UUID: ...
+
+
+F = TypeVar("F", bound=_Found)
+
+
+async def _each(jobs: Sequence[F], act: Callable[[F], Awaitable[None]]) -> int:
     """Take care of each job by itself; for how many that went well. The others come again in the next round."""
     room = asyncio.Semaphore(AT_ONCE)
 
-    async def one(job: Job) -> bool:
+    async def one(job: F) -> bool:
         async with room:
             try:
                 await act(job)
@@ -74,17 +114,90 @@ async def _queue(services: Services, job: Job) -> None:
         await service.send_first(services, job)
 
 
-async def _send_again(services: Services, job: Job) -> None:
-    """From the first stage: a stage whose output is stored only hands over to the next."""
-    await services.publisher.send_task(SCAN_EXCHANGE, SCAN_VISION, SCAN_VISION, str(job.id))
-    await store.swept(services.db, job.id)
+async def _lost(services: Services, settings: SweeperSettings, lost: LostJobs) -> Sequence[Silent]:
+    try:
+        return await lost.find(services.db, settings.sweep_lost)
+    except Unavailable as error:
+        log.warning("the queues could not be asked: %r", error)
+        return []
 
 
-async def run(services: Services, settings: SweeperSettings) -> None:
-    """Sweep again and again. A round that fails is tried again in the next."""
+async def _send_again(services: Services, job: Silent) -> None:
+    """To the first stage, or to the second where the first has stored its output: that one hands over to the third."""
+    queue = SCAN_VISION if job.queue == SCAN_VISION else SCAN_RULE
+    await services.publisher.send_task(SCAN_EXCHANGE, queue, queue, str(job.id))
+    await sweeper_store.swept(services.db, job.id)
+
+
+# --- the process ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Resources(Services):
+    settings: SweeperWorkerSettings
+    tasks_publisher: Publisher
+    dead_scans: Heartbeat
+    dead_tasks: Heartbeat
+
+    def checks(self) -> Mapping[str, Check]:
+        return {
+            "postgres": self.db.ping,
+            "redis-streams": self.bus.redis.ping,
+            "rabbitmq": self.publisher.ping,
+            "dead-letters": self.dead_scans.check_ready,
+            "dead-letters-tasks": self.dead_tasks.check_ready,
+        }
+
+
+@asynccontextmanager
+async def open_resources(settings: SweeperWorkerSettings) -> AsyncIterator[Resources]:
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(open_database(settings, repeat=False))
+        streams = await stack.enter_async_context(connect_shared(settings.redis_streams_url))
+        publishers = [Publisher(url) for url in (settings.broker_url, settings.tasks_broker_url)]
+        for publisher in publishers:
+            stack.push_async_callback(publisher.close)
+        resources = Resources(
+            db=db,
+            storage=Storage(settings),
+            bus=EventBus(streams),
+            publisher=publishers[0],
+            knowledge=knowledge.load(settings.data_dir),
+            upload_secret=settings.upload_secret,
+            settings=settings,
+            tasks_publisher=publishers[1],
+            dead_scans=Heartbeat(),
+            dead_tasks=Heartbeat(),
+        )
+        for marks in (resources.queued_marks, resources.announced_marks):
+            stack.push_async_callback(marks.close, db)
+        yield resources
+
+
+async def sweep_again_and_again(resources: Resources) -> None:
+    """A round that fails is tried again in the next."""
+    settings = resources.settings
+    lost = LostJobs(partial(lost_jobs.depths, resources.publisher, resources.tasks_publisher))
     while True:
         await asyncio.sleep(settings.sweep_interval.total_seconds())
         try:
-            await sweep(services, settings)
+            await sweep(resources, settings, lost)
         except Exception:
             log.exception("sweep failed; again in %s", settings.sweep_interval)
+
+
+async def _serve(settings: SweeperWorkerSettings) -> None:
+    async with open_resources(settings) as resources, asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve_async(OpsApp(NAME, resources.checks()), settings))
+        tasks.create_task(sweep_again_and_again(resources))
+        keys = [str(QUEUES[name].dead_letter_key) for name in (SCAN_VISION, SCAN_RULE, SCAN_ANSWER)]
+        watch = partial(fail_the_dead, resources)
+        tasks.create_task(watch(settings.broker_url, DEAD_LETTER_EXCHANGE, keys, resources.dead_scans))
+        keys = [TASK_QUEUES[Q_AI].dead_letter_key]
+        tasks.create_task(watch(settings.tasks_broker_url, TASKS_EXCHANGE, keys, resources.dead_tasks))
+
+
+def run() -> None:
+    settings = load(SweeperWorkerSettings)
+    telemetry.setup(NAME, settings)
+    run_until_terminated(_serve(settings))

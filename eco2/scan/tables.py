@@ -50,6 +50,10 @@ jobs = Table(
     Column("finished_at", DateTime(timezone=True)),
     # Set when the last event is out and the reward granted.
     Column("announced_at", DateTime(timezone=True)),
+    # When the newest output was stored, and the job went on to the queue of its next stage.
+    Column("moved_at", DateTime(timezone=True)),
+    # When a worker last said that it works on the stage; most stages are over before it would.
+    Column("marked_at", DateTime(timezone=True)),
     # When the sweeper last sent the job's message again.
     Column("swept_at", DateTime(timezone=True)),
     # What histories and statistics look for in the documents, for whoever reads millions of rows.

@@ -1,4 +1,4 @@
-"""scan-worker: the stages vision, rule and answer on their queues, and the watch over their dead letters.
+"""scan-worker: the stages vision, rule and answer on their queues.
 
 A message is a Celery task of protocol 2 whose only argument is the job's id (docs/adr/0011).
 """
@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from eco2 import knowledge
 from eco2.contracts.events import Stage
-from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_RULE, SCAN_VISION
+from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
 from eco2.core import telemetry
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.events import EventBus
@@ -32,7 +32,7 @@ from eco2.knowledge import Knowledge
 from eco2.llm.calls import Llm
 from eco2.photos import published
 from eco2.photos.pool import Decoders
-from eco2.scan import dead_letters, deletion, progress, service, store, sweeper
+from eco2.scan import dead_letters, deletion, progress, service, store
 from eco2.scan.service import Services
 from eco2.scan.settings import WorkerSettings
 from eco2.scan.stages import ImageGone
@@ -52,7 +52,6 @@ log = logging.getLogger(__name__)
 class Resources(Services):
     settings: WorkerSettings
     models: Models
-    dead_letters: Heartbeat
     consumer: Heartbeat
 
     def checks(self) -> Mapping[str, Check]:
@@ -60,7 +59,6 @@ class Resources(Services):
             "postgres": self.db.ping,
             "redis-streams": self.bus.redis.ping,
             "object-store": self.storage.ping,
-            "dead-letters": self.dead_letters.check_ready,
             "consumer": self.consumer.check_ready,
         }
 
@@ -112,6 +110,11 @@ async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known:
     """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised.
 
     `known`: the job as it is stored, where that need not be read."""
+    with resources.in_work.on(job_id):
+        await _run_stage(resources, stage, job_id, known)
+
+
+async def _run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None) -> None:
     telemetry.job_id.set(str(job_id))
     job = known or await store.load(resources.db, job_id)
     if job is None:
@@ -126,16 +129,6 @@ async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known:
             raise
         except AppError as error:
             await service.fail(resources, job.id, error)
-
-
-async def _watch(resources: Resources) -> None:
-    keys = [str(QUEUES[name].dead_letter_key) for name in STAGES]
-    url = resources.settings.broker_url
-    await dead_letters.fail_the_dead(resources, url, DEAD_LETTER_EXCHANGE, keys, resources.dead_letters)
-
-
-async def _sweep(resources: Resources) -> None:
-    await sweeper.run(resources, resources.settings)
 
 
 @asynccontextmanager
@@ -167,10 +160,10 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
                 decoders=decoders,
                 cascade=_cascade(settings),
             ),
-            dead_letters=Heartbeat(),
             consumer=Heartbeat(),
         )
         stack.push_async_callback(resources.announced_marks.close, db)
+        stack.callback(asyncio.create_task(resources.in_work.run(db)).cancel)
         yield resources
 
 
@@ -218,8 +211,6 @@ async def _serve(settings: WorkerSettings) -> None:
         works = {queue: partial(work, resources, queue) for queue in STAGES}
         pages = OpsApp(NAME, resources.checks(), alive=resources.consumer.check_alive)
         tasks.create_task(serve_async(pages, settings))
-        tasks.create_task(_watch(resources))
-        tasks.create_task(_sweep(resources))
         tasks.create_task(
             consume_each(settings.broker_url, works, settings.worker_concurrency, resources.consumer, grace)
         )

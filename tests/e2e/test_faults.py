@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aio_pika
 import httpx2
 import pytest
 from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_VISION
+from eco2.core.messaging.broker import Publisher
 from eco2.core.tables import psycopg_url
 from eco2.local import config, state
 from eco2.local.stack import Stack
@@ -55,6 +58,7 @@ async def send(stack: Stack, name: str, number: signal.Signals) -> int:
         ("event-router", signal.SIGKILL),
         ("sse-gateway", signal.SIGKILL),
         ("character-worker", signal.SIGKILL),
+        ("scan-sweeper", signal.SIGKILL),
     ],
 )
 async def test_jobs_in_flight_survive_the_end_of(
@@ -174,6 +178,49 @@ async def test_jobs_survive_the_restart_of(
         found = await journey.frames(who, str(job["stream_url"]))
         assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
         assert [frame["seq"] for frame in found] == list(range(1, len(EVENTS) + 1))
+
+
+@pytest.mark.slow
+async def test_jobs_whose_messages_were_purged_are_sent_again(
+    stack: Stack, person: Callable[[], Person], environment: dict[str, str]
+) -> None:
+    """A worker that stands still holds as many as it takes at once; the queue holds the rest."""
+    broker = await aio_pika.connect(environment["ECO2_BROKER_URL"])
+    queue = await (await broker.channel()).get_queue(SCAN_VISION)
+    people = [person() for _ in range(4)]
+    picture = photos.encoded(photos.picture(640, 480, seed=300), "JPEG")
+    jobs: list[tuple[Person, dict[str, Any]]] = []
+    worker = await send(stack, "scan-worker", signal.SIGSTOP)
+    try:
+        for who in people:
+            url = await journey.upload(who, picture)
+            jobs += [(who, await journey.submit(who, url, user_input=f"우유팩 {n}")) for n in range(10)]
+        assert (await queue.purge()).message_count
+    finally:
+        os.kill(worker, signal.SIGCONT)
+        await broker.close()
+    async with asyncio.timeout(100):
+        for who, job in jobs:
+            assert (await journey.result_when_done(who, job["result_url"], 100))["status"] == "completed"
+            found = await journey.frames(who, job["stream_url"])
+            assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
+
+
+async def test_a_dead_letter_ends_its_job_while_no_worker_lives(
+    stack: Stack, person: Callable[[], Person], environment: dict[str, str]
+) -> None:
+    who, publisher = person(), Publisher(environment["ECO2_BROKER_URL"])
+    url = await journey.upload(who, photos.encoded(photos.picture(640, 480, seed=301), "JPEG"))
+    worker = await send(stack, "scan-worker", signal.SIGSTOP)
+    try:
+        job = await journey.submit(who, url)
+        key = str(QUEUES[SCAN_VISION].dead_letter_key)
+        await publisher.send_task(DEAD_LETTER_EXCHANGE, key, SCAN_VISION, str(job["job_id"]))
+        async with asyncio.timeout(10):
+            assert (await journey.frames(who, job["stream_url"]))[-1]["result"]["outcome"] == "failed"
+    finally:
+        os.kill(worker, signal.SIGCONT)
+        await publisher.close()
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ PATH = (
     "ext-authz",
     "scan-api",
     "scan-worker",
+    "scan-sweeper",
     "event-router",
     "sse-gateway",
     "rabbitmq",

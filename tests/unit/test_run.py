@@ -28,7 +28,9 @@ def test_a_wrong_name_is_told_what_there_is(arguments: tuple[str, ...], told: st
     assert (done.returncode, told in done.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("name", ["scan-worker", "character-worker", "ai-worker", "batch-worker", "scheduler"])
+@pytest.mark.parametrize(
+    "name", ["scan-worker", "scan-sweeper", "character-worker", "ai-worker", "batch-worker", "scheduler"]
+)
 def test_a_worker_imports_no_web_framework_and_no_command_line(name: str) -> None:
     code = (
         "import sys, importlib\n"
