@@ -202,7 +202,9 @@ _USER_ID = USER_ID_HEADER.encode()
 
 def api_app(name: str, *routers: APIRouter, lifespan: Any = None) -> FastAPI:
     """The routes of a service and their errors, without servers behind them: enough to write its OpenAPI."""
-    app = FastAPI(title=name, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=name, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(AppError, _app_error)

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import nullcontext
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import uvicorn
@@ -54,7 +55,8 @@ async def _send(
 
 
 class OpsApp:
-    """ASGI app that answers the ops paths and passes every other path to `inner` (404 without one).
+    """ASGI app that answers the ops paths and passes every other path to `inner` (404 without one). A path with a slash
+    at its end is redirected to the one without, in every service.
 
     `checks` maps the name of a dependency to a coroutine function that raises when it is away; `alive` raises when
     the process has to be restarted.
@@ -75,6 +77,8 @@ class OpsApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in ("/health", "/ready", "/metrics"):
             await self._answer(scope["path"], send)
+        elif scope["type"] == "http" and scope["path"].endswith("/") and scope["path"].strip("/"):
+            await _redirect(send, _without_last_slash(scope))
         elif self.inner is not None:
             await self.inner(scope, receive, send)
         elif scope["type"] == "http":
@@ -96,6 +100,21 @@ class OpsApp:
         """Name → reason of every check that does not pass now."""
         results = await asyncio.gather(*(_reason(check) for check in self.checks.values()))
         return {name: reason for name, reason in zip(self.checks, results, strict=True) if reason}
+
+
+def _without_last_slash(scope: Scope) -> str:
+    """The path without its last slash, relative to the host: the scheme in front of the edge is not known here.
+
+    It begins with one slash; two would name another host."""
+    query = scope["query_string"].decode("latin-1")
+    path = quote("/" + scope["path"].strip("/"), safe="/%:@!$&'()*+,;=~")
+    return f"{path}?{query}" if query else path
+
+
+async def _redirect(send: Send, location: str) -> None:
+    headers = [(b"location", location.encode("latin-1")), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 308, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _reason(check: Check) -> str:

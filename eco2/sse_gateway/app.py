@@ -221,7 +221,7 @@ def _job(scope: Scope, query: dict[str, list[str]]) -> Job:
         raise UnsupportedService
     if not JOB_ID_LENGTH[0] <= len(job_id) <= JOB_ID_LENGTH[1]:
         raise InvalidJobId
-    return Job(service, job_id)
+    return Job(service, job_id.lower())
 
 
 def _header(scope: Scope, name: str) -> str:

@@ -1,6 +1,7 @@
 """The edge as the local stack runs it: a real Envoy, the real ext-authz, and services that tell what reached them."""
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -608,6 +609,28 @@ async def test_events_arrive_one_by_one(edge: Edge) -> None:
 async def test_events_need_a_user(edge: Edge) -> None:
     for path in ("/api/v1/scan/0123456789ab/events", "/api/v1/chat/0123456789ab/events", "/api/v1/stream"):
         assert is_error(await edge.client.get(path), 401, "UNAUTHORIZED")
+
+
+@pytest.mark.parametrize("given", ["<script>alert(1)</script>", "a" * 65, "a b", "a,b", "%0d%0a"])
+async def test_an_id_that_could_be_anything_else_is_not_repeated(edge: Edge, given: str) -> None:
+    answer = await edge.client.get("/api/v1/scan/categories", headers={**bearer(), "x-request-id": given})
+    assert re.fullmatch(r"[A-Za-z0-9-]{1,64}", answer.headers["x-request-id"])
+    assert received(answer)["x-request-id"] == answer.headers["x-request-id"]
+
+
+async def test_an_upgrade_that_nobody_offers_does_not_sign_anybody_out(edge: Edge) -> None:
+    headers = {**bearer(), "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x", "Origin": ORIGIN}
+    assert (await edge.raw("/api/v1/scan/categories", headers=headers)).status_code in (400, 426)
+
+
+async def test_two_host_headers_are_refused(edge: Edge) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.client.base_url.port)
+    token = bearer()["Authorization"]
+    request = f"GET /api/v1/scan/categories HTTP/1.1\r\nHost: a\r\nHost: b\r\nAuthorization: {token}\r\n\r\n"
+    writer.write(request.encode())
+    assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_request_keeps_its_id_or_gets_one(edge: Edge) -> None:

@@ -237,3 +237,18 @@ def test_whatever_is_not_plainly_good_takes_the_long_way(client: TestClient, res
         assert client.get("/things/1", headers=SOMEBODY).json()["code"] == "VALIDATION_ERROR"
         resources.database_answers = False
         assert client.get(f"/things/{THING}", headers=SOMEBODY).json().startswith("the long way")
+
+
+@pytest.mark.parametrize(
+    ("asked", "location"),
+    [
+        ("/me/", "/me"),
+        ("/me/?a=1&b=%2F", "/me?a=1&b=%2F"),
+        ("//elsewhere.example/", "/elsewhere.example"),
+        ("/né/", "/n%C3%A9"),
+    ],
+)
+def test_a_slash_at_the_end_is_redirected_within_the_host(client: TestClient, asked: str, location: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        answer = client.request(method, f"http://testserver{asked}", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (308, location)
