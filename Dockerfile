@@ -42,6 +42,7 @@ USER 10001
 VOLUME /var/lib/eco2
 ENTRYPOINT ["eco2", "up", "--foreground"]
 
+# ECO2_ENVIRONMENT has no default, here as everywhere: whoever runs the image says where it runs.
 FROM base AS app
 COPY --from=build /venv /venv
 COPY --from=build /app /app

@@ -4,6 +4,7 @@ Tests share it and keep apart by fresh users and ids. A test that stops or kills
 """
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,8 @@ from eco2.local import config, state
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 from eco2.processes import PROCESSES
+
+os.environ.setdefault("ECO2_ENVIRONMENT", "local")  # a process that is not told where it runs does not start
 
 
 class TestSettings(SettingsGroup):

@@ -1,12 +1,14 @@
 """Typed settings. Each process composes its `Settings` from the groups below; nothing else reads the environment.
 
 Every field is read from `ECO2_<FIELD>`. What has no safe default has none: a process that lacks it, or that is given a
-well-known default password, refuses to start and says which variable is wrong.
+password that can be guessed, refuses to start and says which variable is wrong. Only in the environment `local`, which
+has to be named like every other, may a server of one's own have such a password or none.
 """
 
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +20,34 @@ def _no_default_password(url: str) -> str:
     if any(known in url for known in _KNOWN_PASSWORDS):
         raise ValueError("carries a well-known default password; generate one")
     return url
+
+
+SERVERS = frozenset({"postgresql", "redis", "rediss", "redis+sentinel", "amqp", "amqps"})
+"""Schemes of URLs that carry a password."""
+SECRET_LENGTH, SECRET_LETTERS = 16, 8
+"""A secret is at least so long and has at least so many different characters."""
+
+
+def weakness(name: str, value: str) -> str | None:
+    """Why the setting `name` is no secret, where it holds one of ours: secrets of OAuth clients are made by others."""
+    scheme, separator, _ = value.partition("://")
+    if separator and scheme in SERVERS:
+        return _weak(unquote(urlsplit(value).password or ""))
+    ours = name.endswith(("_secret", "_secret_key")) and not name.endswith("client_secret")
+    return _weak(value) if ours else None
+
+
+def _weak(secret: str) -> str | None:
+    if not secret:
+        return "has no password"
+    if len(secret) < SECRET_LENGTH:
+        return f"has a password of less than {SECRET_LENGTH} characters"
+    if len(set(secret.lower())) < SECRET_LETTERS or secret.lower() in _ROWS:
+        return "has a password that can be guessed"
+    return None
+
+
+_ROWS = ("0123456789abcdef", "abcdefghijklmnop", "qwertyuiopasdfgh", "1234567890123456")
 
 
 def _seconds(value: object) -> object:
@@ -39,7 +69,8 @@ class SettingsGroup(BaseSettings):
 class Settings(SettingsGroup):
     """What every process has."""
 
-    environment: Literal["local", "dev", "staging", "prod"] = "local"
+    environment: Literal["local", "dev", "staging", "prod"]
+    """Without a default: what forgot to say where it runs must not get the ease of `local`."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, lt=65536)
     grpc_port: int = Field(default=50051, ge=0, lt=65536)
@@ -57,6 +88,17 @@ class Settings(SettingsGroup):
     def _proofs_are_asked_for(self) -> Self:
         if self.environment != "local" and self.service_secret is None:
             raise ValueError("ECO2_SERVICE_SECRET is missing; only a local process may do without it")
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_are_secret(self) -> Self:
+        if self.environment == "local":
+            return self
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        found = {name: weakness(name, value) for name, value in values.items() if isinstance(value, str)}
+        weak = [f"ECO2_{name.upper()} {problem}" for name, problem in found.items() if problem]
+        if weak:
+            raise ValueError(f"{', '.join(weak)}: generate one")
         return self
 
 
@@ -151,5 +193,10 @@ def load(cls: type[S], **overrides: Any) -> S:
     try:
         return cls(**overrides)
     except ValidationError as error:
-        lines = [f"  ECO2_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
+        lines = [f"  {_named(e['loc'])}{e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise SystemExit("Cannot start, the settings are incomplete:\n" + "\n".join(lines)) from None
+
+
+def _named(place: tuple[int | str, ...]) -> str:
+    """Nothing for a rule over several settings, which names them itself."""
+    return f"ECO2_{'_'.join(map(str, place)).upper()}: " if place else ""

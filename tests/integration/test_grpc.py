@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eco2.contracts.pb.users_pb2_grpc import UsersServiceAsyncStub
 
 SERVICE = "eco2.users.v1.UsersService"
-SECRET = "s" * 32
+SECRET = "a-key-of-tests-that-nobody-guesses"
 Answer = Callable[[pb.GetUserRequest], Awaitable[pb.GetUserResponse]]
 
 
