@@ -26,6 +26,7 @@ from eco2.core import proof, telemetry
 from eco2.core.errors import AWAY, AppError, Unauthorized, Unavailable
 from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send, send_body
 from eco2.core.settings import AppSettings
+from eco2.core.storable import storable
 
 log = logging.getLogger("eco2.access")
 
@@ -203,7 +204,13 @@ _USER_ID = USER_ID_HEADER.encode()
 def api_app(name: str, *routers: APIRouter, lifespan: Any = None) -> FastAPI:
     """The routes of a service and their errors, without servers behind them: enough to write its OpenAPI."""
     app = FastAPI(
-        title=name, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+        title=name,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(storable)],
     )
     for router in routers:
         app.include_router(router)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import orjson
 import pytest
 import schemathesis
@@ -90,3 +91,24 @@ async def test_nonsense_is_refused_not_failed(case: "Case[Any]", token: str) -> 
 @_many
 async def test_much_nonsense_is_refused_not_failed(case: "Case[Any]", tokens: Iterator[str]) -> None:
     await ask(case, next(tokens))
+
+
+HALF = "\\ud83d"  # half an emoji, as a cut in JavaScript leaves it
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/images/scan", f'{{"filename": "{HALF}.jpg", "content_type": "image/jpeg"}}'),
+        ("/api/v1/scan", f'{{"image_url": "x", "user_input": "{HALF}"}}'),
+        ("/api/v1/waste/analyze", f'{{"user_input": "{HALF}"}}'),
+        (f"/api/v1/scan/{uuid.uuid4()}/choice", f'{{"minor_category": "{HALF}"}}'),
+        (f"/api/v1/scan/{uuid.uuid4()}/feedback", f'{{"verdict": "right", "comment": "{HALF}"}}'),
+        ("/api/v1/recycling/ask", f'{{"question": "병", "district": "{HALF}"}}'),
+    ],
+)
+async def test_half_an_emoji_is_refused_in_every_text(token: str, path: str, body: str) -> None:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{GATEWAY_PORT}", headers=headers) as client:
+        answer = await client.post(path, content=body.encode())
+    assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_ERROR"), answer.text
