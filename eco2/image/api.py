@@ -153,7 +153,10 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
     ),
 )
 async def complete(channel: Channel, body: UploadCallback, user: User, request: Request) -> UploadedImage:
-    """Checks that the file is there and is a photo within the limits, and publishes it without metadata (EXIF, GPS)."""
+    """Checks that the file is there and is a photo within the limits, and publishes it without metadata (EXIF, GPS).
+
+    At most 15 MB, 16,384 pixels on the longer side and 64 megapixels; WebP at most 33, HEIC and GIF 58 megapixels (what
+    decodes within the memory of a photo). Of an animation the first frame is kept."""
     resources = request.app.state.resources
     async with resources.engine.connect() as tx:
         upload = await service.find_own(tx, resources.upload_secret, user, channel, body.key)

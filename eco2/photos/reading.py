@@ -139,17 +139,14 @@ def inspect(data: bytes, memory: int = MEMORY) -> tuple[PhotoInfo, bytes]:
         raise PhotoBroken from error
     except Malformed:
         content_type, clean = "image/jpeg", _rebuilt(_Source(content_type, data, damaged=True), memory)
-    with _tolerant(), _opened(_Source(content_type, clean), _USUAL_SIDE, memory) as (_, (width, height)):
+    with _tolerant(True), _opened(_Source(content_type, clean), _USUAL_SIDE, memory) as (_, (width, height)):
         pass
     return PhotoInfo(content_type, width, height), data if clean == data else clean
 
 
 def _rebuilt(source: _Source, memory: int) -> bytes:
-    """What can be seen of a damaged file, as a new JPEG. PhotoBroken where that is nothing."""
-    image = _decoded(source, _REBUILT_SIDE, memory)
-    if image.getcolors(maxcolors=1) is not None:
-        raise PhotoBroken
-    return _jpeg(image, _REBUILT_QUALITY)
+    """What can be seen of a damaged file, as a new JPEG."""
+    return _jpeg(_decoded(source, _REBUILT_SIDE, memory), _REBUILT_QUALITY)
 
 
 def decode(data: bytes, target: int, memory: int = MEMORY) -> Image.Image:
@@ -161,7 +158,18 @@ def decode(data: bytes, target: int, memory: int = MEMORY) -> Image.Image:
 
 
 def _decoded(source: _Source, target: int, memory: int) -> Image.Image:
-    with _tolerant(), _opened(source, target, memory) as (image, _), _our_errors():
+    """As much of it as can be seen. PhotoBroken where that is nothing."""
+    try:
+        return _loaded(source, target, memory, whole=True)
+    except PhotoBroken:
+        image = _loaded(source, target, memory, whole=False)
+        if image.getcolors(maxcolors=1) is not None:
+            raise
+        return image
+
+
+def _loaded(source: _Source, target: int, memory: int, *, whole: bool) -> Image.Image:
+    with _tolerant(not whole), _opened(source, target, memory) as (image, _), _our_errors():
         image.load()
         found = _upright(_rgb(image, target), image)
     found.info = {}  # comments among it, which Pillow would write again
@@ -195,9 +203,9 @@ def _our_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _tolerant() -> Iterator[None]:
-    """Pillow shows what there is of a picture whose end is missing only where this global says so, and warns of it."""
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
+def _tolerant(cut: bool) -> Iterator[None]:
+    """Pillow shows what there is of a damaged picture only where this global says so; either way it warns."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = cut
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
@@ -266,7 +274,7 @@ def _coefficients(source: _Source, image: JpegImagePlugin.JpegImageFile, size: S
     if whole and not image.info.get("progressive"):
         return 0
     factors = [(across, down) for _, across, down, _ in image.layer]
-    widest = max(across for across, _ in factors) * max(down for _, down in factors)
+    widest = max(1, max(across for across, _ in factors) * max(down for _, down in factors))
     return 2 * size[0] * size[1] * sum(across * down for across, down in factors) // widest
 
 

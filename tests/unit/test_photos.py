@@ -382,6 +382,16 @@ def _strip_twice(data: bytes) -> None:
     assert stripped is None or strip_metadata(stripped) is None
 
 
+def test_a_jpeg_whose_components_have_no_size_is_broken() -> None:
+    data = samples.encoded(samples.picture(), "JPEG", progressive=True)
+    frame = data.index(b"\xff\xc2")
+    for factors in range(3):
+        at = frame + 11 + 3 * factors
+        data = data[:at] + b"\0" + data[at + 1 :]
+    with pytest.raises(photos.PhotoBroken):
+        decode(data, 64)
+
+
 @given(st.sampled_from(sorted(photos.CONTENT_TYPES)), st.binary(max_size=300))
 @settings(max_examples=300, deadline=None)
 def test_noise_behind_a_magic_is_malformed_or_stripped(content_type: str, noise: bytes) -> None:
