@@ -229,7 +229,9 @@ async def membership(user: User, request: Request) -> Membership:
     "/users/me/leaderboard",
     response_model=Membership,
     summary="Be on the leaderboard of a district",
-    responses=error_responses(*_USER_ERRORS, leaderboard.NicknameRefused, leaderboard.DistrictUnknown),
+    responses=error_responses(
+        *_USER_ERRORS, leaderboard.NicknameRefused, leaderboard.NicknameTaken, leaderboard.DistrictUnknown
+    ),
 )
 async def join(body: Participation, user: User, request: Request) -> Membership:
     """Nobody is on one without asking. Again changes the nickname or the district."""

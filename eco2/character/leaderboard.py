@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.character import store
 from eco2.character.points import KOREA
-from eco2.core.errors import BadRequest
+from eco2.core import names
+from eco2.core.errors import BadRequest, Conflict
 from eco2.knowledge.districts import Districts, UnknownDistrict
 
 Period = Literal["week", "month", "all"]
@@ -24,9 +26,16 @@ _NICKNAME = re.compile(r"[\w .·-]{2,20}")
 
 
 class NicknameRefused(BadRequest):
-    """Use 2 to 20 letters, digits, spaces or . · - _ as your nickname, and no phone number; everybody can read it."""
+    """Use 2 to 20 letters (Korean, Latin, Chinese or Japanese), digits, spaces or . · - _ as your nickname, no phone
+    number and no name of staff; everybody can read it."""
 
     code = "INVALID_NICKNAME"
+
+
+class NicknameTaken(Conflict):
+    """Somebody on this leaderboard has a nickname that looks the same; choose another one."""
+
+    code = "NICKNAME_TAKEN"
 
 
 class DistrictUnknown(BadRequest):
@@ -56,13 +65,19 @@ def full_name(districts: Districts, text: str) -> str:
 
 
 async def join(tx: AsyncConnection, districts: Districts, user: UUID, nickname: str, district: str) -> store.Member:
-    """Enter, or change name and district. NicknameRefused, DistrictUnknown."""
-    return await store.join(tx, user, checked_nickname(nickname), full_name(districts, district))
+    """Enter, or change name and district. NicknameRefused, NicknameTaken, DistrictUnknown."""
+    name = checked_nickname(nickname)
+    try:
+        return await store.join(tx, user, name, names.key(name), full_name(districts, district))
+    except IntegrityError:
+        raise NicknameTaken from None
 
 
 def checked_nickname(text: str) -> str:
     nickname = " ".join(unicodedata.normalize("NFC", text).split())
     if not _NICKNAME.fullmatch(nickname) or sum(letter.isdigit() for letter in nickname) > 6:
+        raise NicknameRefused
+    if not names.is_plain(nickname) or not names.is_visible(nickname) or names.is_staff(nickname):
         raise NicknameRefused
     return nickname
 

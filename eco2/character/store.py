@@ -171,9 +171,9 @@ class Member:
     joined_at: datetime
 
 
-async def join(tx: AsyncConnection, user: UUID, nickname: str, district: str) -> Member:
-    """Enter, or change name and district."""
-    values = {"nickname": nickname, "district": district}
+async def join(tx: AsyncConnection, user: UUID, nickname: str, nickname_key: str, district: str) -> Member:
+    """Enter, or change name and district. IntegrityError: another member of the district has a name of this key."""
+    values = {"nickname": nickname, "nickname_key": nickname_key, "district": district}
     statement = insert(members).values(user_id=user, **values)
     statement = statement.on_conflict_do_update(index_elements=[members.c.user_id], set_=values)
     return Member(*(await tx.execute(statement.returning(*_MEMBER))).one())

@@ -78,8 +78,11 @@ members = Table(
     metadata,
     Column("user_id", UUID(as_uuid=True), primary_key=True),
     Column("nickname", Text, nullable=False),
+    # The same for names that look alike (eco2.core.names); null in rows that an earlier release has written.
+    Column("nickname_key", Text),
     Column("district", Text, nullable=False),
     Column("joined_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("uq_leaderboard_members_name", "district", "nickname_key", unique=True),
     Index("ix_leaderboard_members_district", "district"),
     schema="character",
 )

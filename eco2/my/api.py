@@ -78,7 +78,7 @@ async def me(
     "",
     response_model=Profile,
     summary="Change your profile",
-    responses=error_responses(*_ERRORS, service.PhoneNumberTaken, service.NoChanges, service.BadPhoneNumber),
+    responses=error_responses(*_ERRORS, service.NicknameRefused, service.NoChanges, service.BadPhoneNumber),
 )
 async def change(
     body: ProfileChange,

@@ -1,15 +1,16 @@
 """People: who signed in, what they tell about themselves, and how they leave."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import get_args
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.contracts.identity import Provider
-from eco2.core.errors import AppError, BadRequest, Conflict, NotFound
+from eco2.core import names
+from eco2.core.errors import AppError, BadRequest, NotFound
 from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.my import store
 from eco2.my.store import Account, Json, SocialAccount
@@ -59,10 +60,11 @@ class BadPhoneNumber(AppError):
     code = "INVALID_PHONE_NUMBER"
 
 
-class PhoneNumberTaken(Conflict):
-    """Another account has this phone number."""
+class NicknameRefused(BadRequest):
+    """Choose a nickname that can be read, without invisible characters, and that is none of our staff's."""
 
-    code = "PHONE_NUMBER_IN_USE"
+    status = 422
+    code = "INVALID_NICKNAME"
 
 
 _SEPARATORS = re.compile(r"[\s().-]+", re.ASCII)
@@ -95,10 +97,25 @@ async def sign_in(
     social = await store.sign_in(tx, new_ids, checked_provider(provider), provider_user_id, email)
     if social.user_id != new_ids[1]:
         return await store.returned(tx, social.user_id, image), social, False
-    name = _fitting((nickname or "")[:NICKNAME_LENGTH], NICKNAME_LENGTH) or default_nickname(social.user_id)
+    name = _given_name(nickname) or default_nickname(social.user_id)
     account = await store.add(tx, social.user_id, name, email, image)
     await store.tell(tx, account.id, "grant", {"earned_at": datetime.now(UTC).isoformat()})
     return account, social, True
+
+
+def _given_name(nickname: str | None) -> str | None:
+    """The name that a provider tells, as far as it could have been chosen here."""
+    name = names.cleaned((nickname or "").replace("\0", ""))[:NICKNAME_LENGTH].strip()
+    return name if names.is_visible(name) and not names.is_staff(name) else None
+
+
+def checked_nickname(text: str) -> str:
+    """NicknameRefused."""
+    name = names.cleaned(text)
+    hidden = len(name) < len(" ".join(unicodedata.normalize("NFC", text).split()))
+    if hidden or not names.is_visible(name) or names.is_staff(name):
+        raise NicknameRefused
+    return name
 
 
 def default_nickname(user: UUID) -> str:
@@ -140,15 +157,17 @@ async def provider_of(tx: AsyncConnection, user: UUID, current: str | None) -> s
 
 
 async def change(tx: AsyncConnection, user: UUID, changes: Json) -> Account:
-    """Change nickname, phone number (None removes it) or both."""
+    """Change nickname, phone number (None removes it) or both.
+
+    Nobody proves that a number is theirs, so several accounts may name the same one: a refusal would tell strangers
+    which numbers have an account."""
     if not changes:
         raise NoChanges
+    if "nickname" in changes:
+        changes = {**changes, "nickname": checked_nickname(changes["nickname"])}
     if changes.get("phone_number") is not None:
         changes = {**changes, "phone_number": phone_number(changes["phone_number"])}
-    try:
-        return _known(await store.change(tx, user, changes))
-    except IntegrityError:
-        raise PhoneNumberTaken from None
+    return _known(await store.change(tx, user, changes))
 
 
 async def prefer(tx: AsyncConnection, districts: Districts, user: UUID, changes: Json) -> Account:

@@ -110,7 +110,7 @@ async def social_accounts_of(tx: AsyncConnection, user: UUID) -> list[SocialAcco
 
 
 async def change(tx: AsyncConnection, user: UUID, values: Json) -> Account | None:
-    """The account with these columns changed; None when there is none. IntegrityError: the phone number is taken."""
+    """The account with these columns changed; None when there is none."""
     statement = update(accounts).where(accounts.c.id == user, _LIVE).values({**values, "updated_at": func.now()})
     row = (await tx.execute(statement.returning(*_ACCOUNT))).one_or_none()
     return Account(*row) if row else None
@@ -121,7 +121,7 @@ async def prefer(tx: AsyncConnection, user: UUID, values: Json) -> Account | Non
 
 
 async def delete_account(tx: AsyncConnection, user: UUID) -> datetime | None:
-    """When it was deleted, by the database's clock. The phone number is free at once; it can be entered again."""
+    """When it was deleted, by the database's clock. The phone number is forgotten; it can be entered again."""
     values = {"deleted_at": func.now(), "updated_at": func.now(), "phone_number": None}
     statement = update(accounts).where(accounts.c.id == user, _LIVE).values(values).returning(accounts.c.deleted_at)
     found: datetime | None = (await tx.execute(statement)).scalar_one_or_none()

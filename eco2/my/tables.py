@@ -30,7 +30,7 @@ accounts = Table(
     Column("nickname", Text),
     Column("name", Text),
     Column("email", Text),
-    Column("phone_number", Text, unique=True),
+    Column("phone_number", Text),
     Column("profile_image_url", Text),
     Column("district", Text),
     Column("language", Text, nullable=False, server_default="ko"),

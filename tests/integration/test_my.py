@@ -125,14 +125,21 @@ async def test_a_change_that_makes_no_sense_is_refused(sign_in: SignUp, body: di
     assert (await who.http.get(ME)).json() == before
 
 
-async def test_a_phone_number_belongs_to_one_account(sign_in: SignUp) -> None:
+async def test_nobody_learns_which_phone_numbers_have_an_account(sign_in: SignUp) -> None:
+    """Nobody proves that a number is theirs: a refusal would tell a stranger that somebody else has named it."""
     digits = f"010{uuid.uuid4().int % 10**8:08d}"
     first, second = await sign_in(), await sign_in()
-    assert (await first.http.patch(ME, json={"phone_number": digits})).status_code == 200
-    assert (await first.http.patch(ME, json={"phone_number": digits})).status_code == 200
-    is_error(await second.http.patch(ME, json={"phone_number": digits}), 409, "PHONE_NUMBER_IN_USE")
-    assert (await first.http.delete(ME)).status_code == 204
-    assert (await second.http.patch(ME, json={"phone_number": digits})).status_code == 200
+    for who in (first, first, second):
+        answer = await who.http.patch(ME, json={"phone_number": digits})
+        assert (answer.status_code, answer.json()["phone_number"]) == (200, digits)
+
+
+async def test_a_profile_shows_a_name_that_can_be_read(sign_in: SignUp) -> None:
+    who = await sign_in()
+    for nickname in ("\u3164\u3164", "초록\u200b", "관리자"):
+        is_error(await who.http.patch(ME, json={"nickname": nickname}), 422, "INVALID_NICKNAME")
+    blank = await sign_in(nickname="\u3164\u200b")
+    assert (await blank.http.get(ME)).json()["nickname"].startswith("이코친구 ")
 
 
 async def test_who_has_no_account_is_not_found(person: Callable[[], Person]) -> None:

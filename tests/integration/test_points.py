@@ -309,6 +309,16 @@ async def test_a_district_is_one_of_korea(person: People, place: str) -> None:
     assert is_error(await who.http.get(BOARD, params={"district": place}), 400, "UNKNOWN_DISTRICT")
 
 
+async def test_names_on_a_board_look_different(person: People) -> None:
+    first, second, place = person(), person(), "서울 금천구"
+    name = f"초록 나무{uuid.uuid4().int % 10_000}"
+    await joined(first, place, name)
+    await joined(first, place, name)
+    answer = await second.http.put(MINE, json={"nickname": name.replace(" ", "-"), "district": place})
+    assert is_error(answer, 409, "NICKNAME_TAKEN")
+    await joined(second, "서울 마포구", name)
+
+
 async def test_a_nul_in_a_nickname_is_a_bad_request(person: People) -> None:
     answer = await person().http.put(MINE, json={"nickname": "시민\0", "district": "금천구"})
     assert is_error(answer, 422, "VALIDATION_ERROR")
@@ -348,7 +358,7 @@ async def test_a_grant_that_comes_after_the_removal_brings_nothing_back(engine: 
     early, late = grant(anna), grant(anna)
     await write(engine, early, grant(ben))
     async with engine.begin() as tx:
-        await store.join(tx, anna, "안나", "서울특별시 금천구")
+        await store.join(tx, anna, "안나", "안나", "서울특별시 금천구")
     assert await removed(engine, anna) == 3
     assert await removed(engine, anna) == 0
     await write(engine, late, early, grant(ben))
