@@ -13,8 +13,9 @@ import orjson
 from opentelemetry import trace
 from redis.asyncio import Redis
 
-from eco2.contracts.events import ENDED_TTL_SECONDS, JOB_TTL_SECONDS, Draft, job_key, log_key, shard_key
+from eco2.contracts.events import ENDED_TTL_SECONDS, JOB_TTL_SECONDS, Draft, Stage, channel, job_key, log_key, shard_key
 
+LOOK_SECONDS = 2.0
 STREAM_LENGTH = 100_000
 """Entries that may wait per shard for a router that is away: a few hundred MB at most. Forwarded ones are deleted."""
 
@@ -106,6 +107,16 @@ class EventBus:
         """The newest frame that the router has forwarded."""
         newest = cast(list[str], await self.redis.zrevrange(log_key(job_id), 0, 0))
         return orjson.loads(newest[0]) if newest else None
+
+    async def wait_ended(self, job_id: str) -> None:
+        """Return when the router has forwarded the terminal event. A live message that is lost costs LOOK_SECONDS."""
+        async with self.redis.pubsub() as live:
+            await live.subscribe(channel(job_id))
+            while True:
+                await live.get_message(timeout=LOOK_SECONDS)  # the first one says that it is subscribed
+                frame = await self.state(job_id)
+                if frame is not None and frame["stage"] == Stage.DONE:
+                    return
 
     async def standing(self, job_id: str) -> tuple[str | None, dict[str, object] | None]:
         """(owner, newest forwarded frame) in one round trip: what a poll needs."""

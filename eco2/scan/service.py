@@ -52,7 +52,6 @@ EVENTS_TAKE = timedelta(seconds=2)
 """Far longer than the last events of a job are on their way to its streams."""
 
 
-WAIT_SECONDS = 0.1
 DUPLICATE_SECONDS = 10
 """A client without idempotency keys that submits the same photo and words twice within this slot gets one job."""
 
@@ -315,12 +314,14 @@ async def states(services: Services, job_ids: Sequence[UUID]) -> list[tuple[Job,
 
 
 async def wait_done(services: Services, job_id: UUID, seconds: float) -> None:
-    """Return when the job has ended, or after `seconds`."""
-    for _ in range(int(seconds / WAIT_SECONDS)):
-        frame = await services.bus.state(str(job_id))
-        if frame is not None and frame["stage"] == Stage.DONE:
-            return
-        await asyncio.sleep(WAIT_SECONDS)
+    """Return when the job has ended, or after `seconds`; at once when nobody can tell."""
+    try:
+        async with asyncio.timeout(seconds):
+            await services.bus.wait_ended(str(job_id))
+    except TimeoutError:
+        return
+    except (RedisError, OSError) as error:
+        log.warning("the end of a job cannot be waited for: %r", error, extra={"job_id": str(job_id)})
 
 
 async def choose(services: Services, job: Job, minor_category: str | None) -> Job:

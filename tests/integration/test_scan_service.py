@@ -17,6 +17,7 @@ from eco2.core.events import EventBus
 from eco2.core.messaging.broker import Publisher, ride_out
 from eco2.core.messaging.consumer import Delivery
 from eco2.core.redis import connect
+from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import StorageDown
 from eco2.photos.check import PhotoTooLarge
 from eco2.scan import admission, service, store, worker
@@ -130,6 +131,39 @@ class _Deep(Publisher):
 
     async def depth(self, *_queues: str) -> int:
         return await self._real.depth("celery")
+
+
+class Counted(EventBus):
+    looks = 0
+
+    async def state(self, job_id: str) -> dict[str, object] | None:
+        self.looks += 1
+        return await super().state(job_id)
+
+
+async def test_who_waits_for_a_result_is_woken_and_does_not_ask_for_it(
+    services: Services, environment: dict[str, str]
+) -> None:
+    async with connect_shared(environment["ECO2_REDIS_STREAMS_URL"]) as streams:
+        job, bus = await register(services), Counted(streams)
+        await services.bus.open(str(job.id), str(job.user_id))
+        waiting = asyncio.create_task(service.wait_done(replace(services, bus=bus), job.id, 30))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        await service.fail(services, job.id, TooLate())
+        async with asyncio.timeout(1):
+            await waiting
+        assert bus.looks <= 3
+        async with asyncio.timeout(1):
+            await service.wait_done(replace(services, bus=bus), job.id, 30)
+
+
+async def test_nobody_waits_longer_than_asked_or_for_a_server_that_is_away(services: Services) -> None:
+    job = await register(services)
+    async with asyncio.timeout(2):
+        await service.wait_done(services, job.id, 0.2)
+    async with connect(f"redis://127.0.0.1:{free_port()}/0") as nobody:
+        await service.wait_done(replace(services, bus=EventBus(nobody)), job.id, 30)
 
 
 async def test_a_job_that_another_request_has_queued_is_not_aborted(services: Services) -> None:
