@@ -301,9 +301,27 @@ def status(as_json: bool = typer.Option(False, "--json", help="A JSON list, for 
         out.print(_table(now))
         gateway = at.public_url if any(row["name"] == "gateway" for row in rows) else "not in this stack"
         out.print(f"\nGateway: {gateway}\nData and logs: {at.home}", highlight=False, soft_wrap=True)
+        if now.alive and any(row["name"] == "scan-worker" for row in rows):
+            out.print(f"Photos are looked at by {asyncio.run(_looks(at))}", highlight=False, soft_wrap=True)
     _say_notes(at)
     if not rows or not all(row["ready"] for row in rows):
         raise typer.Exit(1)
+
+
+async def _looks(at: "Layout") -> str:
+    """Who looks at the photos, and what that has cost today."""
+    from redis.exceptions import RedisError
+
+    from eco2.core import redis
+    from eco2.local import config
+    from eco2.scan import supply
+
+    try:
+        async with redis.connect(config.environment(at)["ECO2_REDIS_STREAMS_URL"], retries=0) as streams:
+            found = await supply.told(streams)
+    except (RedisError, OSError):
+        found = None
+    return supply.in_words(found)
 
 
 def _last_known(at: "Layout") -> "StackState":

@@ -5,6 +5,7 @@ daily budget that all processes share through Redis. Everything that goes wrong 
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -33,11 +34,17 @@ from eco2.llm.wire import (
     read,
     response_format,
     retry_after,
+    used_up,
 )
 
 CONNECT_SECONDS = 5.0
 KEEPALIVE_SECONDS = 60.0
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 8.0
+WORTH_PAUSING_SECONDS = 0.5
+"""A pause of the provider for which its jobs are left in their queues."""
+WAIT_SECONDS = 1.0
+"""How long jobs wait for their turn at a provider that limits its calls: enough to have the next one at hand."""
+USUAL_WEIGHT = 0.05
 
 CALLS = Counter("eco2_llm_calls_total", "Calls by how they ended", ["model", "purpose", "outcome"])
 RETRIES = Counter("eco2_llm_retries_total", "Attempts after the first", ["model", "purpose", "reason"])
@@ -56,7 +63,9 @@ class _Provider:
         self.name, self.endpoint = name, endpoint
         self._seconds = settings.llm_timeout.total_seconds()
         self._places = asyncio.Semaphore(settings.llm_concurrency)
-        self.pace = Pace(settings.llm_requests_per_minute)
+        self.pace = Pace(settings.llm_requests_per_minute, settings.llm_deadline.total_seconds())
+        self.usual_seconds = 0.0
+        """Of the calls that went through lately."""
         self._client = Client(
             api_key=endpoint.api_key,
             base_url=endpoint.base_url,
@@ -86,12 +95,14 @@ class _Provider:
         import openai
 
         headers = {JOB_HEADER: call.job, PURPOSE_HEADER: call.purpose}
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await self._client.post_json("/chat/completions", call.body, headers)
+                answer, told = await self._client.post_json("/chat/completions", call.body, headers)
+            self._note(began, told)
             return Completion.model_validate_json(answer)
         except openai.APIStatusError as error:
-            raise self._verdict(error) from error
+            raise self._verdict(error, began) from error
         except aiohttp.ClientError as error:
             cut = isinstance(error, aiohttp.ClientPayloadError)
             raise Again("invalid" if cut else "connection", repr(error)) from error
@@ -100,15 +111,32 @@ class _Provider:
         except ValidationError as error:
             raise Again("invalid", "the response is no chat completion") from error
 
-    def _verdict(self, error: Any) -> Again | LlmFailed:
+    def _note(self, began: float, told: Mapping[str, str]) -> None:
+        now = asyncio.get_running_loop().time()
+        self.pace.succeeded(now, used_up(told))
+        self.usual_seconds += (now - began - self.usual_seconds) * USUAL_WEIGHT
+
+    def _verdict(self, error: Any, began: float) -> Again | LlmFailed:
         """What an `openai.APIStatusError` means; a wait that the provider asks for holds back all of its calls."""
         status, detail = error.status_code, f"{error.status_code} {error.code or ''}".strip()
         if error.code == "insufficient_quota" or (status not in (408, 409, 429) and status < 500):
             return LlmFailed("rejected", detail)
-        after = retry_after(error.response.headers)
+        now, told = asyncio.get_running_loop().time(), error.response.headers
+        after = retry_after(told)
+        if status == 429:
+            self.pace.refused(now, began, after, used_up(told))
+            return Again("rate_limited", detail, after)
         if after is not None:
-            self.pace.pause(asyncio.get_running_loop().time(), after)
-        return Again("rate_limited" if status == 429 else "server_error", detail, after)
+            self.pace.pause(now, after)
+        return Again("server_error", detail, after)
+
+    def room(self) -> int | None:
+        """How many jobs may be with this provider at once and none waits long for its turn; None: any number."""
+        now = asyncio.get_running_loop().time()
+        if self.pace.paused(now) > WORTH_PAUSING_SECONDS:
+            return 0
+        rate = self.pace.rate(now)
+        return None if rate is None else math.ceil(rate * (self.usual_seconds + WAIT_SECONDS))
 
 
 class Llm:
@@ -127,6 +155,30 @@ class Llm:
     def serves(self, model: str) -> bool:
         """Whether a call for this model could be made: switched on, and a provider has it."""
         return self._settings.llm_enabled and any(provider.serves(model) for provider in self._providers)
+
+    def address_of(self, model: str) -> str:
+        """The base URL that calls of this model go to. LlmFailed"""
+        return self._provider_of(model).endpoint.base_url
+
+    def room(self) -> int | None:
+        """How many jobs may be at once with the provider of the default model; None: any number.
+
+        For whoever takes jobs from a queue: what has to wait for the provider is better left there."""
+        provider = self._default_provider()
+        return provider.room() if provider else None
+
+    def calls_per_second(self) -> float | None:
+        """As many as the provider of the default model takes now; None where nothing is known to limit it."""
+        provider = self._default_provider()
+        return provider.pace.rate(asyncio.get_running_loop().time()) if provider else None
+
+    def _default_provider(self) -> _Provider | None:
+        found = (provider for provider in self._providers if provider.serves(self._settings.llm_default_model))
+        return next(found, None) if self._settings.llm_enabled else None
+
+    @property
+    def budget(self) -> Budget:
+        return self._budget
 
     def estimate_usd(self, model: str, input_tokens: int, output_tokens: int) -> float:
         """What a call of this size would cost, for reports of what was saved; the budget counts what is billed."""
@@ -182,17 +234,20 @@ class Llm:
         raise LlmFailed("no_provider", model)
 
     async def _persist(self, provider: _Provider, call: Call, schema: type[T], until: float) -> T:
-        for attempt in range(1, self._settings.llm_max_attempts + 1):
+        """A refusal for coming too fast is no attempt: the pace lets the call wait, or fail if that takes too long."""
+        attempt = 1
+        while True:
             try:
                 return await self._attempt(provider, call, schema, until)
             except Again as again:
                 failed = again
-            pause = _backoff(attempt, failed.after)
-            if attempt == self._settings.llm_max_attempts or asyncio.get_running_loop().time() + pause > until:
-                break
+            if failed.reason != "rate_limited":
+                pause = _backoff(attempt, failed.after)
+                if attempt == self._settings.llm_max_attempts or asyncio.get_running_loop().time() + pause > until:
+                    raise LlmFailed(failed.reason, f"{failed.detail} (attempt {attempt})") from failed
+                attempt += 1
+                await asyncio.sleep(pause)
             RETRIES.labels(call.model, call.purpose, failed.reason).inc()
-            await asyncio.sleep(pause)
-        raise LlmFailed(failed.reason, f"{failed.detail} (attempt {attempt})")
 
     async def _attempt(self, provider: _Provider, call: Call, schema: type[T], until: float) -> T:
         async with provider.place(until):
@@ -200,14 +255,20 @@ class Llm:
             try:
                 completion = await provider.post(call)
             except (Again, LlmFailed) as error:
-                if error.reason not in ("timeout", "invalid"):
+                if error.reason in ("timeout", "invalid"):  # it may have been billed
+                    self._budget.lose(held)
+                else:
                     await self._budget.settle(held, 0)
+                raise
+            except BaseException:
+                self._budget.lose(held)
                 raise
             await self._pay(call, held, completion.usage)
         return read(completion, schema)
 
     async def _pay(self, call: Call, held: Held, usage: Usage | None) -> None:
         if usage is None:
+            self._budget.lose(held)
             return
         cost, labels = call.cost(usage), (call.model, call.purpose)
         TOKENS.labels(*labels, "in").inc(usage.prompt_tokens)

@@ -30,15 +30,15 @@ class Client(AsyncOpenAI):
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
         )
 
-    async def post_json(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-        """The body of the answer. Raises `openai.APIStatusError` and `aiohttp.ClientError`, and sets no time limit."""
+    async def post_json(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
+        """Body and headers of the answer. Raises `openai.APIStatusError`, `aiohttp.ClientError`; sets no time limit."""
         url = str(self.base_url).rstrip("/") + path
         async with self._session.post(
             url, data=body, headers={**self._fixed, **headers}, allow_redirects=False, proxy=self._proxy
         ) as answer:
             content = await answer.read()
         if answer.status == 200:
-            return content
+            return content, answer.headers
         told = {name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"}  # decoded
         request = httpx2.Request("POST", url)
         raise self._make_status_error_from_response(

@@ -46,6 +46,10 @@ DEFAULT_PRICES = {
 }
 
 
+def _none(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
 class LlmSettings(SettingsGroup):
     llm_enabled: bool = True
     """The kill switch: false makes every call fail at once."""
@@ -59,10 +63,11 @@ class LlmSettings(SettingsGroup):
     llm_providers: dict[str, Endpoint] = Field(default_factory=dict)
     """Further providers by name, asked for a model before the default one."""
     llm_default_model: str = "gpt-5.2"
-    llm_concurrency: int = Field(default=64, ge=1)
+    llm_concurrency: int = Field(default=256, ge=1)
     """Calls at once per provider and process."""
-    llm_requests_per_minute: int = Field(default=500, ge=1)
-    """Calls begun per provider and process, at most a second's worth of them at once."""
+    llm_requests_per_minute: int | None = Field(default=None, ge=1)
+    """Calls begun per provider and process, at most a second's worth of them at once. Without it as many as come, until
+    the provider refuses one."""
     llm_timeout: Duration = timedelta(seconds=20)
     """Of one attempt."""
     llm_deadline: Duration = timedelta(seconds=45)
@@ -70,8 +75,8 @@ class LlmSettings(SettingsGroup):
     llm_max_attempts: int = Field(default=4, ge=1)
     llm_max_output_tokens: int = Field(default=4096, ge=1)
     """Thinking included."""
-    llm_daily_budget_usd: float | None = Field(default=None, ge=0)
-    """Of all processes together, per day (UTC)."""
+    llm_daily_budget_usd: Annotated[float | None, BeforeValidator(_none)] = Field(default=20, ge=0)
+    """Of all processes together, per day (UTC); `none` for no limit."""
     llm_prices: dict[str, Price] = Field(default_factory=dict)
     """Laid over DEFAULT_PRICES. A model without a price counts as the dearest one; give your own models `[0, 0]`."""
 

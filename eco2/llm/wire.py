@@ -2,12 +2,12 @@
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-import httpx2
 import orjson
 from pydantic import BaseModel, Field, ValidationError
 
@@ -95,8 +95,44 @@ def read(completion: Completion, schema: type[T]) -> T:
         raise Again("invalid", str(wrong)[:200]) from error
 
 
-def retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds, from the standard header (number or date) or the one in milliseconds."""
+class Limit(NamedTuple):
+    """Requests that a provider allows, and the seconds in which as many come back."""
+
+    requests: float
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.seconds
+
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(span: str) -> float | None:
+    """`6m0s`, `120ms`, `1.5s`, or a bare number of seconds; None for anything else."""
+    if re.fullmatch(r"\d+(\.\d+)?", span):
+        return float(span)
+    parts = _SPAN.findall(span)
+    if not parts or "".join(number + unit for number, unit in parts) != span:
+        return None
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def used_up(headers: Mapping[str, str]) -> Limit | None:
+    """The provider's limit of requests, where its headers say that none is left of it."""
+    if headers.get("x-ratelimit-remaining-requests", "") != "0":
+        return None
+    requests = headers.get("x-ratelimit-limit-requests", "")
+    seconds = seconds_of(headers.get("x-ratelimit-reset-requests", ""))
+    if not requests.isdigit() or not int(requests) or not seconds:
+        return None
+    return Limit(int(requests), seconds)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from the standard header (number or date), the one in milliseconds, or those of the limit reached."""
     if (milliseconds := headers.get("retry-after-ms", "")).isdigit():
         return int(milliseconds) / 1000
     value = headers.get("retry-after", "")
@@ -105,5 +141,12 @@ def retry_after(headers: httpx2.Headers) -> float | None:
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
-        return None
+        return _tokens_back(headers)
     return max(0.0, moment.timestamp() - time.time())
+
+
+def _tokens_back(headers: Mapping[str, str]) -> float | None:
+    """Seconds until a limit of tokens that is used up is whole again."""
+    if headers.get("x-ratelimit-remaining-tokens", "") != "0":
+        return None
+    return seconds_of(headers.get("x-ratelimit-reset-tokens", ""))

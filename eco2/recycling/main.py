@@ -1,5 +1,6 @@
 """recycling-api: the knowledge base as an API. It has no database: what it serves is loaded at start."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.turns import PerMinute
 from eco2.knowledge import Knowledge
+from eco2.llm import spending
 from eco2.llm.calls import Llm
 from eco2.recycling.api import router
 from eco2.recycling.service import Paid
 from eco2.recycling.settings import ApiSettings
 
 NAME = "recycling-api"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ def app(settings: ApiSettings) -> OpsApp:
     async def resources() -> AsyncIterator[Resources]:
         async with AsyncExitStack() as stack:
             questions = PerMinute(settings.questions_per_minute)
-            yield Resources(knowledge.load(settings.data_dir), _paid(settings, stack), questions)
+            paid = _paid(settings, stack)
+            llm = paid.llm if paid else None
+            log.info("%s", await spending.described(settings, llm, "answers are composed from the rules"))
+            yield Resources(knowledge.load(settings.data_dir), paid, questions)
 
     return create_app(NAME, settings, resources, router)
 

@@ -12,7 +12,7 @@ from eco2.core.errors import TooMany
 from eco2.core.messaging.broker import BrokerDown
 from eco2.core.storage import StorageDown
 from eco2.scan import deletion, service, submission
-from eco2.scan.admission import EventsFull, TooBusy
+from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
 from eco2.scan.limits import TooManyOpenJobs, TooManyScans
 from eco2.scan.progress import STAGE_TEXT, progress_of
 from eco2.scan.result import Outcome, result_body
@@ -208,6 +208,7 @@ _SUBMIT_RESPONSES = error_responses(
     *QUOTAS,
     TooBusy,
     EventsFull,
+    BudgetSpent,
     service.ScanUnavailable,
     StorageDown,
 )
@@ -228,7 +229,8 @@ async def submit(
     """Answers at once; follow `stream_url`, or poll `result_url`. With the same idempotency key, the same job.
 
     A 429 says after how many seconds to try again (`Retry-After`): the user's own limits (`TOO_MANY_OPEN_JOBS`,
-    `TOO_MANY_SCANS`, `TOO_MANY_REQUESTS`), or that of all (`TOO_MANY_JOBS`). A known key meets none of them."""
+    `TOO_MANY_SCANS`, `TOO_MANY_REQUESTS`), or that of all (`TOO_MANY_JOBS`, `TOO_MANY_PAID_SCANS`). A known key
+    meets none of them."""
     job = await _submit(request.app.state.resources, body, user, x_idempotency_key)
     base = f"/api/v1/scan/{job.id}"
     return ScanSubmitted(job_id=job.id, stream_url=f"{base}/events", result_url=f"{base}/result")

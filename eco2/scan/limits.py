@@ -30,6 +30,16 @@ class Standing:
     scans_today: int
 
 
+@dataclass(frozen=True)
+class Rules:
+    """`backlog`: messages waiting past which new jobs are refused. `longest_wait`: seconds that a job may wait where
+    the model's provider sets the rate. `without_budget`: whether jobs are taken when the day's budget is spent."""
+
+    backlog: int
+    longest_wait: float = 60.0
+    without_budget: bool = True
+
+
 class TooManyOpenJobs(TooMany):
     """한 번에 분석할 수 있는 사진 수를 넘었어요. 앞의 사진이 끝나면 다시 보내 주세요."""
 

@@ -59,7 +59,7 @@ def app(settings: ApiSettings) -> OpsApp:
                     yield Resources(
                         **vars(services),
                         door=Door(
-                            Admission(publisher, settings.max_backlog, services.bus),
+                            Admission(publisher, settings.rules, services.bus),
                             settings.limits,
                             settings.models,
                             settings.tickets_per_minute,

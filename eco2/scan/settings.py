@@ -23,7 +23,7 @@ from eco2.core.settings import (
 )
 from eco2.llm.settings import LlmSettings
 from eco2.photos.settings import PhotoSettings
-from eco2.scan.limits import Limits
+from eco2.scan.limits import Limits, Rules
 
 DEFAULT_MODELS = (
     "gpt-5.2",
@@ -69,12 +69,20 @@ class ApiSettings(
     """Models that a client may name; without an LLM key the embedded model answers whatever is named."""
     max_backlog: int = Field(default=2000, ge=1)
     """Messages waiting for a worker past which new jobs are refused (429)."""
+    longest_wait: Duration = timedelta(seconds=60)
+    """How long a job may wait where the provider of the paid model limits the rate; past it new ones are refused."""
+    when_budget_spent: Literal["embedded", "refuse"] = "embedded"
+    """With the day's budget spent the embedded model answers; or new jobs are refused until it is midnight (UTC)."""
     open_jobs: int = Field(default=10, ge=1)
     """Scans of one user that may be waiting or in work at once."""
     backlog_share: float = Field(default=0.1, gt=0, le=1)
     """Part of `max_backlog` that one user's open scans may be, where that is less than `open_jobs`."""
     scans_per_day: int = Field(default=1000, ge=1)
     """New scans of one user in a day of Korea."""
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.max_backlog, self.longest_wait.total_seconds(), self.when_budget_spent == "embedded")
 
     @property
     def limits(self) -> Limits:
@@ -106,8 +114,9 @@ class WorkerSettings(
     LlmSettings,
     PhotoSettings,
 ):
-    worker_concurrency: int = Field(default=32, ge=1)
-    """Messages in work at once; also the prefetch of each queue."""
+    worker_concurrency: int = Field(default=256, ge=1)
+    """Messages in work at once; also the prefetch of each queue, unless the paid model's provider limits the rate."""
+    database_pool_size: int = Field(default=16, ge=1)
     model_dir: Path
     """Cache folder of the embedded vision model; built there on first use."""
     vision_threads: int = Field(default=2, ge=1)

@@ -68,7 +68,8 @@ async def submit(
             await service.require_object(services, key)
             job = await service.register(services.db, user, idempotency_key, key, user_input, model, door.limits)
     service.same_photo(job, key)
-    if not job.enqueued:
+    if not job.enqueued and job.id not in services.queued_marks:
+        door.admission.admitted(user)
         await service.hand_over(services, job)
     return job
 

@@ -12,7 +12,7 @@ from eco2.core.app import BadUser, MissingUser, Shortcut, Text, User, error_resp
 from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.scan import service, submission, waste_flow
-from eco2.scan.admission import EventsFull, TooBusy
+from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
 from eco2.scan.api import QUOTAS, ScanProcessing, ScanResult, result_response
 from eco2.scan.limits import TooManyTickets
 from eco2.scan.stages import ImageGone
@@ -71,6 +71,7 @@ class WasteStatus(BaseModel):
         TooMany,
         TooBusy,
         EventsFull,
+        BudgetSpent,
         StorageDown,
     ),
 )

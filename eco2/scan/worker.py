@@ -5,6 +5,8 @@ A message is a Celery task of protocol 2 whose only argument is the job's id (do
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,8 +14,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID
-
-from redis.asyncio import Redis
 
 from eco2 import knowledge
 from eco2.contracts.events import Stage
@@ -29,6 +29,7 @@ from eco2.core.settings import load
 from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
+from eco2.llm import spending
 from eco2.llm.calls import Llm
 from eco2.photos import published
 from eco2.photos.pool import Decoders
@@ -37,6 +38,7 @@ from eco2.scan.service import Services
 from eco2.scan.settings import WorkerSettings
 from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job
+from eco2.scan.supply import Teller
 from eco2.scan.vision.beliefs import Senses
 from eco2.scan.vision.cache import ResultCache
 from eco2.scan.vision.choose import Cascade, Models
@@ -53,6 +55,8 @@ class Resources(Services):
     settings: WorkerSettings
     models: Models
     consumer: Heartbeat
+    llm: Llm | None
+    teller: Teller
 
     def checks(self) -> Mapping[str, Check]:
         return {
@@ -91,12 +95,15 @@ async def _answer(resources: Resources, job: Job) -> None:
         return await resources.models.answer(rule, composed, job.user_input, job.model, audience)
 
     await service.write_answer(resources, job, word)
+    resources.teller.ended()
 
 
 StageWork = Callable[[Resources, Job], Awaitable[object]]
 
 STAGES: dict[str, StageWork] = {SCAN_VISION: _vision, SCAN_RULE: service.match_rule, SCAN_ANSWER: _answer}
 """Queue, which is also its routing key and the name of its task → stage."""
+ASKING = (SCAN_VISION, SCAN_ANSWER)
+"""Stages that ask the paid model."""
 
 
 async def work(resources: Resources, queue: str, message: Delivery) -> None:
@@ -145,6 +152,9 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)  # the loop must not wait for a photo
         decoders = await stack.enter_async_context(Decoders(settings))
         await decoders.warm()
+        llm = Llm(settings, cache) if settings.endpoints() else None
+        if llm is not None:
+            stack.push_async_callback(llm.aclose)
         resources = Resources(
             db=db,
             storage=Storage(settings),
@@ -155,12 +165,14 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
             settings=settings,
             models=Models(
                 embedded=Embedded(_vision_model(settings, base, data_dir), executor, base.version),
-                paid=_paid_models(settings, base, cache, stack),
+                paid=_paid_models(settings, base, llm),
                 cache=ResultCache(cache),
                 decoders=decoders,
                 cascade=_cascade(settings),
             ),
             consumer=Heartbeat(),
+            llm=llm,
+            teller=Teller(streams, f"{socket.gethostname()}:{os.getpid()}", settings, llm),
         )
         stack.push_async_callback(resources.announced_marks.close, db)
         stack.callback(asyncio.create_task(resources.in_work.run(db)).cancel)
@@ -185,14 +197,11 @@ def _cascade(settings: WorkerSettings) -> Cascade | None:
     return Cascade(settings.cascade_confidence, settings.cascade_model if settings.cascade == "downgrade" else None)
 
 
-def _paid_models(
-    settings: WorkerSettings, base: Knowledge, cache: Redis, stack: AsyncExitStack
-) -> Callable[[str | None], Provider | None]:
+def _paid_models(settings: WorkerSettings, base: Knowledge, llm: Llm | None) -> Callable[[str | None], Provider | None]:
     """Model name → its provider, made when it is first asked for; None for models that no configured key serves."""
-    if not settings.endpoints():
+    if llm is None:
         return lambda _model: None
-    llm, prompts = Llm(settings, cache), Prompts.of(base)
-    stack.push_async_callback(llm.aclose)
+    prompts = Prompts.of(base)
     made: dict[str, Provider] = {}
 
     def provider(model: str | None) -> Provider | None:
@@ -204,6 +213,11 @@ def _paid_models(
     return provider
 
 
+def _room(resources: Resources, queue: str) -> int | None:
+    """What would have to wait for the paid model's provider waits in the queue."""
+    return resources.llm.room() if resources.llm is not None and queue in ASKING else None
+
+
 async def _serve(settings: WorkerSettings) -> None:
     """Consume until cancelled, which lets the messages in work finish."""
     grace = settings.shutdown_grace.total_seconds()
@@ -211,9 +225,10 @@ async def _serve(settings: WorkerSettings) -> None:
         works = {queue: partial(work, resources, queue) for queue in STAGES}
         pages = OpsApp(NAME, resources.checks(), alive=resources.consumer.check_alive)
         tasks.create_task(serve_async(pages, settings))
-        tasks.create_task(
-            consume_each(settings.broker_url, works, settings.worker_concurrency, resources.consumer, grace)
-        )
+        tasks.create_task(resources.teller.run())
+        at_once, room = settings.worker_concurrency, partial(_room, resources)
+        tasks.create_task(consume_each(settings.broker_url, works, at_once, resources.consumer, grace, room))
+        log.info("%s", await spending.described(settings, resources.llm, "the embedded model answers"))
 
 
 def run() -> None:

@@ -205,6 +205,7 @@ async def test_a_forged_token_is_refused_in_korean(eco2: Any) -> None:
 
 async def test_status_shows_the_gateway_and_the_home(eco2: Any, stack: Stack) -> None:
     _, out, _ = await eco2("status")
+    assert "Photos are looked at by the embedded model" in out
     assert stack.layout.public_url in out
     assert str(stack.layout.home) in out
     assert (await eco2("local", "url"))[1].strip() == stack.layout.public_url

@@ -50,7 +50,8 @@ async def test_a_request_has_the_headers_of_the_sdk_and_the_body_as_given(
     monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
     server.body = '{"answer": "네"}'.encode()
     async with client(f"http://127.0.0.1:{server.port}/v1/") as own:
-        assert await own.post_json("/chat/completions", b'{"a":1}', {"X-Eco2-Job": "7"}) == server.body
+        body, _ = await own.post_json("/chat/completions", b'{"a":1}', {"X-Eco2-Job": "7"})
+        assert body == server.body
     (asked,), (body,) = server.asked, server.bodies
     assert (asked.method, asked.path, body) == ("POST", "/v1/chat/completions", b'{"a":1}')
     wanted = {"Authorization": "Bearer secret", "X-Eco2-Job": "7", "OpenAI-Organization": "org-1"}

@@ -494,3 +494,50 @@ async def test_what_is_cancelled_meanwhile_ends(
             for task in stuck:
                 task.cancel()
             await asyncio.sleep(0.01)
+
+
+async def test_a_queue_is_left_alone_while_there_is_no_room_and_nothing_is_given_back(
+    environment: dict[str, str], publisher: Publisher
+) -> None:
+    """Full speed, a stop in the midst of work, a trickle, full speed: no message is delivered twice, none is lost."""
+    room: int | None = None
+    release, seen = asyncio.Event(), list[tuple[bytes, bool]]()
+    working = most = 0
+
+    async def stage(message: Delivery) -> None:
+        nonlocal working, most
+        working += 1
+        most = max(most, working)
+        await release.wait()
+        await asyncio.sleep(0.01)
+        working -= 1
+        seen.append((message.body, message.redelivered))
+
+    async def reached(count: int) -> None:
+        async def enough() -> bool:
+            return working + len(seen) >= count
+
+        await until(enough)
+
+    for number in range(60):
+        await publisher.send_json(CELERY_EXCHANGE, CELERY_QUEUE, {"n": number}, uuid.uuid4().hex)
+    url, heartbeat = environment["ECO2_BROKER_URL"], Heartbeat()
+    running = asyncio.create_task(consume_each(url, {CELERY_QUEUE: stage}, 8, heartbeat, 5, lambda _queue: room))
+    try:
+        await reached(8)
+        room = 0
+        await asyncio.sleep(0.6)
+        release.set()
+        await asyncio.sleep(0.6)
+        assert (len(seen), await publisher.depth(CELERY_QUEUE)) == (8, 52), "what has to wait does so in the queue"
+        most, room = 0, 3
+        await reached(20)
+        assert most == 2, "the power of two below"
+        room = None
+        await reached(60)
+        assert most == 8
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert len({body for body, _ in seen}) == 60
+    assert not any(redelivered for _, redelivered in seen)

@@ -19,7 +19,7 @@ from eco2.core.messaging.broker import Publisher
 from eco2.scan import service, store, submission
 from eco2.scan.admission import Admission, TooBusy
 from eco2.scan.failures import GivenUp
-from eco2.scan.limits import Limits, TooManyOpenJobs, TooManyScans, TooManyTickets
+from eco2.scan.limits import Limits, Rules, TooManyOpenJobs, TooManyScans, TooManyTickets
 from eco2.scan.service import Services
 from eco2.scan.settings import DEFAULT_MODELS
 from eco2.scan.store import Job
@@ -34,7 +34,8 @@ MANY = 1_000_000
 
 def door(publisher: Publisher, backlog: int = MANY, tickets: int = MANY, **limits: int) -> Door:
     limits = {"open_jobs": MANY, "scans_per_day": MANY, **limits}
-    return Door(Admission(publisher, backlog, cast(EventBus, Memory())), Limits(**limits), DEFAULT_MODELS, tickets)
+    bus, rules = cast(EventBus, Memory()), Rules(backlog)
+    return Door(Admission(publisher, rules, bus, _nobody_tells), Limits(**limits), DEFAULT_MODELS, tickets)
 
 
 class Memory:
@@ -45,6 +46,10 @@ class Memory:
 
     async def fullness(self) -> float:
         return self.share
+
+
+async def _nobody_tells() -> None:
+    return None
 
 
 class _Deep(Publisher):

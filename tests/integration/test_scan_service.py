@@ -20,8 +20,10 @@ from eco2.core.redis import connect
 from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import StorageDown
 from eco2.photos.check import PhotoTooLarge
-from eco2.scan import admission, service, store, worker
+from eco2.scan import service, store, worker
+from eco2.scan.admission import Admission
 from eco2.scan.failures import TooLate
+from eco2.scan.limits import Rules
 from eco2.scan.result import result_body
 from eco2.scan.service import Services
 from eco2.scan.store import Job
@@ -99,8 +101,8 @@ async def test_a_double_click_is_one_job(services: Services, monkeypatch: pytest
 async def test_new_jobs_are_refused_past_the_backlog(services: Services, publisher: Publisher) -> None:
     for _ in range(3):
         await publisher.send_json("celery", "celery", {}, uuid.uuid4().hex)
-    open_door = admission.Admission(publisher, 10_000, services.bus)
-    closed = admission.Admission(_Deep(publisher), 3, services.bus)
+    open_door = Admission(publisher, Rules(10_000), services.bus, _nobody_tells)
+    closed = Admission(_Deep(publisher), Rules(3), services.bus, _nobody_tells)
     assert await open_door.refusal(uuid.uuid4()) is None
     refused = await closed.refusal(uuid.uuid4())
     assert refused is not None
@@ -110,9 +112,9 @@ async def test_new_jobs_are_refused_past_the_backlog(services: Services, publish
 async def test_new_jobs_are_refused_while_the_memory_for_events_is_nearly_full(publisher: Publisher) -> None:
     async with RedisServer("--maxmemory", "8mb") as server, connect(server.url) as redis:
         bus, user = EventBus(redis), uuid.uuid4()
-        assert await admission.Admission(publisher, 10_000, bus).refusal(user) is None
+        assert await Admission(publisher, Rules(10_000), bus).refusal(user) is None
         await redis.setrange("filler", 6_800_000, "x")
-        refused = await admission.Admission(publisher, 10_000, bus).refusal(user)
+        refused = await Admission(publisher, Rules(10_000), bus).refusal(user)
         assert refused is not None
         assert (refused.status, refused.code, refused.headers) == (503, "EVENTS_FULL", {"Retry-After": "60"})
 
@@ -121,6 +123,10 @@ async def test_a_server_without_a_limit_is_never_full() -> None:
     async with private_redis() as url, connect(url) as redis:
         await redis.set("filler", b"x" * 1_000_000)
         assert await EventBus(redis).fullness() == 0.0
+
+
+async def _nobody_tells() -> None:
+    return None
 
 
 class _Deep(Publisher):

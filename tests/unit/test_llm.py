@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from eco2 import knowledge as kb
 from eco2.knowledge.grounding import Wording
 from eco2.llm import calls, wire
-from eco2.llm.pace import LONGEST_PAUSE_SECONDS, Pace
+from eco2.llm.pace import LONGEST_PAUSE_SECONDS, RELIEF_SECONDS, Pace
 from eco2.llm.settings import DEFAULT_PRICES, OPENAI_URL, LlmSettings, Price
 from eco2.llm.wire import LlmFailed
 from eco2.local.emulators.llm import strict_problems
@@ -95,21 +95,27 @@ def test_backoff_doubles_with_jitter_and_obeys_the_provider() -> None:
 
 
 def test_the_bucket_lets_a_second_through_at_once_and_then_keeps_the_rate() -> None:
-    pace, now = Pace(600), 1000.0
+    pace, now = Pace(600, 60), 1000.0
     starts = [pace.take(now, now + 60) - now for _ in range(30)]
     assert sum(start < 1e-6 for start in starts) == 10
     assert starts[-1] == pytest.approx(2.0)
     assert sum(pace.take(now + 100, now + 160) < now + 100 + 1e-6 for _ in range(30)) == 10, "no more is saved up"
 
 
+def test_without_a_configured_rate_every_call_begins_at_once() -> None:
+    pace, now = Pace(None, 45), 1000.0
+    assert {pace.take(now, now) for _ in range(10_000)} == {now}
+    assert pace.rate(now) is None
+
+
 def test_a_pause_holds_back_everybody_and_spaces_them_afterwards() -> None:
-    pace, now = Pace(600), 1000.0
+    pace, now = Pace(600, 60), 1000.0
     pace.pause(now, 5)
     assert [pace.take(now, now + 60) - now for _ in range(3)] == pytest.approx([5, 5.1, 5.2])
 
 
 def test_a_turn_too_late_fails_at_once_and_takes_none() -> None:
-    pace, now = Pace(60), 1000.0
+    pace, now = Pace(60, 60), 1000.0
     pace.pause(now, 30)
     for _ in range(5):
         with pytest.raises(LlmFailed, match="rate_limited"):
@@ -117,10 +123,104 @@ def test_a_turn_too_late_fails_at_once_and_takes_none() -> None:
     assert pace.take(now, now + 60) == now + 30
 
 
-def test_a_pause_is_bounded() -> None:
-    pace, now = Pace(60), 1000.0
-    pace.pause(now, 86_400)
-    assert pace.take(now, now + 1000) == now + LONGEST_PAUSE_SECONDS
+def test_nobody_waits_for_a_pause_longer_than_a_call_may_take_and_the_provider_is_asked_again() -> None:
+    pace, now = Pace(None, 45), 1000.0
+    pace.refused(now, now - 1, 86_400, None)
+    for later in (0, LONGEST_PAUSE_SECONDS - 0.1):
+        with pytest.raises(LlmFailed, match="rate_limited"):
+            pace.take(now + later, now + 10_000)
+        assert pace.paused(now + later) == 0, "the queue does not wait either"
+    assert pace.take(now + LONGEST_PAUSE_SECONDS, now + 10_000) <= now + LONGEST_PAUSE_SECONDS
+
+
+def _busy(pace: Pace, until: float, per_second: int) -> None:
+    """Ten seconds of calls that go through."""
+    for number in range(10 * per_second):
+        at = until - 10 + number / per_second
+        pace.take(at, at)
+        pace.succeeded(at, None)
+
+
+def test_a_refusal_brings_a_rate_below_what_went_through_once_for_all_calls_that_were_under_way() -> None:
+    pace, now = Pace(None, 45), 1000.0
+    _busy(pace, now, 50)
+    for _ in range(20):
+        pace.refused(now, now - 3, 0.1, None)
+    assert pace.rate(now) == pytest.approx(0.7 * 50, rel=0.15)
+    starts = [pace.take(now, now + 60) - now for _ in range(100)]
+    assert starts[0] == pytest.approx(0.1)
+    assert starts[-1] == pytest.approx(100 / 35, rel=0.2)
+
+
+def test_a_rate_grows_while_nothing_is_refused_and_is_forgotten_after_a_while() -> None:
+    pace, now = Pace(None, 45), 1000.0
+    _busy(pace, now, 50)
+    pace.refused(now, now - 1, 0.1, None)
+    rates = [pace.rate(now + second) or 0.0 for second in range(int(RELIEF_SECONDS))]
+    assert rates == sorted(rates)
+    assert 2 < rates[-1] / rates[0] < 6
+    pace.refused(now + 20, now + 19, 0.1, None)
+    assert (pace.rate(now + 21) or 0) < rates[20]
+    assert pace.rate(now + 20 + RELIEF_SECONDS + 1) is None
+
+
+@pytest.mark.parametrize("allowed", [8.3, 30.0])
+def test_at_a_hard_limit_most_of_it_is_used_and_few_calls_are_refused(allowed: float) -> None:
+    """A provider with a bucket of a second's worth, asked by many who wait for their turns."""
+    pace, now, bucket, at = Pace(None, 45), 1000.0, allowed, 1000.0
+    done, refused = 0, 0
+    while now < 1120:
+        start = max(now, pace.take(now, now + 60))
+        bucket, at = min(allowed, bucket + (start - at) * allowed), start
+        if bucket >= 1:
+            bucket, done = bucket - 1, done + 1
+            pace.succeeded(start, None)
+        else:
+            refused += 1
+            pace.refused(start, start, (1 - bucket) / allowed, None)
+        now = max(start, now + 0.001)
+    assert done / 120 > 0.7 * allowed
+    assert refused < 0.1 * done
+
+
+def test_a_limit_that_the_provider_tells_is_kept_to_the_letter() -> None:
+    pace, now = Pace(None, 45), 1000.0
+    pace.succeeded(now, wire.used_up({"x-ratelimit-remaining-requests": "7"}))
+    assert pace.rate(now) is None
+    told = {
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-limit-requests": "500",
+        "x-ratelimit-reset-requests": "1m0s",
+    }
+    pace.succeeded(now, wire.used_up(told))
+    assert pace.rate(now) == pytest.approx(500 / 60)
+    starts = [pace.take(now, now + 60) - now for _ in range(10)]
+    assert starts == pytest.approx([0.12 * (number + 1) for number in range(10)])
+
+
+@pytest.mark.parametrize(
+    ("span", "seconds"),
+    [("1s", 1), ("6m0s", 360), ("120ms", 0.12), ("1.5s", 1.5), ("2", 2), ("1d2h", 93_600), ("soon", None), ("", None)],
+)
+def test_spans_of_time_are_read(span: str, seconds: float | None) -> None:
+    assert wire.seconds_of(span) == seconds
+
+
+def test_tokens_that_are_used_up_are_waited_for() -> None:
+    headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1.5s"}
+    assert wire.retry_after(headers) == 1.5
+    assert wire.retry_after({**headers, "x-ratelimit-remaining-tokens": "9"}) is None
+    assert wire.retry_after({**headers, "retry-after": "3"}) == 3
+
+
+@pytest.mark.parametrize(("said", "budget"), [("none", None), ("5", 5), (None, 20)])
+def test_the_budget_of_a_day_is_20_usd_unless_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, budget: float | None
+) -> None:
+    if said is not None:
+        monkeypatch.setenv("ECO2_LLM_DAILY_BUDGET_USD", said)
+    assert LlmSettings().llm_daily_budget_usd == budget
+    assert (LlmSettings().llm_concurrency, LlmSettings().llm_requests_per_minute) == (256, None)
 
 
 # --- prompts and schemas ----------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ message is delivered again, and that delivery waits for the work that goes on.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -41,6 +42,10 @@ STOP_SECONDS = 3.0
 Message = AbstractIncomingMessage
 Handle = Callable[[Sequence[Message]], Awaitable[None]]
 Work = Callable[["Delivery"], Awaitable[None]]
+Room = Callable[[str], int | None]
+"""Queue → messages to hold at most now; None: as many as may be in work."""
+ROOM_SECONDS = 0.25
+STILL_SECONDS = 0.1
 
 
 class Delivery:
@@ -80,22 +85,24 @@ async def _forever(url: str, heartbeat: Heartbeat, consume: Callable[[AbstractCh
             heartbeat.connected = False
 
 
-async def consume_each(url: str, works: Mapping[str, Work], at_once: int, heartbeat: Heartbeat, grace: float) -> None:
+async def consume_each(
+    url: str, works: Mapping[str, Work], at_once: int, heartbeat: Heartbeat, grace: float, room: Room | None = None
+) -> None:
     """Run `works[queue]` for every message of each queue, `at_once` of a queue at a time.
 
     PoisonMessage sends a message to the dead letters at once. Cancelled, it takes no further message and lets those in
-    work finish for `grace` seconds; what is left then is delivered again.
+    work finish for `grace` seconds; what is left then is delivered again. `room`: how many messages of a queue to hold
+    at most for the time being; it is asked again and again, and the others stay in their queue.
     """
     desk = _Desk(works, at_once)
 
     async def consume(channel: AbstractChannel) -> None:
         lean = await _lean(channel)
-        await lean.basic_qos(prefetch_count=at_once)
-        tags = [str((await lean.basic_consume(queue, partial(desk.take, lean, queue))).consumer_tag) for queue in works]
+        consumers = _Consumers(lean, desk, at_once, room)
         try:
-            await _follow(lean, tags, heartbeat)
+            await _follow(lean, consumers, heartbeat)
         except asyncio.CancelledError:
-            await _stop(lean, tags)
+            await _stop(lean, consumers.tags)
             await desk.drain(grace)  # before the connection closes, so that they can be acknowledged
             raise
 
@@ -105,12 +112,55 @@ async def consume_each(url: str, works: Mapping[str, Work], at_once: int, heartb
         await desk.drain(grace)
 
 
-async def _follow(channel: LeanChannel, tags: Sequence[str], heartbeat: Heartbeat) -> None:
+class _Consumers:
+    """The consumers of a channel, each with as many unacknowledged messages as there is room for.
+
+    The broker takes a consumer's number when it begins: for another one it ends, what it holds stays in work, and a
+    new one begins. What is on its way to a consumer that ends comes back to the queue and counts as delivered; so
+    nothing is settled for a moment before, since with a backlog the broker sends one message for each that is."""
+
+    def __init__(self, channel: LeanChannel, desk: "_Desk", at_once: int, room: Room | None) -> None:
+        self._channel, self._desk, self._at_once, self._room = channel, desk, at_once, room
+        self._held: dict[str, tuple[int, str]] = {}
+        """Queue → its prefetch and the tag of its consumer."""
+
+    @property
+    def tags(self) -> list[str]:
+        return [tag for _, tag in self._held.values()]
+
+    async def adjust(self) -> None:
+        for queue in self._desk.works:
+            have, tag = self._held.get(queue, (0, ""))
+            wanted = self._wanted(queue, have)
+            if wanted == have:
+                continue
+            if tag:
+                with self._desk.settling_nothing():
+                    await asyncio.sleep(STILL_SECONDS)
+                    await self._channel.basic_cancel(tag)
+                del self._held[queue]
+            if wanted:
+                await self._channel.basic_qos(prefetch_count=wanted)
+                take = partial(self._desk.take, self._channel, queue)
+                self._held[queue] = wanted, str((await self._channel.basic_consume(queue, take)).consumer_tag)
+
+    def _wanted(self, queue: str, have: int) -> int:
+        """In powers of two where it is less than all, so that it seldom changes; and nothing further while more than
+        twice as many are in work."""
+        room = None if self._room is None else self._room(queue)
+        if room is None or room >= self._at_once:
+            return self._at_once
+        wanted = 1 << room.bit_length() - 1 if room else 0
+        return 0 if have != wanted and self._desk.in_work(queue) >= 2 * wanted else wanted
+
+
+async def _follow(channel: LeanChannel, consumers: _Consumers, heartbeat: Heartbeat) -> None:
     """Beat until the channel, or one of its consumers, is gone; ConnectionError then."""
     while not channel.is_closed:
-        _check_consumers(channel, tags)
+        _check_consumers(channel, consumers.tags)
+        await consumers.adjust()
         heartbeat.beat()
-        await asyncio.wait([channel.closing], timeout=1.0)
+        await asyncio.wait([channel.closing], timeout=ROOM_SECONDS)
     raise ConnectionError("the channel was closed")
 
 
@@ -143,10 +193,23 @@ class _Desk:
     """
 
     def __init__(self, works: Mapping[str, Work], at_once: int) -> None:
-        self._works = works
+        self.works = works
         self._places = {queue: asyncio.Semaphore(at_once) for queue in works}
         self._running: dict[tuple[str, bytes], asyncio.Task[str]] = {}
         self._closed = False
+        self._settling = asyncio.Event()
+        self._settling.set()
+
+    @contextmanager
+    def settling_nothing(self) -> Iterator[None]:
+        self._settling.clear()
+        try:
+            yield
+        finally:
+            self._settling.set()
+
+    def in_work(self, queue: str) -> int:
+        return sum(name == queue for name, _ in self._running)
 
     async def take(self, channel: LeanChannel, queue: str, message: DeliveredMessage) -> None:
         """Begin the work as soon as there is a place. In a task of aiormq: a message that still waits is let go."""
@@ -164,11 +227,12 @@ class _Desk:
         first = self._running[key]
         await asyncio.wait([first])
         ended = not first.cancelled() and first.exception() is None
+        await self._settling.wait()
         await _settle(channel, delivery.tag, first.result() if ended else "requeued")
 
     def _begin(self, channel: LeanChannel, key: tuple[str, bytes], delivery: Delivery) -> None:
         queue = key[0]
-        task = asyncio.create_task(_work(channel, queue, delivery, self._works[queue]))
+        task = asyncio.create_task(_work(channel, queue, delivery, self.works[queue], self._settling))
         self._running[key] = task
 
         def done(ended: asyncio.Task[str]) -> None:
@@ -192,7 +256,7 @@ class _Desk:
             await asyncio.wait(left, timeout=STOP_SECONDS)
 
 
-async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work) -> str:
+async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work, settling: asyncio.Event) -> str:
     """Do the work and settle its message; the outcome."""
     start, outcome = time.perf_counter(), "completed"
     deliveries = _deliveries(message)
@@ -208,6 +272,7 @@ async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work)
             outcome = "requeued"
             log.exception("task failed", extra={"task": queue, "deliveries": deliveries})
             await asyncio.sleep(_pause(deliveries))
+        await settling.wait()
         await _settle(channel, message.tag, outcome)
         seconds = time.perf_counter() - start
         TASK_SECONDS.labels(queue, outcome).observe(seconds)

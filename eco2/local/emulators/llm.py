@@ -56,6 +56,12 @@ class Behaviour(BaseModel):
     seen: Json = {}
     """Fields of the vision reply to say instead: `others`, `evidence`, `situations`, …"""
     reply: str | None = None
+    per_minute: int | None = Field(default=None, ge=1)
+    """Of "*" only: requests of all purposes together, past which they are refused at once."""
+    burst: int = Field(default=1, ge=1)
+    """As many of them may come at once."""
+    tells_limit: bool = False
+    """Whether answers carry the headers of the limit."""
 
 
 _CONTROL = TypeAdapter(dict[str, Behaviour])
@@ -70,13 +76,15 @@ class Emulator:
         self._behaviours = {"*": Behaviour(), **(control or {})}
         self._checked_schemas: set[int] = set()
         self._open = 0
+        self._left, self._left_at = 0.0, time.monotonic()
+        """Requests that may come at once, and when that was so."""
         self._forget()
 
     def _forget(self) -> None:
         self._calls: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._connections: set[tuple[str, int]] = set()
-        self._peak = 0
+        self._peak = self._refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -98,6 +106,7 @@ class Emulator:
     async def _set(self, receive: Receive, send: Send) -> None:
         try:
             self._behaviours.update(_CONTROL.validate_json(await _body(receive)))
+            self._left = self._behaviours["*"].burst
         except ValidationError as error:
             await _refuse(send, 422, "invalid_control", str(error))
         else:
@@ -113,6 +122,7 @@ class Emulator:
             "total": total,
             "open": self._open,
             "peak": self._peak,
+            "refused": self._refused,
             "connections": len(self._connections),
             "jobs": jobs,
         }
@@ -133,6 +143,11 @@ class Emulator:
 
     async def _answer(self, raw: bytes, purpose: str, receive: Receive, send: Send) -> bool:
         """True when the client got a right answer."""
+        told, wait = self._limit()
+        if wait:
+            self._refused += 1
+            await _refuse(send, 429, "rate_limit_exceeded", "Rate limit reached.", told)
+            return False
         behaviour = self._behaviours.get(purpose, self._behaviours["*"])
         fault = self._fault(behaviour)
         if fault == "hang":
@@ -153,8 +168,30 @@ class Emulator:
             "prompt_tokens": len(raw) // 4 if len(raw) < 40_000 else 10_000,
             "completion_tokens": len(content) // 2,
         }
-        await (_stream if request.get("stream") else _whole)(send, request["model"], content, usage, fault == "cut")
+        if request.get("stream"):
+            await _stream(send, request["model"], content, usage, fault == "cut")
+        else:
+            await _whole(send, request["model"], content, usage, fault == "cut", told)
         return fault is None
+
+    def _limit(self) -> tuple[dict[str, str], float]:
+        """Headers, and for how many seconds the request is refused: one comes back at a time, as at the real API."""
+        limit = self._behaviours["*"]
+        if limit.per_minute is None:
+            return {}, 0.0
+        now, rate = time.monotonic(), limit.per_minute / 60
+        self._left = min(limit.burst, self._left + (now - self._left_at) * rate)
+        self._left_at = now
+        wait = 0.0 if self._left >= 1 else (1 - self._left) / rate
+        self._left -= 0 if wait else 1
+        told = {"retry-after-ms": str(math.ceil(wait * 1000))} if wait else {}
+        if limit.tells_limit:
+            told |= {
+                "x-ratelimit-limit-requests": str(limit.burst),
+                "x-ratelimit-remaining-requests": str(int(self._left)),
+                "x-ratelimit-reset-requests": f"{(limit.burst - self._left) / rate:.3f}s",
+            }
+        return told, wait
 
     def _fault(self, behaviour: Behaviour) -> Fault | None:
         if behaviour.next:
@@ -276,13 +313,14 @@ def _envelope(model: str, kind: str) -> Json:
     return {"id": "chatcmpl-emulated", "object": kind, "created": int(time.time()), "model": model}
 
 
-async def _whole(send: Send, model: str, content: str, usage: Json, cut: bool) -> None:
+async def _whole(send: Send, model: str, content: str, usage: Json, cut: bool, told: dict[str, str]) -> None:
     """With `cut` the connection ends in the middle: uvicorn closes it when the announced length is not sent."""
     message = {"role": "assistant", "content": content, "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     total = {**usage, "total_tokens": sum(usage.values())}
     body = orjson.dumps({**_envelope(model, "chat.completion"), "choices": [choice], "usage": total})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.encode(), value.encode()) for name, value in told.items()]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body[: len(body) // 2] if cut else body, "more_body": cut})
 
