@@ -38,6 +38,8 @@ ANALYTICS_DAILY = Task("analytics.daily", Q_BATCH, "batch.analytics", 1, 900, "r
 REPORT_GENERATE = Task("report.generate", Q_BATCH, "batch.report", 0, 600, "run id")
 
 CLEANUP_CACHE = Task("cleanup.cache", Q_SCHED, "sched.cleanup", 1, 900, "run id")
+CLEANUP_PHOTOS = Task("cleanup.photos", Q_SCHED, "sched.photos", 1, 3600, "run id")
+CLEANUP_UPLOADS = Task("cleanup.uploads", Q_SCHED, "sched.uploads", 1, 3600, "run id")
 STATS_AGGREGATE = Task("stats.aggregate", Q_SCHED, "sched.stats", 2, 900, "run id")
 BACKUP_DATABASE = Task("backup.database", Q_SCHED, "sched.backup", 3, 4 * 3600, "run id")
 
@@ -50,6 +52,8 @@ TASKS = {
         ANALYTICS_DAILY,
         REPORT_GENERATE,
         CLEANUP_CACHE,
+        CLEANUP_PHOTOS,
+        CLEANUP_UPLOADS,
         STATS_AGGREGATE,
         BACKUP_DATABASE,
     )
@@ -58,6 +62,8 @@ TASKS = {
 ZONE = "Asia/Seoul"
 SCHEDULE = {
     CLEANUP_CACHE.name: "0 * * * *",
+    CLEANUP_PHOTOS.name: "20 * * * *",
+    CLEANUP_UPLOADS.name: "40 * * * *",
     BACKUP_DATABASE.name: "0 2 * * *",
     STATS_AGGREGATE.name: "0 3 * * *",
 }

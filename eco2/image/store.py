@@ -79,5 +79,21 @@ async def keys_of(tx: AsyncConnection, user: UUID, limit: int) -> list[str]:
     return list((await tx.execute(select(uploads.c.key).where(uploads.c.user_id == user).limit(limit))).scalars())
 
 
+async def known(tx: AsyncConnection, keys: Sequence[str]) -> set[str]:
+    return set((await tx.execute(select(uploads.c.key).where(uploads.c.key.in_(keys)))).scalars())
+
+
+async def oldest(tx: AsyncConnection) -> datetime | None:
+    """When the oldest upload was made that is known here."""
+    found: datetime | None = (await tx.execute(select(func.min(uploads.c.created_at)))).scalar_one()
+    return found
+
+
+async def between(tx: AsyncConnection, after: str, last: str, before: datetime) -> list[str]:
+    """The keys in this stretch (without the first, in the order of their bytes) of uploads made before then."""
+    here = (uploads.c.key > after, uploads.c.key <= last, uploads.c.created_at < before)
+    return list((await tx.execute(select(uploads.c.key).where(*here))).scalars())
+
+
 async def forget(tx: AsyncConnection, keys: Sequence[str]) -> None:
     await tx.execute(delete(uploads).where(uploads.c.key.in_(keys)))

@@ -8,7 +8,7 @@ from eco2.core.tables import metadata
 uploads = Table(
     "uploads",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", Text(collation="C"), primary_key=True),  # in the order of the store's own lists
     Column("user_id", UUID(as_uuid=True), nullable=False),
     Column("channel", Text, nullable=False),
     Column("filename", Text, nullable=False),

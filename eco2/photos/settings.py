@@ -14,3 +14,8 @@ class PhotoSettings(SettingsGroup):
     """CPU time a photo may take; its process is then killed. One that stands still is killed after three times that."""
     photo_megabytes: int = Field(default=512, ge=64)
     """Memory that a photo may take in its decoding process."""
+
+
+class RetentionSettings(SettingsGroup):
+    photo_retention: Duration = timedelta(hours=23)
+    """Age at which the hourly cleanup deletes an upload, or a public photo that nothing names."""

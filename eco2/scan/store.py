@@ -413,6 +413,26 @@ async def shown_by_another(db: Database, job: Job) -> bool:
     return await db.row(sql, key=job.image_key, id=job.id) is not None
 
 
+async def photos_shown(db: Database, keys: Sequence[str]) -> set[str]:
+    """Those of the photos that a job has."""
+    sql: LiteralString = "SELECT image_key FROM scan.jobs WHERE image_key = ANY(%(keys)s)"
+    return {key for (key,) in await db.rows(sql, keys=list(keys))}
+
+
+async def photos_of_open_jobs(db: Database, keys: Sequence[str]) -> set[str]:
+    sql: LiteralString = (
+        "SELECT image_key FROM scan.jobs WHERE image_key = ANY(%(keys)s) AND status IN ('queued', 'processing')"
+    )
+    return {key for (key,) in await db.rows(sql, keys=list(keys))}
+
+
+async def known_since(db: Database, at: Sequence[datetime]) -> set[datetime]:
+    """Those of the times before which there were scans."""
+    sql: LiteralString = """SELECT times.at FROM unnest(%(at)s::timestamptz[]) AS times (at)
+        WHERE EXISTS (SELECT 1 FROM scan.jobs WHERE created_at < times.at)"""
+    return {time for (time,) in await db.rows(sql, at=list(at))}
+
+
 async def prefer(db: Database, user: UUID, version: int, language: str, district: str | None) -> None:
     """Keep the newest version."""
     await db.rows(

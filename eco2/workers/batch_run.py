@@ -13,6 +13,8 @@ from eco2.contracts.tasks import (
     ANALYTICS_DAILY,
     BACKUP_DATABASE,
     CLEANUP_CACHE,
+    CLEANUP_PHOTOS,
+    CLEANUP_UPLOADS,
     REPORT_GENERATE,
     STATS_AGGREGATE,
     TASKS,
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 TARGETS = {
     CLEANUP_CACHE: "eco2.scan.cleanup:run",
+    CLEANUP_PHOTOS: "eco2.scan.photo_cleanup:run",
+    CLEANUP_UPLOADS: "eco2.image.cleanup:run",
     STATS_AGGREGATE: "eco2.jobs.stats:aggregate",
     ANALYTICS_DAILY: "eco2.jobs.stats:daily",
     REPORT_GENERATE: "eco2.jobs.report:generate",

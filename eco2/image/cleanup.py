@@ -1,0 +1,76 @@
+"""`cleanup.uploads`: uploads of the other channels that nobody used, and rows of uploads without a photo, after a day.
+
+Which photos of scans are needed, the scans know (`eco2.scan.photo_cleanup`).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eco2.contracts.tasks import Outcome
+from eco2.contracts.uploads import CHANNELS
+from eco2.core.settings import DatabaseSettings, StorageSettings
+from eco2.core.storage import Bucket, Found, Storage
+from eco2.core.tables import open_engine
+from eco2.image import store
+from eco2.photos import leftovers
+from eco2.photos.settings import RetentionSettings
+
+OWN_CHANNELS = tuple(channel for channel in CHANNELS if channel != "scan")
+
+
+class CleanupSettings(DatabaseSettings, StorageSettings, RetentionSettings):
+    pass
+
+
+async def run(_argument: str) -> Outcome:
+    settings = CleanupSettings()
+    async with open_engine(settings) as engine:
+        return await clean(engine, Storage(settings), settings.photo_retention)
+
+
+async def clean(engine: AsyncEngine, storage: Storage, older: timedelta) -> Outcome:
+    """Photos that a row names stay, and those from before the oldest row: then the database is another one. Where
+    there is no photo at all, the bucket is another one, and the rows stay."""
+    before = datetime.now(UTC) - older
+    async with engine.connect() as tx:
+        oldest = await store.oldest(tx)
+
+    async def unused(_found: Sequence[Found]) -> set[str]:
+        return set()
+
+    async def named(found: Sequence[Found]) -> set[str]:
+        async with engine.connect() as tx:
+            kept = await store.known(tx, [photo.key for photo in found])
+        return kept | {photo.key for photo in found if oldest is None or photo.modified < oldest}
+
+    uploads = [await leftovers.remove(storage.uploads, name, before, unused) for name in OWN_CHANNELS]
+    photos = [await leftovers.remove(storage.public, name, before, named) for name in OWN_CHANNELS]
+    rows = [await _forget_rows(engine, storage.public, name, before) for name in CHANNELS if await _any(storage.public)]
+    return Outcome({"uploads": sum(uploads), "photos": sum(photos), "rows": sum(rows)})
+
+
+async def _any(bucket: Bucket) -> bool:
+    async for _ in bucket.listed(""):
+        return True
+    return False
+
+
+async def _forget_rows(engine: AsyncEngine, bucket: Bucket, channel: str, before: datetime) -> int:
+    """Of uploads that were not used, or whose photo was deleted with its scan. Walks rows and objects side by side."""
+    forgotten, after = 0, f"{channel}/"
+    async for last, keys in _stretches(bucket, channel):
+        async with engine.begin() as tx:
+            rows = await store.between(tx, after, last, before)
+            gone = [key for key in rows if key not in keys]
+            await store.forget(tx, gone)
+        forgotten, after = forgotten + len(gone), last
+    return forgotten
+
+
+async def _stretches(bucket: Bucket, channel: str) -> AsyncIterator[tuple[str, set[str]]]:
+    """(last key, all keys up to it) of the channel's objects, some at a time, to the end of all keys it may have."""
+    async for chunk in bucket.listed(channel):
+        yield chunk[-1].key, {found.key for found in chunk}
+    yield f"{channel}0", set()  # "0" comes after "/"

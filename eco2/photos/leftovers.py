@@ -1,0 +1,24 @@
+"""Photos that nobody needs any more: uploads that were not used in time, and public copies that nothing names.
+
+The buckets are listed instead of noting every photo somewhere: that works on any store, and finds what a crash left.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+from eco2.core.storage import Bucket, Found
+
+Kept = Callable[[Sequence[Found]], Awaitable[set[str]]]
+"""Which of these are still needed, by key."""
+
+
+async def remove(bucket: Bucket, channel: str, before: datetime, kept: Kept) -> int:
+    """Delete the photos of the channel that were written before then and are not `kept`; how many there were."""
+    removed = 0
+    async for chunk in bucket.listed(channel):
+        old = [found for found in chunk if found.modified < before]
+        gone = [] if not old else sorted({found.key for found in old} - await kept(old))
+        if gone:
+            await bucket.delete(gone)
+            removed += len(gone)
+    return removed
