@@ -640,5 +640,8 @@ async def test_it_is_a_unit_of_the_local_stack(tmp_path: Path) -> None:
         url = llm_emulator.base_url(at).removesuffix("/v1")
         async with httpx2.AsyncClient(base_url=url) as http:
             assert (await http.post("/_control", json={})).json()["vision"]["median"] == 3
+            for strange in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+                assert (await http.post("/_control", content="{}", headers=strange)).status_code == 403
+                assert (await http.delete("/_calls", headers=strange)).status_code == 403
     finally:
         await supervisor.stop()

@@ -87,6 +87,19 @@ async def emulator(environment: Env) -> AsyncIterator[httpx2.AsyncClient]:
         (await client.post("/_control", json={})).raise_for_status()
 
 
+@pytest.mark.parametrize(
+    "strange", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}], ids=str
+)
+async def test_a_page_of_another_site_changes_no_provider(
+    emulator: httpx2.AsyncClient, strange: dict[str, str]
+) -> None:
+    for path in ("/_control", "/kakao/authorize", "/kakao/token"):
+        assert (await emulator.post(path, content="{}", headers=strange)).status_code == 403
+    assert (await emulator.get("/_calls", headers=strange)).status_code == 403
+    own = {"Origin": f"http://{emulator.base_url.netloc.decode()}"}
+    assert (await emulator.post("/_control", json={}, headers=own)).status_code == 200
+
+
 async def profiles_asked(emulator: httpx2.AsyncClient, provider: str) -> int:
     return int((await emulator.get("/_calls")).json().get(f"{provider} profile", 0))
 

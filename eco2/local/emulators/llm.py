@@ -5,7 +5,7 @@
 `POST /_control` takes `{purpose: Behaviour}` ("*" for those not named) and replaces what was set for these purposes;
 `GET /_calls` counts requests and answers per job and purpose, `DELETE /_calls` forgets them. Job and purpose come in
 the headers `X-Eco2-Job` and `X-Eco2-Purpose`. Answers are derived from the request: the same photo is always seen as
-the same item. No authentication: it is for tests, benchmarks and the local stack.
+the same item. No authentication, but pages are refused (`guard`): it is for tests, benchmarks and the local stack.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from eco2.core.ops import Receive, Scope, Send, send_json
 from eco2.llm.wire import JOB_HEADER, PURPOSE_HEADER
 from eco2.local import config, probes
 from eco2.local.config import Layout
+from eco2.local.emulators.guard import FromHereOnly
 from eco2.local.supervisor import Unit
 
 NAME = "llm-emulator"
@@ -367,7 +368,7 @@ def main() -> None:
     given = parser.parse_args()
     control = {**(REALISTIC if given.realistic else {}), **given.control}
     uvicorn.run(
-        Emulator(control, given.seed),
+        FromHereOnly(Emulator(control, given.seed)),
         host="127.0.0.1",
         port=given.port,
         http="httptools",

@@ -5,7 +5,7 @@
 `/{provider}/authorize` shows the page, `/{provider}/token` and `/{provider}/profile` answer in that provider's own
 format. `POST /_control` takes `{provider: Behaviour}` ("*" for those not named) and replaces what was set;
 `GET /_calls` counts the requests of each step. Whoever opens the page signs in as anybody: it is for the local stack
-and the tests, and auth-api refuses to use it elsewhere.
+and the tests, and auth-api refuses to use it elsewhere. Pages of other sites are refused (`guard`).
 """
 
 import argparse
@@ -31,6 +31,7 @@ from starlette.routing import Route
 
 from eco2.local import config, probes
 from eco2.local.config import Layout
+from eco2.local.emulators.guard import FromHereOnly
 from eco2.local.supervisor import Unit
 
 NAME = "oauth-emulator"
@@ -309,7 +310,7 @@ def main() -> None:
     parser.add_argument("--control", type=_CONTROL.validate_json, default={}, help="JSON as for POST /_control")
     given = parser.parse_args()
     uvicorn.run(
-        Emulator(given.control).app(),
+        FromHereOnly(Emulator(given.control).app()),
         host="127.0.0.1",
         port=given.port,
         http="httptools",
