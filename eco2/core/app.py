@@ -14,6 +14,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from opentelemetry.trace import SpanKind
 from prometheus_client import Histogram
 from pydantic import AfterValidator, BaseModel
@@ -214,6 +215,7 @@ def api_app(name: str, *routers: APIRouter, lifespan: Any = None) -> FastAPI:
     )
     for router in routers:
         app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -236,11 +238,20 @@ async def _app_error(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": error.message, "code": error.code}, error.status, headers=error.headers)
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        error.headers = {**(error.headers or {}), "Allow": ", ".join(_methods(request))}
     codes = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
     body = {"detail": error.detail, "code": codes.get(error.status_code, "BAD_REQUEST")}
     return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods of the path: the framework names those of the first route only that has it."""
+    path = request.scope["path"]
+    routes: list[APIRoute] = request.app.state.routes
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods or ()})
 
 
 async def _validation_error(_request: Request, error: Exception) -> JSONResponse:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import knowledge, photos
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.core.cursors import BadCursor
 from eco2.core.errors import TooMany
 from eco2.core.messaging.broker import BrokerDown
 from eco2.core.storage import StorageDown
@@ -279,15 +280,20 @@ async def categories(request: Request) -> list[Category]:
     response_model=list[ItemName],
     dependencies=[signed_in],
     summary="The names that a choice accepts",
-    responses=error_responses(*_USER_ERRORS),
+    responses=error_responses(*_USER_ERRORS, BadCursor),
 )
 async def items(
     request: Request,
+    response: Response,
     q: Annotated[str, Query(max_length=100, description="Part of a name, Korean or English; aliases count")] = "",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(max_length=100, description="Header X-Next-Cursor of the page before")] = None,
 ) -> list[ItemName]:
-    """Best match first. A word for several things finds all of them; without `q` the list is that of the catalogue."""
-    found = knowledge.search(request.app.state.resources.knowledge, q)[:limit]
+    """Best match first. A word for several things finds all of them; without `q` the list is that of the catalogue.
+    Header `X-Next-Cursor` is there while more follow."""
+    found, following = service.page_of_items(request.app.state.resources.knowledge, q, cursor, limit)
+    if following is not None:
+        response.headers["X-Next-Cursor"] = following
     return [ItemName(id=item.id, name_en=item.en, **item.classification.model_dump()) for item in found]
 
 

@@ -29,12 +29,13 @@ from eco2.contracts.queues import (
 )
 from eco2.contracts.tasks import IMAGE_ANALYZE
 from eco2.core.aside import aside
+from eco2.core.cursors import BadCursor
 from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
 from eco2.core.events import EventBus
 from eco2.core.messaging.broker import BrokerDown, Publisher
 from eco2.core.postgres import Database
 from eco2.core.storage import Storage
-from eco2.knowledge import Knowledge
+from eco2.knowledge import Item, Knowledge, search
 from eco2.scan import stages, store
 from eco2.scan.audience import Audience
 from eco2.scan.in_work import InWork
@@ -371,6 +372,17 @@ async def _choose_none(services: Services, job: Job) -> Job:
     if chosen is None:
         raise ChoiceNotNeeded
     return chosen
+
+
+def page_of_items(knowledge: Knowledge, wanted: str, cursor: str | None, limit: int) -> tuple[list[Item], str | None]:
+    """(items, cursor of the next page): the id of the last one. BadCursor."""
+    found = search(knowledge, wanted)
+    ids = [item.id for item in found]
+    if cursor is not None and cursor not in ids:
+        raise BadCursor
+    start = ids.index(cursor) + 1 if cursor is not None else 0
+    page = found[start : start + limit]
+    return page, page[-1].id if page and start + limit < len(found) else None
 
 
 def checked_model(model: str | None, known: tuple[str, ...]) -> str | None:
