@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,7 @@ Variables:
 def up(
     foreground: bool = typer.Option(False, "--foreground", "-f", help="Stay here and show every process's output."),
     only: str = typer.Option("", help=f"Comma-separated names; what they need is started too. Names: {NAMES}."),
+    origin: list[str] = typer.Option([], help="Another web app that may call the API, as http://localhost:3001."),
     quiet: bool = typer.Option(False, hidden=True),
 ) -> None:
     from eco2.cli import doctor
@@ -82,12 +83,12 @@ def up(
         stack.selection(_names(only))
         doctor.python()
         doctor.data()
-        at = config.layout()
+        at = config.with_origins(config.layout(), origin)
         doctor.free_disk(at.home)
         if foreground:
             asyncio.run(_serve(at, _names(only), None if quiet else _echo()))
         else:
-            _start_in_background(at, only)
+            _start_in_background(at, only, origin)
 
 
 async def _serve(at: "Layout", only: set[str], echo: Callable[[str, str], None] | None) -> None:
@@ -136,11 +137,13 @@ def _echo() -> Callable[[str, str], None]:
     return show
 
 
-def _start_in_background(at: "Layout", only: str) -> None:
-    from eco2.local import stack, state
+def _start_in_background(at: "Layout", only: str, origins: Sequence[str]) -> None:
+    from eco2.local import config, stack, state
 
     last = state.load(at.home)
     if last and last.alive:
+        if origins:
+            raise config.LocalError(f"Already running (pid {last.pid}): `eco2 down`, then start it with --origin.")
         _join(at, only, last)
         return
     if last:
@@ -150,7 +153,7 @@ def _start_in_background(at: "Layout", only: str) -> None:
     state.require_free_ports(ports, at.gateway_port)
     state.forget(at.home)
     began = time.monotonic()
-    with _ended_on_failure(_spawn(at.home, only)) as supervisor:
+    with _ended_on_failure(_spawn(at.home, only, origins)) as supervisor:
         _wait_until_ready(at.home, lambda: supervisor.poll() is not None)
     _say_notes(at)
     _say_what_next(at, only, time.monotonic() - began)
@@ -186,10 +189,11 @@ def _ended_on_failure(supervisor: "subprocess.Popen[bytes]") -> Iterator["subpro
         signal.signal(signal.SIGTERM, before)
 
 
-def _spawn(home: Path, only: str) -> "subprocess.Popen[bytes]":
+def _spawn(home: Path, only: str, origins: Sequence[str]) -> "subprocess.Popen[bytes]":
     log = home / "logs" / "supervisor.log"
     log.parent.mkdir(exist_ok=True, mode=0o700)
     command = [sys.executable, "-m", "eco2.cli", "up", "--foreground", "--quiet", "--only", only]
+    command += [f"--origin={url}" for url in origins]
     log.write_bytes(b"")
     with log.open("ab") as file:  # it goes on at the end when it was emptied for its length
         return subprocess.Popen(

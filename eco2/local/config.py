@@ -6,13 +6,14 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from eco2.local.addresses import addresses
 from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, SERVICES, Process, process
@@ -38,6 +39,15 @@ class LocalError(Exception):
     """One sentence for the person at the terminal: what is wrong and what to do."""
 
 
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.lstrip().startswith("[") else [part.strip() for part in value.split(",")]
+
+
+Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+
+
 class LocalSettings(BaseSettings):
     """What a user may set. A server given by its URL is used instead of a private one."""
 
@@ -58,6 +68,13 @@ class LocalSettings(BaseSettings):
     storage_access_key: str | None = None
     storage_secret_key: str | None = None
     cdn_base_url: str | None = None
+
+    cors_origins: Urls | None = None
+    """Of web apps that may call the API, as a JSON list or with commas between; default: CORS_ORIGINS."""
+    redirect_urls: Urls | None = None
+    """Other base URLs of the API, whose callbacks a sign-in may use."""
+    frontend_url: str | None = None
+    """The web app in which a sign-in ends that names none."""
 
 
 def local_settings() -> LocalSettings:
@@ -164,7 +181,8 @@ def layout(
     )
     if folder is not None:
         return plain
-    return replace(plain, given=given_servers(settings, private_environment(plain)))
+    given = given_servers(settings, private_environment(plain)) | given_web(settings)
+    return replace(plain, given=given)
 
 
 def prepare_home(folder: Path) -> Path:
@@ -243,6 +261,45 @@ def given_servers(settings: LocalSettings, private: Mapping[str, str]) -> dict[s
     return given
 
 
+def given_web(settings: LocalSettings) -> dict[str, str]:
+    """Web apps and addresses of the user's own, as the services read them."""
+    given: dict[str, str] = {}
+    origins = settings.cors_origins
+    if settings.frontend_url:
+        given["ECO2_FRONTEND_URL"] = origin(settings.frontend_url, "ECO2_FRONTEND_URL")
+        origins = (settings.frontend_url, *(CORS_ORIGINS if origins is None else origins))
+    if origins is not None:
+        given["ECO2_CORS_ORIGINS"] = _origins(origins, "ECO2_CORS_ORIGINS")
+    if settings.redirect_urls is not None:
+        given["ECO2_REDIRECT_URLS"] = _origins(settings.redirect_urls, "ECO2_REDIRECT_URLS")
+    return given
+
+
+def _origins(urls: Iterable[str], source: str) -> str:
+    return json.dumps(list(dict.fromkeys(origin(url, source) for url in urls)))
+
+
+def origin(url: str, source: str) -> str:
+    """`url` as a browser writes the origin. LocalError names `source` where it is none."""
+    parts = urlsplit(url)
+    try:
+        is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and parts.username is None
+    except ValueError:
+        is_one = False
+    if not is_one or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise LocalError(f"{source}: {url!r} is no origin of a web app: write it as http://localhost:3000.")
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(f':{default}')}"
+
+
+def with_origins(at: Layout, urls: Collection[str]) -> Layout:
+    """Allows more web apps."""
+    if not urls:
+        return at
+    allowed = json.loads(environment(at)["ECO2_CORS_ORIGINS"])
+    return replace(at, given={**at.given, "ECO2_CORS_ORIGINS": _origins((*allowed, *urls), "--origin")})
+
+
 def _checked(name: str, url: str) -> str:
     try:
         addresses(url)
@@ -308,6 +365,7 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_FRONTEND_URL": FRONTEND,
         "ECO2_OAUTH_EMULATOR_URL": f"http://127.0.0.1:{at.port(OAUTH_EMULATOR)}",
         **grpc_addresses(at),
+        **at.given,
     }
 
 

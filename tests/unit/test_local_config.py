@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,39 @@ def test_a_given_store_needs_its_keys(at: Layout) -> None:
     )
     assert given["ECO2_STORAGE_PUBLIC_ENDPOINT"] == "https://s3.example"
     assert given["ECO2_CDN_BASE_URL"] == "https://s3.example/eco2-images"
+
+
+@pytest.mark.parametrize(
+    "given", ['["http://localhost:4000", "https://app.example"]', "http://localhost:4000,https://app.example:443"]
+)
+def test_origins_that_are_given_win(monkeypatch: pytest.MonkeyPatch, at: Layout, given: str) -> None:
+    monkeypatch.setenv("ECO2_CORS_ORIGINS", given)
+    found = config.environment(replace(at, given=config.given_web(LocalSettings())))
+    assert json.loads(found["ECO2_CORS_ORIGINS"]) == ["http://localhost:4000", "https://app.example"]
+
+
+def test_a_front_end_that_is_given_is_an_origin_too(at: Layout) -> None:
+    given = config.given_web(settings(frontend_url="https://app.example/", redirect_urls=("https://api.example",)))
+    found = config.environment(replace(at, given=given))
+    assert found["ECO2_FRONTEND_URL"] == "https://app.example"
+    assert json.loads(found["ECO2_CORS_ORIGINS"]) == ["https://app.example", *config.CORS_ORIGINS]
+    assert json.loads(found["ECO2_REDIRECT_URLS"]) == ["https://api.example"]
+
+
+def test_origins_of_the_command_line_are_added(at: Layout) -> None:
+    more = config.with_origins(at, ["http://192.168.0.7:5173", config.CORS_ORIGINS[0]])
+    allowed = json.loads(config.environment(more)["ECO2_CORS_ORIGINS"])
+    assert allowed == [*config.CORS_ORIGINS, "http://192.168.0.7:5173"]
+    assert config.with_origins(at, []) is at
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "*", "null", "localhost:3000", "http://", "http://a/b", "http://a?b", "http://u@a", "http://a:x", "ftp://a"],
+)
+def test_what_is_no_origin_is_said(url: str) -> None:
+    with pytest.raises(LocalError, match=r"--origin: .* is no origin"):
+        config.origin(url, "--origin")
 
 
 def test_clients_upload_and_download_through_the_gateway(at: Layout) -> None:

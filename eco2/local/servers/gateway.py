@@ -1,5 +1,6 @@
 """Envoy, the gateway."""
 
+import json
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ def _prepare(at: Layout) -> None:
         object_store_port=urlsplit(config.environment(at)["ECO2_STORAGE_ENDPOINT"]).port or 80,
         bucket=config.BUCKET,
         upload_bucket=config.UPLOAD_BUCKET,
-        cors_origins=config.CORS_ORIGINS,
+        cors_origins=json.loads(config.environment(at)["ECO2_CORS_ORIGINS"]),
         issuer=config.issuer(at),
     )
     folder = own_folder(at.folder("gateway"), None)
