@@ -312,6 +312,7 @@ class Character(Model):
     type: str
     match: str | None
     dialog: str
+    dialog_en: str = ""
 
 
 class Cast(Model):

@@ -12,10 +12,10 @@ from eco2.core.cursors import BadCursor
 from eco2.core.errors import TooMany
 from eco2.core.messaging.broker import BrokerDown
 from eco2.core.storage import StorageDown
-from eco2.scan import deletion, service, submission
+from eco2.scan import deletion, service, submission, waste_flow
 from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
 from eco2.scan.limits import TooManyOpenJobs, TooManyScans
-from eco2.scan.progress import STAGE_TEXT, progress_of
+from eco2.scan.progress import STAGE_TEXT
 from eco2.scan.result import Outcome, result_body
 from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job
@@ -323,7 +323,7 @@ async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
     job = await service.find(resources.db, job_id, user)
     if job.status in ("completed", "failed"):
         return result_body(resources.knowledge, job)
-    stage, percent = progress_of(job)
+    stage, percent = await waste_flow.stage_of(resources, job)
     processing = ScanProcessing(message=STAGE_TEXT[stage], current_stage=stage, progress=percent)
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return Response(processing.model_dump_json(), 202, headers, media_type="application/json")

@@ -238,7 +238,7 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
         said, audience = job.user_input, audience_of(services, job)
         composed = await aside(said, stages.answer, services.knowledge, job.rule, said, audience)
         answer = await word(job.rule, composed, job)
-        reward = stages.reward(services.knowledge, job.rule, answer)
+        reward = stages.reward(services.knowledge, job.rule, answer, audience)
         if not await store.complete(services.db, job.id, answer, reward):
             return
         job = replace(job, answer=answer, reward=reward, status="completed")
@@ -351,7 +351,7 @@ async def choose(services: Services, job: Job, minor_category: str | None) -> Jo
     shown = stages.shows(services.knowledge, job.vision, item)
     rule = {**chosen_rule, "shown": shown, "chosen": item.id, "others": job.rule.get("others", [])}
     answer = await aside(said, stages.answer, services.knowledge, rule, said, audience)
-    reward = stages.reward(services.knowledge, rule, answer)
+    reward = stages.reward(services.knowledge, rule, answer, audience)
     chosen = await store.choose(services.db, job.id, rule, answer, reward)
     if chosen is None:  # somebody was faster: the same person, clicking twice?
         chosen = await find(services.db, job.id, job.user_id)

@@ -187,7 +187,9 @@ def none_of_these(rule: Mapping[str, Any]) -> Json:
     return {**rule, "candidates": [], "none_of_these": True}
 
 
-def reward(knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str, Any]) -> Json | None:
+def reward(
+    knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str, Any], audience: Audience = ANYBODY
+) -> Json | None:
     """The character that the scan earns: a recyclable that was seen, with a rule, and nothing left undone."""
     undone = any(text.strip() for text in answered["insufficiencies"])
     if rule["item_id"] is None or undone or not _shows_waste(rule) or not rule.get("shown", True):
@@ -202,7 +204,7 @@ def reward(knowledge: Knowledge, rule: Mapping[str, Any], answered: Mapping[str,
             return {
                 "code": character.code,
                 "name": character.name,
-                "dialog": character.dialog,
+                "dialog": (audience.lang == "en" and character.dialog_en) or character.dialog,
                 "match_reason": f"{found.middle_category}>{found.minor_category}",
                 "type": character.type,
             }

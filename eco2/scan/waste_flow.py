@@ -69,6 +69,17 @@ async def status(services: Services, job_id: UUID, user: UUID) -> Json:
     return _row_status(services, await find(services.db, job_id, user))
 
 
+async def stage_of(services: Services, job: Job) -> tuple[str, int]:
+    """(stage that is running, percent) of an open job, as `status` tells it."""
+    try:
+        frame = await services.bus.state(str(job.id))
+    except (RedisError, OSError):
+        frame = None
+    if frame is None or frame["stage"] == Stage.DONE or _silent(frame):
+        return progress_of(job)
+    return str(frame["stage"]), int(str(frame["progress"]))
+
+
 def _silent(frame: Mapping[str, object]) -> bool:
     """Whether later events may be lost: the row tells whether the job is over."""
     return time.time() - float(str(frame["ts"])) > SILENT_SECONDS

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from eco2.contracts import uploads
+from eco2.contracts.events import Stage
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
 from eco2.core.events import EventBus
 from eco2.core.messaging.broker import Publisher, ride_out
@@ -20,10 +21,11 @@ from eco2.core.redis import connect
 from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import StorageDown
 from eco2.photos.check import PhotoTooLarge
-from eco2.scan import service, store, worker
+from eco2.scan import service, store, waste_flow, worker
 from eco2.scan.admission import Admission
 from eco2.scan.failures import TooLate
 from eco2.scan.limits import Rules
+from eco2.scan.progress import STAGE_TEXT, both, started
 from eco2.scan.result import result_body
 from eco2.scan.service import Services
 from eco2.scan.store import Job
@@ -373,3 +375,18 @@ async def test_a_server_that_is_away_costs_no_delivery(monkeypatch: pytest.Monke
     with pytest.raises(TimeoutError):
         await ride_out(too_slow)
     assert tries == 6, "work that takes too long is no outage"
+
+
+async def test_the_result_and_the_status_of_an_open_job_tell_the_same_stage(services: Services) -> None:
+    """One was told by the row, which is written at the end of a stage, the other by the newest event."""
+    job = await register(services)
+    await services.bus.emit(str(job.id), *both(Stage.QUEUED), started(Stage.VISION), owner=str(job.user_id))
+
+    async def forwarded() -> bool:
+        frame = await services.bus.state(str(job.id))
+        return frame is not None and frame["stage"] == "vision"
+
+    await until(forwarded)
+    stage, percent = await waste_flow.stage_of(services, await load(services, job))
+    told = await waste_flow.status(services, job.id, job.user_id)
+    assert (stage, percent, STAGE_TEXT[stage]) == ("vision", told["progress"], told["message"])

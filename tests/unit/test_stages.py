@@ -257,6 +257,17 @@ def test_danger_and_what_has_to_be_arranged_earn_nothing_and_say_why(
     assert stages.reward(knowledge, rule, {"insufficiencies": []}) is None
 
 
+def test_a_character_speaks_the_language_of_the_user(knowledge: kb.Knowledge) -> None:
+    for lang in ("ko", "en"):
+        audience = Audience.of(knowledge, lang, None)
+        rule = stages.match(knowledge, seen("milk_carton"), None, audience)
+        reward = stages.reward(knowledge, rule, stages.answer(knowledge, rule, None, audience), audience)
+        assert reward is not None
+        assert bool(re.search("[가-힣]", reward["dialog"])) is (lang == "ko")
+        assert reward["name"] == "팩토리", "apps look characters up by name"
+    assert all(character.dialog_en for character in knowledge.characters)
+
+
 def test_what_a_district_sends_into_the_bag_earns_nothing_and_says_why(knowledge: kb.Knowledge) -> None:
     seoul = Audience.of(knowledge, "ko", "서울특별시 마포구")
     for audience, earns in ((ANYBODY, True), (seoul, False)):
