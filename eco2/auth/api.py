@@ -385,7 +385,9 @@ async def refresh(request: Request, at: At, tokens: RefreshTokens) -> Response:
 async def logout(request: Request, at: At, access: AccessTokens, refresh: RefreshTokens) -> Response:
     """Ends every session that a token or cookie of the request names, and takes the cookies back.
 
-    200 with or without a session, and never before the session is over everywhere. 503 says that it is not: without
+    200 with or without a session, and never before no refresh brings the session back and its end is written down for
+    every instance of the check. They hear of it within milliseconds, at the latest after a second: a request that comes
+    that soon after the answer may still be served. 503 says that it is not over: without
     new cookies nothing has happened yet; with cleared ones (REVOCATION_PENDING) no refresh brings it back, but its
     last access token may be accepted for a moment."""
     try:

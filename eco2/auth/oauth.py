@@ -1,10 +1,12 @@
 """Kakao, Google and Naver: where a sign-in begins, who came back with a code, and whose a provider's token is.
 
-Authlib does the protocol. What differs between the three is the table below and how a profile is read.
+Authlib does the protocol. What differs between the three is the table below and how a profile is read. What a provider
+answers is read up to ANSWER_MAX bytes and taken by type; only its id of the user has to be there.
 """
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +23,10 @@ from eco2.core.errors import AppError
 
 Json = Mapping[str, Any]
 log = logging.getLogger(__name__)
+
+ANSWER_MAX = 65_536
+"""Bytes of one answer of a provider. Those of today are below 2,000."""
+ID_MAX, EMAIL_MAX, NICKNAME_MAX, URL_MAX, TOKEN_MAX = 255, 320, 120, 1024, 4096
 
 
 class NotOffered(AppError):
@@ -56,27 +62,64 @@ class Profile:
 
 
 def _kakao(body: Json) -> Profile:
-    account = body.get("kakao_account") or {}
-    profile = account.get("profile") or {}
-    verified = account.get("is_email_valid") and account.get("is_email_verified")
-    email = account.get("email") if verified else None
-    return Profile("kakao", _id(body["id"]), email, profile.get("nickname"), profile.get("profile_image_url"))
+    account = _object(body, "kakao_account")
+    profile = _object(account, "profile")
+    verified = account.get("is_email_valid") is True and account.get("is_email_verified") is True
+    email = _email(account.get("email")) if verified else None
+    picture = _picture(profile.get("profile_image_url"))
+    return Profile("kakao", _id(body["id"]), email, _nickname(profile.get("nickname")), picture)
 
 
 def _google(body: Json) -> Profile:
-    email = body.get("email") if body.get("email_verified") else None
-    return Profile("google", _id(body["sub"]), email, body.get("given_name") or body.get("name"), body.get("picture"))
+    email = _email(body.get("email")) if body.get("email_verified") is True else None
+    nickname = _nickname(body.get("given_name")) or _nickname(body.get("name"))
+    return Profile("google", _id(body["sub"]), email, nickname, _picture(body.get("picture")))
 
 
 def _naver(body: Json) -> Profile:
     found = body["response"]
-    return Profile("naver", _id(found["id"]), found.get("email"), found.get("nickname"), found.get("profile_image"))
+    email, picture = _email(found.get("email")), _picture(found.get("profile_image"))
+    return Profile("naver", _id(found["id"]), email, _nickname(found.get("nickname")), picture)
 
 
 def _id(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value):
+    """ValueError: without an id nobody is anybody."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not 0 < len(text) <= ID_MAX or not text.isprintable():
         raise ValueError("the profile has no id")
-    return str(value)
+    return text
+
+
+def _object(body: Json, name: str) -> Json:
+    found = body.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _nickname(value: object) -> str | None:
+    """On one line; what is too long is cut."""
+    if not isinstance(value, str):
+        return None
+    return " ".join(_UNPRINTABLE.sub(" ", value).split())[:NICKNAME_MAX].strip() or None
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _email(value: object) -> str | None:
+    plain = isinstance(value, str) and len(value) <= EMAIL_MAX and _EMAIL.fullmatch(value)
+    return str(value) if plain else None
+
+
+_EMAIL = re.compile(r"[^\s@\x00-\x20\x7f]+@[^\s@\x00-\x20\x7f]+")
+
+
+def _picture(value: object) -> str | None:
+    """Only https: the address is shown in pages of ours."""
+    plain = isinstance(value, str) and len(value) <= URL_MAX and _PICTURE.fullmatch(value)
+    return str(value) if plain else None
+
+
+_PICTURE = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!#-&(-;=?-\[\]_a-z~]*)?")
 
 
 @dataclass(frozen=True)
@@ -94,7 +137,8 @@ PROVIDERS = {
     "kakao": Endpoints(
         "https://kauth.kakao.com/oauth/authorize",
         "https://kauth.kakao.com/oauth/token",
-        "https://kapi.kakao.com/v2/user/me",
+        # Otherwise the addresses of its pictures are plain http.
+        "https://kapi.kakao.com/v2/user/me?secure_resource=true",
         _kakao,
     ),
     "google": Endpoints(
@@ -121,7 +165,7 @@ class Providers:
 
     def __init__(self, settings: ProviderSettings) -> None:
         self._settings = settings
-        self._transport = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=50))
+        self._transport = _Bounded(httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=50)))
 
     async def close(self) -> None:
         await self._transport.aclose()
@@ -172,7 +216,7 @@ class Providers:
         proof = {"code_verifier": verifier} if at.pkce else {"body": urlencode({"state": state})}
         async with self._call(provider):
             token = await client.fetch_token(at.token, code=code, grant_type="authorization_code", **proof)
-            return await _profile(at, client, str(token["access_token"]))
+            return await _profile(at, client, _token(token["access_token"]))
 
     async def verify(self, provider: str, access_token: str) -> Profile:
         """Whose this token of a provider is; NotOffered, ProviderAway, ProviderRefused."""
@@ -188,15 +232,53 @@ class Providers:
                 yield
 
 
+class _Bounded(httpx2.AsyncBaseTransport):
+    """Passes on answers of ANSWER_MAX bytes as they were sent: no compression, which a few bytes could blow up."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.headers["accept-encoding"] = "identity"
+        response = await self._inner.handle_async_request(request)
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise httpx2.DecodingError("a compressed answer, which nobody asked for")
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _BoundedStream(response.stream)
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        async for part in self._inner:
+            read += len(part)
+            if read > ANSWER_MAX:
+                raise httpx2.ReadError(f"an answer of more than {ANSWER_MAX} bytes")
+            yield part
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _token(value: object) -> str:
+    if isinstance(value, str) and 0 < len(value) <= TOKEN_MAX and value.isascii() and value.isprintable():
+        return value
+    raise ValueError("the access token is none")
+
+
 async def _profile(at: Endpoints, client: AsyncOAuth2Client, access_token: str) -> Profile:
     headers = {"Authorization": f"Bearer {access_token}"}
     answer = await client.request("GET", at.profile, headers=headers, withhold_token=True)
     answer.raise_for_status()
-    body = answer.json()
-    try:
-        return at.read(body)
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"no profile as documented: {error!r}") from error
+    return at.read(answer.json())
 
 
 @contextmanager
@@ -214,6 +296,10 @@ def _plain_errors(provider: str) -> Iterator[None]:
     except (httpx2.HTTPError, TimeoutError) as error:
         log.warning("%s is away: %r", provider, error)
         raise ProviderAway from error
-    except (ValueError, KeyError) as error:
-        log.warning("%s answered something else than documented: %r", provider, error)
+    except _ODD as error:
+        log.warning("%s answered something else than documented: %.300r", provider, error)
         raise ProviderAway from error
+
+
+_ODD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading an answer of another form can raise, in Authlib as well as here."""

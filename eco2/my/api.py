@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from eco2.core import cookies
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
 from eco2.core.errors import Unavailable
 from eco2.my import export, service
@@ -93,12 +94,17 @@ async def change(
 
 @router.delete("", status_code=204, summary="Delete your account", responses=error_responses(*_ERRORS))
 async def leave(user: User, request: Request) -> Response:
-    """Signs you out everywhere. Signing in again within 30 days restores the account; then all data is removed."""
+    """Signs you out everywhere and takes the cookies back.
+
+    Signing in again within 30 days restores the account; then all data is removed.
+    """
     resources = request.app.state.resources
     async with resources.engine.begin() as tx:
         await service.leave(tx, user)
     resources.outbox.ring()
-    return Response(status_code=204)
+    response = Response(status_code=204)
+    cookies.forget(response, resources.cookie_domain)
+    return response
 
 
 @router.get("/preferences", response_model=Preferences, summary="Your preferences", responses=error_responses(*_ERRORS))

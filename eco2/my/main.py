@@ -35,6 +35,7 @@ class Resources:
     outbox: Outbox
     answering: Check
     districts: Districts
+    cookie_domain: str | None
 
     def checks(self) -> Mapping[str, Check]:
         """The services that are told are not among them: what cannot be told yet waits in the outbox."""
@@ -93,7 +94,7 @@ def app(settings: Settings) -> OpsApp:
             outbox = Outbox(engine, others, settings.purge_after, settings.purge_interval)
             services = {rpc.NAME: rpc.register(engine, outbox.ring)}
             async with delivering(outbox), grpc.serving(settings, services) as answering:
-                yield Resources(engine, outbox, answering, districts)
+                yield Resources(engine, outbox, answering, districts, settings.cookie_domain)
 
     return create_app(NAME, settings, resources, router)
 

@@ -2,10 +2,17 @@
 
 from datetime import timedelta
 
-from eco2.core.settings import AppSettings, BrokerSettings, DatabaseSettings, Duration, KnowledgeSettings
+from eco2.core.settings import (
+    AppSettings,
+    BrokerSettings,
+    CookieSettings,
+    DatabaseSettings,
+    Duration,
+    KnowledgeSettings,
+)
 
 
-class Settings(AppSettings, DatabaseSettings, BrokerSettings, KnowledgeSettings):
+class Settings(AppSettings, CookieSettings, DatabaseSettings, BrokerSettings, KnowledgeSettings):
     grpc_scan_api: str
     grpc_image_api: str
     grpc_character_api: str

@@ -8,6 +8,7 @@ import httpx2
 import jwt
 import pytest
 
+from eco2.contracts.identity import ACCESS_COOKIE, REFRESH_COOKIE
 from eco2.local.stack import Stack
 from tests.browser import APP, Browser
 from tests.redis_server import until
@@ -36,8 +37,10 @@ async def test_who_deletes_the_account_is_locked_out_everywhere_and_can_come_bac
         assert await device.sign_in("kakao", name=name, email="leaving@example.com") == HOME
     profile = (await desk.request("GET", ME)).json()
     assert (profile["username"], profile["provider"]) == (name, "kakao")
-    old = user_of(desk)
+    old, held = user_of(desk), dict(desk.cookies)
     assert (await desk.request("DELETE", ME)).status_code == 204
+    assert not desk.cookies.keys() & {ACCESS_COOKIE, REFRESH_COOKIE}
+    desk.cookies = dict(held)
 
     async def locked_out() -> bool:
         return [(await device.ping()).status_code for device in (desk, phone)] == [403, 403]

@@ -17,8 +17,9 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -26,7 +27,14 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
 
 from eco2.local import config, probes
@@ -38,7 +46,9 @@ NAME = "oauth-emulator"
 CODE_SECONDS = 60
 PROVIDERS = {"kakao": "카카오", "google": "Google", "naver": "네이버"}
 Json = dict[str, Any]
-Fault = Literal["error", "refuse", "garbage", "hang", "empty"]
+Fault = Literal["error", "refuse", "garbage", "hang", "empty", "endless", "bomb", "deep", "list", "odd"]
+"""`endless`: a body that does not stop. `bomb`: a few kilobytes that unpack to 128 MB. `deep`: 50,000 brackets. `odd`:
+fields of other types than documented; a profile still has its id."""
 
 
 class User(BaseModel):
@@ -112,6 +122,33 @@ def _profile(provider: str, user: User) -> Json:
         "message": "success",
         "response": {key: value for key, value in found.items() if value},
     }
+
+
+def _odd_profile(provider: str, user: User) -> Json:
+    """The id is right, nothing else is."""
+    odd: Json = {"nested": ["object"]}
+    if provider == "kakao":
+        profile = {"nickname": odd, "profile_image_url": "javascript:alert(1)"}
+        account = {"profile": profile, "email": odd, "is_email_valid": "yes", "is_email_verified": 1}
+        return {"id": int(user.id(provider)), "kakao_account": account}
+    if provider == "google":
+        names = {"given_name": odd, "name": 17, "picture": "http://images.example.com/plain.png"}
+        return {"sub": user.id(provider), "email": [odd], "email_verified": "true", **names}
+    found = {"nickname": [odd], "email": "no address", "profile_image": "data:text/html,<script>"}
+    return {"resultcode": odd, "response": {"id": user.id(provider), **found}}
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b" " * 65_536
+        await asyncio.sleep(0)  # lets it notice that nobody reads any more
+
+
+@cache
+def _bomb() -> bytes:
+    packed = zlib.compressobj(1, wbits=31)
+    parts = [packed.compress(bytes(1 << 20)) for _ in range(128)]
+    return b"".join((*parts, packed.flush()))
 
 
 def _refusal(provider: str) -> Response:
@@ -188,6 +225,16 @@ class Emulator:
                 return HTMLResponse("<html>maintenance</html>")
             case "empty":
                 return JSONResponse({})
+            case "list":
+                return JSONResponse(["access_token", {"id": 1}])
+            case "deep":
+                return Response(b"[" * 50_000, media_type="application/json")
+            case "endless":
+                return StreamingResponse(_endless(), media_type="application/json")
+            case "bomb":
+                return Response(_bomb(), headers={"content-encoding": "gzip"}, media_type="application/json")
+            case "odd" if step == "token":
+                return JSONResponse({"access_token": {"token": 1}, "token_type": 7, "expires_in": [1]})
         return None
 
     async def control(self, request: Request) -> Response:
@@ -251,7 +298,8 @@ class Emulator:
         owner, user = self._tokens.get(token, ("", None))
         if scheme.lower() != "bearer" or user is None or owner != provider:
             return JSONResponse({"msg": "this access token does not exist", "code": -401}, 401)
-        return JSONResponse(_profile(provider, user))
+        odd = self._behaviour(provider).profile == "odd"
+        return JSONResponse(_odd_profile(provider, user) if odd else _profile(provider, user))
 
 
 async def _form(request: Request) -> dict[str, str]:
