@@ -88,6 +88,23 @@ class PerMinute:
             self._users = {user: times for user, times in self._users.items() if times and times[-1] > now - MINUTE}
 
 
+class Closed:
+    """Users for whom there is nothing more until a moment that is known, so that nothing need be asked before."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[UUID, float] = {}
+
+    def close(self, user: UUID, seconds: float) -> None:
+        now = self._clock()
+        self._until = {one: until for one, until in self._until.items() if until > now}
+        self._until[user] = now + seconds
+
+    def seconds(self, user: UUID) -> float:
+        """That are left; 0 where the user may ask."""
+        return max(0.0, self._until.get(user, 0.0) - self._clock())
+
+
 class Recent:
     """Users of whom something was noted within the last `seconds`."""
 

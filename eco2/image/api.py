@@ -116,18 +116,21 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
     resources = request.app.state.resources
     if body.uploader_id not in (None, user):
         raise service.UploaderMismatch
-    async with resources.turns.turn(user), resources.engine.begin() as tx:
-        ticket = await service.start(
-            tx,
-            resources.storage,
-            resources.upload_secret,
-            user,
-            channel,
-            body.filename,
-            body.content_type,
-            body.metadata,
-            resources.tickets_per_minute,
-        )
+    async with resources.turns.turn(user):
+        service.may_ask(resources.closed, user)
+        async with resources.engine.begin() as tx:
+            ticket = await service.start(
+                tx,
+                resources.storage,
+                resources.upload_secret,
+                user,
+                channel,
+                body.filename,
+                body.content_type,
+                body.metadata,
+                resources.tickets_per_minute,
+                resources.closed,
+            )
     return UploadTicket(
         key=ticket.key,
         upload_url=ticket.upload_url,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -12,7 +12,7 @@ from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.core.tables import open_engine, ping
-from eco2.core.turns import Turns
+from eco2.core.turns import Closed, Turns
 from eco2.image import rpc
 from eco2.image.api import router
 from eco2.image.settings import Settings
@@ -32,6 +32,7 @@ class Resources:
     tickets_per_minute: int
     turns: Turns
     answering: Check
+    closed: Closed = field(default_factory=Closed)
 
     def checks(self) -> Mapping[str, Check]:
         return {

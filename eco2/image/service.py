@@ -12,6 +12,7 @@ from eco2.contracts import uploads
 from eco2.contracts.uploads import Channel
 from eco2.core.errors import BadRequest, NotFound, TooMany
 from eco2.core.storage import Storage
+from eco2.core.turns import Closed
 from eco2.image import store
 from eco2.photos import published
 from eco2.photos.pool import Decoders
@@ -51,6 +52,12 @@ class Ticket:
     content_type: str
 
 
+def may_ask(closed: Closed, user: UUID) -> None:
+    """TooManyTickets for a user who was refused and is not yet due: a storm costs the database nothing."""
+    if wait := closed.seconds(user):
+        raise TooManyTickets(retry_after=wait)
+
+
 async def start(
     tx: AsyncConnection,
     storage: Storage,
@@ -61,11 +68,13 @@ async def start(
     declared: str,
     metadata: dict[str, Any],
     most_per_minute: int,
+    closed: Closed,
 ) -> Ticket:
-    """Note the upload and sign its URL. TooManyTickets past `most_per_minute`."""
+    """Note the upload and sign its URL. TooManyTickets past `most_per_minute`, which `closed` then remembers."""
     content_type = photos.photo_type(declared, filename)
     key = uploads.new_key(secret, str(user), channel, photos.extension(content_type))
     if wait := await store.add(tx, key, user, channel, filename, content_type, metadata, most_per_minute):
+        closed.close(user, wait)
         raise TooManyTickets(retry_after=wait)
     return Ticket(key, await storage.upload_url(key), storage.public_url(key), content_type)
 

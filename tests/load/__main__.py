@@ -13,7 +13,20 @@ import uvloop
 from rich.console import Console
 
 from eco2.local.config import LocalError
-from tests.load import edge, event_memory, footprint, grants, jobs, pipeline, polling, report, serve, streams, target
+from tests.load import (
+    edge,
+    event_memory,
+    footprint,
+    grants,
+    jobs,
+    pipeline,
+    polling,
+    report,
+    serve,
+    storm,
+    streams,
+    target,
+)
 from tests.load.bench import Bench
 from tests.load.client import Client, open_session
 
@@ -29,6 +42,7 @@ SCENARIOS: dict[str, Scenario] = {
     "cpu_per_job_3mp": pipeline.cpu_per_job,
     "jobs_per_second": pipeline.jobs_per_second,
     "users_500": pipeline.users_500,
+    "storm": storm.storm,
     "repeated_images": pipeline.repeated_images,
     "waste_polling": polling.waste_polling,
     "grants_per_second": grants.grants_per_second,

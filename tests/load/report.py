@@ -33,6 +33,8 @@ LINES = {
     "jobs_per_second": Line(60, "jobs/s", more_is_better=True),
     "users_500_success": Line(100, "%", more_is_better=True),
     "users_500_overhead_p95": Line(0.25, "s"),
+    "storm_others_p95": Line(2, "times"),
+    "storm_others_success": Line(100, "%", more_is_better=True),
     "repeated_images_p50": Line(0.3, "s"),
     "repeated_images_overhead_p95": Line(0.5, "s"),
     "waste_polling_p99": Line(50, "ms"),

@@ -16,12 +16,8 @@ from eco2.local.stack import Stack
 HOME = config.CHECKOUT / ".eco2" / "bench"
 PORT_BASE = 11500
 GATEWAY_PORT = 11580
-SETTINGS = {
-    "ECO2_WORKER_CONCURRENCY": "256",
-    "ECO2_LLM_CONCURRENCY": "512",
-    "ECO2_LLM_REQUESTS_PER_MINUTE": "60000",
-}
-"""What differs from the defaults: room for as many LLM calls at once as 500 users make."""
+SETTINGS = {"ECO2_LLM_DAILY_BUDGET_USD": "1000"}
+"""What differs from the defaults: a run costs more than the budget of a day, by the prices of the default model."""
 
 
 def fresh_home() -> Path:
