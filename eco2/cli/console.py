@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from eco2.core.settings import SettingsGroup
@@ -80,7 +81,7 @@ def table(rows: Sequence[Json], *columns: str, empty: str) -> None:
         return
     shown = Table(*columns, box=None, header_style="bold")
     for row in rows:
-        shown.add_row(*("–" if row[name] in (None, "") else str(row[name]) for name in columns))
+        shown.add_row(*("–" if row[name] in (None, "") else Text(str(row[name])) for name in columns))
     out.print(shown, highlight=False)
 
 

@@ -99,8 +99,17 @@ def dlq_show(letter: str = typer.Argument(help="The id, or how it begins.")) -> 
             raise dead_letters.DeadLetterNotFound(f"There is no dead letter {letter!r}; `eco2 dlq list` shows them.")
         return found
 
-    shown = [{**one.public(), "body": one.body.decode(errors="replace")} for one in console.do(find())]
+    shown = [{**one.public(), **_body(one.body)} for one in console.do(find())]
     typer.echo(json.dumps(shown if len(shown) > 1 else shown[0], ensure_ascii=False, indent=2))
+
+
+BODY_SHOWN = 20_000
+
+
+def _body(body: bytes) -> dict[str, object]:
+    """As text where it is some; of a long one the beginning, with its size."""
+    text = body[:BODY_SHOWN].decode(errors="replace")
+    return {"body": text} if len(body) <= BODY_SHOWN else {"body": f"{text}…", "body_bytes": len(body)}
 
 
 def _settle(ids: Sequence[str], everything: bool, again: bool) -> None:
@@ -110,10 +119,15 @@ def _settle(ids: Sequence[str], everything: bool, again: bool) -> None:
         raise typer.Exit(console.say("Give ids, or --all."))
     done = console.do(dead_letters.settle(_urls(), ids, everything=everything, again=again))
     for one in done:
-        where = f"sent again to {one.routing_key}" if again else "dropped"
-        console.out.print(f"{one.id}: {where}", highlight=False, soft_wrap=True)
+        if one.problem is None:
+            where = f"sent again to {one.letter.routing_key}" if again else "dropped"
+            console.out.print(f"{one.letter.id}: {where}", highlight=False, markup=False, soft_wrap=True)
+        else:
+            console.say(f"{one.letter.id}: stays: {one.problem}")
     if not done:
         console.out.print("No dead letters.")
+    if any(one.problem for one in done):
+        raise typer.Exit(1)
 
 
 @dlq.command("replay")
@@ -121,7 +135,10 @@ def dlq_replay(
     ids: list[str] = typer.Argument(None, help="Ids, or how they begin."),
     everything: bool = typer.Option(False, "--all", help="All of them."),
 ) -> None:
-    """Send dead letters to where they came from. Work that was done already is not done again."""
+    """Send dead letters to where they came from, each on its own; exit code 1 when some could not be sent.
+
+    Work that was done already is not done again.
+    """
     _settle(ids or [], everything, again=True)
 
 

@@ -1,12 +1,16 @@
 """The tasks of the vhost `tasks`: which queue carries each, how urgent it is there, how long it may take.
 
-A message is a Celery task message with one string as its argument.
+A message is a Celery task message (protocol 2, JSON) with one string as its argument: of ARGUMENT_LENGTH characters at
+most, printable. It is due at once and has no end: one with a countdown, an expiry or a time limit is refused.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eco2.contracts.queues import Q_AI, Q_API, Q_BATCH, Q_SCHED
+
+ARGUMENT_LENGTH = 1000
+"""A process is given its argument on the command line, which has room for 128 kB."""
 
 
 @dataclass(frozen=True)

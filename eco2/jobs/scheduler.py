@@ -54,6 +54,10 @@ async def _lead(tx: AsyncConnection, publisher: Publisher, settings: SchedulerSe
                 REPLAYED.inc(await dead_letters.replay_due(urls, await store.now(tx)))
             except dead_letters.DeadLettersBusy:
                 log.info("somebody looks at the dead letters; next time")
+            except tuple(AWAY) as error:
+                log.warning("the dead letters cannot be looked at: %s", str(error).partition("\n")[0])
+            except Exception:  # the runs go on whatever lies there
+                log.exception("the dead letters cannot be looked at")
             await tx.commit()
             looked = time.monotonic()
         await asyncio.sleep(TICK_SECONDS)

@@ -25,6 +25,9 @@ PATIENCE = timedelta(hours=6)
 ATTEMPTS = 10
 """How often a run is tried at all, its replays from the dead letters included."""
 
+LONGEST = 200
+"""Characters of the argument of a run; its id, which its message carries, holds it and those of the runs before."""
+
 Work = Callable[[str], Awaitable[Outcome]]
 
 
@@ -32,6 +35,12 @@ class UnknownTask(BadRequest):
     """There is no such task."""
 
     code = "UNKNOWN_TASK"
+
+
+class BadArgument(BadRequest):
+    """The argument of a run is one line of at most 200 characters."""
+
+    code = "BAD_ARGUMENT"
 
 
 async def plan(tx: AsyncConnection, now: datetime) -> list[str]:
@@ -55,7 +64,11 @@ async def dispatch(tx: AsyncConnection, publisher: Publisher) -> int:
     """Send the message of every run that waits for it. Dying in between sends it twice, and it is done once."""
     waiting = await store.to_send(tx, PATIENCE)
     for run in waiting:
-        task = TASKS[run.task]
+        task = TASKS.get(run.task)
+        if task is None:
+            await store.failed(tx, run.id, f"there is no task {run.task!r} in this release")
+            await tx.commit()
+            continue
         await publisher.send_task(TASKS_EXCHANGE, task.routing_key, task.name, run.id, priority=task.priority)
         await store.sent(tx, run.id)
         await tx.commit()
@@ -67,6 +80,8 @@ async def order(tx: AsyncConnection, name: str, argument: str) -> str:
     if name not in TASKS or TASKS[name].argument != "run id":
         known = ", ".join(task.name for task in TASKS.values() if task.argument == "run id")
         raise UnknownTask(f"There is no task {name!r} to run; there are: {known}.")
+    if len(argument) > LONGEST or not argument.isprintable():
+        raise BadArgument
     run_id = f"{name}:{argument}@{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     await store.add(tx, run_id, name, argument)
     return run_id

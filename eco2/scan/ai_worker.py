@@ -133,4 +133,5 @@ def run() -> None:
         TASKS,
         [Q_AI],
         Resources.checks,
+        _tasks_publisher,
     )

@@ -16,7 +16,7 @@ def job_id(message: Message | Delivery) -> UUID:
     """The only argument of the task. PoisonMessage."""
     try:
         return UUID(orjson.loads(message.body)[0][0])
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise PoisonMessage(repr(error)) from error
 
 

@@ -66,4 +66,5 @@ def run() -> None:
         TASKS,
         [Q_API],
         Resources.checks,
+        _publisher,
     )

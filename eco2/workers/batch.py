@@ -103,4 +103,5 @@ def run() -> None:
         {task.name: handler(task) for task in TASKS.values() if task.queue in QUEUES},
         QUEUES,
         Resources.checks,
+        lambda resources: resources.publisher,
     )

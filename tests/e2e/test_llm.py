@@ -137,21 +137,19 @@ async def drop_consumers(stack: Stack, queue: str) -> None:
             await management.delete(f"/connections/{name}")
 
 
-@pytest.mark.parametrize("stage", ["vision", "answer"])
 async def test_a_call_goes_on_when_the_connection_to_the_broker_drops_and_is_not_paid_for_again(
-    stack: Stack, person: People, emulator: httpx2.AsyncClient, stage: str
+    stack: Stack, person: People, emulator: httpx2.AsyncClient
 ) -> None:
-    slow = {"vision": {"item": "milk_carton"}, "answer": {}}
-    slow[stage] = {**slow[stage], "median": 1.9}  # type: ignore[dict-item]
-    await control(emulator, **slow)
+    await control(emulator, vision={"item": "milk_carton", "median": 1.5}, answer={"median": 1.5})
     who = person()
     job = await submit(who, user_input=f"질문 {uuid.uuid4().hex}")
+    for stage in ("vision", "answer"):
 
-    async def in_the_call() -> bool:
-        return (await calls(emulator, job)).get(stage) == 1
+        async def in_the_call(stage: str = stage) -> bool:
+            return (await calls(emulator, job)).get(stage) == 1
 
-    await until(in_the_call)
-    await drop_consumers(stack, f"scan.{stage}")
+        await until(in_the_call)
+        await drop_consumers(stack, f"scan.{stage}")
     await ended(who, job)
     assert await calls(emulator, job) == {"vision": 1, "answer": 1}
 

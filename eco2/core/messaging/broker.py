@@ -17,6 +17,7 @@ from prometheus_client import Counter
 
 from eco2.core import telemetry
 from eco2.core.errors import AWAY, Unavailable
+from eco2.core.messaging import headers as _headers  # noqa: F401 - makes every header readable
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,6 @@ def pass_on_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-def whole_number(value: object) -> int:
-    """A count as a header may hold it; 0 for whatever else stands there."""
-    return value if type(value) is int and 0 <= value < 1 << 31 else 0
 
 
 class _Connection(aio_pika.Connection):
@@ -125,6 +121,12 @@ class Publisher:
     ) -> None:
         """A plain JSON message of a contract; one that is not `mandatory` may find no queue."""
         await self._send(exchange, routing_key, orjson.dumps(body), {}, message_id, mandatory)
+
+    async def send_as_it_is(
+        self, exchange: str, routing_key: str, body: bytes, headers: Mapping[str, Any], message_id: str
+    ) -> None:
+        """A message of any body."""
+        await self._send(exchange, routing_key, body, dict(headers), message_id)
 
     async def _send(
         self,

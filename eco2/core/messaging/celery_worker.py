@@ -1,8 +1,8 @@
 """Celery workers of vhost `tasks`, whose task bodies are async.
 
 Task bodies run as coroutines on one event loop per process, so a service function is written once (docs/adr/0003). What
-fails ends in the dead letters by `core.letters`; a message is given back only while a server is away, after a pause.
-Scan stages are consumers of their own (`core.consumer`).
+fails, or is no task at all, ends in the dead letters by `dead_letters`; a message is given back only while a server is
+away, after a pause. Scan stages are consumers of their own (`consumer`).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar
@@ -24,11 +24,14 @@ from celery.worker.consumer import Consumer
 from kombu import Queue
 from opentelemetry.trace import SpanKind
 
-from eco2.contracts.tasks import REPLAYS_HEADER
+from eco2.contracts.tasks import REPLAYS_HEADER, TASKS, Task
 from eco2.core import telemetry
+from eco2.core.errors import AWAY
 from eco2.core.messaging import dead_letters
-from eco2.core.messaging.broker import RETRY_PAUSES, Heartbeat, ride_out
+from eco2.core.messaging.broker import RETRY_PAUSES, Heartbeat, Publisher, ride_out
+from eco2.core.messaging.celery_messages import NoTask, make_plain, message_id
 from eco2.core.messaging.consumer import TASK_SECONDS
+from eco2.core.messaging.headers import printable, whole_number
 from eco2.core.ops import Check, OpsApp, serve_async
 from eco2.core.settings import TasksWorkerSettings
 
@@ -44,13 +47,15 @@ Handler = Callable[[R, str], Awaitable[None]]
 class PlainConsumer(Consumer):
     """Celery's consumer without delayed delivery, which declares 28 queues of its own and needs topic exchanges.
 
-    A message that Celery cannot make a request of ends the whole worker there, again at each delivery. Here it is
-    refused like one that it cannot read: a dead letter, but from q.sched, which has none; what is due there is a row of
-    `jobs.runs`, sent again.
+    What is no task of this worker ends a worker of Celery's, again at each delivery, or is thrown away. Here it becomes
+    a dead letter that says why: `refuse` sends it. While that fails the message is given back.
     """
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc]
         default_steps = tuple(step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step)
+
+    refuse: Callable[[Any, str], None]
+    names: Collection[str]
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         consumer: Any = self  # the stubs lack what follows
@@ -58,22 +63,43 @@ class PlainConsumer(Consumer):
 
         def on_message(message: Any) -> None:
             try:
+                make_plain(message, self.names)
                 handle(message)
             except (*consumer.connection_errors, *consumer.channel_errors):
                 raise
+            except NoTask as error:
+                self._refuse(message, str(error))
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 consumer.on_decode_error(message, error)
 
         return on_message
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Celery acknowledges what it cannot read, and so loses it."""
-        log.error("no task message: %.500r", message.headers, exc_info=exc)
-        if not message.acknowledged:
-            message.reject_log_error(log, self.connection_errors)  # type: ignore[attr-defined]
+        self._refuse(message, f"it cannot be read: {printable(repr(exc), 500)}")
+
+    def on_unknown_message(self, _body: Any, message: Any) -> None:
+        self._refuse(message, "it is no task message")
+
+    def on_unknown_task(self, _body: Any, message: Any, exc: Exception) -> None:
+        self._refuse(message, f"there is no task {printable(str(exc), 100)} here")
+
+    def on_invalid_task(self, _body: Any, message: Any, exc: Exception) -> None:
+        self._refuse(message, f"it is no valid task: {printable(repr(exc), 500)}")
+
+    def _refuse(self, message: Any, error: str) -> None:
+        if message.acknowledged:
+            return
+        lost: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[attr-defined]
+        try:
+            self.refuse(message, error)
+        except tuple(AWAY) as away:
+            log.warning("a message could not be refused, and is given back: %r", away)
+            message.reject_log_error(log, lost, requeue=True)
+        else:
+            message.ack_log_error(log, lost)
 
 
-def celery_app(broker_url: str, queues: Sequence[str]) -> Celery:
+def celery_app(broker_url: str, queues: Sequence[str], consumer: type[Consumer]) -> Celery:
     """Celery on queues that exist already: confirms, late acknowledgement, no results, no remote control."""
     app = Celery("eco2", broker=broker_url, set_as_current=False)
     app.conf.update(
@@ -89,7 +115,7 @@ def celery_app(broker_url: str, queues: Sequence[str]) -> Celery:
         task_ignore_result=True,
         worker_prefetch_multiplier=1,
         worker_detect_quorum_queues=True,
-        worker_consumer=f"{__name__}:PlainConsumer",
+        worker_consumer=consumer,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
@@ -150,20 +176,23 @@ def run_worker(
     tasks: Mapping[str, Handler[R]],
     queues: Sequence[str],
     checks: Callable[[R], Mapping[str, Check]],
+    publisher: Callable[[R], Publisher],
     background: Sequence[Background[R]] = (),
 ) -> None:
     """Consume `queues` until SIGTERM, then finish the messages in work and return.
 
-    `tasks` maps a task name to `async handler(resources, argument)`. A handler that raises is a passing failure: the
-    message is requeued. `background` coroutines run beside the tasks for as long as the process lives.
+    `tasks` maps a task name to `async handler(resources, argument)`. The message of a handler that raises because a
+    server is away is requeued; any other error makes it a dead letter, sent by `publisher`. `background` coroutines run
+    beside the tasks for as long as the process lives.
     """
     telemetry.setup(name, settings)
     thread, heartbeat, stack = LoopThread(), Heartbeat(), AsyncExitStack()
     resources = thread.call(stack.enter_async_context(open_resources()))
-    app = celery_app(settings.tasks_broker_url, queues)
+    letters = publisher(resources)
+    app = celery_app(settings.tasks_broker_url, queues, _consumer(thread, letters, queues, tasks))
     app.steps["consumer"].add(heartbeat_step(heartbeat))
     for task_name, handler in tasks.items():
-        _register(app, thread, task_name, handler, resources)
+        _register(app, thread, task_name, _settled(handler, TASKS[task_name], letters), resources)
     ops = OpsApp(name, {**checks(resources), "consumer": heartbeat.check_ready}, alive=heartbeat.check_alive)
     services = [asyncio.run_coroutine_threadsafe(serve_async(ops, settings), thread.loop)]
     services += [asyncio.run_coroutine_threadsafe(start(resources), thread.loop) for start in background]
@@ -196,24 +225,67 @@ def _end_with(service: Future[None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _consumer(
+    thread: LoopThread, publisher: Publisher, queues: Sequence[str], names: Collection[str]
+) -> type[PlainConsumer]:
+    def refuse(message: Any, error: str) -> None:
+        key, headers = str(message.delivery_info.get("routing_key") or ""), message.headers
+        body = message.body.encode() if isinstance(message.body, str) else bytes(message.body or b"")
+        queue = next((name for name in queues if dead_letters.comes_from(name, key)), queues[0])
+        letter = dead_letters.Refused(queue, error, message_id(message), key, headers, body)
+        thread.call(dead_letters.refuse(publisher, letter))
+
+    return type("RefusingConsumer", (PlainConsumer,), {"refuse": staticmethod(refuse), "names": names})
+
+
+def _settled(handler: Handler[R], task: Task, publisher: Publisher) -> Handler[R]:
+    """What the handler cannot help: given back again and again it would stay for ever, since nothing counts that."""
+
+    async def run(resources: R, argument: str) -> None:
+        try:
+            await handler(resources, argument)
+        except tuple(AWAY):
+            raise
+        except Exception as error:
+            log.exception("task failed", extra={"task": task.name})
+            await dead_letters.give_up(publisher, task, argument, repr(error), transient=False)
+
+    return run
+
+
 def _register(app: Celery, thread: LoopThread, name: str, handler: Handler[R], resources: R) -> None:
+    running: dict[str, asyncio.Task[bool]] = {}
+
+    async def once(argument: str, carrier: Mapping[str, str], replays: int, deliveries: int) -> bool:
+        """What is delivered again, after a lost connection, while its work goes on waits for that."""
+        if argument not in running:
+            work = _run(name, handler, resources, argument, carrier, replays, deliveries)
+            running[argument] = asyncio.create_task(work)
+            running[argument].add_done_callback(lambda _: running.pop(argument))
+        return await running[argument]
+
     def body(task: Any, argument: str) -> None:
         request = task.request
-        deliveries = int(request.get("x-delivery-count") or 0)
+        deliveries, replays = (whole_number(request.get(key)) for key in ("x-delivery-count", REPLAYS_HEADER))
         carrier = {"traceparent": str(request.get("traceparent") or "")}
-        carrier[REPLAYS_HEADER] = str(request.get(REPLAYS_HEADER) or 0)
-        if not thread.call(_run(name, handler, resources, argument, carrier, deliveries)):
+        if not thread.call(once(argument, carrier, replays, deliveries)):
             raise Reject("failed for a passing reason", requeue=True)
 
     app.task(name=name, bind=True)(body)
 
 
 async def _run(
-    name: str, handler: Handler[R], resources: R, argument: str, carrier: Mapping[str, str], deliveries: int
+    name: str,
+    handler: Handler[R],
+    resources: R,
+    argument: str,
+    carrier: Mapping[str, str],
+    replays: int,
+    deliveries: int,
 ) -> bool:
     """False when the message has to be delivered again."""
     telemetry.job_id.set(argument)
-    dead_letters.replays.set(int(carrier[REPLAYS_HEADER]))
+    dead_letters.replays.set(replays)
     start, outcome = time.perf_counter(), "completed"
     with telemetry.span(name, carrier, SpanKind.CONSUMER, {"eco2.deliveries": deliveries}):
         try:

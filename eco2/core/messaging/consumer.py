@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
 from eco2.core import telemetry
+from eco2.core.errors import AWAY
 from eco2.core.messaging.broker import (
     BROKER_ERRORS,
     RETRY_PAUSES,
@@ -28,8 +29,8 @@ from eco2.core.messaging.broker import (
     open_connection,
     pass_on_cancellation,
     ride_out,
-    whole_number,
 )
+from eco2.core.messaging.headers import whole_number
 
 log = logging.getLogger(__name__)
 
@@ -396,6 +397,14 @@ async def watch_dead_letters(
     connected is not seen here.
     """
 
+    async def see(batch: Sequence[Message]) -> None:
+        try:
+            await on_dead(batch[0])
+        except Exception as error:
+            if isinstance(error, (PoisonMessage, *AWAY)) or not batch[0].redelivered:
+                raise
+            log.exception("a dead letter could not be seen")  # nothing counts its deliveries: it would come for ever
+
     async def consume(channel: AbstractChannel) -> None:
         await channel.set_qos(prefetch_count=50)
         watch = await channel.declare_queue(exclusive=True, auto_delete=True)
@@ -406,7 +415,7 @@ async def watch_dead_letters(
         while not channel.is_closed:
             _check_consumers(lean, [tag])
             for message in await _collect(inbox, 1, 0, heartbeat):
-                await _handle_batch("dead-letters", [message], lambda batch: on_dead(batch[0]))
+                await _handle_batch("dead-letters", [message], see)
         raise ConnectionError("the channel was closed")
 
     await _forever(url, heartbeat, consume)

@@ -2,15 +2,16 @@
 
 Its queues are classic, and count no deliveries: a worker that gave the message back would get it again for ever. So
 it sends the letter itself, with the reason, and acknowledges the message. Should the process die between the two,
-the work is tried once more.
+the work is tried once more. What it cannot take as a task at all becomes a letter in the same way.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client import Counter
 
@@ -25,11 +26,14 @@ from eco2.contracts.tasks import (
 )
 from eco2.core.errors import AWAY
 from eco2.core.messaging.broker import Publisher
+from eco2.core.messaging.headers import printable, whole_number
 
 log = logging.getLogger(__name__)
 
 GIVEN_UP = Counter("eco2_tasks_given_up_total", "Messages that became dead letters", ["task", "transient"])
 ERROR_LENGTH = 2000
+SHORT = 200
+"""Longest text of an unreadable message that is kept in a header."""
 
 replays: ContextVar[int] = ContextVar("replays", default=0)
 """How often the message in work has been sent again from the dead letters."""
@@ -50,6 +54,39 @@ async def give_up(publisher: Publisher, task: Task, argument: str, error: str, *
     await publisher.send_task(TASKS_EXCHANGE, key, task.name, argument, headers=headers)
     GIVEN_UP.labels(task.name, transient).inc()
     log.error("given up: %s", error, extra={"task": task.name, "transient": transient})
+
+
+def comes_from(queue: str, routing_key: str) -> bool:
+    """Whether a message of vhost `tasks` with this key lay in that queue; without an exchange its key is the name."""
+    return routing_key == queue or routing_key.startswith(TASK_QUEUES[queue].keys.removesuffix("*"))
+
+
+async def refuse(publisher: Publisher, message: "Refused") -> None:
+    """Send the dead letter of a message that is no task of ours, its body as it came. BrokerDown."""
+    headers = {
+        ERROR_HEADER: message.error[:ERROR_LENGTH],
+        TRANSIENT_HEADER: False,
+        DIED_HEADER: datetime.now(UTC).isoformat(),
+        ROUTING_KEY_HEADER: printable(message.routing_key, SHORT),
+        REPLAYS_HEADER: whole_number(message.headers.get(REPLAYS_HEADER)),
+        "task": printable(message.headers.get("task") or "", SHORT),
+    }
+    key = TASK_QUEUES[message.queue].dead_letter_key
+    await publisher.send_as_it_is(TASKS_EXCHANGE, key, message.body, headers, message.id)
+    GIVEN_UP.labels("unreadable", False).inc()
+    log.error("no task of ours: %s", message.error, extra={"queue": message.queue})
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A message that its worker cannot take as a task, and why."""
+
+    queue: str
+    error: str
+    id: str
+    routing_key: str
+    headers: Mapping[str, Any]
+    body: bytes
 
 
 def guarded(
