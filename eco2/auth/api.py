@@ -17,6 +17,7 @@ from eco2.contracts.identity import ACCESS_COOKIE, AUTH_PATH, CLIENT_ADDRESS_HEA
 from eco2.core import cookies
 from eco2.core.app import BadUser, ErrorBody, MissingUser, User, error_responses
 from eco2.core.errors import AppError
+from eco2.core.storable import takes_any_text
 
 BROWSER_COOKIE = "s_signin"
 router = APIRouter(prefix=AUTH_PATH, tags=["auth"])
@@ -301,6 +302,7 @@ def _authorization(started: Start) -> AuthorizationUrl:
         **error_responses(sign_in.Prefetched),
     },
 )
+@takes_any_text
 async def callback(
     request: Request,
     at: At,

@@ -1,8 +1,8 @@
 """Refusal of requests whose texts no database can store: half an emoji (a lone surrogate), NUL, broken UTF-8."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
@@ -15,8 +15,19 @@ _MESSAGE = "must be Unicode text without half an emoji (a lone surrogate) and wi
 _SHOWN = 100
 
 
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def takes_any_text(endpoint: Endpoint) -> Endpoint:
+    """Mark the function of a route that answers odd texts itself, such as one that must not answer with JSON."""
+    endpoint.takes_any_text = True  # type: ignore[attr-defined]
+    return endpoint
+
+
 async def storable(request: Request) -> None:
     """A dependency of every route. RequestValidationError names the fields."""
+    if getattr(request.scope.get("endpoint"), "takes_any_text", False):
+        return
     found: list[tuple[str | int, ...]] = [
         ("path", key) for key, value in request.path_params.items() if _unstorable(value)
     ]
