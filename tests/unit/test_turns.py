@@ -1,64 +1,76 @@
-"""What one user's requests may take of a process: counted exactly, forgotten in time, apart from all others."""
+import asyncio
 
-import uuid
+import pytest
 
-from eco2.core.turns import AtOnce, Closed, PerMinute, Recent
-
-ONE, OTHER = uuid.uuid4(), uuid.uuid4()
+from eco2.photos.turns import Turns
 
 
-class Clock:
-    now = 1000.0
+class Visitor:
+    """One turn, held until `leave`."""
 
-    def __call__(self) -> float:
-        return self.now
+    def __init__(self, turns: Turns, user: str, order: list[str]) -> None:
+        self._leaving = asyncio.Event()
+        self.task = asyncio.create_task(self._visit(turns, user, order))
 
+    async def _visit(self, turns: Turns, user: str, order: list[str]) -> None:
+        async with turns.turn(user):
+            order.append(user)
+            await self._leaving.wait()
 
-def test_so_many_in_any_minute_and_the_wait_is_told_to_the_second() -> None:
-    clock = Clock()
-    counted = PerMinute(3, clock)
-    for _ in range(3):
-        assert counted.take(ONE) == 0
-        clock.now += 10
-    assert counted.take(ONE) == 30
-    assert counted.take(OTHER) == 0
-    clock.now += 29
-    assert counted.take(ONE) == 1, "asking in vain counts for nothing"
-    clock.now += 1
-    assert counted.take(ONE) == 0
-    assert counted.take(ONE) == 10
+    async def leave(self) -> None:
+        self._leaving.set()
+        await self.task
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
-def test_users_who_ask_no_more_are_forgotten() -> None:
-    clock = Clock()
-    counted, noted, closed = PerMinute(3, clock), Recent(5, clock), Closed(clock)
-    for _ in range(1000):
-        user = uuid.uuid4()
-        counted.take(user)
-        noted.add(user)
-        closed.close(user, 5)
-    clock.now += 61
-    counted.take(ONE)
-    noted.add(ONE)
-    closed.close(ONE, 5)
-    assert len(counted._users) == len(noted._users) == len(closed._until) == 1
+async def arrive(turns: Turns, users: str, order: list[str]) -> list[Visitor]:
+    visitors = [Visitor(turns, user, order) for user in users]
+    await asyncio.sleep(0)
+    return visitors
 
 
-def test_what_was_noted_holds_for_its_time() -> None:
-    clock = Clock()
-    noted, closed = Recent(5, clock), Closed(clock)
-    noted.add(ONE)
-    closed.close(ONE, 5)
-    assert (ONE in noted, OTHER in noted) == (True, False)
-    assert (closed.seconds(ONE), closed.seconds(OTHER)) == (5, 0)
-    clock.now += 5.5
-    assert (ONE in noted, closed.seconds(ONE)) == (False, 0)
+async def test_one_user_leaves_a_turn_to_others() -> None:
+    order: list[str] = []
+    visitors = await arrive(Turns(3), "aaaab", order)
+    assert order == ["a", "a", "b"]
+    for visitor in visitors:
+        await visitor.leave()
+    assert order == ["a", "a", "b", "a", "a"]
 
 
-def test_so_many_at_once_and_a_place_is_free_again_afterwards() -> None:
-    waits = AtOnce(1)
-    with waits.place(ONE) as first, waits.place(ONE) as second, waits.place(OTHER) as other:
-        assert (first, second, other) == (True, False, True)
-    with waits.place(ONE) as again:
-        assert again
-    assert not waits._users
+async def test_where_there_is_one_turn_users_alternate() -> None:
+    order: list[str] = []
+    visitors = await arrive(Turns(1), "aaabbc", order)
+    for visitor in (visitors[n] for n in (0, 1, 3, 5, 2, 4)):
+        await visitor.leave()
+    assert order == ["a", "a", "b", "c", "a", "b"]
+
+
+async def test_a_user_at_the_limit_does_not_hold_up_those_behind() -> None:
+    order: list[str] = []
+    visitors = await arrive(Turns(2), "aab", order)
+    assert order == ["a", "b"]
+    await visitors[2].leave()
+    assert order == ["a", "b"], "the free turn is for others"
+    await visitors[0].leave()
+    await visitors[1].leave()
+    assert order == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("granted", [False, True])
+async def test_who_stops_waiting_takes_no_turn_along(granted: bool) -> None:
+    order: list[str] = []
+    turns = Turns(1)
+    first, second, third = await arrive(turns, "abc", order)
+    if granted:  # cancelled in the moment in which its turn comes
+        first._leaving.set()
+        await asyncio.sleep(0)
+    second.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second.task
+    await first.leave()
+    assert order == ["a", "c"]
+    await third.leave()
+    await (await arrive(turns, "a", order))[0].leave()
+    assert order == ["a", "c", "a"]
