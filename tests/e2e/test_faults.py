@@ -26,7 +26,7 @@ from tests.e2e import journey
 from tests.e2e.test_scan import EVENTS
 from tests.redis_server import until
 
-JOBS = 10
+JOBS = 6  # as many streams as a user may follow at once
 
 
 def row(stack: Stack, name: str) -> state.ProcessState:
