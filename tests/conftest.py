@@ -71,6 +71,7 @@ async def stack() -> AsyncIterator[Stack]:
     home = _fresh_home()
     layout = config.layout(home, port_base=PORT_BASE, gateway_port=GATEWAY_PORT)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECO2_SSE_STREAMS_PER_USER", "100")  # a few users follow many scans here
         patch.setenv("ECO2_LLM_API_KEY", "emulated")
         patch.setenv("ECO2_LLM_BASE_URL", llm_emulator.base_url(layout))
         patch.setenv("ECO2_LLM_MODELS", json.dumps([PAID_MODEL]))

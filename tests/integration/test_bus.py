@@ -315,7 +315,7 @@ async def start_process(url: str, target: str, **environment: str) -> tuple[asyn
     port = free_port()
     code = f"from {target} import run; run()"
     known = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    variables = {"ECO2_REDIS_STREAMS_URL": url, "ECO2_PORT": str(port), **environment}
+    variables = {"ECO2_ENVIRONMENT": "local", "ECO2_REDIS_STREAMS_URL": url, "ECO2_PORT": str(port), **environment}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, env=known | variables, cwd=Path(__file__).parents[2]
     )

@@ -38,7 +38,7 @@ async def test_spans_are_exported_with_the_trace_they_continue(collector: tuple[
     url, received = collector
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SCRIPT),
-        env={"ECO2_OTLP_ENDPOINT": url, "PATH": "/usr/bin"},
+        env={"ECO2_ENVIRONMENT": "local", "ECO2_OTLP_ENDPOINT": url, "PATH": "/usr/bin"},
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await asyncio.wait_for(process.communicate(), 30)

@@ -254,15 +254,18 @@ def _settled(handler: Handler[R], task: Task, publisher: Publisher) -> Handler[R
 
 
 def _register(app: Celery, thread: LoopThread, name: str, handler: Handler[R], resources: R) -> None:
-    running: dict[str, asyncio.Task[bool]] = {}
+    running: dict[tuple[str, int], asyncio.Task[bool]] = {}
 
     async def once(argument: str, carrier: Mapping[str, str], replays: int, deliveries: int) -> bool:
-        """What is delivered again, after a lost connection, while its work goes on waits for that."""
-        if argument not in running:
+        """What is delivered again, after a lost connection, while its work goes on waits for that.
+
+        A dead letter that is replayed is other work, also when the work that gave it up has not quite ended."""
+        key = argument, replays
+        if key not in running:
             work = _run(name, handler, resources, argument, carrier, replays, deliveries)
-            running[argument] = asyncio.create_task(work)
-            running[argument].add_done_callback(lambda _: running.pop(argument))
-        return await running[argument]
+            running[key] = asyncio.create_task(work)
+            running[key].add_done_callback(lambda _: running.pop(key))
+        return await running[key]
 
     def body(task: Any, argument: str) -> None:
         request = task.request
