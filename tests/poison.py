@@ -149,7 +149,7 @@ def every_header() -> Iterator[tuple[str, bytes]]:
 def some(seed: int, count: int) -> Iterator[Poison]:
     """Bodies that are mutations of BODIES and of a good one, with a few header entries each."""
     chance = random.Random(seed)
-    good = orjson.dumps([["no id"], {}, {}])
+    good = orjson.dumps([["no id, and too long for one " * 50], {}, {}])
     for _ in range(count):
         body = bytearray(chance.choice([good, *(body for body in BODIES.values() if len(body) < 1000)]))
         for _ in range(chance.randrange(4)):

@@ -161,7 +161,7 @@ def read(vhost: str, held_in: str, message: AbstractIncomingMessage) -> DeadLett
     headers: dict[str, Any] = dict(message.headers)
     own = ERROR_HEADER in headers
     death = {} if own else _death(headers)
-    queue, exchange, key = _own_origin(headers) if own else _origin(vhost, death)
+    queue, exchange, key = _own_origin(vhost, held_in, headers) if own else _origin(vhost, death)
     reason = "failed" if own else printable(death.get("reason") or "unknown", SHORT)
     task, argument = _what(headers, message.body)
     return DeadLetter(
@@ -201,8 +201,11 @@ def _death(headers: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _own_origin(headers: dict[str, Any]) -> tuple[str, str, str]:
-    """(queue, exchange, routing key) that a worker of vhost `tasks` noted; empty where that is no queue of work."""
+def _own_origin(vhost: str, held_in: str, headers: dict[str, Any]) -> tuple[str, str, str]:
+    """(queue, exchange, routing key) of a letter that a worker wrote; empty where that is no queue of work."""
+    if vhost == VHOST:
+        queue = next(one.name for one in WORK_QUEUES if one.dead_letter_key == held_in)
+        return (queue, *_TARGETS[queue])
     key = printable(headers.get(ROUTING_KEY_HEADER) or "", SHORT)
     queue = next((name for name in _TASK_WORK if comes_from(name, key)), "")
     return queue, TASKS_EXCHANGE if queue else "", key

@@ -41,7 +41,7 @@ from eco2.jobs.dead_letters import DeadLetter, Urls
 from eco2.local import state
 from eco2.local.stack import Stack
 from tests.integration.test_character import grant
-from tests.poison import BODIES, Poison, Sender, every_header, sender, usual
+from tests.poison import BODIES, Poison, Sender, every_header, sender, some, usual
 from tests.redis_server import free_port, until
 
 WORKERS = ("scan-worker", "character-worker", "ai-worker", "batch-worker", "scheduler")
@@ -248,3 +248,11 @@ def run(environment: dict[str, str]) -> Callable[..., Result]:
         return CliRunner().invoke(app, list(arguments), env=environment)
 
     return invoke
+
+
+@pytest.mark.parametrize("queue", CONSUMED)
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
+async def test_random_bodies_and_headers_are_settled(urls: Urls, queue: str, seed: int) -> None:
+    poisons = list(some(seed, 60))
+    await send(urls, way(queue), poisons)
+    await letters_of(urls, poisons)

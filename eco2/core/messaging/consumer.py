@@ -30,6 +30,7 @@ from eco2.core.messaging.broker import (
     pass_on_cancellation,
     ride_out,
 )
+from eco2.core.messaging.dead_letters import reject
 from eco2.core.messaging.headers import whole_number
 
 log = logging.getLogger(__name__)
@@ -52,11 +53,12 @@ STILL_SECONDS = 0.1
 class Delivery:
     """A message as `consume_each` gives it; half of what aio-pika's own takes to make."""
 
-    __slots__ = ("body", "headers", "redelivered", "tag")
+    __slots__ = ("body", "headers", "message_id", "redelivered", "tag")
 
     def __init__(self, message: DeliveredMessage) -> None:
         self.body = message.body
         self.headers: Mapping[str, Any] = message.header.properties.headers or {}
+        self.message_id = message.header.properties.message_id
         self.redelivered = bool(message.redelivered)
         self.tag = message.delivery_tag or 0
 
@@ -229,7 +231,7 @@ class _Desk:
         await asyncio.wait([first])
         ended = not first.cancelled() and first.exception() is None
         await self._settling.wait()
-        await _settle(channel, delivery.tag, first.result() if ended else "requeued")
+        await _settle(channel, queue, delivery, first.result() if ended else "requeued")
 
     def _begin(self, channel: LeanChannel, key: tuple[str, bytes], delivery: Delivery) -> None:
         queue = key[0]
@@ -274,20 +276,20 @@ async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work,
             log.exception("task failed", extra={"task": queue, "deliveries": deliveries})
             await asyncio.sleep(_pause(deliveries))
         await settling.wait()
-        await _settle(channel, message.tag, outcome)
+        await _settle(channel, queue, message, outcome)
         seconds = time.perf_counter() - start
         TASK_SECONDS.labels(queue, outcome).observe(seconds)
         log.debug("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
     return outcome
 
 
-async def _settle(channel: LeanChannel, tag: int, outcome: str) -> None:
+async def _settle(channel: LeanChannel, queue: str, message: Delivery, outcome: str) -> None:
     """Tell the broker. On a connection that was lost meanwhile nothing can be told: it delivers the message again."""
     try:
         if outcome == "completed":
-            await channel.basic_ack(tag)
+            await channel.basic_ack(message.tag)
         else:
-            await channel.basic_reject(tag, requeue=outcome == "requeued")
+            await reject(channel, queue, message.tag, message, requeue=outcome == "requeued")
     except BROKER_ERRORS as error:
         log.warning("the broker was gone before the message could be settled: %r", error)
 
@@ -364,7 +366,7 @@ async def _handle_one(queue: str, message: Message, handle: Handle) -> bool:
         await ride_out(lambda: handle([message]))
     except PoisonMessage as error:
         log.error("poison message on %s: %.500s", queue, error)
-        await message.reject(requeue=False)
+        await _reject(queue, message, requeue=False, error=str(error))
         CONSUMED.labels(queue, "poison").inc()
         return True
     except Exception:
@@ -380,8 +382,13 @@ async def _requeue(queue: str, failed: Sequence[Message]) -> None:
         return
     await asyncio.sleep(_pause(max(map(_deliveries, failed))))
     for message in failed:
-        await message.reject(requeue=True)
+        await _reject(queue, message, requeue=True)
     CONSUMED.labels(queue, "requeued").inc(len(failed))
+
+
+async def _reject(queue: str, message: Message, *, requeue: bool, error: str = "its work failed") -> None:
+    lean = cast(LeanChannel, message.channel)
+    await reject(lean, queue, message.delivery_tag or 0, message, requeue=requeue, error=error)
 
 
 async def watch_dead_letters(

@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from aiormq import Channel, spec
 from prometheus_client import Counter
 
-from eco2.contracts.queues import TASK_QUEUES, TASKS_EXCHANGE
+from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, TASK_QUEUES, TASKS_EXCHANGE
 from eco2.contracts.tasks import (
     DIED_HEADER,
     ERROR_HEADER,
@@ -39,6 +40,16 @@ replays: ContextVar[int] = ContextVar("replays", default=0)
 """How often the message in work has been sent again from the dead letters."""
 
 R = TypeVar("R")
+
+
+class Carried(Protocol):
+    """What `reject` needs of a message."""
+
+    body: bytes
+    message_id: str | None
+
+    @property
+    def headers(self) -> Mapping[str, Any]: ...
 
 
 async def give_up(publisher: Publisher, task: Task, argument: str, error: str, *, transient: bool) -> None:
@@ -87,6 +98,40 @@ class Refused:
     routing_key: str
     headers: Mapping[str, Any]
     body: bytes
+
+
+async def reject(
+    channel: Channel, queue: str, tag: int, message: Carried, *, requeue: bool, error: str = "its work failed"
+) -> None:
+    """Reject a message of vhost `eco2`, which dead-letters it at once or at the limit of its deliveries.
+
+    A queue of RabbitMQ crashes when it dead-letters a message whose `x-death` is not a broker's, and loses it. The
+    letter of such a message is sent here. BROKER_ERRORS.
+    """
+    key = QUEUES[queue].dead_letter_key if queue in QUEUES else None
+    if key is None or "x-death" not in message.headers or _is_a_brokers(message.headers["x-death"]):
+        await channel.basic_reject(tag, requeue=requeue)
+        return
+    headers: dict[str, Any] = {
+        ERROR_HEADER: printable(error, ERROR_LENGTH),
+        TRANSIENT_HEADER: False,
+        DIED_HEADER: datetime.now(UTC).isoformat(),
+        REPLAYS_HEADER: whole_number(message.headers.get(REPLAYS_HEADER)),
+    }
+    properties = spec.Basic.Properties(headers=headers, delivery_mode=2, message_id=message.message_id)
+    await channel.basic_publish(message.body, exchange=DEAD_LETTER_EXCHANGE, routing_key=key, properties=properties)
+    await channel.basic_ack(tag)
+
+
+def _is_a_brokers(deaths: object) -> bool:
+    """Whether this is a list of deaths as a broker writes it."""
+    return isinstance(deaths, list) and all(
+        isinstance(death, dict)
+        and isinstance(death.get("queue"), str)
+        and isinstance(death.get("reason"), str)
+        and type(death.get("count")) is int
+        for death in deaths
+    )
 
 
 def guarded(
