@@ -1,6 +1,7 @@
 """The day's spending on paid models, shared by all processes through Redis."""
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from datetime import UTC, datetime
@@ -91,6 +92,7 @@ class Budget:
         self._out = False
         self._uncounted = 0
         self._counting: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def hold(self, call: Call) -> Held:
         key = spent_key(today())
@@ -165,12 +167,17 @@ class Budget:
             self._counting = asyncio.create_task(self._count_soon())
 
     async def _count_soon(self) -> None:
-        await asyncio.sleep(COUNT_SECONDS)
-        await self._count_now()
+        """Count until nothing is left: more may come while a count is under way."""
+        while self._uncounted:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COUNT_SECONDS):
+                    await self._closing.wait()
+            await self._count_now()
 
     async def aclose(self) -> None:
+        self._closing.set()
         if self._counting is not None:
-            self._counting.cancel()
+            await self._counting  # not cancelled: what a count under way has taken would be lost
         await self._count_now()
         if self._pocket.amount:
             left, self._pocket = self._pocket, Held(self._pocket.key, 0)

@@ -466,6 +466,25 @@ async def test_spending_not_yet_counted_is_when_the_process_ends(
     assert await _spent(cache) > 0
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["goes on", "ends meanwhile"])
+async def test_what_is_spent_while_a_count_is_under_way_is_counted_too(
+    cache: Redis, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr(budget, "COUNT_SECONDS", 0.05)
+    spending, key = budget.Budget(cache, None, 100), budget.spent_key(budget.today())
+    await cache.delete(key)
+    for cost in (1000, 500):
+        await spending.settle(budget.Held(key, 0), cost)
+        if cost == 1000:
+            await cache.client_pause(400, all=False)
+            await asyncio.sleep(0.2)  # the count has been sent, and is not answered
+    async with asyncio.timeout(3):
+        while not ends and await _spent(cache) < 1500:
+            await asyncio.sleep(0.05)
+    await spending.aclose()
+    assert await _spent(cache) == 1500
+
+
 async def test_what_was_spent_is_counted_with_and_without_a_cap(provider: Make, cache: Redis) -> None:
     before = _metric("eco2_llm_cost_usd_total", model=MODEL, purpose="answer")
     await _ask(provider(prices=ONE_CALL, daily_budget_usd=None), "answer")
