@@ -3,7 +3,8 @@
 grpc.aio spends more than nine tenths of such a call in its own machinery (docs/adr/0023). This one parses frames where
 they arrive and writes all answers of one read at once. It speaks what RFC 9113 asks of a server without push: settings,
 pings, both flow-control windows, continuations, padding, GOAWAY. What it does not allow ends the connection with the
-error code of the RFC; a peer can make it hold at most MAX_STREAMS requests of MAX_MESSAGE bytes.
+error code of the RFC; a peer can make it hold at most MAX_STREAMS requests of MAX_MESSAGE bytes, and a connection that
+is not used for no longer than its idle time.
 """
 
 import asyncio
@@ -26,6 +27,9 @@ MAX_FRAME, MAX_HEADERS, MAX_MESSAGE, MAX_STREAMS = 1 << 14, 1 << 16, 1 << 17, 10
 WINDOW = 1 << 24
 """Bytes that a peer may send before it hears of more; given back in halves."""
 DEFAULT_WINDOW, LARGEST_WINDOW = (1 << 16) - 1, (1 << 31) - 1
+LARGEST_STREAM = (1 << 31) - 1
+IDLE_SECONDS, DRAIN_SECONDS = 300.0, 1.0
+"""Without a word from it a peer is told to go; so long after that it is not asked any more."""
 KNOWN_HEADERS = 256
 """Header blocks remembered by their bytes; Envoy's are the same for every call."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -130,6 +134,10 @@ class Connection(asyncio.Protocol):
         """(bytes that count, frames) of answers that wait for the peer's window."""
         self._out: list[bytes] = []
         self._leaving = False
+        self._told = False
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._due = self._loop.time()
+        """When something came last, and when the next step of saying goodbye is due."""
         self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -159,6 +167,22 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    def tend(self, now: float, idle: float) -> None:
+        """Say goodbye to a peer that has been silent for `idle` seconds, as RFC 9113 (6.8) asks: what it sends until
+        it has heard that is answered. One that is not there any more does not stay."""
+        if not self._told:
+            if now - self._heard < idle:
+                return
+            self._told = True
+            self._transport.write(frame(Frame.GOAWAY, 0, 0, _LONG.pack(LARGEST_STREAM) + _LONG.pack(Fault.NO_ERROR)))
+        elif now < self._due:
+            return
+        elif not self._leaving:
+            self.leave()
+        else:
+            self.abort()
+        self._due = now + DRAIN_SECONDS
+
     def _close_when_idle(self) -> None:
         if self._leaving and not self._calls and not self._held:
             self._transport.close()
@@ -166,6 +190,7 @@ class Connection(asyncio.Protocol):
     # Reading
 
     def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
         self._unread += data
         try:
             self._read()
@@ -374,9 +399,11 @@ def _message(body: bytearray) -> bytes | None:
 
 
 class Server:
-    """Listens until `close`, which lets calls in flight be answered."""
+    """Listens until `close`, which lets calls in flight be answered. `idle`: seconds of silence that end a peer."""
 
-    def __init__(self, methods: Mapping[str, Method]) -> None:
+    def __init__(self, methods: Mapping[str, Method], idle: float = IDLE_SECONDS) -> None:
+        self._idle = idle
+        self._tending: asyncio.TimerHandle | None = None
         self._methods = {path.encode(): method for path, method in methods.items()}
         self._peers: set[Connection] = set()
         self._server: asyncio.Server | None = None
@@ -389,7 +416,14 @@ class Server:
             return Connection(self._methods, self._peers)
 
         self._server = await loop.create_server(accept, host, port, reuse_port=share)
+        self._tend()
         return int(self._server.sockets[0].getsockname()[1])
+
+    def _tend(self) -> None:
+        loop = asyncio.get_running_loop()
+        for peer in list(self._peers):
+            peer.tend(loop.time(), self._idle)
+        self._tending = loop.call_later(min(1.0, self._idle / 4), self._tend)
 
     async def check_ready(self) -> None:
         """Raises when nobody listens."""
@@ -400,6 +434,8 @@ class Server:
         """Returns when every peer is gone; those that are not after `grace` seconds are cut off."""
         if self._server is not None:
             self._server.close()
+        if self._tending is not None:
+            self._tending.cancel()
         peers = list(self._peers)
         for peer in peers:
             peer.leave()

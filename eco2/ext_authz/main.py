@@ -32,7 +32,7 @@ _SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.
 async def grpc_server(settings: Settings, denylist: Denylist) -> AsyncIterator[Server]:
     """Answers checks until it is left: then it says so to its peers, and finishes what is in flight."""
     check = Authorization(denylist, settings.cors_origins, settings.service_secret).check
-    server = Server({CHECK: check, HEALTH: lambda _request: _SERVING})
+    server = Server({CHECK: check, HEALTH: lambda _request: _SERVING}, settings.idle_connection.total_seconds())
     await server.listen(settings.host, settings.grpc_port, share=settings.share_port)
     try:
         yield server

@@ -1,6 +1,9 @@
 """Settings of ext-authz."""
 
 from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
 
 from eco2.core.settings import BrokerSettings, CorsSettings, Duration, StreamsSettings
 from eco2.core.settings import Settings as BaseSettings
@@ -13,3 +16,5 @@ class Settings(BaseSettings, CorsSettings, StreamsSettings, BrokerSettings):
     """How long the list of the denied may not have been read, while the broadcasts are heard; then nobody passes."""
     stale_after_unheard: Duration = timedelta(seconds=5)
     """The same while the broadcasts are not heard either."""
+    idle_connection: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=5)
+    """Silence after which a connection of the edge is closed, once what comes meanwhile is answered."""

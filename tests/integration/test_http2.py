@@ -23,8 +23,8 @@ METHODS: dict[str, http2.Method] = {
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[tuple[Server, int]]:
-    server = Server(METHODS)
+async def serving(idle: float = 60) -> AsyncIterator[tuple[Server, int]]:
+    server = Server(METHODS, idle)
     port = await server.listen("127.0.0.1", 0)
     try:
         yield server, port
@@ -414,6 +414,66 @@ async def test_http_1_is_sent_away(port: int) -> None:
     async with asyncio.timeout(5):
         assert struct.pack(">LL", 0, Fault.PROTOCOL_ERROR) in await reader.read()
     writer.close()
+
+
+# --- connections that are not used ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "DRAIN_SECONDS", 0.2)
+
+
+async def nobody_left(server: Server) -> None:
+    async with asyncio.timeout(5):
+        while server._peers:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.usefixtures("short_goodbye")
+async def test_a_silent_connection_is_told_to_go_and_answered_until_it_does() -> None:
+    async with serving(idle=0.2) as (server, port):
+        peer = await Peer.meet(port)
+        last, code = struct.unpack(">LL", await peer.until(Frame.GOAWAY))
+        assert (last, code) == (2**31 - 1, Fault.NO_ERROR), "no call is refused yet"
+        peer.send(peer.call(1, ECHO, b"on its way"))
+        assert await peer.until(Frame.DATA) == message(b"on its way")
+        assert struct.unpack(">LL", await peer.until(Frame.GOAWAY)) == (1, Fault.NO_ERROR)
+        assert await peer.ended()
+        await nobody_left(server)
+
+
+@pytest.mark.usefixtures("short_goodbye")
+async def test_a_connection_that_is_used_stays() -> None:
+    async with serving(idle=0.4) as (_, port):
+        peer = await Peer.meet(port)
+        for stream in range(1, 30, 2):
+            peer.send(peer.call(stream, ECHO, b"again"))
+            assert await peer.until(Frame.DATA) == message(b"again")
+            await asyncio.sleep(0.06)
+        assert not [frame for frame in peer.frames if frame[0] == Frame.GOAWAY]
+
+
+@pytest.mark.usefixtures("short_goodbye")
+@pytest.mark.parametrize("sent", [b"", PREFACE[:10], PREFACE + http2.frame(Frame.HEADERS, END_HEADERS, 1, block(ECHO))])
+async def test_a_peer_that_is_gone_in_the_middle_does_not_stay(sent: bytes) -> None:
+    """Before its greeting, within it, and with a call begun; it reads nothing either."""
+    async with serving(idle=0.2) as (server, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(sent)
+        await asyncio.sleep(0.05)
+        assert server._peers
+        await nobody_left(server)
+        writer.transport.abort()
+
+
+@pytest.mark.usefixtures("short_goodbye")
+async def test_the_official_client_notices_nothing() -> None:
+    async with serving(idle=0.2) as (_, port), official(port) as call:
+        for _ in range(3):
+            assert await call(b"hello") == b"hello"
+            await asyncio.sleep(0.7)
 
 
 frames = st.builds(
