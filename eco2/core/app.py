@@ -15,7 +15,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 from prometheus_client import Histogram
 from pydantic import AfterValidator, BaseModel
 from starlette.exceptions import HTTPException
@@ -291,10 +291,10 @@ class RequestEdge:
         given = headers.get("x-request-id", "")
         telemetry.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
         telemetry.user_id.set(headers.get(USER_ID_HEADER, ""))
-        with telemetry.span(f"{scope['method']} {scope['path']}", headers, SpanKind.SERVER):
-            await self._handle(scope, receive, send, headers.get(USER_ID_HEADER, ""))
+        with telemetry.span(scope["method"], headers, SpanKind.SERVER) as span:
+            await self._handle(scope, receive, send, headers.get(USER_ID_HEADER, ""), span)
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send, user: str) -> None:
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, user: str, span: Span) -> None:
         status, start = 0, time.perf_counter()
 
         async def watch(message: MutableMapping[str, Any]) -> None:
@@ -311,11 +311,14 @@ class RequestEdge:
             await self.app(scope, receive, watch)
         except Exception:
             log.exception("unhandled error", extra={"path": scope["path"]})  # answered by _unexpected
-        self._record(scope, status or 499, time.perf_counter() - start, user)
+        self._record(scope, status or 499, time.perf_counter() - start, user, span)
 
-    def _record(self, scope: Scope, status: int, seconds: float, user: str) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, user: str, span: Span) -> None:
         shortcut = scope.get("shortcut")
         route = shortcut or getattr(scope.get("route"), "path", "unknown")
+        if span.is_recording():  # named by its route, which was not known before; a path holds ids
+            span.update_name(f"{scope['method']} {route}")
+            span.set_attributes({"http.route": route, "url.path": scope["path"], "http.response.status_code": status})
         REQUEST_SECONDS.labels(self.service, scope["method"], route, status).observe(seconds)
         level = logging.DEBUG if shortcut else logging.INFO  # as often as they are asked, nobody reads them
         if log.isEnabledFor(level):

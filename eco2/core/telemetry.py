@@ -83,10 +83,19 @@ def span(
     kind: SpanKind = SpanKind.INTERNAL,
     attributes: Mapping[str, str | int | float] | None = None,
 ) -> Iterator[Span]:
-    """A span that continues the trace of `carrier` (headers with `traceparent`), or the current one."""
+    """A span that continues the trace of `carrier` (headers with `traceparent`), or the current one.
+
+    `name` is one of a few: a queue, a task, a route. What tells one from another of its kind is an attribute.
+    """
     parent = extract(carrier) if carrier else None
     with _tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as current:
         yield current
+
+
+def about_job(number: str) -> None:
+    """What is logged and traced from here on is about this job. An id belongs into no name of a span."""
+    job_id.set(number)
+    trace.get_current_span().set_attribute("eco2.job_id", number)
 
 
 def trace_headers() -> dict[str, str]:

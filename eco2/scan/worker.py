@@ -122,7 +122,7 @@ async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known:
 
 
 async def _run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None) -> None:
-    telemetry.job_id.set(str(job_id))
+    telemetry.about_job(str(job_id))
     job = known or await store.load(resources.db, job_id)
     if job is None:
         log.warning("message of a job that does not exist")

@@ -55,8 +55,8 @@ async def perform(task: Task, argument: str) -> Outcome:
 async def work(settings: TaskSettings, task: Task, run_id: str) -> None:
     publisher = Publisher(settings.tasks_broker_url)
     dead_letters.replays.set(settings.replays)
-    telemetry.job_id.set(run_id)
     with telemetry.span(task.name, {"traceparent": settings.traceparent}, SpanKind.CONSUMER, {}):
+        telemetry.about_job(run_id)
         async with open_engine(settings) as engine:
             try:
                 await service.execute(engine, publisher, task, run_id, lambda argument: perform(task, argument))

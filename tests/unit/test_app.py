@@ -9,6 +9,9 @@ from typing import Annotated
 
 import pytest
 from fastapi import APIRouter, Query
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
@@ -252,3 +255,24 @@ def test_a_slash_at_the_end_is_redirected_within_the_host(client: TestClient, as
     for method in ("GET", "POST", "DELETE"):
         answer = client.request(method, f"http://testserver{asked}", follow_redirects=False)
         assert (answer.status_code, answer.headers["location"]) == (308, location)
+
+
+def test_a_span_is_named_by_its_route_and_its_ids_are_attributes(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
+    wanted, user = uuid.uuid4(), str(uuid.uuid4())
+    with client:
+        client.put(f"/things/{wanted}")
+        client.get(f"/things/{wanted}", headers={"x-user-id": user})
+        client.get(f"/nowhere/{wanted}")
+    spans = kept.get_finished_spans()
+    assert [span.name for span in spans] == ["PUT /things/{thing}", "GET /things/{thing}", "GET unknown"]
+    assert [(span.attributes or {})["url.path"] for span in spans] == [
+        *[f"/things/{wanted}"] * 2,
+        f"/nowhere/{wanted}",
+    ]
+    assert [(span.attributes or {})["http.response.status_code"] for span in spans] == [200, 200, 404]

@@ -287,10 +287,10 @@ async def _run(
     deliveries: int,
 ) -> bool:
     """False when the message has to be delivered again."""
-    telemetry.job_id.set(argument)
     dead_letters.replays.set(replays)
     start, outcome = time.perf_counter(), "completed"
     with telemetry.span(name, carrier, SpanKind.CONSUMER, {"eco2.deliveries": deliveries}):
+        telemetry.about_job(argument)
         try:
             await ride_out(lambda: handler(resources, argument))
         except Exception:
