@@ -50,7 +50,9 @@ async def server() -> AsyncIterator[RedisServer]:
 @pytest.fixture
 async def cache(server: RedisServer) -> AsyncIterator[ResultCache]:
     client = redis.connect(server.url, decode_responses=False, retries=0)
-    yield ResultCache(client)
+    cache = ResultCache(client)
+    yield cache
+    await asyncio.gather(*cache._releases)
     await client.aclose()
 
 
@@ -415,6 +417,7 @@ async def test_a_lock_that_could_not_be_renewed_once_is_renewed_later(monkeypatc
         await until(renewed, 3)
         gate.set()
         await call
+        await asyncio.sleep(0.05)  # for the renewal that was cancelled
         await client.aclose()
 
 

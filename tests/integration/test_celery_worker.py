@@ -52,10 +52,15 @@ async def working(environment: dict[str, str], url: str) -> AsyncIterator[None]:
     own = {**os.environ, **environment, "ECO2_TASKS_BROKER_URL": url, "ECO2_PORT": str(free_port())}
     command = (sys.executable, "-c", f"from tests.integration.{Path(__file__).stem} import main; main()")
     process = await asyncio.create_subprocess_exec(*command, env=own, cwd=Path(__file__).parents[2])
-    yield
-    assert process.returncode is None
-    process.terminate()
-    assert await asyncio.wait_for(process.wait(), 20) == 0
+    try:
+        yield
+        assert process.returncode is None
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_a_task_outlives_the_connection_it_came_by_and_is_not_begun_twice(environment: dict[str, str]) -> None:
