@@ -110,7 +110,7 @@ async def test_a_stack_whose_disk_was_full_heals_by_itself(home: Path) -> None:
 async def test_a_spoilt_broker_is_named_and_mended_and_no_scan_is_lost(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ECO2_SWEEP_STUCK", "5")
+    monkeypatch.setenv("ECO2_SWEEP_LOST", "5")
     monkeypatch.setenv("ECO2_SWEEP_INTERVAL", "2")
     first = stack(home, EVERYTHING - WORKERS)
     at = first.layout
