@@ -502,20 +502,29 @@ async def test_a_queue_is_left_alone_while_there_is_no_room_and_nothing_is_given
     """Full speed, a stop in the midst of work, a trickle, full speed: no message is delivered twice, none is lost."""
     room: int | None = None
     release, seen = asyncio.Event(), list[tuple[bytes, bool]]()
-    working = most = 0
+    working = 0
 
     async def stage(message: Delivery) -> None:
-        nonlocal working, most
+        nonlocal working
         working += 1
-        most = max(most, working)
         await release.wait()
         await asyncio.sleep(0.01)
         working -= 1
         seen.append((message.body, message.redelivered))
 
-    async def reached(count: int) -> None:
+    async def held(count: int) -> None:
+        """Wait until `count` messages are in work, and see that no further one follows."""
+
         async def enough() -> bool:
-            return working + len(seen) >= count
+            return working >= count
+
+        await until(enough)
+        await asyncio.sleep(0.6)
+        assert working == count
+
+    async def finished(count: int) -> None:
+        async def enough() -> bool:
+            return len(seen) >= count
 
         await until(enough)
 
@@ -524,18 +533,22 @@ async def test_a_queue_is_left_alone_while_there_is_no_room_and_nothing_is_given
     url, heartbeat = environment["ECO2_BROKER_URL"], Heartbeat()
     running = asyncio.create_task(consume_each(url, {CELERY_QUEUE: stage}, 8, heartbeat, 5, lambda _queue: room))
     try:
-        await reached(8)
+        await held(8)
         room = 0
         await asyncio.sleep(0.6)
         release.set()
         await asyncio.sleep(0.6)
         assert (len(seen), await publisher.depth(CELERY_QUEUE)) == (8, 52), "what has to wait does so in the queue"
-        most, room = 0, 3
-        await reached(20)
-        assert most == 2, "the power of two below"
+        release.clear()
+        room = 3
+        await held(2)  # the power of two below
+        release.set()
+        await finished(20)
+        release.clear()
         room = None
-        await reached(60)
-        assert most == 8
+        await held(8)
+        release.set()
+        await finished(60)
     finally:
         running.cancel()
         await asyncio.wait([running])
