@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from typing import Literal
 
 from eco2.knowledge import matching
 from eco2.knowledge.knowledge import Knowledge
@@ -208,24 +209,43 @@ _MATERIAL_WORDS = (
 )
 
 
+Role = Literal["main", "beside", "option"]
+"""Of a mention: asked about, told as one more thing ("…도 있어요"), or offered by an A-or-B question about the thing
+before it ("비닐인가요 은박인가요")."""
+
+
 @dataclass(frozen=True)
 class Mention:
-    """A thing that is asked about. `guessed`: the words it was found by, where these are no name of it."""
+    """A thing that is named. `guessed`: the words it was found by, where these are no name of it."""
 
     subject: Item | Ambiguity
     span: Span
     situations: tuple[Situation, ...] = ()
     guessed: str = ""
+    role: Role = "main"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """`candidates`: what may be meant where nothing is named. `material`: a material that is all that was told."""
+    """Understanding of a sentence.
+
+    `mentions` are what is to be answered, each with its own situations; `around` are things that the sentence only
+    needs to tell of them: contents, containers, places, tools, what is bought or excluded. `candidates`: what may be
+    meant where nothing is named. `material`: a material that is all that was told. `unread`: words of a list that may
+    name a thing and are not known.
+
+    `emergency`, `hazards` and `topics` are ids of data/words: the emergency that is told ("" for none), kinds of
+    dangerous things that were named without a known item, and the questions about the system."""
 
     mentions: tuple[Mention, ...] = ()
     situations: tuple[Situation, ...] = ()
     candidates: tuple[Item, ...] = ()
     material: str = ""
+    around: tuple[Mention, ...] = ()
+    unread: tuple[str, ...] = ()
+    emergency: str = ""
+    hazards: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=512)
