@@ -11,7 +11,7 @@ import aiormq
 import orjson
 from aiormq import spec
 
-from eco2.core.messaging.broker import open_connection
+from eco2.messaging.broker import open_connection
 
 
 class _Raw(spec.Basic.Properties):

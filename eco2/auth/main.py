@@ -15,11 +15,11 @@ from eco2.auth.settings import Settings
 from eco2.auth.users import Users
 from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
-from eco2.core.messaging.broker import Publisher
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.redis import connect
 from eco2.core.settings import load
 from eco2.core.tables import open_engine, ping
+from eco2.messaging.broker import Publisher
 
 NAME = "auth-api"
 

@@ -15,7 +15,7 @@ from eco2.auth import store
 from eco2.auth.service import Services, deny
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.core.errors import AWAY
-from eco2.core.messaging.broker import BrokerDown, Publisher
+from eco2.messaging.broker import BrokerDown, Publisher
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from eco2.auth.oauth import PROVIDERS, NotOffered, ProviderAway, ProviderRefused
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import OAUTH_VERIFY
 from eco2.core.errors import BadRequest, Unavailable
-from eco2.core.messaging.broker import BrokerDown, Publisher
+from eco2.messaging.broker import BrokerDown, Publisher
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from eco2.character.points import Rates, Streak
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.core import cursors
 from eco2.core.errors import NotFound
-from eco2.core.messaging.consumer import Message, PoisonMessage
 from eco2.knowledge import Character, Knowledge
+from eco2.messaging.consumer import Message, PoisonMessage
 
 EPOCH = datetime(2020, 1, 1, tzinfo=points.KOREA)
 ENTRIES = Counter("eco2_points_entries_total", "Rows of the points ledger", ["reason"])

@@ -11,11 +11,11 @@ from eco2.character.points import Rates
 from eco2.character.settings import WorkerSettings
 from eco2.contracts.queues import REWARD_QUEUE
 from eco2.core import telemetry
-from eco2.core.messaging.broker import Heartbeat
-from eco2.core.messaging.consumer import Message, consume_batches
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
 from eco2.core.tables import open_engine, ping
+from eco2.messaging.broker import Heartbeat
+from eco2.messaging.consumer import Message, consume_batches
 
 NAME = "character-worker"
 log = logging.getLogger(__name__)

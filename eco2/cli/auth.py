@@ -30,8 +30,8 @@ def verify(
     """
     from eco2.auth import verification
     from eco2.core import redis
-    from eco2.core.messaging.broker import Publisher
     from eco2.core.settings import CacheSettings, TasksBrokerSettings
+    from eco2.messaging.broker import Publisher
 
     class Settings(CacheSettings, TasksBrokerSettings):
         pass

@@ -17,9 +17,9 @@ from prometheus_client import Counter, Gauge
 from redis.exceptions import RedisError, ResponseError
 
 from eco2.contracts.events import ENDED_TTL_SECONDS, JOB_TTL_SECONDS, Stage, channel, log_key, shard_keys
-from eco2.core.events import EventBus
 from eco2.core.shared_redis import connect_shared
 from eco2.event_router.settings import Settings
+from eco2.messaging.events import EventBus
 
 GROUP = "event-router"
 BLOCK_SECONDS = 1.0

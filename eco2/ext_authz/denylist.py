@@ -20,9 +20,9 @@ from redis.exceptions import RedisError
 from eco2.contracts.identity import LONGEST_ACCESS_SECONDS
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import Revocation
-from eco2.core.messaging.broker import BROKER_ERRORS, open_connection, pass_on_cancellation
 from eco2.core.revocations import READ_SECONDS, DeniedList
 from eco2.ext_authz.settings import Settings
+from eco2.messaging.broker import BROKER_ERRORS, open_connection, pass_on_cancellation
 
 log = logging.getLogger(__name__)
 

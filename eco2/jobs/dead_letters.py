@@ -37,15 +37,15 @@ from eco2.contracts.queues import (
 )
 from eco2.contracts.tasks import DIED_HEADER, ERROR_HEADER, REPLAYS_HEADER, ROUTING_KEY_HEADER, TRANSIENT_HEADER
 from eco2.core.errors import BadRequest, NotFound, Unavailable
-from eco2.core.messaging.broker import (
+from eco2.messaging.broker import (
     BROKER_ERRORS,
     PUBLISH_SECONDS,
     BrokerDown,
     open_connection,
     pass_on_cancellation,
 )
-from eco2.core.messaging.dead_letters import ERROR_LENGTH, comes_from
-from eco2.core.messaging.headers import printable, whole_number
+from eco2.messaging.dead_letters import ERROR_LENGTH, comes_from
+from eco2.messaging.headers import printable, whole_number
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eco2.core import telemetry
 from eco2.core.errors import AWAY
-from eco2.core.messaging.broker import Publisher
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
 from eco2.core.tables import open_engine, ping
 from eco2.jobs import dead_letters, service, store
 from eco2.jobs.settings import SchedulerSettings
+from eco2.messaging.broker import Publisher
 
 NAME = "scheduler"
 TICK_SECONDS = 1.0

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import SCHEDULE, TASKS, Outcome, Task
 from eco2.core.errors import AWAY, BadRequest
-from eco2.core.messaging.broker import Publisher
-from eco2.core.messaging.dead_letters import give_up
 from eco2.jobs import schedule, store
+from eco2.messaging.broker import Publisher
+from eco2.messaging.dead_letters import give_up
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from eco2.contracts.pb.scan_pb2_grpc import PreferencesServiceStub
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
-from eco2.core.messaging.broker import Publisher
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.tables import open_engine, ping
 from eco2.knowledge.districts import Districts
+from eco2.messaging.broker import Publisher
 from eco2.my import rpc
 from eco2.my.api import router
 from eco2.my.outbox import Others, Outbox

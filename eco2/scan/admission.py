@@ -14,8 +14,8 @@ from eco2.contracts.queues import (
     SCAN_VISION,
 )
 from eco2.core.errors import AppError, TooMany, Unavailable
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import BrokerDown, Publisher
+from eco2.messaging.broker import BrokerDown, Publisher
+from eco2.messaging.events import EventBus
 from eco2.scan import supply
 from eco2.scan.limits import Rules
 from eco2.scan.supply import Supply, spending_text

@@ -11,14 +11,14 @@ from eco2 import knowledge
 from eco2.contracts.queues import Q_AI, SCAN_EXCHANGE, SCAN_VISION
 from eco2.contracts.tasks import IMAGE_ANALYZE, IMAGE_CLASSIFY
 from eco2.core import redis
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Publisher
-from eco2.core.messaging.celery_worker import run_worker
-from eco2.core.messaging.dead_letters import guarded
 from eco2.core.ops import Check
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
 from eco2.core.storage import Storage
+from eco2.messaging.broker import Publisher
+from eco2.messaging.celery_worker import run_worker
+from eco2.messaging.dead_letters import guarded
+from eco2.messaging.events import EventBus
 from eco2.scan import service, store
 from eco2.scan.service import Services
 from eco2.scan.settings import AiWorkerSettings

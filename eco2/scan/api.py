@@ -10,8 +10,8 @@ from eco2 import knowledge, photos
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
 from eco2.core.cursors import BadCursor
 from eco2.core.errors import TooMany
-from eco2.core.messaging.broker import BrokerDown
 from eco2.core.storage import StorageDown
+from eco2.messaging.broker import BrokerDown
 from eco2.scan import deletion, service, submission, waste_flow
 from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
 from eco2.scan.limits import TooManyOpenJobs, TooManyScans

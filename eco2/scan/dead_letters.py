@@ -5,8 +5,8 @@ from uuid import UUID
 
 import orjson
 
-from eco2.core.messaging.broker import Heartbeat
-from eco2.core.messaging.consumer import Delivery, Message, PoisonMessage, watch_dead_letters
+from eco2.messaging.broker import Heartbeat
+from eco2.messaging.consumer import Delivery, Message, PoisonMessage, watch_dead_letters
 from eco2.scan import service
 from eco2.scan.failures import GivenUp
 from eco2.scan.service import Services

@@ -8,9 +8,9 @@ import orjson
 from sqlalchemy import select
 
 from eco2.core import redis
-from eco2.core.events import EventBus, trace_ids
 from eco2.core.settings import DatabaseSettings, StreamsSettings
 from eco2.core.tables import open_engine
+from eco2.messaging.events import EventBus, trace_ids
 from eco2.scan.tables import jobs
 
 Json = dict[str, Any]

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from eco2.contracts.queues import Q_AI, SCAN_ANSWER, SCAN_RULE, SCAN_VISION
-from eco2.core.messaging.broker import Publisher
 from eco2.core.postgres import Database
+from eco2.messaging.broker import Publisher
 from eco2.scan import sweeper_store
 from eco2.scan.sweeper_store import Silent
 

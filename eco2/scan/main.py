@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from eco2 import knowledge
 from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Publisher
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
 from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
+from eco2.messaging.broker import Publisher
+from eco2.messaging.events import EventBus
 from eco2.scan import feedback_api, rpc, user_scans_api, waste_api
 from eco2.scan.admission import Admission
 from eco2.scan.api import router

@@ -13,8 +13,8 @@ from eco2.contracts.pb.job_state_pb2_grpc import JobStateServiceServicer, add_Jo
 from eco2.contracts.pb.scan_pb2_grpc import PreferencesServiceServicer, add_PreferencesServiceServicer_to_server
 from eco2.core import user_data
 from eco2.core.errors import BadRequest
-from eco2.core.events import frame_of
 from eco2.core.grpc import Register, uuid_of
+from eco2.messaging.events import frame_of
 from eco2.scan import service, user_scans
 from eco2.scan.service import Services
 from eco2.scan.store import Job

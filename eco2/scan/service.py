@@ -31,11 +31,11 @@ from eco2.contracts.tasks import IMAGE_ANALYZE
 from eco2.core.aside import aside
 from eco2.core.cursors import BadCursor
 from eco2.core.errors import AppError, BadRequest, Conflict, NotFound, Unavailable
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import BrokerDown, Publisher
 from eco2.core.postgres import Database
 from eco2.core.storage import Storage
 from eco2.knowledge import Item, Knowledge, search
+from eco2.messaging.broker import BrokerDown, Publisher
+from eco2.messaging.events import EventBus
 from eco2.scan import stages, store
 from eco2.scan.audience import Audience
 from eco2.scan.in_work import InWork

@@ -28,13 +28,13 @@ from eco2.contracts.queues import (
 )
 from eco2.core import telemetry
 from eco2.core.errors import Unavailable
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Heartbeat, Publisher
 from eco2.core.ops import Check, OpsApp, run_until_terminated, serve_async
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
 from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
+from eco2.messaging.broker import Heartbeat, Publisher
+from eco2.messaging.events import EventBus
 from eco2.scan import lost_jobs, service, sweeper_store
 from eco2.scan.dead_letters import fail_the_dead
 from eco2.scan.failures import TooLate

@@ -20,9 +20,6 @@ from eco2.contracts.events import Stage
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
 from eco2.core import telemetry
 from eco2.core.errors import AppError, Unavailable
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Heartbeat, Publisher
-from eco2.core.messaging.consumer import Delivery, consume_each
 from eco2.core.ops import Check, OpsApp, run_until_terminated, serve_async
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
@@ -31,6 +28,9 @@ from eco2.core.storage import Storage
 from eco2.knowledge import Knowledge
 from eco2.llm import spending
 from eco2.llm.calls import Llm
+from eco2.messaging.broker import Heartbeat, Publisher
+from eco2.messaging.consumer import Delivery, consume_each
+from eco2.messaging.events import EventBus
 from eco2.photos import published
 from eco2.photos.pool import Decoders
 from eco2.scan import dead_letters, deletion, progress, service, store

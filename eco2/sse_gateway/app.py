@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 from eco2.contracts.identity import SESSION_HEADER, USER_ID_HEADER
 from eco2.core import proof
 from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
-from eco2.core.events import EventBus, Head
 from eco2.core.ops import Receive, Scope, Send, send_json
+from eco2.messaging.events import EventBus, Head
 from eco2.sse_gateway.hub import Hub, Listener
 from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.revocations import Revocations

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from eco2.contracts.events import Stage, channel
 from eco2.core.errors import Unavailable
-from eco2.core.events import trace_ids
+from eco2.messaging.events import trace_ids
 
 PING_SECONDS = 5.0
 DEAD_SECONDS = 12.0

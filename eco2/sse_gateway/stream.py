@@ -11,8 +11,8 @@ from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from eco2.core.errors import Unavailable
-from eco2.core.events import EventBus
 from eco2.core.ops import Send
+from eco2.messaging.events import EventBus
 from eco2.sse_gateway.hub import Frame, Hub, Listener
 from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.settings import Settings

@@ -13,11 +13,11 @@ from eco2.auth.settings import ProviderSettings
 from eco2.contracts.queues import Q_API
 from eco2.contracts.tasks import OAUTH_VERIFY
 from eco2.core import redis
-from eco2.core.messaging.broker import Publisher
-from eco2.core.messaging.celery_worker import run_worker
-from eco2.core.messaging.dead_letters import guarded
 from eco2.core.ops import Check
 from eco2.core.settings import CacheSettings, TasksWorkerSettings, load
+from eco2.messaging.broker import Publisher
+from eco2.messaging.celery_worker import run_worker
+from eco2.messaging.dead_letters import guarded
 
 NAME = "api-worker"
 

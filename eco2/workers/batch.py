@@ -18,14 +18,14 @@ from eco2.contracts.queues import Q_BATCH, Q_SCHED
 from eco2.contracts.tasks import TASKS, Task
 from eco2.core import telemetry
 from eco2.core.errors import Unavailable
-from eco2.core.messaging import dead_letters
-from eco2.core.messaging.broker import Publisher
-from eco2.core.messaging.celery_worker import Handler, run_worker
 from eco2.core.ops import Check
 from eco2.core.settings import load
 from eco2.core.tables import open_engine, ping
 from eco2.jobs import service
 from eco2.jobs.settings import WorkerSettings
+from eco2.messaging import dead_letters
+from eco2.messaging.broker import Publisher
+from eco2.messaging.celery_worker import Handler, run_worker
 
 NAME = "batch-worker"
 QUEUES = (Q_BATCH, Q_SCHED)

@@ -23,12 +23,12 @@ from eco2.contracts.tasks import (
 )
 from eco2.core import telemetry
 from eco2.core.errors import AWAY
-from eco2.core.messaging import dead_letters
-from eco2.core.messaging.broker import Publisher
 from eco2.core.settings import load
 from eco2.core.tables import open_engine
 from eco2.jobs import service
 from eco2.jobs.settings import TaskSettings
+from eco2.messaging import dead_letters
+from eco2.messaging.broker import Publisher
 from eco2.workers.batch import TRY_AGAIN
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from eco2.contracts import events
 from eco2.contracts.events import Draft, Stage, Status
-from eco2.core.events import EventBus
 from eco2.core.redis import connect
+from eco2.messaging.events import EventBus
 from tests.integration.test_bus import forwarded, routing, streamed, url_of
 from tests.redis_server import private_redis
 

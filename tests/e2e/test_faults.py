@@ -16,10 +16,10 @@ from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_VISION
-from eco2.core.messaging.broker import Publisher
 from eco2.core.tables import psycopg_url
 from eco2.local import config, state
 from eco2.local.stack import Stack
+from eco2.messaging.broker import Publisher
 from tests import photos
 from tests.conftest import Person
 from tests.e2e import journey

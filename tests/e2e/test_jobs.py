@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import IMAGE_ANALYZE, IMAGE_CLASSIFY, Task
-from eco2.core.messaging.broker import Publisher
 from eco2.jobs import dead_letters, service, store
 from eco2.jobs.dead_letters import Urls
 from eco2.jobs.objects import OpsStore
 from eco2.jobs.schedule import LOCAL
 from eco2.jobs.settings import ReportSettings
 from eco2.local.stack import Stack
+from eco2.messaging.broker import Publisher
 from tests.conftest import FromStack, Person
 from tests.e2e import journey
 from tests.e2e.test_faults import back, send

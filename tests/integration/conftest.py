@@ -7,12 +7,12 @@ import pytest
 
 from eco2 import knowledge
 from eco2.core import redis
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Publisher
 from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings
 from eco2.core.storage import Storage
 from eco2.local.stack import Stack
+from eco2.messaging.broker import Publisher
+from eco2.messaging.events import EventBus
 from eco2.photos.pool import Decoders
 from eco2.photos.settings import PhotoSettings
 from eco2.scan.service import Services

@@ -28,12 +28,12 @@ from eco2.contracts.pb.auth_pb2_grpc import SessionServiceStub
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import DENIED_STREAM
 from eco2.core.grpc import call, channel
-from eco2.core.messaging.broker import Publisher
 from eco2.core.redis import connect
 from eco2.core.settings import DatabaseSettings
 from eco2.core.tables import open_engine
 from eco2.ext_authz.denylist import Denylist, Follower
 from eco2.ext_authz.settings import Settings as Edge
+from eco2.messaging.broker import Publisher
 from tests.conftest import FromStack
 from tests.redis_server import RedisServer, private_redis, sentinel_group, until
 

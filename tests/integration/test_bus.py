@@ -27,10 +27,10 @@ from eco2.contracts.events import (
     shard_key,
     shard_keys,
 )
-from eco2.core.events import EventBus
 from eco2.core.redis import connect
 from eco2.event_router.router import GROUP, Router
 from eco2.event_router.settings import Settings
+from eco2.messaging.events import EventBus
 from tests.redis_server import RedisServer, free_port, private_redis, until
 
 STEPS = [

@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from eco2.contracts.queues import Q_API, TASKS_EXCHANGE
 from eco2.contracts.tasks import OAUTH_VERIFY
 from eco2.core import redis
-from eco2.core.messaging.broker import Publisher
-from eco2.core.messaging.celery_worker import run_worker
-from eco2.core.messaging.dead_letters import guarded
 from eco2.core.settings import CacheSettings, TasksWorkerSettings, load
+from eco2.messaging.broker import Publisher
+from eco2.messaging.celery_worker import run_worker
+from eco2.messaging.dead_letters import guarded
 from tests.integration.test_queue import wired
 from tests.redis_server import free_port, until
 

@@ -19,9 +19,9 @@ from eco2.character.points import Rates
 from eco2.character.tables import points
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.contracts.queues import QUEUES, REWARD_EXCHANGE, REWARD_QUEUE
-from eco2.core.messaging.broker import Heartbeat, Publisher
-from eco2.core.messaging.consumer import Message, consume_batches
 from eco2.local.stack import Stack
+from eco2.messaging.broker import Heartbeat, Publisher
+from eco2.messaging.consumer import Message, consume_batches
 from eco2.scan.service import Services
 from tests.conftest import Person
 from tests.e2e.test_faults import back

@@ -11,11 +11,11 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from eco2.core.events import EventBus
 from eco2.core.storage import Storage, StorageDown
 from eco2.image import rpc as image_rpc
 from eco2.image import service as image_service
 from eco2.image import store as image_store
+from eco2.messaging.events import EventBus
 from eco2.photos import published, reading
 from eco2.scan import deletion, feedback_store, service, store, user_scans, worker
 from eco2.scan.service import Services

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
-from eco2.core.messaging.broker import BrokerDown, Publisher
+from eco2.messaging.broker import BrokerDown, Publisher
 from eco2.scan import lost_jobs, store, sweeper, sweeper_store, worker
 from eco2.scan.in_work import InWork
 from eco2.scan.lost_jobs import LostJobs

@@ -26,11 +26,11 @@ from eco2.contracts.pb.scan_pb2_grpc import (
 )
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc, migrations, user_data
-from eco2.core.messaging.broker import Publisher
 from eco2.core.settings import Settings
 from eco2.core.tables import psycopg_url
 from eco2.knowledge.districts import Districts
 from eco2.local.stack import Stack
+from eco2.messaging.broker import Publisher
 from eco2.my import outbox as outbox_module
 from eco2.my import service, store
 from eco2.my.outbox import Others, Outbox

@@ -19,8 +19,8 @@ from eco2.character.points import KOREA, Rates, day_of
 from eco2.character.tables import members, ownerships, points
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
-from eco2.core.messaging.consumer import Message, PoisonMessage
 from eco2.knowledge.districts import Districts
+from eco2.messaging.consumer import Message, PoisonMessage
 from eco2.scan.service import Services
 from tests.conftest import Person
 from tests.e2e.journey import is_error

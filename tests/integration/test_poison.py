@@ -35,11 +35,11 @@ from eco2.contracts.queues import (
     TASKS_EXCHANGE,
 )
 from eco2.contracts.tasks import TASKS
-from eco2.core.messaging.broker import Publisher
 from eco2.jobs import dead_letters
 from eco2.jobs.dead_letters import DeadLetter, Urls
 from eco2.local import state
 from eco2.local.stack import Stack
+from eco2.messaging.broker import Publisher
 from tests.integration.test_character import grant
 from tests.poison import BODIES, Poison, Sender, every_header, sender, some, usual
 from tests.redis_server import free_port, until

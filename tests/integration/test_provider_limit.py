@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 
 from eco2.contracts.queues import CELERY_EXCHANGE, CELERY_QUEUE
 from eco2.core import redis
-from eco2.core.messaging.broker import Heartbeat, Publisher
-from eco2.core.messaging.consumer import Delivery, consume_each
 from eco2.knowledge.grounding import Wording
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
+from eco2.messaging.broker import Heartbeat, Publisher
+from eco2.messaging.consumer import Delivery, consume_each
 from tests.integration.test_llm import Emulator, _emulator
 from tests.redis_server import free_port
 

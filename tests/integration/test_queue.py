@@ -14,12 +14,12 @@ import orjson
 import pytest
 
 from eco2.contracts.queues import CELERY_EXCHANGE, CELERY_QUEUE, QUEUES
-from eco2.core.messaging import consumer
-from eco2.core.messaging.broker import BrokerDown, Heartbeat, Publisher
-from eco2.core.messaging.consumer import Delivery, Message, PoisonMessage, consume_batches, consume_each
 from eco2.ext_authz import denylist
 from eco2.ext_authz.denylist import Denylist, Follower
 from eco2.ext_authz.settings import Settings as Edge
+from eco2.messaging import consumer
+from eco2.messaging.broker import BrokerDown, Heartbeat, Publisher
+from eco2.messaging.consumer import Delivery, Message, PoisonMessage, consume_batches, consume_each
 from tests.redis_server import free_port, until
 
 DEAD = str(QUEUES[CELERY_QUEUE].dead_letter_key)

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts import uploads
 from eco2.core.errors import TooMany
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Publisher
+from eco2.messaging.broker import Publisher
+from eco2.messaging.events import EventBus
 from eco2.scan import service, store, submission
 from eco2.scan.admission import Admission, TooBusy
 from eco2.scan.failures import GivenUp

@@ -14,12 +14,12 @@ import pytest
 from eco2.contracts import uploads
 from eco2.contracts.events import Stage
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, SCAN_ANSWER, SCAN_EXCHANGE, SCAN_RULE, SCAN_VISION
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Publisher, ride_out
-from eco2.core.messaging.consumer import Delivery
 from eco2.core.redis import connect
 from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import StorageDown
+from eco2.messaging.broker import Publisher, ride_out
+from eco2.messaging.consumer import Delivery
+from eco2.messaging.events import EventBus
 from eco2.photos.check import PhotoTooLarge
 from eco2.scan import service, store, waste_flow, worker
 from eco2.scan.admission import Admission
@@ -348,7 +348,7 @@ async def test_an_object_past_the_limit_is_refused_and_deleted_before_it_is_read
 
 
 async def test_a_server_that_is_away_costs_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eco2.core.messaging.broker.OUTAGE_PAUSES", (0.01,))
+    monkeypatch.setattr("eco2.messaging.broker.OUTAGE_PAUSES", (0.01,))
     tries = 0
 
     async def work() -> None:
@@ -359,7 +359,7 @@ async def test_a_server_that_is_away_costs_no_delivery(monkeypatch: pytest.Monke
 
     await ride_out(work)
     assert tries == 5
-    monkeypatch.setattr("eco2.core.messaging.broker.OUTAGE_SECONDS", 0.05)
+    monkeypatch.setattr("eco2.messaging.broker.OUTAGE_SECONDS", 0.05)
 
     async def never() -> None:
         raise StorageDown

@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 
 from eco2.auth.store import Ended, deny
 from eco2.contracts.events import Draft, channel, job_key, log_key
-from eco2.core.events import EventBus
 from eco2.core.ops import OpsApp, serve_async
 from eco2.core.redis import connect
+from eco2.messaging.events import EventBus
 from eco2.sse_gateway import hub
 from eco2.sse_gateway.app import Gateway
 from eco2.sse_gateway.jobs import JobStates

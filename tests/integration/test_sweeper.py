@@ -13,8 +13,8 @@ from psycopg.sql import SQL, Identifier
 
 from eco2.contracts import uploads
 from eco2.contracts.queues import SCAN_VISION
-from eco2.core.messaging.broker import Publisher
 from eco2.core.postgres import Database, Row
+from eco2.messaging.broker import Publisher
 from eco2.scan import service, store, sweeper, sweeper_store, waste_flow
 from eco2.scan.failures import TooLate
 from eco2.scan.lost_jobs import LostJobs

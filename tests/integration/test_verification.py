@@ -24,9 +24,9 @@ from eco2.cli.main import app
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import OAUTH_VERIFY
 from eco2.core import redis
-from eco2.core.messaging.broker import BrokerDown, Publisher
 from eco2.jobs import dead_letters
 from eco2.jobs.dead_letters import Urls
+from eco2.messaging.broker import BrokerDown, Publisher
 from tests.browser import Browser
 from tests.conftest import FromStack
 from tests.redis_server import free_port, until

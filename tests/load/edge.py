@@ -30,10 +30,10 @@ from eco2.contracts.pb import ext_authz_pb2 as pb
 from eco2.contracts.pb.ext_authz_pb2_grpc import AuthorizationStub
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import Revocation
-from eco2.core.messaging.broker import Publisher
 from eco2.core.redis import connect
 from eco2.ext_authz.service import CLAIMS_KEY, CLAIMS_NAMESPACE
 from eco2.local import config, envoy
+from eco2.messaging.broker import Publisher
 from tests.load.bench import Bench
 from tests.load.client import percentile
 from tests.load.machine import pss

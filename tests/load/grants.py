@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 from eco2.contracts.grants import Grant, Photo
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
-from eco2.core.messaging.broker import Publisher
 from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings
+from eco2.messaging.broker import Publisher
 from tests.load.bench import Bench, load_of_driver
 from tests.load.client import percentile
 from tests.load.report import Measure

@@ -17,13 +17,13 @@ import jwt
 from eco2.auth import keys
 from eco2.auth.settings import TokenSettings
 from eco2.contracts import uploads
-from eco2.core.events import EventBus
 from eco2.core.redis import connect
 from eco2.core.settings import StorageSettings
 from eco2.core.storage import Storage
 from eco2.local import config, state
 from eco2.local.config import Layout, LocalError
 from eco2.local.emulators import llm as llm_emulator
+from eco2.messaging.events import EventBus
 from eco2.processes import process
 from tests.load import serve
 from tests.load.machine import Usage

@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 
 from eco2.core.errors import AppError
-from eco2.core.events import EventBus
-from eco2.core.messaging.broker import Publisher
+from eco2.messaging.broker import Publisher
+from eco2.messaging.events import EventBus
 from eco2.scan import admission
 from eco2.scan.admission import Admission, BudgetSpent, TooBusy
 from eco2.scan.limits import Rules

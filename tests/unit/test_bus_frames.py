@@ -3,8 +3,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from eco2.contracts.events import Draft, Stage, Status
-from eco2.core.events import Head, _frame_halves
 from eco2.event_router.router import Entry, parse
+from eco2.messaging.events import Head, _frame_halves
 from eco2.sse_gateway.app import resume_point
 from eco2.sse_gateway.hub import KEPT_FRAMES, Frame, Listener, _Channel, _deliver
 

@@ -5,7 +5,7 @@ import orjson
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from eco2.core.events import EventBus
+from eco2.messaging.events import EventBus
 from eco2.sse_gateway.hub import Hub, Listener
 from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.settings import Settings

@@ -9,10 +9,10 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import migrations
-from eco2.core.messaging.broker import Publisher
 from eco2.core.settings import DatabaseSettings
 from eco2.core.tables import open_engine
 from eco2.jobs.dead_letters import Urls
+from eco2.messaging.broker import Publisher
 
 
 @pytest.fixture(scope="module")

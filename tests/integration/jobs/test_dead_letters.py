@@ -17,9 +17,9 @@ from eco2.character import store as ownerships
 from eco2.cli.main import app
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, Q_API, REWARD_EXCHANGE, REWARD_QUEUE, TASKS_EXCHANGE
-from eco2.core.messaging.broker import BrokerDown, Publisher
 from eco2.jobs import dead_letters
 from eco2.jobs.dead_letters import DeadLetter, Urls
+from eco2.messaging.broker import BrokerDown, Publisher
 from tests.integration.test_character import grant
 from tests.redis_server import free_port, until
 

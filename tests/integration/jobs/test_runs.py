@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.tasks import ANALYTICS_DAILY, BACKUP_DATABASE, CLEANUP_CACHE, REPORT_GENERATE, Outcome, Task
 from eco2.core.errors import Unavailable
-from eco2.core.messaging import dead_letters as died
-from eco2.core.messaging.broker import BrokerDown, Publisher
 from eco2.jobs import dead_letters, scheduler, service, store
 from eco2.jobs.dead_letters import DeadLetter, Urls
 from eco2.jobs.schedule import LOCAL
+from eco2.messaging import dead_letters as died
+from eco2.messaging.broker import BrokerDown, Publisher
 from eco2.workers import batch
 from tests.redis_server import free_port, until
 

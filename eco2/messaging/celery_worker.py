@@ -27,13 +27,13 @@ from opentelemetry.trace import SpanKind
 from eco2.contracts.tasks import REPLAYS_HEADER, TASKS, Task
 from eco2.core import telemetry
 from eco2.core.errors import AWAY
-from eco2.core.messaging import dead_letters
-from eco2.core.messaging.broker import RETRY_PAUSES, Heartbeat, Publisher, ride_out
-from eco2.core.messaging.celery_messages import NoTask, make_plain, message_id
-from eco2.core.messaging.consumer import TASK_SECONDS
-from eco2.core.messaging.headers import printable, whole_number
 from eco2.core.ops import Check, OpsApp, serve_async
 from eco2.core.settings import TasksWorkerSettings
+from eco2.messaging import dead_letters
+from eco2.messaging.broker import RETRY_PAUSES, Heartbeat, Publisher, ride_out
+from eco2.messaging.celery_messages import NoTask, make_plain, message_id
+from eco2.messaging.consumer import TASK_SECONDS
+from eco2.messaging.headers import printable, whole_number
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from prometheus_client import Counter, Histogram
 
 from eco2.core import telemetry
 from eco2.core.errors import AWAY
-from eco2.core.messaging.broker import (
+from eco2.messaging.broker import (
     BROKER_ERRORS,
     RETRY_PAUSES,
     Heartbeat,
@@ -30,8 +30,8 @@ from eco2.core.messaging.broker import (
     pass_on_cancellation,
     ride_out,
 )
-from eco2.core.messaging.dead_letters import reject
-from eco2.core.messaging.headers import whole_number
+from eco2.messaging.dead_letters import reject
+from eco2.messaging.headers import whole_number
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from amqp.spec import Basic
 from pamqp import commands
 
 from eco2.contracts.tasks import ARGUMENT_LENGTH, REPLAYS_HEADER
-from eco2.core.messaging.headers import UNREADABLE, printable, whole_number
+from eco2.messaging.headers import UNREADABLE, printable, whole_number
 
 ID_LENGTH = 64
 COMPRESSED = "x-eco2-compression"

@@ -26,8 +26,8 @@ from eco2.contracts.tasks import (
     Task,
 )
 from eco2.core.errors import AWAY
-from eco2.core.messaging.broker import Publisher
-from eco2.core.messaging.headers import printable, whole_number
+from eco2.messaging.broker import Publisher
+from eco2.messaging.headers import printable, whole_number
 
 log = logging.getLogger(__name__)
 

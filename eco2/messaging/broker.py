@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from eco2.core import telemetry
 from eco2.core.errors import AWAY, Unavailable
-from eco2.core.messaging import headers as _headers  # noqa: F401 - makes every header readable
+from eco2.messaging import headers as _headers  # noqa: F401 - makes every header readable
 
 log = logging.getLogger(__name__)
 
