@@ -6,7 +6,7 @@ PYTHON_PATHS := eco2 tests tools migrations
 
 .PHONY: help
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what is missing: Debian packages (as root), .venv, hashed requirements
@@ -34,6 +34,10 @@ test: setup ## Everything a contributor runs before a commit: lint, then all tes
 test-full: test ## The same and the slow lane (every server restarted in mid-job)
 	@$(BIN)/pytest -m slow
 
+.PHONY: test-deploy
+test-deploy: setup ## Render every manifest and check it, without a cluster (part of `make test`)
+	@$(BIN)/pytest tests/deploy -m "not slow"
+
 .PHONY: bench
 bench: setup ## Measure speed and memory against the lines of docs/benchmarks/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)
@@ -55,7 +59,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/protos scripts/compose-env .ci/run
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/yamllint --strict workloads compose.yaml data
+	@$(BIN)/yamllint --strict clusters platform workloads compose.yaml data tests/deploy
 
 .PHONY: format
 format: ## Format the code

@@ -1,0 +1,114 @@
+"""Renderer: every kustomization of a tree, built without a remote resource, and the texts that belong to it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+Object = dict[str, Any]
+
+CHECKOUT = Path(__file__).parents[2]
+ENVIRONMENTS = ("dev", "staging", "prod")
+KUSTOMIZED = ("clusters", "workloads", "platform")
+KUBECTL = Path(sys.executable).parent / "kubectl"
+"""The one of the requirements: the machine's own may be of any version, or missing."""
+
+
+@dataclass
+class Platform:
+    """What a tree renders to. Checkers read it, their broken fixtures and nothing else change a copy of it."""
+
+    builds: dict[str, list[Object]]
+    """Objects of each kustomization by its folder, such as `workloads/namespaces/dev`."""
+    failures: dict[str, str]
+    """What kubectl said of those that do not build."""
+    texts: dict[str, str]
+    """Sources by path: everything under the kustomized folders, documents and scripts."""
+    root: Path = field(default=CHECKOUT)
+
+    def copy(self) -> "Platform":
+        builds, failures, texts = orjson.loads(orjson.dumps((self.builds, self.failures, self.texts)))
+        return Platform(builds, failures, texts, self.root)
+
+    def in_environment(self, environment: str) -> Iterator[tuple[str, Object]]:
+        """Objects that only this environment has or shapes, with the folder that each is built from."""
+        for folder, objects in self.builds.items():
+            if environment in Path(folder).parts:
+                for item in objects:
+                    yield folder, item
+
+    def find(self, kind: str, name: str, environment: str) -> Object:
+        """The only object of that kind and name in an environment; KeyError when there is none or more than one."""
+        found = [
+            item
+            for _, item in self.in_environment(environment)
+            if item["kind"] == kind and item["metadata"]["name"] == name
+        ]
+        if len(found) != 1:
+            raise KeyError(f"{len(found)} objects {kind} {name} in {environment}")
+        return found[0]
+
+    def document(self, path: str) -> Any:
+        """The YAML of one source."""
+        return yaml.load(self.texts[path], Loader)
+
+
+def title(item: Object) -> str:
+    """How a finding names an object."""
+    metadata = item["metadata"]
+    space = metadata.get("namespace")
+    return f"{item['kind']} {space + '/' if space else ''}{metadata.get('name') or metadata.get('generateName')}"
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Dates stay text, as in JSON; `=` is text, which PyYAML has no constructor for."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in Loader.yaml_implicit_resolvers.items()
+}
+Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+
+
+def load(root: Path = CHECKOUT) -> Platform:
+    """Build everything below `root`. Components are built by those that use them."""
+    texts = _texts(root)
+    folders = [
+        str(Path(path).parent)
+        for path, text in texts.items()
+        if Path(path).name == "kustomization.yaml" and "\nkind: Component" not in text
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        results = dict(zip(folders, pool.map(lambda folder: _build(root / folder), folders), strict=True))
+    return Platform(
+        builds={folder: result for folder, result in results.items() if isinstance(result, list)},
+        failures={folder: result for folder, result in results.items() if isinstance(result, str)},
+        texts=texts,
+        root=root,
+    )
+
+
+def _build(folder: Path) -> list[Object] | str:
+    # The load restrictor is kubectl's default: a kustomization reads nothing outside the folders that it names.
+    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        return done.stderr.strip()
+    return [item for item in yaml.load_all(done.stdout, Loader) if item]
+
+
+def _texts(root: Path) -> dict[str, str]:
+    paths = [path for top in (*KUSTOMIZED, "docs", "scripts") for path in (root / top).rglob("*")]
+    paths += root.glob("*.md")
+    paths += [root / "Makefile"]
+    return {
+        str(path.relative_to(root)): path.read_text()
+        for path in sorted(paths)
+        if path.is_file() and path.suffix in ("", ".md", ".yaml", ".yml", ".sh")
+    }
