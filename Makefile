@@ -43,7 +43,7 @@ bench: setup ## Measure speed and memory against the lines of docs/benchmarks/pe
 	@$(BIN)/python -m tests.load $(ARGS)
 
 .PHONY: eval
-eval: setup ## Ask the knowledge base the questions of data/eval, compare with the last report (ARGS=--write replaces it); with a key, the paid model too
+eval: setup ## Ask the knowledge base the questions of data/eval, by tag and round; fails on a drop against the report (ARGS=--write replaces it); with a key, the paid model too
 	@$(BIN)/python -m eco2.knowledge.stewards.evaluation $(ARGS)
 	@$(BIN)/python -m eco2.recycling.evaluation
 

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{settings.llm_default_model} worded {worded} of {len(scores)} answers.\n")  # noqa: T201
     print(evaluation.worst(scores, 20), end="\n\n")  # noqa: T201
     print(evaluation.table(evaluation.figures(scores), {}))  # noqa: T201
-    return int(any(score.never for score in scores))
+    return int(any("dangerous" in score.faults for score in scores))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ async def test_what_a_model_words_is_graded_as_users_get_it(stack: Stack, enviro
     scores, worded = await grade(settings, 12)
     assert len(scores) == 12
     assert worded > 0, "the model was asked, and its wording is what is graded"
-    assert not any(score.never for score in scores)
+    assert not any("dangerous" in score.faults for score in scores)
 
 
 def test_without_a_key_it_is_skipped_and_without_a_counter_refused(

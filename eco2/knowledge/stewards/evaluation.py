@@ -1,15 +1,17 @@
 """Scoring the answers to the questions of data/eval, as data/eval/README.md says.
 
-`python -m eco2.knowledge.stewards.evaluation` prints accuracy by tag and the worst cases, and compares with the
-committed report; `--write` replaces that report.
+`python -m eco2.knowledge.stewards.evaluation` prints figures by round, language, kind and tag with the worst cases, and
+fails where a figure is worse than in the committed report. `--write` replaces that report; `--all` prints every case,
+`--round NN` reads one round only.
 """
 
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import yaml
@@ -17,13 +19,22 @@ from pydantic import TypeAdapter
 
 from eco2.knowledge import Knowledge, ask, default_directory, load
 from eco2.knowledge.models import Model
-from eco2.knowledge.words.text import advises
 
-QUESTIONS, REPORT = "eval/questions.yaml", "eval/report.json"
-ALLOWED_DROP = 2.0
-"""Points that a figure may fall below the committed report."""
+ROUNDS, REPORT = "eval/rounds", "eval/report.json"
+KNOWN_ROUND = "round:00"
+"""The questions that the first rules were made with: no figures at first sight."""
+ALLOWED_DROP = 1.0
+"""Points that the share of right answers, or of facts, may fall below the committed report."""
+HAZARDOUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional", "retailer_takeback"))
+"""Streams of dangerous things: one that is expected there and not answered is a hazard lost."""
+FAULTS = ("language", "empty", "dangerous", "safety", "lost", "stream", "unasked", "asks", "facts")
+"""What can be wrong with an answer, the worst for people first after what is wrong with all of it."""
+GRAVE = ("unasked", "empty", "dangerous", "safety", "lost")
+"""Faults that are counted one by one, whatever the share of right answers is."""
 Answer = Mapping[str, Any]
 Answerer = Callable[["Question"], Answer]
+Figures = Mapping[str, Mapping[str, float]]
+Kind = Literal["waste", "emergency", "system", "refuse", "clarify"]
 
 
 class Expected(Model):
@@ -38,30 +49,37 @@ class Question(Model):
     question: str
     district: str | None = None
     expect: tuple[Expected, ...] = ()
+    safety: tuple[tuple[str, ...], ...] = ()
     facts: tuple[tuple[str, ...], ...] = ()
     never: tuple[str, ...] = ()
-    clarify: bool = False
-    refuse: bool = False
+    kind: Kind = "waste"
+    also: Literal["clarify", "refuse"] | None = None
+    topic: str | None = None
+    round: str = ""
 
 
 @dataclass(frozen=True)
 class Score:
-    """`facts`: found and wanted. `never`: the forbidden phrases that the answer holds."""
+    """`faults`: of FAULTS. `facts`: found and wanted. `got`: the sections of the answer."""
 
     question: Question
-    streams: bool
+    faults: frozenset[str]
     facts: tuple[int, int]
-    never: tuple[str, ...]
     got: tuple[str, ...]
 
     @property
     def right(self) -> bool:
-        return self.streams and not self.never
+        return not self.faults - ({"facts"} if self.question.kind == "waste" else set())
 
 
-def questions(directory: Path) -> list[Question]:
-    content = yaml.load((directory / QUESTIONS).read_bytes(), Loader=yaml.CSafeLoader)
-    return TypeAdapter(list[Question]).validate_python(content)
+def questions(directory: Path, wanted: str = "") -> list[Question]:
+    """The questions of all rounds, or of those whose name begins as `wanted`."""
+    found: list[Question] = []
+    for path in sorted((directory / ROUNDS).glob(f"{wanted}*.yaml")):
+        content = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+        entries = TypeAdapter(list[Question]).validate_python(content)
+        found += [entry.model_copy(update={"round": path.stem}) for entry in entries]
+    return found
 
 
 def run(asked: Sequence[Question], answerer: Answerer) -> list[Score]:
@@ -73,58 +91,86 @@ def composed(knowledge: Knowledge) -> Answerer:
 
 
 def score(question: Question, answer: Answer) -> Score:
-    text = "\n".join([answer["answer"], *(step for item in answer["items"] for step in item["steps"])])
-    asked_back, streams = bool(answer.get("clarify")), [item["stream"] for item in answer["items"]]
-    turned_back = (question.clarify and asked_back) or question.refuse
-    excused = turned_back and not streams and bool(question.expect or question.clarify or question.refuse)
-    wanted = () if excused else question.facts
-    found = sum(any(word.lower() in text.lower() for word in words) for words in wanted)
+    """Only the text of the answer and the first stream of each of its sections count."""
+    text = answer["answer"].lower()
+    streams = [item["stream"] for item in answer["items"]]
+    asked_back = bool(answer.get("clarify"))
+    turned_back = not streams and (
+        (asked_back and "clarify" in (question.kind, question.also))
+        or (not asked_back and "refuse" in (question.kind, question.also))
+    )
+    facts = () if turned_back and question.expect else question.facts
+    found = sum(_holds(text, words) for words in facts)
+    faults = {
+        "language": question.lang in ("ko", "en") and answer["lang"] != question.lang,
+        "empty": not text.strip(),
+        "dangerous": any(phrase.lower() in text for phrase in question.never),
+        "safety": not all(_holds(text, words) for words in question.safety),
+        "facts": found < len(facts),
+    }
+    if not turned_back:
+        faults |= _section_faults(question, streams, asked_back)
     return Score(
         question=question,
-        streams=_right(question, streams, asked_back, answer["lang"]),
-        facts=(found, len(wanted)),
-        never=tuple(phrase for phrase in question.never if advises(text, phrase)),
+        faults=frozenset(name for name, there in faults.items() if there),
+        facts=(found, len(facts)),
         got=tuple(f"{item['item']}:{item['stream']}" for item in answer["items"])
         or (("asks",) if asked_back else ("-",)),
     )
 
 
-def _right(question: Question, streams: Sequence[str], asked_back: bool, lang: str) -> bool:
-    if lang != question.lang and question.lang in ("ko", "en"):
-        return False
-    if question.refuse and not streams and not asked_back:
-        return True
-    if question.clarify and asked_back:
-        return True
-    if not question.expect:
-        return not question.refuse and not question.clarify
-    return _covered([expected.streams for expected in question.expect], list(streams))
+def _holds(text: str, words: Iterable[str]) -> bool:
+    return any(word.lower() in text for word in words)
 
 
-def _covered(wanted: Sequence[Sequence[str]], streams: list[str]) -> bool:
-    """Whether each wanted entry finds a stream of its own."""
-    if not wanted:
-        return True
+def _section_faults(question: Question, streams: Sequence[str], asked_back: bool) -> dict[str, bool]:
+    wanted = [expected.streams for expected in question.expect]
+    dangerous = [accepted for accepted in wanted if HAZARDOUS.issuperset(accepted)]
+    covered = _covered(wanted, streams)
+    may_have_more = (question.kind == "emergency" and not wanted) or (question.kind == "clarify" and asked_back)
+    return {
+        "lost": _covered(dangerous, streams) < len(dangerous),
+        "stream": covered < len(wanted),
+        "unasked": len(streams) > covered and covered == len(wanted) and not may_have_more,
+        "asks": (question.kind == "clarify" and not asked_back) or (question.kind == "refuse" and not wanted),
+    }
+
+
+def _covered(wanted: Sequence[Sequence[str]], streams: Sequence[str]) -> int:
+    """How many of the wanted entries can each have a stream of their own."""
+    if not wanted or not streams:
+        return 0
+    without = partial(_covered, wanted[1:])
     fits = [n for n, stream in enumerate(streams) if stream in wanted[0]]
-    return any(_covered(wanted[1:], streams[:n] + streams[n + 1 :]) for n in fits)
+    ways = [1 + without([*streams[:n], *streams[n + 1 :]]) for n in fits]
+    return max([*ways, without(streams)] if not ways or max(ways) < len(wanted) else ways)
 
 
 def figures(scores: Iterable[Score]) -> dict[str, dict[str, float]]:
-    """Per language and per tag: how many, percent right, percent of the facts, answers with dangerous advice."""
+    """Per round, language, kind and tag: how many questions, and `_figures` of their answers."""
     groups: dict[str, list[Score]] = defaultdict(list)
-    for score_ in scores:
-        for name in (f"lang:{score_.question.lang}", *score_.question.tags):
-            groups[name].append(score_)
+    for one in scores:
+        asked = one.question
+        groups["all"].append(one)
+        groups[f"lang:{asked.lang}"].append(one)
+        groups[f"round:{asked.round}:{asked.lang}"].append(one)
+        groups[f"kind:{asked.kind}"].append(one)
+        for tag in asked.tags:
+            groups[f"tag:{tag}"].append(one)
     return {name: _figures(group) for name, group in sorted(groups.items())}
 
 
 def _figures(group: Sequence[Score]) -> dict[str, float]:
-    wanted = sum(score_.facts[1] for score_ in group)
+    """The shares of right answers and of facts in percent, and the number of answers with each grave fault."""
+    wanted = sum(one.facts[1] for one in group)
     return {
         "questions": len(group),
-        "right": _percent(sum(score_.right for score_ in group), len(group)),
-        "facts": _percent(sum(score_.facts[0] for score_ in group), wanted) if wanted else 100.0,
-        "dangerous": sum(bool(score_.never) for score_ in group),
+        "right": _percent(sum(one.right for one in group), len(group)),
+        "facts": _percent(sum(one.facts[0] for one in group), wanted) if wanted else 100.0,
+        **{
+            name: sum(name in one.faults for one in group)
+            for name in ("unasked", "empty", "dangerous", "safety", "lost")
+        },
     }
 
 
@@ -132,66 +178,84 @@ def _percent(part: int, whole: int) -> float:
     return round(100 * part / whole, 1)
 
 
-def drops(now: Mapping[str, Mapping[str, float]], before: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Where a figure fell by more than is allowed. Groups too small for a percentage to mean much are left out."""
+def drops(now: Figures, before: Figures) -> list[str]:
+    """Where a language or a round is worse than before. Kinds and tags are shown only: many have few questions."""
     found = []
     for name, old in before.items():
+        if not name.startswith(("lang:", "round:")):
+            continue
         new = now.get(name)
         if new is None:
             found.append(f"{name}: no questions any more")
             continue
-        if new["dangerous"] > old["dangerous"]:
-            found.append(f"{name}: dangerous answers {old['dangerous']:g} -> {new['dangerous']:g}")
         found += [
             f"{name}: {figure} {old[figure]:g} -> {new[figure]:g}"
             for figure in ("right", "facts")
-            if name.startswith("lang:") and new[figure] < old[figure] - ALLOWED_DROP
+            if new[figure] < old[figure] - ALLOWED_DROP
+        ]
+        found += [
+            f"{name}: {figure} {old[figure]:g} -> {new[figure]:g}"
+            for figure in GRAVE
+            if figure != "unasked" and new[figure] > old[figure]
         ]
     return found
 
 
-def report(directory: Path) -> dict[str, dict[str, float]]:
+def report(directory: Path) -> dict[str, Any]:
+    """The committed figures: `now`, and `first_sight` of each round, from before anything was made for it."""
     path = directory / REPORT
-    found: dict[str, dict[str, float]] = orjson.loads(path.read_bytes()) if path.is_file() else {}
-    return found
+    found: dict[str, Any] = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    return {"now": {}, "first_sight": {}, **found}
 
 
-def table(now: Mapping[str, Mapping[str, float]], before: Mapping[str, Mapping[str, float]]) -> str:
-    lines = [f"{'':<12} {'n':>4} {'right':>7} {'facts':>7} {'danger':>6}   since the report"]
+def updated(before: Mapping[str, Any], scores: Sequence[Score]) -> dict[str, Any]:
+    """The report with new figures. Those at first sight are written once and never again."""
+    now = figures(scores)
+    rounds = {name: row for name, row in now.items() if name.startswith("round:") and KNOWN_ROUND not in name}
+    return {"now": now, "first_sight": {**rounds, **before["first_sight"]}}
+
+
+def table(now: Figures, before: Figures) -> str:
+    name_width = max(map(len, now), default=0)
+    lines = [" ".join([f"{'':<{name_width}} {'n':>4} {'right':>7} {'facts':>7}", *(f"{c:>9}" for c in GRAVE)])]
     for name, row in now.items():
         change = row["right"] - before.get(name, row)["right"]
-        lines.append(
-            f"{name:<12} {row['questions']:>4.0f} {row['right']:>6.1f}% {row['facts']:>6.1f}% {row['dangerous']:>6.0f}"
-            + (f"   {change:+.1f}" if change else "")
-        )
+        cells = [f"{row['questions']:>4.0f} {row['right']:>6.1f}% {row['facts']:>6.1f}%"]
+        cells += [f"{row[column]:>9.0f}" for column in GRAVE]
+        lines.append(" ".join([f"{name:<{name_width}}", *cells]) + (f"   {change:+.1f}" if change else ""))
     return "\n".join(lines)
 
 
 def worst(scores: Sequence[Score], most: int) -> str:
-    wrong = [score_ for score_ in scores if not score_.right or score_.facts[0] < score_.facts[1]]
-    wrong.sort(key=lambda score_: (not score_.never, score_.streams, score_.question.id))
+    wrong = [one for one in scores if one.faults]
+    wrong.sort(key=lambda one: (min(map(FAULTS.index, one.faults)), one.question.round, one.question.id))
     return "\n".join(map(_line, wrong[:most]))
 
 
-def _line(score_: Score) -> str:
-    asked = score_.question
-    wanted = " + ".join("|".join(expected.streams) for expected in asked.expect) or ("asks" if asked.clarify else "-")
-    faults = [f"ADVISES {phrase}" for phrase in score_.never]
-    faults += [f"got {', '.join(score_.got)}; wanted {wanted}"] if not score_.streams else []
-    faults += [f"facts {score_.facts[0]}/{score_.facts[1]}"] if score_.facts[0] < score_.facts[1] else []
-    return f"{asked.id} [{' '.join(asked.tags)}] {asked.question}\n     {'; '.join(faults)}"
+def _line(one: Score) -> str:
+    asked = one.question
+    wanted = " + ".join("|".join(expected.streams) for expected in asked.expect) or asked.kind
+    faults = ", ".join(name for name in FAULTS if name in one.faults)
+    told = f"{faults}; got {', '.join(one.got)}; wanted {wanted}"
+    return f"{asked.id} [{' '.join(asked.tags)}] {asked.question}\n     {told}"
 
 
 def main(arguments: Sequence[str]) -> int:
     directory = default_directory()
-    scores = run(questions(directory), composed(load(directory)))
+    wanted = arguments[arguments.index("--round") + 1] if "--round" in arguments[:-1] else ""
+    asked = questions(directory, wanted)
+    if not asked:
+        print(f"There is no round {wanted!r} in {directory / ROUNDS}.", file=sys.stderr)  # noqa: T201
+        return 1
+    scores = run(asked, composed(load(directory)))
     now, before = figures(scores), report(directory)
     print(worst(scores, 1000 if "--all" in arguments else 20), end="\n\n")  # noqa: T201
-    print(table(now, before))  # noqa: T201
-    if "--write" in arguments:
-        (directory / REPORT).write_bytes(orjson.dumps(now, option=orjson.OPT_INDENT_2) + b"\n")
+    print(table(now, before["now"]))  # noqa: T201
+    if "--write" in arguments and not wanted:
+        (directory / REPORT).write_bytes(orjson.dumps(updated(before, scores), option=orjson.OPT_INDENT_2) + b"\n")
         return 0
-    fallen = drops(now, before)
+    kept = {name: row for name, row in before["now"].items() if not wanted or name.startswith(f"round:{wanted}")}
+    fallen = drops(now, kept)
     print("\n".join(["", *fallen]) if fallen else "")  # noqa: T201
     return bool(fallen)
 

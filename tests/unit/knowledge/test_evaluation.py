@@ -9,13 +9,16 @@ from eco2.knowledge.stewards import evaluation
 from eco2.knowledge.stewards.evaluation import (
     Expected,
     Question,
+    Score,
     composed,
     drops,
     figures,
+    main,
     questions,
     report,
     run,
     score,
+    updated,
 )
 
 
@@ -24,59 +27,119 @@ def knowledge() -> Knowledge:
     return load()
 
 
-def test_answers_are_as_good_as_the_report(knowledge: Knowledge) -> None:
-    scores = run(questions(default_directory()), composed(knowledge))
-    now = figures(scores)
-    assert drops(now, report(default_directory())) == [], evaluation.worst(scores, 20)
-    assert now["lang:ko"]["dangerous"] == now["lang:en"]["dangerous"] == 0
+@pytest.fixture(scope="module")
+def scores(knowledge: Knowledge) -> list[Score]:
+    return run(questions(default_directory()), composed(knowledge))
 
 
-def test_the_report_is_of_these_questions() -> None:
-    asked = questions(default_directory())
+def test_answers_are_as_good_as_the_report(scores: list[Score]) -> None:
+    assert drops(figures(scores), report(default_directory())["now"]) == [], evaluation.worst(scores, 20)
+
+
+def test_the_report_is_of_these_questions(scores: list[Score]) -> None:
     found = report(default_directory())
-    assert found["lang:ko"]["questions"] + found["lang:en"]["questions"] == len(asked) >= 200
+    assert found["now"]["all"]["questions"] == len(scores) >= 400
+    rounds = {name for name in figures(scores) if name.startswith("round:") and not name.startswith("round:00")}
+    assert found["first_sight"].keys() == rounds
+
+
+def test_ids_of_questions_are_unique() -> None:
+    ids = [asked.id for asked in questions(default_directory())]
+    assert len(ids) == len(set(ids))
 
 
 def question(**fields: Any) -> Question:
-    return Question(id="q1", lang="ko", tags=("plain",), question="?", **fields)
+    return Question(**{"id": "q1", "lang": "ko", "tags": ("plain",), "question": "?", "round": "01", **fields})
 
 
-def answer(*streams: str, text: str = "", clarify: str = "") -> dict[str, Any]:
-    items = [{"item": stream, "stream": stream, "steps": []} for stream in streams]
-    return {"lang": "ko", "items": items, "answer": text, "clarify": clarify}
+def answer(*streams: str, text: str = "답", clarify: str = "", lang: str = "ko") -> dict[str, Any]:
+    items = [{"item": stream, "stream": stream, "streams": ["reuse"], "steps": ["못 본 단계"]} for stream in streams]
+    return {"lang": lang, "items": items, "answer": text, "clarify": clarify}
 
 
 TWO = (Expected(item="a", streams=("vinyl", "plastic")), Expected(item="b", streams=("vinyl",)))
+LAMP = (Expected(item="lamp", streams=("lamp_bin",)),)
 
 
 @pytest.mark.parametrize(
-    ("asked", "given", "right"),
+    ("asked", "given", "faults"),
     [
-        (question(expect=TWO), answer("vinyl", "plastic"), True),
-        (question(expect=TWO), answer("vinyl"), False),
-        (question(expect=TWO), answer("plastic", "plastic"), False),
-        (question(expect=TWO, clarify=True), answer(clarify="?"), True),
-        (question(clarify=True), answer("vinyl"), False),
-        (question(refuse=True), answer(), True),
-        (question(refuse=True), answer("vinyl"), False),
-        (question(refuse=True), answer(clarify="?"), False),
+        (question(expect=TWO), answer("vinyl", "plastic"), set()),
+        (question(expect=TWO), answer("plastic", "vinyl"), set()),
+        (question(expect=TWO), answer("vinyl"), {"stream"}),
+        (question(expect=TWO), answer("plastic", "plastic"), {"stream"}),
+        (question(expect=TWO), answer("reuse", "vinyl"), {"stream"}),
+        (question(expect=TWO), answer("vinyl", "vinyl", "foam"), {"unasked"}),
+        (question(expect=TWO), answer(clarify="?"), {"stream"}),
+        (question(expect=TWO, also="clarify"), answer(clarify="?"), set()),
+        (question(expect=TWO, also="refuse"), answer(), set()),
+        (question(expect=LAMP), answer("vinyl"), {"stream", "lost"}),
+        (question(kind="clarify"), answer("vinyl", clarify="?"), set()),
+        (question(kind="clarify"), answer("vinyl"), {"asks", "unasked"}),
+        (question(kind="refuse"), answer(), set()),
+        (question(kind="refuse"), answer("vinyl"), {"asks", "unasked"}),
+        (question(kind="refuse"), answer(clarify="?"), {"asks"}),
+        (question(kind="emergency"), answer("lamp_bin"), set()),
+        (question(kind="system"), answer("lamp_bin"), {"unasked"}),
+        (question(kind="system"), answer(text=" "), {"empty"}),
+        (question(kind="system"), answer(lang="en"), {"language"}),
     ],
 )
-def test_streams_are_scored(asked: Question, given: dict[str, Any], right: bool) -> None:
-    assert score(asked, given).streams is right
+def test_sections_are_scored(asked: Question, given: dict[str, Any], faults: set[str]) -> None:
+    assert score(asked, given).faults == faults
 
 
-def test_facts_and_dangers_are_scored() -> None:
-    asked = question(expect=TWO[:1], facts=(("헹", "씻"), ("라벨",)), never=("변기에 버리",))
-    fine = score(asked, answer("vinyl", text="헹구세요. 변기에 버리지 마세요."))
-    assert (fine.facts, fine.never, fine.right) == ((1, 2), (), True)
-    assert score(asked, answer("vinyl", text="변기에 버리세요.")).right is False
+@pytest.mark.parametrize(
+    ("fields", "text", "faults"),
+    [
+        ({"facts": (("헹", "씻"), ("라벨",))}, "헹구세요.", {"facts"}),
+        ({"facts": (("단계",),)}, "헹구세요.", {"facts"}),
+        ({"safety": (("119",), ("환기",))}, "환기하세요.", {"safety"}),
+        ({"never": ("Flush it",)}, "You can flush it.", {"dangerous"}),
+    ],
+)
+def test_the_text_is_scored(fields: dict[str, Any], text: str, faults: set[str]) -> None:
+    found = score(question(expect=TWO[1:], **fields), answer("vinyl", text=text))
+    assert found.faults == faults
+    assert found.right is (faults == {"facts"})
 
 
-def test_a_drop_of_more_than_two_points_is_found() -> None:
-    before = {"lang:ko": {"questions": 100.0, "right": 95.0, "facts": 90.0, "dangerous": 0.0}}
-    assert drops({"lang:ko": {**before["lang:ko"], "right": 93.0}}, before) == []
-    assert drops({"lang:ko": {**before["lang:ko"], "right": 92.9}}, before) != []
-    assert drops({"lang:ko": {**before["lang:ko"], "facts": 87.0}}, before) != []
-    assert drops({"lang:ko": {**before["lang:ko"], "dangerous": 1.0}}, before) != []
-    assert drops({}, before) != []
+def test_facts_decide_where_nothing_is_thrown_away() -> None:
+    asked = question(kind="system", facts=(("과태료",),))
+    assert score(asked, answer(text="과태료")).right is True
+    assert score(asked, answer()).right is False
+
+
+BEFORE = {"round:01:ko": {"right": 95.0, "facts": 90.0, "empty": 0, "dangerous": 0, "safety": 0, "lost": 0}}
+
+
+@pytest.mark.parametrize(
+    ("change", "fallen"),
+    [
+        ({"right": 94.0}, False),
+        ({"right": 93.9}, True),
+        ({"facts": 88.9}, True),
+        ({"empty": 1}, True),
+        ({"dangerous": 1}, True),
+        ({"safety": 1}, True),
+        ({"lost": 1}, True),
+    ],
+)
+def test_a_drop_is_found(change: dict[str, float], fallen: bool) -> None:
+    assert bool(drops({"round:01:ko": {**BEFORE["round:01:ko"], **change}}, BEFORE)) is fallen
+
+
+def test_a_round_that_went_missing_is_a_drop() -> None:
+    assert drops({}, BEFORE) == ["round:01:ko: no questions any more"]
+
+
+def test_figures_at_first_sight_stay() -> None:
+    first = updated({"first_sight": {}}, [score(question(kind="refuse"), answer("vinyl"))])
+    later = updated(first, [score(question(kind="refuse"), answer())])
+    assert later["first_sight"]["round:01:ko"]["right"] == 0
+    assert later["now"]["round:01:ko"]["right"] == 100
+
+
+def test_a_round_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--round", "99"]) == 1
+    assert "no round '99'" in capsys.readouterr().err
