@@ -83,7 +83,7 @@ SERVICES = (
         "api",
         38,
         "eco2.my.main:run",
-        "my-api.users",
+        "my-api.my",
         grpc_port=39,
         needs=("postgres", "rabbitmq"),
     ),

@@ -166,14 +166,14 @@ def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]
     """ForeignOrigin where a browser may have sent the cookies by itself: it does so for any page, and says for which.
 
     It never adds a bearer token by itself, and where there is one the edge verifies no cookie: the claims are the
-    token's. What sends neither Origin nor Sec-Fetch-Site is no browser.
+    token's. What sends neither Origin nor Sec-Fetch-Site is no browser. Pages of the host itself, such as an operator's,
+    say same-origin, which no script can.
     """
-    if http.headers.get(SCHEME_HEADER) == "bearer":
+    origin, site = http.headers.get("origin"), http.headers.get("sec-fetch-site", "none")
+    if http.headers.get(SCHEME_HEADER) == "bearer" or site == "same-origin":
         return
-    origin = http.headers.get("origin")
-    if origin is not None and origin not in origins:
-        raise ForeignOrigin
-    if origin is None and http.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+    foreign = site != "none" if origin is None else origin not in origins
+    if foreign:
         raise ForeignOrigin
 
 

@@ -1,8 +1,6 @@
-"""The routing manifests against the table of processes, against each other, and base against overlays."""
+"""The routing manifests against the table of processes and against each other; `tests/deploy` looks at the overlays."""
 
-import copy
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,47 +23,8 @@ from eco2.processes import SERVERS, SERVICES
 
 Json = dict[str, Any]
 
-HOSTS = {"dev": "api.dev.growbin.app", "prod": "api.growbin.app"}
 API_PORT, GRPC_PORT, STORE_PORT = 8000, 50051, 8333
-FOLDERS = sorted(path for path in envoy.ROUTING.iterdir() if path.is_dir())
-
-
-def documents(folder: Path) -> list[Json]:
-    """The resources that the kustomization of a base lists."""
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
-    files = [folder / name for name in kustomization["resources"]]
-    return [doc for file in files for doc in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
-
-
-def overlay(folder: Path) -> tuple[list[Json], list[str]]:
-    """The base with the replacements of an overlay, and the places that were replaced."""
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
-    assert kustomization.keys() == {"apiVersion", "kind", "resources", "patches"}
-    assert kustomization["resources"] == ["../base"]
-    result, places = copy.deepcopy(documents(folder.parent / "base")), []
-    for patch in kustomization["patches"]:
-        wanted = patch["target"]
-        targets = [doc for doc in result if _is_target(doc, wanted)]
-        assert targets, f"{folder}: nothing is {wanted}"
-        for step in yaml.safe_load(patch["patch"]):
-            assert step["op"] == "replace"
-            places.append(f"{wanted['kind']} {step['path']}")
-            for doc in targets:
-                _replace(doc, step["path"], step["value"])
-    return result, places
-
-
-def _is_target(doc: Json, wanted: Json) -> bool:
-    name = doc["metadata"]["name"]
-    return (doc["kind"], name) == (wanted["kind"], wanted.get("name", name))
-
-
-def _replace(doc: Any, path: str, value: Any) -> None:
-    *way, last = path.strip("/").split("/")
-    for key in way:
-        doc = doc[int(key)] if isinstance(doc, list) else doc[key]
-    assert last in doc, f"{path} replaces nothing"
-    doc[last] = value
+FOLDERS = [envoy.ROUTING / domain for domain in sorted(envoy.DOMAINS)]
 
 
 def virtual_services() -> list[Json]:
@@ -88,7 +47,6 @@ def test_every_file_of_a_base_is_listed_and_belongs_to_the_mesh() -> None:
         kustomization = yaml.safe_load((base / "kustomization.yaml").read_text(encoding="utf-8"))
         assert kustomization["namespace"] == "istio-system"
         assert {*kustomization["resources"], "kustomization.yaml"} == {file.name for file in base.iterdir()}
-    assert {folder.name for folder in FOLDERS} == set(envoy.DOMAINS)
 
 
 def test_every_host_that_routing_names_is_a_process() -> None:
@@ -98,24 +56,6 @@ def test_every_host_that_routing_names_is_a_process() -> None:
     named = envoy._destinations(envoy.load()) - {("nowhere.invalid", 80)}
     provider = envoy._provider(envoy.load())
     assert {*named, (provider["service"], provider["port"])} == set(expected.items())
-
-
-@pytest.mark.parametrize("environment", HOSTS)
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_an_overlay_is_the_base_at_its_host(folder: Path, environment: str) -> None:
-    result, places = overlay(folder / environment)
-    assert len(result) == len(documents(folder / "base"))
-    allowed = {"VirtualService /spec/hosts"}
-    if folder.name == "gateway":
-        jwt = "EnvoyFilter /spec/configPatches/0/patch/value/typed_config/providers/eco2/issuer"
-        cors = "EnvoyFilter /spec/configPatches/0/patch/value/typed_per_filter_config/eco2.cors"
-        address = "EnvoyFilter /spec/configPatches/0/patch/value/typed_config/xff_num_trusted_hops"
-        allowed |= {"Gateway /spec/servers/0/hosts", jwt, f"{cors}/allow_origin_string_match", address}
-    assert set(places) == allowed
-    for doc in result:
-        if doc["kind"] == "VirtualService":
-            assert doc["spec"]["hosts"] == [HOSTS[environment]]
-            assert doc["spec"]["gateways"] == ["istio-system/eco2-gateway"]
 
 
 def test_a_base_names_no_environment() -> None:

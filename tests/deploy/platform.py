@@ -100,7 +100,9 @@ def _build(folder: Path) -> list[Object] | str:
     done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, timeout=60)
     if done.returncode:
         return done.stderr.strip()
-    return [item for item in yaml.load_all(done.stdout, Loader) if item]
+    objects = [item for item in yaml.load_all(done.stdout, Loader) if item]
+    # Transformers that several folders share build as well; they are no objects of a cluster.
+    return [item for item in objects if item["apiVersion"] != "builtin"]
 
 
 def _texts(root: Path) -> dict[str, str]:

@@ -265,7 +265,8 @@ async def test_the_scheme_of_a_token_cannot_be_claimed(edge: Edge) -> None:
 
 
 async def test_our_page_and_what_is_no_page_may_use_the_cookie(edge: Edge) -> None:
-    for headers in ({"Origin": ORIGIN}, {}, {"Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "none"}):
+    of_the_host = {"Origin": "https://of.the.host", "Sec_Fetch_Site": "same-origin"}
+    for headers in ({"Origin": ORIGIN}, {}, {"Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "none"}, of_the_host):
         response = await edge.client.post("/api/v1/scan", headers=_with_cookie(**headers))
         assert response.status_code == 200
         assert "x-auth-scheme" not in received(response)
