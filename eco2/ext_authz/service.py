@@ -166,8 +166,8 @@ def check_origin(http: pb.AttributeContext.HttpRequest, origins: Collection[str]
     """ForeignOrigin where a browser may have sent the cookies by itself: it does so for any page, and says for which.
 
     It never adds a bearer token by itself, and where there is one the edge verifies no cookie: the claims are the
-    token's. What sends neither Origin nor Sec-Fetch-Site is no browser. Pages of the host itself, such as an operator's,
-    say same-origin, which no script can.
+    token's. What sends neither Origin nor Sec-Fetch-Site is no browser. A browser says same-origin of pages of the host
+    itself, such as an operator's; no script can.
     """
     origin, site = http.headers.get("origin"), http.headers.get("sec-fetch-site", "none")
     if http.headers.get(SCHEME_HEADER) == "bearer" or site == "same-origin":
