@@ -67,8 +67,9 @@ format: ## Format the code
 	@$(BIN)/ruff format $(PYTHON_PATHS)
 
 .PHONY: openapi
-openapi: ## Write docs/api/openapi.json from the code
+openapi: ## Write docs/api/openapi.json and docs/api/errors.md from the code
 	@$(BIN)/python -m tools.openapi docs/api/openapi.json
+	@$(BIN)/python -m tools.errors docs/api/errors.md
 
 .PHONY: proto
 proto: ## Generate the gRPC code from proto/

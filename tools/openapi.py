@@ -15,8 +15,8 @@ import orjson
 from pydantic import BaseModel
 
 from eco2 import knowledge
-from eco2.contracts.events import Stage, Status
-from eco2.core.app import ErrorBody, ValidationErrorBody, api_app
+from eco2.core.app import BadUser, ErrorBody, MissingUser, ValidationErrorBody, api_app, error_responses
+from eco2.ext_authz import service as ext_authz
 from eco2.photos.check import PhotoTypeRefused
 from eco2.processes import SERVICES
 from eco2.recycling.api import ItemDetail
@@ -25,6 +25,7 @@ from eco2.scan.progress import STAGE_TEXT
 from eco2.scan.result import result_body
 from eco2.scan.store import Job
 from eco2.scan.vision.result import Candidate, VisionResult
+from tools import event_stream
 
 Json = dict[str, Any]
 
@@ -46,73 +47,25 @@ Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail",
 403 means that your session was revoked and nothing else; what belongs to another user is 404.
 """
 
-_JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
-_FRAME = {
-    "job_id": _JOB,
-    "stage": "vision",
-    "status": "completed",
-    "seq": 4,
-    "ts": "1795312800.123",
-    "progress": 25,
-    "result": "",
-    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
-    "span_id": "00f067aa0ba902b7",
-    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    "stream_id": "1795312800123-0",
+TAGS = {
+    "auth": "Signing in with a provider, tokens and sessions.",
+    "images": "Addresses to upload photos to.",
+    "scan": "A photo becomes a guide: what it shows, how to get rid of it, what was earned.",
+    "waste": "The same in two steps, for apps that poll instead of following events.",
+    "events": "The progress of a job, live.",
+    "recycling": "The knowledge base: items, streams, rules, districts, and questions in words.",
+    "characters": "Characters and points that scans earn, and leaderboards of districts.",
+    "users": "The signed-in user: profile, preferences, scans, all data.",
 }
-_STREAM_ERRORS = {
-    400: ("INVALID_JOB_ID", "A job id has at least 10 characters."),
-    401: ("UNAUTHORIZED", "Sign in first."),
-    404: ("JOB_NOT_FOUND", "There is no such job, or it is not yours."),
-    503: ("UNAVAILABLE", "Try again in a moment."),
+"""Of the operations, in the order in which a reader meets them."""
+RETRY_LATER = frozenset(("429", "503"))
+_EDGE = (ext_authz.NoToken, ext_authz.Revoked, ext_authz.Stale)
+"""What the check at the edge answers on every route that needs a user."""
+_ONLY_WITHOUT_THE_EDGE = frozenset((MissingUser.code, BadUser.code))
+_RETRY_AFTER = {
+    "description": "Seconds after which the same request would be taken.",
+    "schema": {"type": "integer", "minimum": 1},
 }
-
-
-def _stream_path() -> Json:
-    """The event stream, which sse-gateway serves without a framework."""
-    example = f"event: vision\nid: 4\ndata: {orjson.dumps(_FRAME).decode()}\n\n"
-    stages, states = ", ".join(Stage), ", ".join(Status)
-    description = (
-        f"Server-sent events. `event:` is the stage ({stages}); `id:` is `seq`, which counts from 1 without a gap; "
-        f"`status` is one of {states}. `done` is the last event and ends the stream. `keepalive` comes after 15 s of "
-        "silence. Reconnect with `Last-Event-ID` to resume.\n\n"
-        "`data:` is one JSON object. `seq` and `progress` (percent) are integers. `ts` is a string: seconds since the "
-        'epoch, with a fraction. `result` is an empty string (`""`), and in `done` an object: the body of '
-        "`GET …/result`. A scan that failed or showed nothing worth a guess ends with `done` of status `completed` "
-        "too: its `result.outcome` is `failed` or `unsure`, and `message` is the `error` of the result. These types "
-        "never change; clients rely on them."
-    )
-    errors = {
-        str(status): {
-            "description": code,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/ErrorBody"},
-                    "example": {"detail": detail, "code": code},
-                }
-            },
-        }
-        for status, (code, detail) in _STREAM_ERRORS.items()
-    }
-    stream = {"text/event-stream": {"schema": {"type": "string"}, "example": example}}
-    return {
-        "get": {
-            "tags": ["events"],
-            "summary": "Follow a job live",
-            "description": description,
-            "operationId": "follow_job",
-            "parameters": [
-                _parameter("service", "path", {"type": "string", "enum": ["scan", "chat"]}),
-                _parameter("job_id", "path", {"type": "string", "minLength": 10}),
-                _parameter("Last-Event-ID", "header", {"type": "string"}, required=False),
-            ],
-            "responses": {"200": {"description": "The events", "content": stream}, **errors},
-        }
-    }
-
-
-def _parameter(name: str, place: str, schema: Json, *, required: bool = True) -> Json:
-    return {"name": name, "in": place, "required": required, "schema": schema}
 
 
 def document() -> Json:
@@ -123,7 +76,9 @@ def document() -> Json:
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
     found["servers"] = [{"url": "/"}]
-    found["paths"]["/api/v1/{service}/{job_id}/events"] = _stream_path()
+    found["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
+    found["paths"].update(event_stream.paths())
+    found["components"]["schemas"].update(event_stream.schemas())
     _own_validation_errors(found)
     _add_examples(found)
     found["components"]["securitySchemes"] = {
@@ -137,7 +92,30 @@ def document() -> Json:
     for path, methods in found["paths"].items():
         if path.startswith("/api/v1/recycling/"):
             methods.get("get", {})["security"] = []
+    _add_refusals_of_the_edge(found)
     return dict(found)
+
+
+def _add_refusals_of_the_edge(found: Json) -> None:
+    """What a request meets before its service: no token, an ended session, a check that cannot decide; and when to
+    come again."""
+    for methods in found["paths"].values():
+        for operation in methods.values():
+            answers = operation["responses"]
+            for status, refusal in error_responses(*_EDGE).items() if "security" not in operation else ():
+                answer = answers.setdefault(str(status), {"description": "", "content": {"application/json": {}}})
+                media = answer["content"]["application/json"]
+                media.setdefault("schema", {"$ref": "#/components/schemas/ErrorBody"})
+                examples = media.setdefault("examples", {})
+                for code, example in refusal["content"]["application/json"]["examples"].items():
+                    examples.setdefault(code, example)
+                for code in _ONLY_WITHOUT_THE_EDGE & examples.keys():
+                    del examples[code]
+                answer["description"] = ", ".join(examples)
+            for status in RETRY_LATER & answers.keys():
+                answers[status]["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+            operation["responses"] = dict(sorted(answers.items()))
+    found["components"]["headers"] = {"Retry-After": _RETRY_AFTER}
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------
@@ -180,14 +158,14 @@ def _completed(base: knowledge.Knowledge, vision: VisionResult) -> Job:
 
 def _job(status: str, **outcome: Any) -> Job:
     empty: Json = dict.fromkeys(Job.__dataclass_fields__)
-    return Job(**{**empty, "id": UUID(_JOB), "status": status, **outcome})
+    return Job(**{**empty, "id": UUID(event_stream.JOB), "status": status, **outcome})
 
 
 def _add_examples(found: Json) -> None:
     """Show every answer by an example: the results that the pipeline gives, else what the schema's fields have."""
     _knowledge_records(found, knowledge.load())
     results = scan_results()
-    running = {"job_id": _JOB, "progress": 25, "message": STAGE_TEXT["vision"]}
+    running = {"job_id": event_stream.JOB, "progress": 25, "message": STAGE_TEXT["vision"]}
     finished = {**running, "progress": 100, "message": STAGE_TEXT["done"], "result": results["completed"]}
     known = {"ScanResult": results, "WasteStatus": {"running": running, "finished": finished}}
     found["components"]["examples"] = {

@@ -167,7 +167,12 @@ def _refused(error: AppError) -> Response:
 # Keys
 
 
-@router.get("/.well-known/jwks.json", response_model=Jwks, summary="Public keys that verify the tokens")
+@router.get(
+    "/.well-known/jwks.json",
+    operation_id="getSigningKeys",
+    response_model=Jwks,
+    summary="Public keys that verify the tokens",
+)
 async def jwks(at: At, response: Response) -> dict[str, Any]:
     """Every key that may have signed a token still valid. May be cached for a minute."""
     response.headers["Cache-Control"] = "public, max-age=60"
@@ -188,6 +193,7 @@ _REFUSED = (MissingUser, BadUser)
 
 @router.get(
     "/sessions",
+    operation_id="listSessions",
     response_model=list[SessionInfo],
     summary="Where you are signed in",
     responses=error_responses(*_REFUSED),
@@ -211,6 +217,7 @@ async def sessions(user: User, at: At, this: ThisSession) -> list[SessionInfo]:
 
 @router.delete(
     "/sessions/{session_id}",
+    operation_id="endSession",
     status_code=204,
     summary="End one of your sessions",
     responses=error_responses(*_REFUSED, service.NoSuchSession, service.NotLockedOut),
@@ -221,6 +228,7 @@ async def end_session(user: User, at: At, session_id: UUID) -> None:
 
 @router.post(
     "/logout/all",
+    operation_id="logoutEverywhere",
     response_model=LoggedOut,
     summary="End all of your sessions",
     responses=error_responses(*_REFUSED, service.NotLockedOut),
@@ -265,18 +273,32 @@ async def _start(
 Started = Annotated[Start, Depends(_start)]
 
 
-@router.get("/{provider}", response_model=ProviderUrl, summary="Begin to sign in", responses=_STARTS)
+@router.get(
+    "/{provider}", operation_id="beginSignIn", response_model=ProviderUrl, summary="Begin to sign in", responses=_STARTS
+)
 async def begin(started: Started) -> ProviderUrl:
     """Send the browser to `authorization_url`; the same browser has to come back to the callback within ten minutes."""
     return ProviderUrl(data=_authorization(started))
 
 
-@router.get("/{provider}/login", response_model=ProviderUrl, summary="The same", responses=_STARTS)
+@router.get(
+    "/{provider}/login",
+    operation_id="beginSignInAtLogin",
+    response_model=ProviderUrl,
+    summary="The same",
+    responses=_STARTS,
+)
 async def login(started: Started) -> ProviderUrl:
     return ProviderUrl(data=_authorization(started))
 
 
-@router.get("/{provider}/authorize", response_model=Authorization, summary="The same, in short", responses=_STARTS)
+@router.get(
+    "/{provider}/authorize",
+    operation_id="authorizeSignIn",
+    response_model=Authorization,
+    summary="The same, in short",
+    responses=_STARTS,
+)
 async def authorize(started: Started) -> Authorization:
     """The state is always made by the server."""
     return Authorization(authorization_url=started.authorization_url, state=started.state)
@@ -293,6 +315,7 @@ def _authorization(started: Start) -> AuthorizationUrl:
 
 @router.get(
     "/{provider}/callback",
+    operation_id="completeSignIn",
     status_code=302,
     response_class=RedirectResponse,
     summary="Where the provider sends the browser back",
@@ -335,6 +358,7 @@ def _is_prefetch(request: Request) -> bool:
 
 @router.post(
     "/refresh",
+    operation_id="refreshTokens",
     status_code=201,
     response_model=None,
     dependencies=[own_page],
@@ -379,6 +403,7 @@ async def refresh(request: Request, at: At, tokens: RefreshTokens) -> Response:
 
 @router.post(
     "/logout",
+    operation_id="logout",
     response_model=LoggedOut,
     dependencies=[own_page],
     summary="End this session",

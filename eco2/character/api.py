@@ -47,6 +47,7 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged s
 
 @router.get(
     "/character/catalog",
+    operation_id="listCharacters",
     response_model=list[CatalogueEntry],
     dependencies=[signed_in],
     summary="All characters",
@@ -59,6 +60,7 @@ async def catalogue(request: Request) -> Response:
 
 @router.get(
     "/character/districts",
+    operation_id="listLeaderboardDistricts",
     response_model=list[District],
     dependencies=[signed_in],
     summary="The districts that have a leaderboard",
@@ -76,6 +78,7 @@ def _answer(rendered: Rendered, request: Request) -> Response:
 
 @router.get(
     "/users/me/characters",
+    operation_id="listOwnedCharacters",
     response_model=list[OwnedCharacter],
     summary="The characters that you own",
     responses=error_responses(*_USER_ERRORS),
@@ -100,6 +103,7 @@ async def owned(user: User, request: Request) -> list[OwnedCharacter]:
 
 @router.get(
     "/users/me/characters/{name}/ownership",
+    operation_id="getCharacterOwnership",
     response_model=Ownership,
     summary="Whether you own a character",
     responses=error_responses(*_USER_ERRORS, service.CharacterNotFound),
@@ -146,6 +150,7 @@ class PointsAccount(BaseModel):
 
 @router.get(
     "/users/me/points",
+    operation_id="getPoints",
     response_model=PointsAccount,
     summary="Your points, your streak, and how they came about",
     responses=error_responses(*_USER_ERRORS, BadCursor),
@@ -216,6 +221,7 @@ class Leaderboard(BaseModel):
 
 @router.get(
     "/users/me/leaderboard",
+    operation_id="getLeaderboardMembership",
     response_model=Membership,
     summary="Whether you are on a leaderboard",
     responses=error_responses(*_USER_ERRORS),
@@ -227,6 +233,7 @@ async def membership(user: User, request: Request) -> Membership:
 
 @router.put(
     "/users/me/leaderboard",
+    operation_id="joinLeaderboard",
     response_model=Membership,
     summary="Be on the leaderboard of a district",
     responses=error_responses(
@@ -242,6 +249,7 @@ async def join(body: Participation, user: User, request: Request) -> Membership:
 
 @router.delete(
     "/users/me/leaderboard",
+    operation_id="leaveLeaderboard",
     status_code=204,
     summary="Leave the leaderboard",
     responses=error_responses(*_USER_ERRORS),
@@ -260,6 +268,7 @@ def _membership(member: store.Member | None) -> Membership:
 
 @router.get(
     "/character/leaderboard",
+    operation_id="getLeaderboard",
     response_model=Leaderboard,
     summary="The leaderboard of a district",
     responses=error_responses(*_USER_ERRORS, leaderboard.DistrictRequired, leaderboard.DistrictUnknown),

@@ -98,6 +98,7 @@ _PHOTO_ERRORS = (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBrok
 
 @router.post(
     "/{channel}",
+    operation_id="createUpload",
     response_model=UploadTicket,
     summary="Ask for a URL to upload one photo to",
     responses=error_responses(
@@ -142,6 +143,7 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
 
 @router.post(
     "/{channel}/callback",
+    operation_id="completeUpload",
     response_model=UploadedImage,
     summary="Tell that the upload is complete",
     responses=error_responses(

@@ -66,7 +66,9 @@ class PreferencesChange(BaseModel):
     ] = None
 
 
-@router.get("", response_model=Profile, summary="Your profile", responses=error_responses(*_ERRORS))
+@router.get(
+    "", operation_id="getProfile", response_model=Profile, summary="Your profile", responses=error_responses(*_ERRORS)
+)
 async def me(
     user: User, request: Request, x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Profile:
@@ -77,6 +79,7 @@ async def me(
 
 @router.patch(
     "",
+    operation_id="updateProfile",
     response_model=Profile,
     summary="Change your profile",
     responses=error_responses(*_ERRORS, service.NicknameRefused, service.NoChanges, service.BadPhoneNumber),
@@ -92,7 +95,13 @@ async def change(
         return _profile(account, await service.provider_of(tx, user, x_auth_provider))
 
 
-@router.delete("", status_code=204, summary="Delete your account", responses=error_responses(*_ERRORS))
+@router.delete(
+    "",
+    operation_id="deleteAccount",
+    status_code=204,
+    summary="Delete your account",
+    responses=error_responses(*_ERRORS),
+)
 async def leave(user: User, request: Request) -> Response:
     """Signs you out everywhere and takes the cookies back.
 
@@ -107,7 +116,13 @@ async def leave(user: User, request: Request) -> Response:
     return response
 
 
-@router.get("/preferences", response_model=Preferences, summary="Your preferences", responses=error_responses(*_ERRORS))
+@router.get(
+    "/preferences",
+    operation_id="getPreferences",
+    response_model=Preferences,
+    summary="Your preferences",
+    responses=error_responses(*_ERRORS),
+)
 async def preferences(user: User, request: Request) -> Preferences:
     async with request.app.state.resources.engine.connect() as tx:
         return _preferences(await service.find(tx, user))
@@ -115,6 +130,7 @@ async def preferences(user: User, request: Request) -> Preferences:
 
 @router.patch(
     "/preferences",
+    operation_id="updatePreferences",
     response_model=Preferences,
     summary="Change your preferences",
     responses=error_responses(*_ERRORS, service.NoChanges, service.DistrictUnknown),
@@ -139,6 +155,7 @@ class Exported(BaseModel):
 
 @router.get(
     "/export",
+    operation_id="exportData",
     response_model=Exported,
     summary="A copy of all your data",
     responses=error_responses(*_ERRORS, Unavailable),

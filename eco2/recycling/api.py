@@ -179,6 +179,7 @@ Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE)]
 
 @router.get(
     "/items",
+    operation_id="listItems",
     response_model=ItemPage,
     summary="The catalogue of items",
     responses=error_responses(service.CursorUnknown, service.StreamNotFound),
@@ -198,6 +199,7 @@ async def items(
 
 @router.get(
     "/items/{item_id}",
+    operation_id="getItem",
     response_model=ItemDetail,
     summary="One item with everything known about it",
     responses=error_responses(service.ItemNotFound),
@@ -207,7 +209,9 @@ async def item(request: Request, item_id: str) -> ItemDetail:
     return ItemDetail.of(knowledge, service.one(knowledge.items.get(item_id), service.ItemNotFound))
 
 
-@router.get("/search", response_model=list[ItemSummary], summary="Suggestions while somebody types")
+@router.get(
+    "/search", operation_id="suggestItems", response_model=list[ItemSummary], summary="Suggestions while somebody types"
+)
 async def search(
     request: Request,
     q: Annotated[
@@ -225,18 +229,24 @@ async def search(
     return [ItemSummary.of(knowledge, item) for item in service.search(knowledge, q, limit)]
 
 
-@router.get("/streams", response_model=list[DisposalStream], summary="The ways of getting rid of things")
+@router.get(
+    "/streams",
+    operation_id="listStreams",
+    response_model=list[DisposalStream],
+    summary="The ways of getting rid of things",
+)
 async def streams(request: Request) -> list[Stream]:
     return list(_knowledge(request).streams.values())
 
 
-@router.get("/rules", response_model=list[Rule], summary="How each stream works")
+@router.get("/rules", operation_id="listRules", response_model=list[Rule], summary="How each stream works")
 async def rules(request: Request) -> list[Rule]:
     return list(_knowledge(request).rules.values())
 
 
 @router.get(
     "/rules/{stream_id}",
+    operation_id="getRule",
     response_model=Rule,
     summary="How one stream works",
     responses=error_responses(service.StreamNotFound),
@@ -245,20 +255,31 @@ async def rule(request: Request, stream_id: str) -> Rule:
     return service.one(_knowledge(request).rules.get(stream_id), service.StreamNotFound)
 
 
-@router.get("/situations", response_model=list[Situation], summary="The conditions that change what to do")
+@router.get(
+    "/situations",
+    operation_id="listSituations",
+    response_model=list[Situation],
+    summary="The conditions that change what to do",
+)
 async def situations(request: Request) -> list[Situation]:
     """In order of precedence: safety first."""
     knowledge = _knowledge(request)
     return knowledge.by_precedence(list(knowledge.situations.values()))
 
 
-@router.get("/regions", response_model=list[Region], summary="The districts whose own rules are known")
+@router.get(
+    "/regions",
+    operation_id="listRegions",
+    response_model=list[Region],
+    summary="The districts whose own rules are known",
+)
 async def regions(request: Request) -> list[Region]:
     return service.regions(_knowledge(request))
 
 
 @router.get(
     "/regions/{region_id}",
+    operation_id="getRegion",
     response_model=Region,
     summary="The rules of one district",
     responses=error_responses(service.RegionNotFound),
@@ -269,6 +290,7 @@ async def region(request: Request, region_id: str) -> Region:
 
 @router.post(
     "/ask",
+    operation_id="askQuestion",
     response_model=Answer,
     response_model_exclude_none=True,
     summary="Ask how to get rid of something",

@@ -217,6 +217,7 @@ _SUBMIT_RESPONSES = error_responses(
 
 @router.post(
     "",
+    operation_id="submitScan",
     response_model=ScanSubmitted,
     summary="Submit a photo",
     responses=_SUBMIT_RESPONSES,
@@ -244,6 +245,7 @@ async def _submit(resources: Any, body: ScanRequest, user: UUID, idempotency_key
 
 @router.post(
     "/classify",
+    operation_id="classifyPhoto",
     response_model=ScanResult,
     summary="Submit a photo and wait for its result",
     responses={**_RESULT_RESPONSES, **_SUBMIT_RESPONSES},
@@ -266,6 +268,7 @@ async def classify(
 
 @router.get(
     "/categories",
+    operation_id="listScanCategories",
     response_model=list[Category],
     dependencies=[signed_in],
     summary="The classes of waste",
@@ -277,6 +280,7 @@ async def categories(request: Request) -> list[Category]:
 
 @router.get(
     "/items",
+    operation_id="listScanItems",
     response_model=list[ItemName],
     dependencies=[signed_in],
     summary="The names that a choice accepts",
@@ -299,6 +303,7 @@ async def items(
 
 @router.get(
     "/{job_id}/result",
+    operation_id="getScanResult",
     response_model=ScanResult,
     summary="The result of a scan",
     responses=_RESULT_RESPONSES,
@@ -310,6 +315,7 @@ async def result(job_id: UUID, user: User, request: Request) -> Any:
 
 @router.get(
     "/tasks/{job_id}",
+    operation_id="getScanTask",
     response_model=ScanResult,
     summary="The result of a scan, under its former address",
     responses=_RESULT_RESPONSES,
@@ -331,6 +337,7 @@ async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
 
 @router.delete(
     "/{job_id}",
+    operation_id="deleteScan",
     status_code=204,
     summary="Delete a scan with its photo",
     responses=error_responses(*_USER_ERRORS, service.ResultNotFound, StorageDown),
@@ -343,6 +350,7 @@ async def delete(job_id: UUID, user: User, request: Request) -> None:
 
 @router.post(
     "/{job_id}/choice",
+    operation_id="chooseScanItem",
     response_model=ScanResult,
     summary="Say what an uncertain photo shows",
     responses=error_responses(

@@ -42,6 +42,7 @@ _ERRORS = (MissingUser, BadUser, service.ResultNotFound)
 
 @router.post(
     "/{job_id}/feedback",
+    operation_id="giveFeedback",
     response_model=GivenFeedback,
     summary="Say whether a result is right",
     responses=error_responses(*_ERRORS, NothingToJudge, ChoiceFirst, Contradiction, service.ChoiceUnknown),
@@ -56,6 +57,7 @@ async def give(job_id: UUID, body: Feedback, user: User, request: Request) -> Gi
 
 @router.get(
     "/{job_id}/feedback",
+    operation_id="getFeedback",
     response_model=GivenFeedback,
     summary="What you said about a result",
     responses=error_responses(*_ERRORS, NoFeedback),

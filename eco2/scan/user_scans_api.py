@@ -67,6 +67,7 @@ class ScanPage(BaseModel):
 
 @router.get(
     "/scans",
+    operation_id="listScans",
     response_model=ScanPage,
     summary="Your scans",
     responses=error_responses(

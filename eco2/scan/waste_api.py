@@ -61,6 +61,7 @@ class WasteStatus(BaseModel):
 
 @router.post(
     "/analyze",
+    operation_id="createWasteJob",
     response_model=WasteJob,
     summary="Create a job and get a URL to upload its photo to",
     responses=error_responses(
@@ -90,6 +91,7 @@ async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
 
 @router.post(
     "/upload-complete/{job_id}",
+    operation_id="startWasteJob",
     response_model=WasteProcessing,
     summary="Say that the photo is uploaded",
     responses=error_responses(
@@ -113,6 +115,7 @@ async def upload_complete(job_id: UUID, user: User, request: Request) -> WastePr
 
 @router.get(
     "/status/{job_id}",
+    operation_id="getWasteJobStatus",
     response_model=WasteStatus,
     summary="How far a job is",
     responses=error_responses(*_USER_ERRORS, service.ResultNotFound),
@@ -131,6 +134,7 @@ POLLED = Shortcut(f"{router.prefix}/status/{{job_id}}", _polled)
 
 @router.get(
     "/result/{job_id}",
+    operation_id="getWasteJobResult",
     response_model=ScanResult,
     summary="The result of a job",
     responses={

@@ -1,18 +1,22 @@
 """The committed API document is the code's, is valid, and has an example for every body and error."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from eco2 import knowledge as kb
 from eco2.local import envoy
-from tools import openapi
+from eco2.sse_gateway import stream
+from tools import errors, openapi
 
 DOCUMENT = Path(__file__).parents[2] / "docs/api/openapi.json"
+ERRORS = DOCUMENT.with_name("errors.md")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +32,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 
 def test_committed_document_is_the_codes() -> None:
     assert DOCUMENT.read_bytes() == openapi.render(), "run `make openapi` and commit the change"
+    assert ERRORS.read_text() == errors.render(), "run `make openapi` and commit the change"
 
 
 def test_document_is_valid(document: dict[str, Any]) -> None:
@@ -118,10 +123,45 @@ def test_the_image_url_is_documented_as_required(document: dict[str, Any]) -> No
     assert "IMAGE_URL_REQUIRED" in request["properties"]["image_url"]["description"]
 
 
-def test_the_stream_documents_its_types(document: dict[str, Any]) -> None:
-    text = document["paths"]["/api/v1/{service}/{job_id}/events"]["get"]["description"]
-    assert "`ts` is a string" in text
-    assert "`result` is an empty string" in text
+def test_operations_have_names_for_generated_clients(document: dict[str, Any]) -> None:
+    """A name given by hand: the framework's own holds path and method, and changes with them."""
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name)] == []
+
+
+def test_every_tag_is_declared_and_used(document: dict[str, Any]) -> None:
+    declared = [tag["name"] for tag in document["tags"]]
+    assert set(declared) == {tag for _, operation in operations(document) for tag in operation["tags"]}
+
+
+def test_the_refusals_of_the_edge_stand_where_it_asks_for_a_user(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        answers = (
+            answer["content"]["application/json"]
+            for status, answer in operation["responses"].items()
+            if status[0] in "45"
+        )
+        found = {example["code"] for media in answers for example in shown(document, media)}
+        asked = operation.get("security") != []
+        assert (found >= {"UNAUTHORIZED", "SESSION_REVOKED"}) is asked, name
+        assert "MISSING_USER_ID" not in found, "what a service says without the edge is no client's to see"
+
+
+def test_what_may_be_tried_again_says_when(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status in openapi.RETRY_LATER & operation["responses"].keys():
+            assert "Retry-After" in operation["responses"][status]["headers"], (name, status)
+
+
+def test_the_last_words_of_a_stream_fit_their_schemas(document: dict[str, Any]) -> None:
+    for kind, frame in (
+        ("KeepaliveEvent", stream.keepalive_frame()),
+        ("StreamError", stream.ended_frame()),
+        ("StreamError", stream.timeout_frame(60)),
+    ):
+        data = orjson.loads(frame.partition(b"data: ")[2])
+        OAS31Validator(document["components"]["schemas"][kind]).validate(data)
 
 
 def _has_example(document: dict[str, Any], schema: dict[str, Any]) -> bool:

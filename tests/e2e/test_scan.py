@@ -9,7 +9,9 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
+import orjson
 import pytest
+from openapi_schema_validator import OAS31Validator
 from PIL import Image
 
 from eco2.core.postgres import open_database
@@ -21,6 +23,7 @@ from tests.e2e import journey
 
 People = Callable[[], Person]
 
+DOCUMENT = Path(__file__).parents[2] / "docs/api/openapi.json"
 DEMO = (Path(__file__).parents[2] / "data/demo/coffee.jpg").read_bytes()
 RECYCLABLE = "투명 페트병이에요"
 
@@ -57,6 +60,9 @@ async def test_events_come_in_order_each_once_and_the_result_is_readable_before_
     job = await journey.submit(who, await journey.upload(who, DEMO))
     found = await journey.frames(who, job["stream_url"])
     assert [(frame["stage"], frame["status"]) for frame in found] == EVENTS
+    components = orjson.loads(DOCUMENT.read_bytes())["components"]
+    for frame in found:
+        OAS31Validator({**components["schemas"]["JobEvent"], "components": components}).validate(frame)
     assert [frame["id"] for frame in found] == [str(frame["seq"]) for frame in found]
     assert [frame["seq"] for frame in found] == list(range(1, len(EVENTS) + 1))
     assert all(frame["event"] == frame["stage"] and isinstance(frame["progress"], int) for frame in found)
