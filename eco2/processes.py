@@ -68,7 +68,7 @@ SERVICES = (
         grpc_port=28,
         needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
-    Process("recycling-api", "api", 49, "eco2.recycling.main:run", "recycling-api.recycling"),
+    Process("recycling-api", "api", 49, "eco2.recycling.main:run", "recycling-api.recycling", needs=("postgres",)),
     Process(
         "character-api",
         "api",

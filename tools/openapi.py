@@ -19,6 +19,7 @@ from eco2.core.app import BadUser, ErrorBody, MissingUser, ValidationErrorBody, 
 from eco2.ext_authz import service as ext_authz
 from eco2.photos.check import PhotoTypeRefused
 from eco2.processes import SERVICES
+from eco2.recycling import calendar_api
 from eco2.recycling.api import ItemDetail
 from eco2.scan import feedback_api, stages, user_scans_api, waste_api
 from eco2.scan.progress import STAGE_TEXT
@@ -72,7 +73,7 @@ def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
     routers = [import_module(f"{module}.api").router for module in modules]
-    app = api_app("Eco²", *routers, waste_api.router, user_scans_api.router, feedback_api.router)
+    app = api_app("Eco²", *routers, waste_api.router, user_scans_api.router, feedback_api.router, calendar_api.router)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
     found["servers"] = [{"url": "/"}]

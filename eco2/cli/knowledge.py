@@ -1,4 +1,4 @@
-"""`eco2 ask` and `eco2 knowledge …`: the knowledge base at the command line, in process."""
+"""`eco2 ask` and `eco2 knowledge …`: the knowledge base at the command line."""
 
 import io
 import json
@@ -18,6 +18,8 @@ err = Console(stderr=True)
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of the knowledge base; default: the one in use.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
+Json = dict[str, Any]
+
 knowledge = typer.Typer(help="Look after the knowledge base.", no_args_is_help=True)
 
 
@@ -26,16 +28,21 @@ def ask(
     as_json: AsJson = False,
     district: Annotated[str | None, typer.Option(help="Si, gun or gu whose rules count.")] = None,
     lang: Annotated[str | None, typer.Option(help="ko or en; default: that of the question.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the running stack.")] = False,
     data: Data = None,
 ) -> None:
-    """Ask how to get rid of something. Answers from the rules; no server and no key is needed."""
-    from eco2.knowledge.asking import ask as answer_to
+    """Ask how to get rid of something, or when to put it out.
 
+    The local stack answers where it runs, collection days included. Without it the rules of this checkout answer; no
+    server and no key is needed for that.
+    """
     if lang not in (None, "ko", "en"):
         raise typer.Exit(_say(f"--lang is ko or en, not {lang}."))
     if not question.strip():
         raise typer.Exit(_say("Ask something, for example: eco2 ask '피자 상자 어떻게 버려요?'"))
-    answer = answer_to(_load(data), question, district, lang)  # type: ignore[arg-type]
+    answer = None if offline or data else _of_the_stack(question, district, lang)
+    if answer is None:
+        answer = _of_the_rules(question, district, lang, data)
     if as_json:
         _print_json(answer)
         return
@@ -44,6 +51,39 @@ def ask(
         sources = ", ".join(f"{source['publisher']} {source['title']}" for source in item["sources"])
         line = f"{item['name']} → {item['stream_name']} ({item['stream']}){'; ' + sources if sources else ''}"
         err.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _of_the_stack(question: str, district: str | None, lang: str | None) -> Json | None:
+    """None where no stack runs, or it cannot answer now; then a line says so."""
+    from eco2.cli import client as api
+    from eco2.cli.scan import mint
+    from eco2.local import config, state
+
+    try:
+        at = config.layout(make=False)
+        last = state.load(at.home)
+        if last is None or not last.alive:
+            return None
+        asked = {"question": question, "district": district, "lang": lang}
+        with api.connect(state.as_running(at).public_url, mint("demo")) as client:
+            found: Json = api.call(client, "POST", "/api/v1/recycling/ask", json=asked).json()
+            return found
+    except (api.ClientError, config.LocalError, OSError, ValueError) as error:
+        _say(f"The running stack did not answer ({error}); this is from the rules of this checkout.")
+        return None
+
+
+def _of_the_rules(question: str, district: str | None, lang: str | None, data: Path | None) -> Json:
+    from eco2.knowledge import days
+    from eco2.knowledge.asking import ask as answer_to
+    from eco2.knowledge.districts import Districts
+
+    if days.question(Districts.load(data), question, district):
+        _say(
+            "배출 요일은 켜져 있는 서버가 알아요. `eco2 up`으로 켠 뒤 다시 물어보세요. "
+            "(The running stack knows the days: `eco2 up`.)"
+        )
+    return answer_to(_load(data), question, district, lang)  # type: ignore[arg-type]
 
 
 @knowledge.command()
@@ -100,29 +140,6 @@ def diff(
     lines = sheet.changes(before, lint.documents(folder))
     for line in lines or ["No change."]:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-@knowledge.command("import-regions")
-def import_regions(
-    file: Annotated[Path, typer.Argument(help="CSV of the national household-waste data set (생활쓰레기배출정보).")],
-    into: Annotated[Path | None, typer.Option(help="Folder to write to; default: data/regions.")] = None,
-    data: Data = None,
-) -> None:
-    """Take days, times and places of collection from the public data set, one file per district.
-
-    What a district file says besides stays as it is."""
-    from eco2.knowledge.loading import REGIONS, default_directory
-    from eco2.knowledge.stewards import household
-
-    folder = into or (data or default_directory()) / REGIONS
-    try:
-        found = household.read(file)
-    except (OSError, household.NotTheDataSet) as error:
-        raise typer.Exit(_say(f"{file}: {error}")) from None
-    for problem in found.problems:
-        err.print(problem, markup=False, highlight=False, soft_wrap=True)
-    written = household.write(found, folder, list(_load(data).regions.values()))
-    out.print(f"{len(written)} districts written to {folder}; {len(found.problems)} lines left out.", highlight=False)
 
 
 def _documents_at(revision: str, folder: Path) -> dict[str, Any]:

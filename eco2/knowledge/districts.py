@@ -1,5 +1,6 @@
 """The districts of Korea by name: what people live in, whether or not its own rules are known."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from eco2.knowledge.loading import default_directory
+
+_PLACE = re.compile(
+    r"([가-힣]+?[시군구])(?:에서는|에서|에는|에|은|는|이|가|의|인데|도|만|민|주민|구민|시민)?[^가-힣]*(?![가-힣])"
+)
+"""A district at the beginning of a word, and the particles that may follow."""
 
 
 class UnknownDistrict(LookupError):
@@ -57,3 +63,14 @@ class Districts:
         if not found:
             raise UnknownDistrict
         return found[0]
+
+    def named_in(self, text: str) -> tuple[str, ...]:
+        """The full names of the first district that a sentence names: several where its name is not unique."""
+        words = unicodedata.normalize("NFC", text).split()
+        for start in range(len(words)):
+            for length in (3, 2, 1):
+                *before, last = words[start : start + length] or [""]
+                place = _PLACE.match(last)
+                if len(before) == length - 1 and place and (found := self._spoken.get(" ".join((*before, place[1])))):
+                    return found
+        return ()

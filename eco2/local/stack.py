@@ -35,19 +35,29 @@ def inherited(at: Layout) -> dict[str, str]:
 
 
 def migrate(at: Layout) -> None:
-    command = (sys.executable, "-m", "eco2.cli", "migrate")
+    _run_once(at, "eco2.cli", "migrate", failed="The database could not be migrated")
+
+
+def load_samples(at: Layout) -> None:
+    _run_once(at, "eco2.local.samples", failed="The samples could not be loaded")
+
+
+def _run_once(at: Layout, module: str, *arguments: str, failed: str) -> None:
+    """In a process of its own, whose memory is given back. LocalError with what it said."""
+    command = (sys.executable, "-m", module, *arguments)
     done = subprocess.run(
         command, env=inherited(at), capture_output=True, text=True, timeout=MIGRATION_SECONDS, check=False
     )
     if done.returncode != 0:
         said = f"{done.stdout}{done.stderr}".strip()
-        raise LocalError(f"The database could not be migrated:\n{said}" if "Traceback" in said else said)
+        raise LocalError(f"{failed}:\n{said}" if "Traceback" in said else said)
 
 
 def _setup_postgres(at: Layout, with_migrations: bool) -> str | None:
     note = servers.setup_database(at) if "ECO2_DATABASE_URL" not in at.given else None
     if with_migrations:
         migrate(at)
+        load_samples(at)
     return note
 
 

@@ -171,6 +171,15 @@ class Answer(BaseModel):
             examples=[[{"item": "paper_cup", "name": "종이컵", "stream": "paper_mixed"}]],
         ),
     ] = None
+    calendar: Annotated[
+        str | None,
+        Field(
+            description="Where the days of collection are that were asked for; ask there when you show them",
+            examples=[
+                "/api/v1/recycling/regions/%EC%84%9C%EC%9A%B8%ED%8A%B9%EB%B3%84%EC%8B%9C%20%EB%A7%88%ED%8F%AC%EA%B5%AC/calendar?stream=vinyl"
+            ],
+        ),
+    ] = None
 
 
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before")]
@@ -301,4 +310,7 @@ async def ask(request: Request, body: Question, user: User) -> Any:
     with `clarify` and `candidates`."""
     resources = request.app.state.resources
     service.count_question(resources.questions, user)
-    return await service.ask(resources.knowledge, resources.paid, body.question, body.district, body.lang)
+    answer = await service.ask(resources.knowledge, resources.paid, body.question, body.district, body.lang)
+    return await service.with_days(
+        resources.db, resources.knowledge, resources.districts, answer, body.question, body.district
+    )

@@ -1,4 +1,6 @@
-"""recycling-api: the knowledge base as an API. It has no database: what it serves is loaded at start."""
+"""recycling-api: the knowledge base as an API, and the collection days of districts.
+
+The knowledge base is loaded at start. Collection days are in PostgreSQL; while that is away everything else answers."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -9,11 +11,14 @@ from eco2 import knowledge
 from eco2.core import redis, telemetry
 from eco2.core.app import create_app
 from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.postgres import Database, open_database
 from eco2.core.settings import load
 from eco2.core.turns import PerMinute
 from eco2.knowledge import Knowledge
+from eco2.knowledge.districts import Districts
 from eco2.llm import spending
 from eco2.llm.calls import Llm
+from eco2.recycling import calendar_api
 from eco2.recycling.api import router
 from eco2.recycling.service import Paid
 from eco2.recycling.settings import ApiSettings
@@ -27,6 +32,8 @@ class Resources:
     """`paid`: the model that words answers, where one is configured; its failure only makes them plainer."""
 
     knowledge: Knowledge
+    districts: Districts
+    db: Database
     paid: Paid | None
     questions: PerMinute
 
@@ -42,9 +49,11 @@ def app(settings: ApiSettings) -> OpsApp:
             paid = _paid(settings, stack)
             llm = paid.llm if paid else None
             log.info("%s", await spending.described(settings, llm, "answers are composed from the rules"))
-            yield Resources(knowledge.load(settings.data_dir), paid, questions)
+            db = await stack.enter_async_context(open_database(settings, repeat=True))
+            districts = Districts.load(settings.data_dir)
+            yield Resources(knowledge.load(settings.data_dir), districts, db, paid, questions)
 
-    return create_app(NAME, settings, resources, router)
+    return create_app(NAME, settings, resources, router, calendar_api.router)
 
 
 def _paid(settings: ApiSettings, stack: AsyncExitStack) -> Paid | None:

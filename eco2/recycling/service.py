@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -11,12 +12,15 @@ from prometheus_client import Counter
 
 from eco2.core import telemetry
 from eco2.core.aside import aside
-from eco2.core.errors import BadRequest, NotFound, TooMany
+from eco2.core.errors import AWAY, BadRequest, NotFound, TooMany
+from eco2.core.postgres import Database
 from eco2.core.turns import PerMinute
-from eco2.knowledge import Item, Knowledge, Lang, Region, asking, grounding, read
+from eco2.knowledge import Item, Knowledge, Lang, Region, asking, days, grounding, read
+from eco2.knowledge.districts import Districts
 from eco2.knowledge.matching import suggest
 from eco2.llm.calls import Llm
 from eco2.llm.wire import LlmFailed
+from eco2.recycling import calendar
 
 ASKED = Counter("eco2_recycling_asked_total", "Questions by how they were answered", ["outcome"])
 UNUSED = Counter("eco2_recycling_wordings_unused_total", "Wordings replaced by the composed answer", ["reason"])
@@ -145,3 +149,45 @@ async def _worded(knowledge: Knowledge, paid: Paid, asked: asking.Asked) -> str:
         log.warning("an LLM's wording was not used", extra={"reason": fault, "model": paid.model})
         return ""
     return reply.text
+
+
+Json = dict[str, Any]
+DAYS_AWAY: dict[Lang, str] = {
+    "ko": "배출 요일을 지금은 찾아볼 수 없어요. 잠시 뒤에 다시 물어봐 주세요.",
+    "en": "Collection days cannot be looked up right now; ask again in a moment.",
+}
+
+
+async def with_days(
+    db: Database, knowledge: Knowledge, districts: Districts, answer: Json, question: str, district: str | None
+) -> Json:
+    """The answer, led by the collection days where the question is for those of a district.
+
+    Only the days are told where nothing else was asked. While the database is away the answer says so."""
+    asked = days.question(districts, question, district)
+    if asked is None or not (answer["items"] or asked.collections or "clarify" in answer):
+        return answer
+    streams = [days.STREAMS.get(item["stream"]) for item in answer["items"]]
+    asked = replace(asked, collections=tuple(dict.fromkeys(filter(None, streams))) or asked.collections)
+    text = await _days(db, knowledge, asked, question, answer["lang"])
+    ends = (answer.get("clarify", "") if "candidates" in answer else "") if all(streams) else answer["answer"]
+    told: Json = {**answer, "answer": "\n\n".join(filter(None, (text, ends)))}
+    if len(asked.districts) > 1:
+        return {**told, "clarify": text}
+    if not answer["items"] and "candidates" not in answer:
+        told.pop("clarify", None)
+    name = asked.districts[0]
+    path = f"/api/v1/recycling/regions/{quote(name)}/calendar"
+    stream = f"?stream={asked.collections[0]}" if len(asked.collections) == 1 else ""
+    return {**told, "district": answer["district"] or {"id": name, "name": name}, "calendar": f"{path}{stream}"}
+
+
+async def _days(db: Database, knowledge: Knowledge, asked: days.DayQuestion, question: str, lang: Lang) -> str:
+    found = None
+    if len(asked.districts) == 1:
+        try:
+            found = await calendar.schedule(db, knowledge, asked.districts[0])
+        except tuple(AWAY) as error:
+            log.warning("collection days: a server is away: %s", str(error).partition("\n")[0])
+            return DAYS_AWAY[lang]
+    return days.answer(asked, found, question, lang, calendar.today())

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from eco2.core.settings import AppSettings, KnowledgeSettings, ServerUrl, SettingsGroup
+from eco2.core.settings import AppSettings, DatabaseSettings, KnowledgeSettings, ServerUrl, SettingsGroup
 from eco2.llm.settings import LlmSettings
 
 
@@ -11,6 +11,6 @@ class SpendingSettings(SettingsGroup):
     """Holds the day's spending of the paid model; without it none is asked."""
 
 
-class ApiSettings(AppSettings, KnowledgeSettings, LlmSettings, SpendingSettings):
+class ApiSettings(AppSettings, DatabaseSettings, KnowledgeSettings, LlmSettings, SpendingSettings):
     questions_per_minute: int = Field(default=60, ge=1)
     """Questions of one user in any minute, counted by each process for itself."""

@@ -19,9 +19,10 @@ from eco2.image import tables as _image  # noqa: F401
 from eco2.jobs import tables as _jobs  # noqa: F401
 from eco2.local.stack import Stack
 from eco2.my import tables as _my  # noqa: F401
+from eco2.recycling import tables as _recycling  # noqa: F401
 from eco2.scan import tables as _scan  # noqa: F401
 
-SCHEMAS = {"scan", "image", "character", "users", "auth", "jobs"}
+SCHEMAS = {"scan", "image", "character", "users", "auth", "jobs", "recycling"}
 
 
 @pytest.fixture

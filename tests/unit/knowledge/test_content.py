@@ -1,14 +1,9 @@
 """What the data files say: complete in both languages, found by its own words, and never dangerous."""
 
-from pathlib import Path
-
 import pytest
 
 from eco2.knowledge import Knowledge, ask, load, read
 from eco2.knowledge.models import Item
-from eco2.knowledge.stewards import household
-
-SAMPLE = Path(__file__).with_name("household_waste_sample.csv")
 
 
 @pytest.fixture(scope="module")
@@ -136,17 +131,3 @@ def test_the_nearest_region_that_says_something_decides(
     knowledge: Knowledge, question: str, district: str | None, stream: str
 ) -> None:
     assert [found["stream"] for found in ask(knowledge, question, district)["items"]] == [stream]
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
-def test_sample_of_the_household_waste_data_set(tmp_path: Path, encoding: str) -> None:
-    path = tmp_path / "sample.csv"
-    path.write_bytes(SAMPLE.read_text(encoding="utf-8").encode(encoding))
-    found = household.read(path)
-    assert list(found.regions) == ["가상특별시 견본구", "가상도 보기시"]
-    assert found.problems == ("가상도 빈칸군: no day could be read",)
-    differing = found.regions["가상특별시 견본구"]["pickups"][0]
-    assert "days" not in differing
-    assert (differing["from_time"], differing["until_time"]) == ("18:00", "24:00")
-    food = found.regions["가상도 보기시"]["pickups"][1]
-    assert food["days"] == ["mon", "tue", "wed", "thu", "fri"]

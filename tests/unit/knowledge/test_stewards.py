@@ -1,4 +1,4 @@
-"""The tools of data stewards: the linter, the diff, the importer."""
+"""The tools of data stewards: the linter and the diff."""
 
 import copy
 from collections.abc import Callable
@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 from eco2.cli.main import app
 from eco2.knowledge import Knowledge, default_directory, load
 from eco2.knowledge.loading import build
-from eco2.knowledge.stewards import household, lint, sheet
+from eco2.knowledge.stewards import lint, sheet
 
-SAMPLE = Path(__file__).parent / "household_waste_sample.csv"
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -76,9 +75,11 @@ def test_commands(tmp_path: Path, documents: dict[str, Any]) -> None:
     shown = runner.invoke(app, ["knowledge", "show", "피자박스", "--json"])
     assert '"pizza_box: 피자 상자' in shown.stdout
     assert runner.invoke(app, ["knowledge", "show", "없는것"]).exit_code == 1
-    asked = runner.invoke(app, ["ask", "피자박스", "--json"])
+    asked = runner.invoke(app, ["ask", "피자박스", "--offline", "--json"])
     assert '"stream": "paper_cardboard"' in asked.stdout
     assert runner.invoke(app, ["ask", "피자박스", "--lang", "fr"]).exit_code == 1
+    when = runner.invoke(app, ["ask", "마포구 비닐 내놓는 날", "--offline"])
+    assert "eco2 up" in when.stderr
 
 
 def test_the_diff_tells_what_came_went_and_changed() -> None:
@@ -90,41 +91,6 @@ def test_the_diff_tells_what_came_went_and_changed() -> None:
         "- a.yaml: items.y: 둘",
         "+ a.yaml: items.z: 셋",
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "days"),
-    [
-        ("월+수+금", ["mon", "wed", "fri"]),
-        ("일요일, 화요일", ["tue", "sun"]),
-        ("금~일", ["fri", "sat", "sun"]),
-        ("일~화", ["sun", "mon", "tue"]),
-        ("매일", ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]),
-        ("구청에 문의", []),
-        ("", []),
-    ],
-)
-def test_days_are_read(text: str, days: list[str]) -> None:
-    assert household.days_of(text) == days
-
-
-def test_the_household_waste_data_set_is_imported(tmp_path: Path) -> None:
-    found = household.read(SAMPLE)
-    assert found.regions
-    written = household.write(found, tmp_path, [])
-    again = household.write(household.read(SAMPLE), tmp_path, [])
-    assert written == again
-    for path in written:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-        assert record["pickups"]
-        assert all({"collection"} <= pickup.keys() for pickup in record["pickups"])
-
-
-def test_another_file_is_refused(tmp_path: Path) -> None:
-    other = tmp_path / "other.csv"
-    other.write_text("이름,주소\n가,나\n", encoding="cp949")
-    with pytest.raises(household.NotTheDataSet, match="시도명"):
-        household.read(other)
 
 
 def test_the_loaded_base_has_its_parts(documents: dict[str, Any]) -> None:

@@ -1,0 +1,29 @@
+"""Schema `recycling`: when districts collect what, as imported."""
+
+from sqlalchemy import Boolean, Column, Date, DateTime, Index, Table, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+from eco2.core.tables import metadata
+
+areas = Table(
+    "areas",
+    metadata,
+    # Digest of district, area and covers: what the source has instead of a number.
+    Column("id", Text, primary_key=True),
+    # Full name, as in data/districts.yaml.
+    Column("district", Text, nullable=False),
+    Column("area", Text, nullable=False),
+    Column("covers", Text, nullable=False),
+    # A list of `eco2.knowledge.models.Pickup`.
+    Column("pickups", JSONB, nullable=False),
+    Column("no_pickup", Text, nullable=False),
+    Column("office", Text, nullable=False),
+    Column("tel", Text, nullable=False),
+    # The date of the data.
+    Column("checked", Date, nullable=False),
+    # Made up for trying; a real row of the district removes it.
+    Column("sample", Boolean, nullable=False, server_default="false"),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_areas_district", "district"),
+    schema="recycling",
+)
