@@ -5,6 +5,7 @@ A process of its own, so that it outlives the workers whose jobs it looks after 
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ from eco2.scan.lost_jobs import LostJobs
 from eco2.scan.service import Services
 from eco2.scan.settings import SweeperSettings, SweeperWorkerSettings
 from eco2.scan.store import Job
-from eco2.scan.sweeper_store import Silent
+from eco2.scan.sweeper_store import START, Page, Place, Silent
 
 NAME = "scan-sweeper"
 log = logging.getLogger(__name__)
@@ -50,26 +51,35 @@ log = logging.getLogger(__name__)
 SWEPT = Counter("eco2_scan_swept_total", "Jobs that the sweeper had to take care of", ["kind"])
 AT_ONCE = 8
 """Jobs taken care of at the same time: where each waits for a server that is away, a round still has an end."""
+PAGES_SECONDS = 10.0
+"""Time in a round for jobs of one kind, after which no further page of them is begun."""
 
 
-async def sweep(services: Services, settings: SweeperSettings, lost: LostJobs) -> dict[str, int]:
+Places = dict[str, Place]
+"""Kind → the row after which the next round goes on, where this one did not get through all of them."""
+
+
+async def sweep(services: Services, settings: SweeperSettings, lost: LostJobs, places: Places) -> dict[str, int]:
     """Make one round; how many jobs of each kind were taken care of. Nothing while another process sweeps.
 
     Ends come first, and every job by itself: neither waits for one that cannot be sent.
     """
     async with sweeper_store.sweeping(services.db) as ours:
-        return await _round(services, settings, lost) if ours else {}
+        return await _round(services, settings, lost, places) if ours else {}
 
 
-async def _round(services: Services, settings: SweeperSettings, lost: LostJobs) -> dict[str, int]:
+async def _round(services: Services, settings: SweeperSettings, lost: LostJobs, places: Places) -> dict[str, int]:
     db, grace, deadline, rows = services.db, settings.sweep_grace, settings.sweep_deadline, sweeper_store
+    each = partial(_pages, places)
     counts = {
-        "overdue": await _each(await rows.overdue(db, deadline), lambda job: _give_up(services, job)),
-        "unannounced": await _each(await rows.unannounced(db, grace), lambda job: service.announce(services, job)),
+        "overdue": await each("overdue", partial(rows.overdue, db, deadline), partial(_give_up, services)),
+        "unannounced": await each(
+            "unannounced", partial(rows.unannounced, db, grace), partial(service.announce, services)
+        ),
         "unused": await rows.forget_unused(db, settings.sweep_retention),
         "aborted": await rows.revive_uploaded(db, grace),
-        "never_queued": await _each(await rows.never_queued(db, grace), lambda job: _queue(services, job)),
-        "lost": await _each(await _lost(services, settings, lost), lambda job: _send_again(services, job)),
+        "never_queued": await each("never_queued", partial(rows.never_queued, db, grace), partial(_queue, services)),
+        "lost": await _each(await _lost(services, settings, lost), partial(_send_again, services)),
     }
     for marks in (services.queued_marks, services.announced_marks):
         await marks.write(db)
@@ -78,6 +88,22 @@ async def _round(services: Services, settings: SweeperSettings, lost: LostJobs) 
         SWEPT.labels(kind).inc(count)
         log.warning("swept %d jobs", count, extra={"kind": kind})
     return counts
+
+
+async def _pages(
+    places: Places, kind: str, find: Callable[[Place], Awaitable[Page]], act: Callable[[Job], Awaitable[None]]
+) -> int:
+    """Take care of page after page, for `PAGES_SECONDS`. Jobs that fail again and again hold up no younger ones: the
+    pages go past them, and a round goes on where the one before stopped, until the end is reached."""
+    done, until = 0, time.monotonic() + PAGES_SECONDS
+    while True:
+        page = await find(places.pop(kind, START))
+        done += await _each(page.jobs, act)
+        if page.last is None:
+            return done
+        places[kind] = page.last
+        if time.monotonic() >= until:
+            return done
 
 
 class _Found(Protocol):
@@ -178,10 +204,11 @@ async def sweep_again_and_again(resources: Resources) -> None:
     """A round that fails is tried again in the next."""
     settings = resources.settings
     lost = LostJobs(partial(lost_jobs.depths, resources.publisher, resources.tasks_publisher))
+    places: Places = {}
     while True:
         await asyncio.sleep(settings.sweep_interval.total_seconds())
         try:
-            await sweep(resources, settings, lost)
+            await sweep(resources, settings, lost, places)
         except Exception:
             log.exception("sweep failed; again in %s", settings.sweep_interval)
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
@@ -13,8 +13,15 @@ from eco2.scan.store import COLUMNS, IS_OPEN, UNFINISHED, Job
 
 SWEEP_LOCK = 0x7363616E
 
-_UNFINISHED: LiteralString = f"SELECT {COLUMNS} FROM scan.jobs WHERE {UNFINISHED} AND "
-_OLDEST_FIRST: LiteralString = " ORDER BY created_at LIMIT 200"
+PAGE = 200
+
+Place = tuple[datetime, UUID]
+"""Creation time and id of a row: pages of the oldest rows continue after it."""
+START: Place = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+
+_UNFINISHED: LiteralString = f"SELECT {COLUMNS}, created_at FROM scan.jobs WHERE {UNFINISHED} AND "
+_OLDEST_FIRST: LiteralString = """
+    AND (created_at, id) > (%(created_at)s, %(id)s) ORDER BY created_at, id LIMIT %(page)s"""
 
 
 @asynccontextmanager
@@ -30,29 +37,38 @@ async def sweeping(db: Database) -> AsyncIterator[bool]:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", [SWEEP_LOCK])
 
 
-async def _unfinished(db: Database, found: LiteralString, older: timedelta) -> list[Job]:
-    rows = await db.rows(_UNFINISHED + found + _OLDEST_FIRST, older=older)
-    return [Job(*row) for row in rows]
+@dataclass(frozen=True)
+class Page:
+    jobs: list[Job]
+    last: Place | None
+    """None: there are no more rows behind this page."""
 
 
-async def never_queued(db: Database, older: timedelta) -> list[Job]:
+async def _unfinished(db: Database, found: LiteralString, older: timedelta, after: Place) -> Page:
+    sql = _UNFINISHED + found + _OLDEST_FIRST
+    rows = await db.rows(sql, older=older, created_at=after[0], id=after[1], page=PAGE)
+    jobs = [Job(*row[:-1]) for row in rows]
+    return Page(jobs, (rows[-1][-1], jobs[-1].id) if len(rows) == PAGE else None)
+
+
+async def never_queued(db: Database, older: timedelta, after: Place = START) -> Page:
     """Committed, but the broker never confirmed: the process died in between."""
     found: LiteralString = "status = 'queued' AND enqueued_at IS NULL AND created_at < now() - %(older)s"
-    return await _unfinished(db, found, older)
+    return await _unfinished(db, found, older, after)
 
 
-async def overdue(db: Database, older: timedelta) -> list[Job]:
+async def overdue(db: Database, older: timedelta, after: Place = START) -> Page:
     """Not ended so long after they came that nobody waits any more."""
     found: LiteralString = "status IN ('queued', 'processing', 'aborted') AND created_at < now() - %(older)s"
-    return await _unfinished(db, found, older)
+    return await _unfinished(db, found, older, after)
 
 
-async def unannounced(db: Database, older: timedelta) -> list[Job]:
+async def unannounced(db: Database, older: timedelta, after: Place = START) -> Page:
     """Completed or failed, but not announced: the process died in between, or the message was lost."""
     found: LiteralString = (
         "status IN ('completed', 'failed') AND announced_at IS NULL AND finished_at < now() - %(older)s"
     )
-    return await _unfinished(db, found, older)
+    return await _unfinished(db, found, older, after)
 
 
 async def revive_uploaded(db: Database, older: timedelta) -> int:

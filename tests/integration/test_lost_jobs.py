@@ -128,8 +128,8 @@ async def test_a_lost_message_is_sent_again_and_the_job_ends_once(
         return await lost_jobs.depths(services.publisher, tasks)
 
     looks, settings = LostJobs(depths, between=0), SweeperSettings()
-    assert "lost" not in await sweeper.sweep(services, settings, looks)
-    assert (await sweeper.sweep(services, settings, looks))["lost"] == 1
+    assert "lost" not in await sweeper.sweep(services, settings, looks, {})
+    assert (await sweeper.sweep(services, settings, looks, {}))["lost"] == 1
     await tasks.close()
     await ends(services, job, "completed")
     assert [event for event in await log_of(services, job) if event[0] == "done"] == [("done", "completed")]
@@ -169,5 +169,5 @@ async def test_queues_that_cannot_be_asked_lose_nothing(services: Services) -> N
     async def away() -> Mapping[str, int]:
         raise BrokerDown
 
-    assert "lost" not in await sweeper.sweep(services, SweeperSettings(), LostJobs(away))
+    assert "lost" not in await sweeper.sweep(services, SweeperSettings(), LostJobs(away), {})
     assert (await load(services, job)).status == "queued"

@@ -29,13 +29,13 @@ from tests.redis_server import free_port, until
 NOW = SweeperSettings(sweep_grace=timedelta(0), sweep_deadline=timedelta(hours=2))
 
 
-async def sweep(services: Services, settings: SweeperSettings) -> dict[str, int]:
+async def sweep(services: Services, settings: SweeperSettings, places: sweeper.Places | None = None) -> dict[str, int]:
     """A round, in which no job is missing from its queue."""
 
     async def full() -> dict[str, int]:
         return {SCAN_VISION: 10**6}
 
-    return await sweeper.sweep(services, settings, LostJobs(full))
+    return await sweeper.sweep(services, settings, LostJobs(full), {} if places is None else places)
 
 
 async def age(services: Services, job: Job, column: str, minutes: int) -> None:
@@ -205,7 +205,7 @@ async def test_a_job_that_was_announced_is_not_announced_again(services: Service
         return row is not None and row[0] is not None
 
     await until(marked, 5)
-    assert job.id not in [found.id for found in await sweeper_store.unannounced(services.db, timedelta(0))]
+    assert job.id not in [found.id for found in (await sweeper_store.unannounced(services.db, timedelta(0))).jobs]
 
 
 def away() -> Publisher:
@@ -243,6 +243,40 @@ async def test_one_job_that_cannot_be_taken_care_of_holds_up_no_other(services: 
     for job in jobs[1:]:
         await ends(services, job, "completed")
     assert (await load(services, jobs[0])).status == "queued"
+
+
+async def too_many_that_fail(services: Services, job: Job) -> Services:
+    """Older jobs than this one, more than a page, that cannot be sent."""
+    sql: LiteralString = """
+        INSERT INTO scan.jobs (id, user_id, image_key, status, created_at)
+        SELECT gen_random_uuid(), user_id, image_key, status, created_at - make_interval(secs => n)
+        FROM scan.jobs, generate_series(1, %(more)s) AS n WHERE id = %(id)s"""
+    await services.db.rows(sql, id=job.id, more=2 * sweeper_store.PAGE + 1)
+
+    async def send_task(*message: str) -> None:
+        if message[-1] != str(job.id):
+            raise ValueError("cannot be sent")
+        await services.publisher.send_task(*message)
+
+    return replace(services, publisher=cast(Publisher, Mock(send_task=send_task)))
+
+
+async def test_a_round_gets_past_pages_of_jobs_that_fail(services: Services) -> None:
+    job = await with_photo(services)
+    faulty = await too_many_that_fail(services, job)
+    assert (await sweep(faulty, NOW)).get("never_queued") == 1
+    await ends(services, job, "completed")
+
+
+async def test_a_round_that_had_no_time_left_is_gone_on_with_and_then_begun_again(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "PAGES_SECONDS", 0)
+    job, places = await with_photo(services), cast(sweeper.Places, {})
+    faulty = await too_many_that_fail(services, job)
+    rounds = [(await sweep(faulty, NOW, places)).get("never_queued", 0) for _ in range(3)]
+    assert (rounds, places) == ([0, 0, 1], {}), "the next round begins with the oldest"
+    await ends(services, job, "completed")
 
 
 async def uploaded(services: Services) -> Job:
@@ -286,7 +320,7 @@ async def test_a_job_that_is_asked_for_again_has_its_whole_time(services: Servic
     await aborted(services, again)
     await age(services, again, "created_at", 121)
     await service.register(services.db, user, key, again.image_key, None, None)
-    found = [job.id for job in await sweeper_store.overdue(services.db, NOW.sweep_deadline)]
+    found = [job.id for job in (await sweeper_store.overdue(services.db, NOW.sweep_deadline)).jobs]
     assert not {late.id, again.id} & set(found)
 
 
