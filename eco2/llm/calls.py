@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from eco2.core import telemetry
+from eco2.core.time_limit import time_limit
 from eco2.llm.budget import Budget, Held
 from eco2.llm.pace import Pace
 from eco2.llm.settings import Endpoint, LlmSettings
@@ -97,7 +98,7 @@ class _Provider:
         headers = {JOB_HEADER: call.job, PURPOSE_HEADER: call.purpose}
         began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._seconds):
+            async with time_limit(self._seconds):
                 answer, told = await self._client.post_json("/chat/completions", call.body, headers)
             self._note(began, told)
             return Completion.model_validate_json(answer)
@@ -219,9 +220,10 @@ class Llm:
         }
         call = Call(model, purpose, job, orjson.dumps(body), self._settings.price(model))
         seconds = self._settings.llm_deadline.total_seconds()
+        until = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds) as limit:
-                return await self._persist(provider, call, schema, limit.when() or 0.0)
+            async with time_limit(seconds):
+                return await self._persist(provider, call, schema, until)
         except TimeoutError as error:
             raise LlmFailed("timeout", f"no usable answer within {seconds:g} s") from error
 

@@ -25,6 +25,7 @@ from eco2.core.postgres import open_database
 from eco2.core.settings import load
 from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
+from eco2.core.time_limit import time_limit
 from eco2.knowledge import Knowledge
 from eco2.llm import spending
 from eco2.llm.calls import Llm
@@ -130,7 +131,7 @@ async def _run_stage(resources: Resources, stage: StageWork, job_id: UUID, known
         await service.announce(resources, job)
     else:
         try:
-            async with asyncio.timeout(resources.settings.stage_timeout.total_seconds()):
+            async with time_limit(resources.settings.stage_timeout.total_seconds()):
                 await stage(resources, job)
         except Unavailable:
             raise

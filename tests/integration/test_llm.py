@@ -312,6 +312,24 @@ async def test_the_deadline_ends_a_call_whatever_it_waits_for(provider: Make, em
     assert time.monotonic() - began < 1.5
 
 
+@pytest.mark.parametrize("limit", ["timeout", "deadline"])
+async def test_an_answer_that_came_while_the_process_was_paused_is_read(
+    provider: Make, emulator: Emulator, limit: str
+) -> None:
+    """It lies in the socket when the timer, whose time was up long ago, runs: to believe that would pay once more."""
+    await emulator.behave(vision={"median": 0.4, "item": ITEM})
+    paid = provider(**{"timeout": timedelta(seconds=5), limit: timedelta(seconds=1)})
+    call = asyncio.create_task(_ask(paid, "vision"))
+
+    async def under_way() -> bool:
+        return bool((await emulator.calls())["open"])
+
+    await until(under_way)
+    time.sleep(1.5)  # noqa: ASYNC251 - stands for a pause of the whole process
+    assert (await call).item_id == ITEM
+    assert (await emulator.of("job-1"))["vision"] == {"calls": 1, "answers": 1}
+
+
 async def test_nobody_listening_fails_fast(provider: Make) -> None:
     paid = provider(base_url=f"http://127.0.0.1:{free_port()}/v1", max_attempts=2)
     with pytest.raises(ProviderFailed, match="connection"):
