@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 import boto3
 import httpx2
@@ -14,6 +14,7 @@ import pytest
 from eco2.local import config, state
 from eco2.local.servers import setup_database
 from eco2.local.stack import Stack
+from tests.redis_server import until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -77,6 +78,25 @@ def test_data_outlives_a_restart(environment: dict[str, str]) -> None:
     with psycopg.connect(environment["ECO2_DATABASE_URL"]) as db:
         assert db.execute("SELECT one FROM kept").fetchone() == (1,)
     assert client(environment).get_object(Bucket=config.BUCKET, Key="scan/kept.jpg")["Body"].read() == b"kept"
+
+
+async def test_the_log_of_the_database_quotes_no_values(environment: dict[str, str], home: Path) -> None:
+    number = "01027182818"
+    with psycopg.connect(environment["ECO2_DATABASE_URL"], autocommit=True) as db:
+        db.execute("CREATE TEMPORARY TABLE phones (number text UNIQUE, CHECK (length(number) < 12))")
+        insert: LiteralString = "INSERT INTO phones VALUES (%s)"
+        db.execute(insert, [number])
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            db.execute(insert, [number])
+        with pytest.raises(psycopg.errors.CheckViolation):
+            db.execute(insert, [number + "0"])
+    log = home / "logs" / "postgres.log"
+
+    async def noted() -> bool:
+        return "duplicate key value" in log.read_text() and "violates check constraint" in log.read_text()
+
+    await until(noted, 20)
+    assert number not in log.read_text()
 
 
 def test_anyone_reads_an_object_and_nobody_lists_or_writes_them(bucket_url: str) -> None:

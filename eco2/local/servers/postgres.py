@@ -82,6 +82,10 @@ def unit(at: Layout) -> Unit:
         "jit": "off",  # the library would be loaded into every connection that meets an expensive statement
         "max_connections": "200",
         "fsync": "on",
+        # Values are personal: those of parameters, and the rows that a DETAIL line would quote, stay out of the log.
+        "log_error_verbosity": "terse",
+        "log_parameter_max_length": "0",
+        "log_parameter_max_length_on_error": "0",
         "log_timezone": "UTC",
         "timezone": "UTC",
     }
