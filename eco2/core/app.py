@@ -65,6 +65,9 @@ def _no_nul(text: str) -> str:
 Text = Annotated[str, AfterValidator(_no_nul)]
 """Text of a client that goes into the database, which cannot store NUL."""
 
+EXPOSED_HEADERS = ("X-Request-Id", "Retry-After", "X-Next-Cursor", "ETag", "Content-Disposition", "Allow")
+"""Headers of answers that a page of another origin may read, besides those that browsers always show."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -168,6 +171,7 @@ def create_app(
             allow_credentials=True,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Content-Type", "X-Frontend-Origin", "X-Idempotency-Key"],
+            expose_headers=EXPOSED_HEADERS,
         )
     checks["started"] = _started(app)
     return OpsApp(name, checks, RequestEdge(name, inner, settings.service_secret))

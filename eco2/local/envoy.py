@@ -93,8 +93,20 @@ def _fill_in(manifests: Sequence[Json], cors_origins: Sequence[str], issuer: str
     filters = {doc["metadata"]["name"]: doc["spec"]["configPatches"] for doc in _of_kind(manifests, "EnvoyFilter")}
     cors = filters["edge-cors"][0]["patch"]["value"]["typed_per_filter_config"]["eco2.cors"]
     cors["allow_origin_string_match"] = [{"exact": origin} for origin in cors_origins]
+    early = filters["edge-early-answers"][0]["patch"]["value"]["typed_config"]["local_reply_config"]["mappers"]
+    for headers in [row["headers_to_add"] for row in early if "headers_to_add" in row]:
+        headers[0]["header"]["value"] = _allowed_origin(cors_origins)
     filters["edge-jwt"][0]["patch"]["value"]["typed_config"]["providers"]["eco2"]["issuer"] = issuer
     filters["edge-address"][0]["patch"]["value"]["typed_config"]["xff_num_trusted_hops"] = trusted_proxies
+
+
+def _allowed_origin(origins: Sequence[str]) -> str:
+    """The request's origin where it is one of these; the first of them where the request was not read so far."""
+    known = ", ".join(f"'{origin}'" for origin in origins)
+    first = origins[0] if origins else ""
+    asked = "'origin' in request.headers"
+    allowed = f"{asked} && request.headers['origin'] in [{known}]"
+    return f"%CEL({allowed} ? request.headers['origin'] : {asked} ? '' : '{first}')%"
 
 
 def _provider(manifests: Sequence[Json]) -> Json:

@@ -1,5 +1,6 @@
 """The routing manifests against the table of processes and against each other; `tests/deploy` looks at the overlays."""
 
+import ast
 import re
 from typing import Any
 
@@ -17,6 +18,7 @@ from eco2.contracts.identity import (
     TOKEN_COPY_HEADERS,
     VERIFIED_CLAIMS_HEADER,
 )
+from eco2.core.app import EXPOSED_HEADERS
 from eco2.ext_authz import service as ext_authz
 from eco2.local import envoy
 from eco2.processes import SERVERS, SERVICES
@@ -56,6 +58,20 @@ def test_every_host_that_routing_names_is_a_process() -> None:
     named = envoy._destinations(envoy.load()) - {("nowhere.invalid", 80)}
     provider = envoy._provider(envoy.load())
     assert {*named, (provider["service"], provider["port"])} == set(expected.items())
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_answers_before_the_filters_allow_the_origins_of_the_others(environment: str) -> None:
+    file = envoy.ROUTING / "gateway" / environment / "kustomization.yaml"
+    rows = yaml.safe_load(file.read_text(encoding="utf-8"))["patches"]
+    steps = {row["target"]["name"]: yaml.safe_load(row["patch"]) for row in rows if "patch" in row}
+    ((cors,), early) = (steps["edge-cors"], steps["edge-early-answers"])
+    wanted = envoy._allowed_origin([row["exact"] for row in cors["value"]])
+    (base,) = (doc for doc in envoy.load() if doc.get("metadata", {}).get("name") == "edge-early-answers")
+    path = "/spec/configPatches/0/patch/value/typed_config/local_reply_config/mappers"
+    mappers = base["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]["local_reply_config"]["mappers"]
+    places = [f"{path}/{n}/headers_to_add/0/header/value" for n, row in enumerate(mappers) if "headers_to_add" in row]
+    assert {step["path"]: step["value"] for step in early} == dict.fromkeys(places, wanted)
 
 
 def test_a_base_names_no_environment() -> None:
@@ -161,3 +177,55 @@ def test_the_edge_lets_no_token_outlive_its_key_or_a_day() -> None:
 
 def _verifies(patch: Json) -> bool:
     return bool(patch["patch"]["value"].get("name") == "eco2.jwt")
+
+
+ALWAYS_SHOWN = {
+    "cache-control",
+    "content-language",
+    "content-length",
+    "content-type",
+    "expires",
+    "last-modified",
+    "pragma",
+}
+"""Headers that browsers show to a page of another origin without being told (the Fetch standard)."""
+NOT_FOR_SCRIPTS = {"set-cookie", "location", "vary"}
+SERVED = ("auth", "character", "image", "my", "recycling", "scan", "sse_gateway", "core/app.py", "core/errors.py")
+
+
+def _answered_headers(tree: ast.Module) -> set[str]:
+    """Names of headers that a module sets: `headers={…}`, `headers = {…}`, `def headers`, `x.headers[…] =`."""
+    found: list[ast.expr | None] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(keywords=keywords):
+                given = [word.value for word in keywords if word.arg == "headers"]
+                found += [key for value in given if isinstance(value, ast.Dict) for key in value.keys]
+            case ast.Assign(targets=[ast.Name(id="headers")], value=ast.Dict(keys=keys)):
+                found += keys
+            case ast.FunctionDef(name="headers", body=[*_, ast.Return(value=ast.Dict(keys=keys))]):
+                found += keys
+            case ast.Assign(targets=[ast.Subscript(value=ast.Attribute(attr="headers"), slice=key)]):
+                found.append(key)
+            case ast.Assign(targets=[ast.Attribute(attr="headers")], value=ast.Dict(keys=keys)):
+                found += keys
+    return {str(key.value).lower() for key in found if isinstance(key, ast.Constant)}
+
+
+def test_pages_may_read_every_header_that_we_answer() -> None:
+    folders = [envoy.ROUTING.parents[1] / "eco2" / name for name in SERVED]
+    files = [file for folder in folders for file in ([folder] if folder.suffix else folder.rglob("*.py"))]
+    answered = set[str]().union(*(_answered_headers(ast.parse(file.read_text(encoding="utf-8"))) for file in files))
+    assert {"x-next-cursor", "etag", "retry-after", "allow", "content-disposition"} <= answered, "the search finds them"
+    of_others = {"authorization", "accept-encoding", "kid"}  # requests of ours, and tokens
+    exposed = {name.lower() for name in EXPOSED_HEADERS}
+    assert answered - ALWAYS_SHOWN - NOT_FOR_SCRIPTS - of_others <= exposed
+
+
+def test_the_edge_and_the_services_expose_the_same_headers() -> None:
+    (cors,) = (
+        row["patch"]["value"]["typed_per_filter_config"]["eco2.cors"]
+        for row in envoy._patches(envoy.load())
+        if row["applyTo"] == "VIRTUAL_HOST" and "typed_per_filter_config" in row["patch"]["value"]
+    )
+    assert cors["expose_headers"].split(", ") == list(EXPOSED_HEADERS)

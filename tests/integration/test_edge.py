@@ -569,8 +569,44 @@ async def test_the_edges_own_door_does_nothing_for_a_page(edge: Edge) -> None:
 
 
 async def test_large_headers_are_refused(edge: Edge) -> None:
-    response = await edge.client.get("/api/v1/scan/categories", headers={"x-large": "x" * 40_000})
+    response = await edge.client.get("/api/v1/scan/categories", headers={"x-large": "x" * 40_000, "Origin": ORIGIN})
     assert is_error(response, 431, "HEADERS_TOO_LARGE")
+
+
+UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "line", "header"),
+    [
+        (400, "GET /api/v1/scan%2Fcategories HTTP/1.1", ""),
+        (400, "GET /api/v1/scan#a HTTP/1.1", ""),
+        (400, "GET /api/v1/scan/categories HTTP/1.1", UPGRADE),
+        (400, "GET /api/v1/scan/categories HTTP/1.1", "no header\r\n"),
+        (400, "POST /api/v1/scan HTTP/1.1", "Content-Length: x\r\n"),
+        (431, "GET /api/v1/scan/categories HTTP/1.1", f"Cookie: {'x' * 40_000}\r\n"),
+        (431, "GET /api/v1/scan/categories HTTP/1.1", "a: b\r\n" * 200),
+        (408, "GET /api/v1/scan/categories HTTP/1.1", "still coming"),
+    ],
+    ids=["slash", "fragment", "upgrade", "malformed", "length", "size", "count", "slow"],
+)
+async def test_what_is_refused_before_the_filters_can_be_read_by_the_web_app_and_by_no_stranger(
+    edge: Edge, status: int, line: str, header: str
+) -> None:
+    for origin in (ORIGIN, "https://elsewhere.example"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        end = "" if status == 408 else "\r\n"
+        writer.write(f"{line}\r\nHost: edge\r\nOrigin: {origin}\r\n{header}{end}".encode())
+        async with asyncio.timeout(20):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        writer.close()
+        await writer.wait_closed()
+        answered = httpx2.Headers([row.split(": ", 1) for row in head.rstrip().split("\r\n")[1:]])
+        assert head.split()[1] == str(status)
+        assert answered.get("access-control-allow-origin", ORIGIN) == ORIGIN
+        if origin == ORIGIN:
+            assert answered["access-control-allow-origin"] == ORIGIN
+            assert answered["access-control-allow-credentials"] == "true"
 
 
 # Repeats and streams
