@@ -67,7 +67,10 @@ def schemas() -> dict[str, Json]:
         "ts": _text("Seconds since the epoch, with a fraction, as a string.", pattern=r"^[0-9]+\.[0-9]+$"),
         "progress": {"type": "integer", "minimum": 0, "maximum": 100, "description": "Percent."},
         "result": {
-            "description": 'An empty string (`""`); in `done` the body of `GET …/result`.',
+            "description": (
+                'An empty string (`""`); in `done` the body of `GET …/result`, with all that a page shows. Only '
+                "`disposal_rules`, the texts of the rules, are null (those of `others`, too): read them at `result_url`."
+            ),
             "oneOf": [{"type": "string", "const": ""}, {"$ref": "#/components/schemas/ScanResult"}],
         },
         "message": _text("What to show meanwhile; in `done` of a scan without a result, its `error`."),

@@ -22,7 +22,7 @@ from eco2.processes import SERVICES
 from eco2.recycling import calendar_api
 from eco2.recycling.api import ItemDetail
 from eco2.scan import feedback_api, stages, user_scans_api, waste_api
-from eco2.scan.progress import STAGE_TEXT
+from eco2.scan.progress import stage_text
 from eco2.scan.result import result_body
 from eco2.scan.store import Job
 from eco2.scan.vision.result import Candidate, VisionResult
@@ -46,6 +46,10 @@ DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 
 Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail", "code"}`; validation adds `errors`.
 403 means that your session was revoked and nothing else; what belongs to another user is 404.
+
+A page of an allowed origin can read every answer, refusals included, and the headers `X-Request-Id`, `Retry-After`,
+`X-Next-Cursor`, `ETag`, `Content-Disposition` and `Allow`. One exception: where several origins are allowed, a request
+whose headers are too large (431) or cannot be parsed is answered to the first of them only.
 """
 
 TAGS = {
@@ -166,8 +170,8 @@ def _add_examples(found: Json) -> None:
     """Show every answer by an example: the results that the pipeline gives, else what the schema's fields have."""
     _knowledge_records(found, knowledge.load())
     results = scan_results()
-    running = {"job_id": event_stream.JOB, "progress": 25, "message": STAGE_TEXT["vision"]}
-    finished = {**running, "progress": 100, "message": STAGE_TEXT["done"], "result": results["completed"]}
+    running = {"job_id": event_stream.JOB, "progress": 25, "message": stage_text("vision", "ko")}
+    finished = {**running, "progress": 100, "message": stage_text("done", "ko"), "result": results["completed"]}
     known = {"ScanResult": results, "WasteStatus": {"running": running, "finished": finished}}
     found["components"]["examples"] = {
         f"{model}.{name}": {"value": value} for model, values in known.items() for name, value in values.items()

@@ -15,7 +15,7 @@ from eco2.messaging.broker import BrokerDown
 from eco2.scan import deletion, service, submission, waste_flow
 from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
 from eco2.scan.limits import TooManyOpenJobs, TooManyScans
-from eco2.scan.progress import STAGE_TEXT
+from eco2.scan.progress import stage_text
 from eco2.scan.result import Outcome, result_body
 from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job
@@ -330,7 +330,7 @@ async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
     if job.status in ("completed", "failed"):
         return result_body(resources.knowledge, job)
     stage, percent = await waste_flow.stage_of(resources, job)
-    processing = ScanProcessing(message=STAGE_TEXT[stage], current_stage=stage, progress=percent)
+    processing = ScanProcessing(message=stage_text(stage, job.language), current_stage=stage, progress=percent)
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return Response(processing.model_dump_json(), 202, headers, media_type="application/json")
 

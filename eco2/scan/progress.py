@@ -7,15 +7,21 @@ PROGRESS = {"queued": 0, "vision": 25, "rule": 50, "answer": 75, "reward": 100}
 """Progress when the stage is completed; when it starts, that of the stage before."""
 
 
-STAGE_TEXT = {
-    "upload": "사진을 기다리고 있어요.",
-    "queued": "순서를 기다리고 있어요.",
-    "vision": "사진을 보고 있어요.",
-    "rule": "배출 규칙을 찾고 있어요.",
-    "answer": "안내를 쓰고 있어요.",
-    "reward": "보상을 확인하고 있어요.",
-    "done": "다 됐어요.",
+_STAGE_TEXTS = {
+    "upload": ("사진을 기다리고 있어요.", "Waiting for the photo."),
+    "queued": ("순서를 기다리고 있어요.", "Waiting for its turn."),
+    "vision": ("사진을 보고 있어요.", "Looking at the photo."),
+    "rule": ("배출 규칙을 찾고 있어요.", "Looking up the rules."),
+    "answer": ("안내를 쓰고 있어요.", "Writing the guide."),
+    "reward": ("보상을 확인하고 있어요.", "Checking for a reward."),
+    "done": ("다 됐어요.", "Done."),
 }
+
+
+def stage_text(stage: str, language: str | None) -> str:
+    """Message for a citizen about a job in this stage; `language` is the job's."""
+    korean, english = _STAGE_TEXTS[stage]
+    return english if language == "en" else korean
 
 
 def both(stage: Stage) -> tuple[Draft, Draft]:

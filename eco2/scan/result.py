@@ -46,11 +46,12 @@ def result_body(knowledge: Knowledge, job: Job) -> Json:
 
 
 def done_event(knowledge: Knowledge, job: Job) -> Draft:
-    """The terminal event of a finished job. Its result has no rule texts: they are most of a result's 6 to 11 kB, and
-    every client reads the whole result from `result_url`."""
+    """The terminal event of a finished job: all that a result shows. `disposal_rules` are null, of other things too:
+    they are most of a result's 6 to 11 kB, no page shows them, and `result_url` has them."""
     body = result_body(knowledge, job)
     if body["pipeline_result"] is not None:
-        body["pipeline_result"] = {**body["pipeline_result"], "disposal_rules": None}
+        others = [{**other, "disposal_rules": None} for other in body["pipeline_result"]["others"]]
+        body["pipeline_result"] = {**body["pipeline_result"], "disposal_rules": None, "others": others}
     return Draft(Stage.DONE, Status.COMPLETED, 100, body, message=body["error"])
 
 

@@ -119,6 +119,8 @@ class Services:
     in_work: InWork = field(default_factory=InWork, kw_only=True)
     queued_marks: Marks = field(default_factory=lambda: Marks("queued", store.enqueued), kw_only=True)
     announced_marks: Marks = field(default_factory=lambda: Marks("announced", store.announced), kw_only=True)
+    languages: dict[UUID, str | None] = field(default_factory=dict, kw_only=True)
+    """Of jobs that are polled."""
 
 
 def own_image(services: Services, user: UUID, image_url: str | None) -> str:

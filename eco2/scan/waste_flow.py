@@ -12,13 +12,14 @@ from eco2.contracts import uploads
 from eco2.contracts.events import Stage
 from eco2.scan import store
 from eco2.scan.limits import UNLIMITED, Limits, Standing, TooManyTickets, refusal
-from eco2.scan.progress import STAGE_TEXT, progress_of
+from eco2.scan.progress import progress_of, stage_text
 from eco2.scan.result import result_body
 from eco2.scan.service import Services, find, require_object
 from eco2.scan.store import Job, Json
 
 log = logging.getLogger(__name__)
 
+MOST_LANGUAGES = 10_000
 SILENT_SECONDS = 5.0
 
 
@@ -64,9 +65,19 @@ async def status(services: Services, job_id: UUID, user: UUID) -> Json:
     """`{job_id, progress, message, result}`; from the newest event while there are new ones, else from the row."""
     owner, frame = await services.bus.standing(str(job_id))
     if owner == str(user) and frame is not None and frame["stage"] != Stage.DONE and not _silent(frame):
-        message = STAGE_TEXT[str(frame["stage"])]
+        message = stage_text(str(frame["stage"]), await _language(services, job_id, user))
         return {"job_id": str(job_id), "progress": frame["progress"], "message": message, "result": None}
     return _row_status(services, await find(services.db, job_id, user))
+
+
+async def _language(services: Services, job_id: UUID, user: UUID) -> str | None:
+    """Language of a job, which is read once: its user polls."""
+    known = services.languages
+    if job_id not in known:
+        known[job_id] = (await find(services.db, job_id, user)).language
+        if len(known) > MOST_LANGUAGES:
+            del known[next(iter(known))]
+    return known[job_id]
 
 
 async def stage_of(services: Services, job: Job) -> tuple[str, int]:
@@ -85,14 +96,15 @@ def _silent(frame: Mapping[str, object]) -> bool:
     return time.time() - float(str(frame["ts"])) > SILENT_SECONDS
 
 
-def _ended(result: Json) -> Json:
+def _ended(result: Json, language: str | None) -> Json:
     """The result is that of `/scan`; `progress` is -1 where the scan failed."""
     failed = result["outcome"] == "failed"
-    return {"progress": -1 if failed else 100, "message": result["error"] or STAGE_TEXT["done"], "result": result}
+    message = result["error"] or stage_text("done", language)
+    return {"progress": -1 if failed else 100, "message": message, "result": result}
 
 
 def _row_status(services: Services, job: Job) -> Json:
     if job.status in ("completed", "failed"):
-        return {"job_id": str(job.id), **_ended(result_body(services.knowledge, job))}
+        return {"job_id": str(job.id), **_ended(result_body(services.knowledge, job), job.language)}
     stage, percent = progress_of(job)
-    return {"job_id": str(job.id), "progress": percent, "message": STAGE_TEXT[stage], "result": None}
+    return {"job_id": str(job.id), "progress": percent, "message": stage_text(stage, job.language), "result": None}

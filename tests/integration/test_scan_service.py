@@ -23,9 +23,10 @@ from eco2.messaging.events import EventBus
 from eco2.photos.check import PhotoTooLarge
 from eco2.scan import service, store, waste_flow, worker
 from eco2.scan.admission import Admission
+from eco2.scan.api import result_response
 from eco2.scan.failures import TooLate
 from eco2.scan.limits import Rules
-from eco2.scan.progress import STAGE_TEXT, both, started
+from eco2.scan.progress import both, stage_text, started
 from eco2.scan.result import result_body
 from eco2.scan.service import Services
 from eco2.scan.store import Job
@@ -377,9 +378,16 @@ async def test_a_server_that_is_away_costs_no_delivery(monkeypatch: pytest.Monke
     assert tries == 6, "work that takes too long is no outage"
 
 
-async def test_the_result_and_the_status_of_an_open_job_tell_the_same_stage(services: Services) -> None:
+@pytest.mark.parametrize(("language", "text"), [("ko", "사진을 보고 있어요."), ("en", "Looking at the photo.")])
+async def test_the_result_and_the_status_of_an_open_job_tell_the_same_stage(
+    services: Services, language: str, text: str
+) -> None:
     """One was told by the row, which is written at the end of a stage, the other by the newest event."""
-    job = await register(services)
+    user = uuid.uuid4()
+    await store.prefer(services.db, user, 1, language, None)
+    job = await register(services, user=user)
+    waiting = await waste_flow.status(services, job.id, user)
+    assert waiting["message"] == stage_text("queued", language)
     await services.bus.emit(str(job.id), *both(Stage.QUEUED), started(Stage.VISION), owner=str(job.user_id))
 
     async def forwarded() -> bool:
@@ -389,4 +397,6 @@ async def test_the_result_and_the_status_of_an_open_job_tell_the_same_stage(serv
     await until(forwarded)
     stage, percent = await waste_flow.stage_of(services, await load(services, job))
     told = await waste_flow.status(services, job.id, job.user_id)
-    assert (stage, percent, STAGE_TEXT[stage]) == ("vision", told["progress"], told["message"])
+    assert (stage, percent, text) == ("vision", told["progress"], told["message"])
+    response = await result_response(services, job.id, user)
+    assert orjson.loads(response.body)["message"] == text

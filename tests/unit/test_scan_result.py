@@ -3,7 +3,7 @@
 import re
 import uuid
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +14,7 @@ from eco2.photos import PhotoBroken, PhotoTooLarge, PhotoTypeRefused
 from eco2.scan import stages
 from eco2.scan.audience import Audience
 from eco2.scan.failures import GivenUp, TooLate
-from eco2.scan.result import result_body
+from eco2.scan.result import done_event, result_body
 from eco2.scan.store import Job
 from eco2.scan.vision.result import Candidate, VisionResult
 
@@ -50,6 +50,19 @@ def test_a_known_thing_is_answered(knowledge: kb.Knowledge) -> None:
     body = result_body(knowledge, scanned(knowledge, seen("milk_carton")))
     assert (body["status"], body["outcome"], body["error"], body["code"]) == ("completed", "answered", None, None)
     assert body["pipeline_result"]["stream"]["id"] == "paper_carton"
+
+
+def test_the_event_of_the_end_has_all_but_the_texts_of_the_rules(knowledge: kb.Knowledge) -> None:
+    """A client that reads nothing else shows the same."""
+    other = {"item_id": "water_pet", "confidence": 0.9, "situations": []}
+    done = scanned(knowledge, {**seen("milk_carton"), "others": [other]})
+    body = result_body(knowledge, done)
+    assert body["pipeline_result"].pop("disposal_rules")
+    assert [thing.pop("disposal_rules") for thing in body["pipeline_result"]["others"]] != []
+    told = cast(dict[str, Any], done_event(knowledge, done).result)
+    assert told["pipeline_result"].pop("disposal_rules") is None
+    assert [thing.pop("disposal_rules") for thing in told["pipeline_result"]["others"]] == [None]
+    assert told == body
 
 
 @pytest.mark.parametrize("error", [PhotoTooLarge, PhotoTypeRefused, PhotoBroken, stages.ImageGone, TooLate, GivenUp])
