@@ -1,6 +1,8 @@
 """Servers of the user's own, and what a process finds in its environment."""
 
+import importlib
 import json
+import pkgutil
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eco2.local import config, probes, stack
+from eco2.local import config, emulators, probes, stack
 from eco2.local.addresses import addresses
 from eco2.local.config import Credentials, Layout, LocalError, LocalSettings
 from eco2.local.emulators import llm as llm_emulator
@@ -189,22 +191,13 @@ def test_routes_reach_ext_authz_by_grpc(at: Layout) -> None:
 
 
 def test_no_two_listeners_of_a_stack_share_a_port() -> None:
-    side = [
-        config.BROKER_MANAGEMENT,
-        config.BROKER_PROMETHEUS,
-        config.EPMD,
-        config.BROKER_DISTRIBUTION,
-        config.STORE_MASTER,
-        config.STORE_VOLUME,
-        config.STORE_FILER,
-        config.STORE_MASTER_GRPC,
-        config.STORE_VOLUME_GRPC,
-        config.STORE_FILER_GRPC,
-        config.STORE_S3_GRPC,
-        config.GATEWAY_ADMIN,
-        config.OAUTH_EMULATOR,
-        llm_emulator.PORT_OFFSET,
-    ]
+    """Offsets of side doors are the numbers among the constants of `config`, those of emulators in their modules."""
+    numbers = {name: value for name, value in vars(config).items() if name.isupper() and isinstance(value, int)}
+    side = [value for name, value in numbers.items() if name != "SPAN" and not name.startswith("DEFAULT_")]
+    names = [module.name for module in pkgutil.iter_modules(emulators.__path__)]
+    modules = [importlib.import_module(f"{emulators.__name__}.{name}") for name in names]
+    side += [module.PORT_OFFSET for module in modules if hasattr(module, "PORT_OFFSET")]
+    assert {config.GATEWAY_ADMIN, config.OAUTH_EMULATOR, llm_emulator.PORT_OFFSET} <= set(side)
     grpc = [row.grpc_port for row in SERVICES if row.grpc_port is not None]
     offsets = [*side, *grpc, *(row.port for row in PROCESSES)]
     assert len(set(offsets)) == len(offsets)
