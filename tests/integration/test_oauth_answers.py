@@ -94,3 +94,48 @@ async def test_of_a_profile_only_the_id_has_to_be_right(
     assert documented.nickname == "하늘"
     await behave(emulator, profile="odd")
     assert await come_back(emulator, providers, provider) == Profile(provider, documented.provider_user_id)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "hangs-up"])
+async def test_the_emulator_ends_in_the_middle_of_an_endless_body(reads: bool) -> None:
+    """Whatever its client does: an emulator that outlived its stack would keep a processor busy."""
+    port = free_port()
+    told = '{"*": {"profile": "endless"}}'
+    command = (sys.executable, "-m", "eco2.local.emulators.oauth", "--port", str(port), "--control", told)
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+
+        async def listens() -> bool:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return False
+            writer.close()
+            return True
+
+        await until(listens, 20)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /kakao/profile HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        await reader.readexactly(1_000_000)
+        rest = asyncio.create_task(reader.read()) if reads else None
+        if not reads:
+            writer.transport.abort()
+            used = psutil.Process(process.pid).cpu_times
+
+            async def idle() -> bool:
+                before = used()
+                await asyncio.sleep(0.5)
+                return used().user - before.user < 0.1
+
+            await until(idle, 20)
+        process.terminate()
+        async with asyncio.timeout(20):
+            await process.wait()
+        if rest is not None:
+            await asyncio.wait([rest])
+            rest.exception()
+        writer.close()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -44,6 +44,7 @@ from eco2.local.supervisor import Unit
 
 NAME = "oauth-emulator"
 CODE_SECONDS = 60
+ENDLESS_SECONDS = 60
 PROVIDERS = {"kakao": "카카오", "google": "Google", "naver": "네이버"}
 Json = dict[str, Any]
 Fault = Literal["error", "refuse", "garbage", "hang", "empty", "endless", "bomb", "deep", "list", "odd"]
@@ -139,7 +140,9 @@ def _odd_profile(provider: str, user: User) -> Json:
 
 
 async def _endless() -> AsyncIterator[bytes]:
-    while True:
+    """Not quite without an end: one that a forgotten client reads would keep a processor busy for ever."""
+    until = time.monotonic() + ENDLESS_SECONDS
+    while time.monotonic() < until:
         yield b" " * 65_536
         await asyncio.sleep(0)  # lets it notice that nobody reads any more
 
