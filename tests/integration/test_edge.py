@@ -556,6 +556,8 @@ async def test_the_edges_own_door_does_nothing_for_a_page(edge: Edge) -> None:
     """A form of any page in a browser on this machine reaches it."""
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{edge.admin}") as admin:
         assert (await admin.get("/ready")).status_code == 200
+        counters = await admin.get("/stats", headers={"Host": "evil.example", "Origin": "http://evil.example"})
+        assert "access-control-allow-origin" not in counters.headers
         for path in (
             "/quitquitquit",
             "/healthcheck/fail",
@@ -601,7 +603,7 @@ async def test_what_is_refused_before_the_filters_can_be_read_by_the_web_app_and
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
         writer.close()
         await writer.wait_closed()
-        answered = httpx2.Headers([row.split(": ", 1) for row in head.rstrip().split("\r\n")[1:]])
+        answered = httpx2.Headers(dict(row.split(": ", 1) for row in head.rstrip().split("\r\n")[1:]))
         assert head.split()[1] == str(status)
         assert answered.get("access-control-allow-origin", ORIGIN) == ORIGIN
         if origin == ORIGIN:

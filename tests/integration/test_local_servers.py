@@ -166,6 +166,26 @@ def test_no_side_door_of_the_store_does_what_a_page_in_a_browser_asks(
     assert httpx2.get(f"{bucket_url}/scan/kept.jpg").content == b"kept"
 
 
+OPEN_PAGES = (
+    (config.STORE_MASTER, "/"),
+    (config.STORE_MASTER, "/cluster/status"),
+    (config.STORE_VOLUME, "/status"),
+)
+
+
+@pytest.mark.parametrize(("port", "path"), OPEN_PAGES)
+def test_what_the_store_tells_a_name_that_was_pointed_here_is_no_content_and_no_key(
+    environment: dict[str, str], home: Path, port: int, path: str
+) -> None:
+    """It does not check `Host`: a page that rebinds its name reads sizes of disks and versions, any other nothing."""
+    page = {"Host": "evil.example", "Origin": "http://evil.example"}
+    answer = httpx2.get(f"http://127.0.0.1:{PORTS + port}{path}", headers=page)
+    assert "access-control-allow-origin" not in answer.headers
+    credentials = stack(home).layout.credentials
+    secrets = [credentials.s3_access_key, credentials.s3_secret_key, credentials.store_signing_key]
+    assert not [word for word in (*secrets, "kept.jpg") if word in answer.text]
+
+
 def test_the_platforms_role_uses_postgis_without_being_superuser(environment: dict[str, str]) -> None:
     with psycopg.connect(environment["ECO2_DATABASE_URL"]) as db:
         metres = db.execute("SELECT ST_Distance('POINT(127 37)'::geography, 'POINT(127 38)'::geography)").fetchone()
