@@ -69,7 +69,7 @@ def schemas() -> dict[str, Json]:
         "result": {
             "description": (
                 'An empty string (`""`); in `done` the body of `GET …/result`, with all that a page shows. Only '
-                "`disposal_rules`, the texts of the rules, are null (those of `others`, too): read them at `result_url`."
+                "`disposal_rules`, the texts of the rules, are null (in `others`, too): read them at `result_url`."
             ),
             "oneOf": [{"type": "string", "const": ""}, {"$ref": "#/components/schemas/ScanResult"}],
         },
