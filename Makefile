@@ -57,7 +57,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/protos scripts/compose-env .ci/run
+	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check .ci/run
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/yamllint --strict clusters platform workloads compose.yaml data tests/deploy
 

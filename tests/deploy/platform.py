@@ -1,11 +1,13 @@
 """Renderer: every kustomization of a tree, built without a remote resource, and the texts that belong to it."""
 
+import posixpath
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
@@ -37,11 +39,33 @@ class Platform:
         return Platform(builds, failures, texts, self.root)
 
     def in_environment(self, environment: str) -> Iterator[tuple[str, Object]]:
-        """Objects that only this environment has or shapes, with the folder that each is built from."""
-        for folder, objects in self.builds.items():
-            if environment in Path(folder).parts:
-                for item in objects:
+        """Objects of an environment, with the folder that each is built from.
+
+        A folder that another folder of the environment takes in is not repeated."""
+        folders = [folder for folder in self.builds if environment in PurePosixPath(folder).parts]
+        taken = {inner for folder in folders for inner in self._takes(folder)}
+        for folder in folders:
+            if folder not in taken:
+                for item in self.builds[folder]:
                     yield folder, item
+
+    def _takes(self, folder: str) -> Iterator[str]:
+        path = f"{folder}/kustomization.yaml"
+        content = self.document(path) if path in self.texts else {}
+        for key in ("resources", "components", "transformers", "generators"):
+            for entry in content.get(key, []):
+                yield posixpath.normpath(f"{folder}/{entry}")
+
+    def reached(self) -> set[str]:
+        """Folders and files that the builds are made of."""
+        found: set[str] = set()
+        stack = [*self.builds, *self.failures]
+        while stack:
+            folder = stack.pop()
+            if folder not in found:
+                found.add(folder)
+                stack.extend(self._takes(folder))
+        return found
 
     def find(self, kind: str, name: str, environment: str) -> Object:
         """The only object of that kind and name in an environment; KeyError when there is none or more than one."""
@@ -56,7 +80,13 @@ class Platform:
 
     def document(self, path: str) -> Any:
         """The YAML of one source."""
-        return yaml.load(self.texts[path], Loader)
+        return self.yaml(self.texts[path])
+
+    @staticmethod
+    @cache
+    def yaml(text: str) -> Any:
+        """Parsed once: nobody changes what it returns."""
+        return yaml.load(text, Loader)
 
 
 def title(item: Object) -> str:
@@ -78,12 +108,12 @@ Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.co
 
 
 def load(root: Path = CHECKOUT) -> Platform:
-    """Build everything below `root`. Components are built by those that use them."""
+    """Build what belongs to an environment below `root`; bases and components are built by those that use them."""
     texts = _texts(root)
     folders = [
         str(Path(path).parent)
-        for path, text in texts.items()
-        if Path(path).name == "kustomization.yaml" and "\nkind: Component" not in text
+        for path in texts
+        if Path(path).name == "kustomization.yaml" and set(ENVIRONMENTS) & set(Path(path).parts) and _whole(texts[path])
     ]
     with ThreadPoolExecutor(4) as pool:
         results = dict(zip(folders, pool.map(lambda folder: _build(root / folder), folders), strict=True))
@@ -93,6 +123,10 @@ def load(root: Path = CHECKOUT) -> Platform:
         texts=texts,
         root=root,
     )
+
+
+def _whole(text: str) -> bool:
+    return "\nkind: Component" not in text
 
 
 def _build(folder: Path) -> list[Object] | str:

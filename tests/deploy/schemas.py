@@ -6,7 +6,6 @@ API references. They know the fields that we use or may soon use, not all there 
 In them `$core: Toleration` stands for that type of the core.
 """
 
-import hashlib
 import importlib
 import json
 from collections.abc import Iterator
@@ -38,10 +37,6 @@ MODELS = {
 DEFINITIONS = "https://kubernetes.io/api/_definitions.json"
 """How the schemas of the core name each other; nothing is fetched."""
 LAYOUTS = CHECKOUT / "clusters" / "layouts.yaml"
-
-
-def digest(item: Object) -> bytes:
-    return hashlib.sha256(orjson.dumps(item, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def faults(item: Object) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.deploy import schemas
 from tests.deploy.checks import checker
-from tests.deploy.platform import Platform, title
+from tests.deploy.platform import ENVIRONMENTS, Platform, title
 
 REMOTE = re.compile(r"^(https?|git|ssh|s3)(::|:)|^[\w.-]+@|^github\.com/|\?ref=")
 SOURCES = ("resources", "components", "bases", "crds", "openapi", "configurations", "generators", "transformers")
@@ -21,6 +21,20 @@ def _does_not_build(platform: Platform) -> None:
 def every_kustomization_builds(platform: Platform) -> Iterator[str]:
     for folder, message in platform.failures.items():
         yield f"{folder}: {message}"
+
+
+def _unused_base(platform: Platform) -> None:
+    platform.texts["workloads/x/base/kustomization.yaml"] = "resources: [x.yaml]"
+
+
+@checker(_unused_base)
+def no_kustomization_is_left_over(platform: Platform) -> Iterator[str]:
+    """Bases and components are only built where an environment uses them."""
+    reached = platform.reached()
+    for path in platform.texts:
+        folder = str(PurePosixPath(path).parent)
+        if PurePosixPath(path).name == "kustomization.yaml" and folder not in reached:
+            yield f"{path}: no environment uses it"
 
 
 def _remote_resource(platform: Platform) -> None:
@@ -72,14 +86,10 @@ def _unknown_field_of_the_core(platform: Platform) -> None:
 
 @checker(_unknown_field, _wrong_type, _unknown_field_of_the_mesh, _unknown_kind, _unknown_field_of_the_core)
 def every_object_passes_its_schema(platform: Platform) -> Iterator[str]:
-    seen: set[bytes] = set()
-    for folder, objects in platform.builds.items():
-        for item in objects:
-            # A base and its overlays mostly render the same; one finding says it for all.
-            digest = schemas.digest(item)
-            if digest not in seen:
-                seen.add(digest)
-                yield from (f"{folder}: {title(item)}: {fault}" for fault in schemas.faults(item))
+    """Of what is deployed: a base may lack what its environments add."""
+    for environment in ENVIRONMENTS:
+        for folder, item in platform.in_environment(environment):
+            yield from (f"{folder}: {title(item)}: {fault}" for fault in schemas.faults(item))
 
 
 def _two_of_a_name(platform: Platform) -> None:
@@ -89,7 +99,7 @@ def _two_of_a_name(platform: Platform) -> None:
 @checker(_two_of_a_name)
 def no_object_is_rendered_twice(platform: Platform) -> Iterator[str]:
     """Two Applications that own one object undo each other's work."""
-    for environment in ("dev", "staging", "prod"):
+    for environment in ENVIRONMENTS:
         owners: dict[tuple[str, str], str] = {}
         for folder, item in platform.in_environment(environment):
             key = (item["apiVersion"].split("/")[0], title(item))
