@@ -226,7 +226,9 @@ def pods(platform: Platform, environment: str) -> dict[str, Pod]:
         )
         for name, item in deployments(platform, environment).items()
     ]
-    return {pod.name: pod for pod in (*ours, *UPSTREAM)}
+    job = platform.find("Job", "migrations", environment)
+    migrations = Pod("migrations", "jobs", job["spec"]["template"]["metadata"]["labels"], "default")
+    return {pod.name: pod for pod in (*ours, migrations, *UPSTREAM)}
 
 
 def rows() -> dict[str, Process]:

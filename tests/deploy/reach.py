@@ -12,11 +12,16 @@ class Network:
     def __init__(self, platform: Platform, environment: str) -> None:
         self._spaces = namespaces(platform, environment)
         self._policies = list(of_kind(platform, environment, "NetworkPolicy"))
+        self._known: dict[tuple[str, str], list[Object]] = {}
 
     def lets(self, source: Pod, target: Pod, port: int) -> bool:
         """Whether a TCP connection is let out at its source and in at its target."""
         out = self._allows("Egress", "egress", "to", source, target, port)
-        return out and self._allows("Ingress", "ingress", "from", target, source, port)
+        return out and self.lets_in(source, target, port)
+
+    def lets_in(self, source: Pod, target: Pod, port: int) -> bool:
+        """The target's side alone."""
+        return self._allows("Ingress", "ingress", "from", target, source, port)
 
     def lets_out(self, source: Pod, port: int = 443) -> bool:
         """Whether it may leave for a public address."""
@@ -26,13 +31,15 @@ class Network:
         return not bound or any(self._has_port(rule, port) for rule in public)
 
     def _bound(self, kind: str, pod: Pod) -> list[Object]:
-        return [
-            policy
-            for policy in self._policies
-            if policy["metadata"]["namespace"] == pod.namespace
-            and kind in policy["spec"]["policyTypes"]
-            and selects(policy["spec"]["podSelector"], pod.labels)
-        ]
+        if (kind, pod.name) not in self._known:
+            self._known[kind, pod.name] = [
+                policy
+                for policy in self._policies
+                if policy["metadata"]["namespace"] == pod.namespace
+                and kind in policy["spec"]["policyTypes"]
+                and selects(policy["spec"]["podSelector"], pod.labels)
+            ]
+        return self._known[kind, pod.name]
 
     def _allows(self, kind: str, rules: str, peers: str, pod: Pod, other: Pod, port: int) -> bool:
         bound = self._bound(kind, pod)
@@ -68,6 +75,7 @@ class Mesh:
     def __init__(self, platform: Platform, environment: str) -> None:
         self._spaces = namespaces(platform, environment)
         self._policies = list(of_kind(platform, environment, "AuthorizationPolicy"))
+        self._known: dict[str, list[Object]] = {}
 
     def has(self, pod: Pod) -> bool:
         """Whether it gets a sidecar."""
@@ -78,7 +86,9 @@ class Mesh:
         if self.has(source) or source.name == "gateway":
             principal = f"cluster.local/ns/{source.namespace}/sa/{source.account}"
         request = {"principals": principal, "ports": str(port), "paths": path}
-        bound = [row["spec"] for row in self._policies if self._binds(row, target)]
+        if target.name not in self._known:
+            self._known[target.name] = [row["spec"] for row in self._policies if self._binds(row, target)]
+        bound = self._known[target.name]
         if any(spec.get("action") == "DENY" and self._matches(spec, request) for spec in bound):
             return False
         allow = [spec for spec in bound if spec.get("action", "ALLOW") == "ALLOW"]

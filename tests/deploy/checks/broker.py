@@ -16,6 +16,8 @@ SEEDED = Counter(Vhost=1, Exchange=5, Queue=10, Binding=10)
 VHOSTS = {"ECO2_BROKER_URL": queues.VHOST, "ECO2_TASKS_BROKER_URL": queues.TASKS_VHOST}
 LOOKS_ON = "keda"
 """Users that are no process."""
+NODES = "eco2-rabbitmq-server"
+"""Account of the broker itself, whose shovels connect to it."""
 
 
 def _missing_binding(platform: Platform) -> None:
@@ -112,7 +114,7 @@ def every_process_of_the_broker_is_a_user_of_its_own(platform: Platform) -> Iter
             if user != LOOKS_ON
         )
         (source,) = platform.find("AuthorizationPolicy", "broker", environment)["spec"]["rules"][0]["from"]
-        mesh = {principal.rpartition("/")[2] for principal in source["source"]["principals"]}
+        mesh = {principal.rpartition("/")[2] for principal in source["source"]["principals"]} - {NODES}
         names = {user for user, _ in wanted}
         yield from (f"{environment}: {name} is no User" for name in names - users.keys())
         yield from (f"{environment}: the mesh and the broker do not both know {name}" for name in names ^ mesh)
