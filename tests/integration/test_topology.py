@@ -1,19 +1,26 @@
 """A live broker that was given the manifests has exactly that topology, and its delivery limit holds."""
 
 import asyncio
+import secrets
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aio_pika
 import httpx2
 import pytest
+import yaml
+from aio_pika.exceptions import ChannelInvalidStateError
+from aiormq.exceptions import ChannelAccessRefused
 
 from eco2.contracts import queues
+from eco2.jobs import dead_letters
 from eco2.local import topology
 from eco2.local.config import Layout, LocalError, environment
 from eco2.local.stack import Stack
+from eco2.processes import SERVICES
 
 PORTS, GATEWAY_PORT = 11600, 11620
 
@@ -120,6 +127,108 @@ def test_task_queues_are_those_of_the_contract(api: httpx2.Client) -> None:
     for name, row in found.items():
         assert (row["type"], row["durable"]) == ("classic", True)
         assert row["arguments"] == {**queues.TASK_QUEUES[name].arguments, "x-queue-type": "classic"}
+
+
+# Users: what each process does on the broker, by its code. Everything else is refused.
+
+WRITES = {
+    ("auth-api", "eco2"): {"authz.fanout"},
+    ("my-api", "eco2"): {"reward.direct"},
+    ("scan-api", "eco2"): {"scan.direct"},
+    ("scan-api", "tasks"): {"tasks"},
+    ("scan-worker", "eco2"): {"scan.direct", "reward.direct", "dlx"},
+    ("scan-sweeper", "eco2"): {"scan.direct", "reward.direct"},
+    ("scan-sweeper", "tasks"): {"tasks"},
+    ("ai-worker", "eco2"): {"scan.direct", "reward.direct"},
+    ("ai-worker", "tasks"): {"tasks"},
+    ("character-worker", "eco2"): {"dlx"},
+    ("api-worker", "tasks"): {"tasks"},
+    ("batch-worker", "tasks"): {"tasks"},
+    ("scheduler", "eco2"): {"scan.direct", "reward.direct", "celery"},
+    ("scheduler", "tasks"): {"tasks"},
+}
+LISTENS = {("ext-authz", "eco2"): "authz.fanout", ("scan-sweeper", "eco2"): "dlx", ("scan-sweeper", "tasks"): "tasks"}
+LETTERS = {
+    ("scheduler", "eco2"): set(dead_letters.QUEUES["eco2"]),
+    ("scheduler", "tasks"): set(dead_letters.QUEUES["tasks"]),
+}
+PASSWORD = secrets.token_hex(24)
+
+
+@pytest.fixture(scope="module")
+def users(api: httpx2.Client) -> list[tuple[str, str]]:
+    """(user, vhost) of every permission, with the users of the manifests made as the topology operator would."""
+    folder = topology.TOPOLOGY.parent / "users"
+    resources = [doc for file in folder.glob("*.yaml") for doc in yaml.safe_load_all(file.read_text())]
+    for row in resources:
+        if row["kind"] == "User":
+            tags = ",".join(row["spec"].get("tags", []))
+            path = f"/users/{row['metadata']['name']}"
+            api.put(path, json={"password": PASSWORD, "tags": tags}).raise_for_status()
+    rights = [row["spec"] for row in resources if row["kind"] == "Permission"]
+    for spec in rights:
+        path = f"/permissions/{spec['vhost']}/{spec['userReference']['name']}"
+        api.put(path, json=spec["permissions"]).raise_for_status()
+    return [(spec["userReference"]["name"], spec["vhost"]) for spec in rights]
+
+
+async def _allowed(connection: aio_pika.abc.AbstractConnection, what: Callable[[Any], Awaitable[object]]) -> bool:
+    try:
+        async with await connection.channel() as channel:
+            await what(channel)
+    except (ChannelAccessRefused, ChannelInvalidStateError):
+        return False
+    return True
+
+
+async def _publish(exchange: str, channel: aio_pika.abc.AbstractChannel) -> None:
+    target = await channel.get_exchange(exchange, ensure=False)
+    await target.publish(aio_pika.Message(b"x"), "of.nobody", mandatory=False)
+
+
+async def _get(queue: str, channel: aio_pika.abc.AbstractChannel) -> None:
+    await (await channel.get_queue(queue, ensure=False)).get(fail=False, no_ack=False)
+
+
+async def _listen(exchange: str, channel: aio_pika.abc.AbstractChannel) -> None:
+    own = await channel.declare_queue(exclusive=True, auto_delete=True)
+    await own.bind(exchange, "of.nobody")
+    await own.get(fail=False)
+
+
+async def test_users_may_do_what_their_process_does_and_nothing_else(
+    stack: Layout, api: httpx2.Client, users: list[tuple[str, str]]
+) -> None:
+    consumed = {row.name: set(row.queues) for row in SERVICES}
+    everything = {
+        queues.VHOST: (set(queues.EXCHANGES), set(queues.QUEUES)),
+        queues.TASKS_VHOST: ({queues.TASKS_EXCHANGE}, set(queues.TASK_QUEUES)),
+    }
+    for user, vhost in users:
+        exchanges, names = everything[vhost]
+        url = f"amqp://{user}:{PASSWORD}@127.0.0.1:{stack.port_of('rabbitmq')}/{vhost}"
+        async with await aio_pika.connect(url) as connection, asyncio.timeout(60):
+            written = {name for name in exchanges if await _allowed(connection, partial(_publish, name))}
+            read = {name for name in names if await _allowed(connection, partial(_get, name))}
+            heard = {name for name in exchanges if await _allowed(connection, partial(_listen, name))}
+        wanted = (
+            WRITES.get((user, vhost), set()),
+            (consumed.get(user, set()) & names) | LETTERS.get((user, vhost), set()),
+            {LISTENS[user, vhost]} if (user, vhost) in LISTENS else set(),
+        )
+        assert (written, read, heard) == wanted, f"{user} in {vhost}"
+
+
+async def test_the_user_of_keda_sees_how_long_queues_are_and_reads_none(
+    stack: Layout, users: list[tuple[str, str]]
+) -> None:
+    with httpx2.Client(base_url=f"{stack.management_url}/api", auth=("keda", PASSWORD)) as keda:
+        assert keda.get("/queues/eco2/scan.vision").raise_for_status().json()["type"] == "quorum"
+        assert keda.put("/queues/eco2/other", json={}).status_code in (401, 403)
+        answer = keda.post(
+            "/queues/eco2/scan.vision/get", json={"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        )
+        assert answer.status_code in (401, 403)
 
 
 async def _next(queue: aio_pika.abc.AbstractQueue) -> aio_pika.abc.AbstractIncomingMessage:
