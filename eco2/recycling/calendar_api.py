@@ -136,6 +136,7 @@ _FAULTS = (calendar.DistrictUnknown, calendar.NoDays, calendar.AreaNotFound, cal
 
 @router.get(
     "/{region_id}/calendar",
+    operation_id="getCollectionCalendar",
     response_model=CollectionCalendar,
     summary="When a district collects what",
     responses=error_responses(calendar.DayOutOfRange, *_FAULTS),
@@ -169,6 +170,7 @@ async def days(
 
 @router.get(
     "/{region_id}/calendar.ics",
+    operation_id="subscribeToCollectionCalendar",
     response_class=Response,
     summary="The same as a calendar to subscribe to",
     responses={
