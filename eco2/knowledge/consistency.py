@@ -15,6 +15,8 @@ from eco2.knowledge.models import (
     SourceBook,
     Taxonomy,
 )
+from eco2.knowledge.words import lexicon
+from eco2.knowledge.words.lexicon import Lexicon
 from eco2.knowledge.words.text import normalize, says, stems
 from eco2.knowledge.words.vocabulary import claimed_words, records
 
@@ -51,6 +53,7 @@ class Books:
     sources: SourceBook
     drop_offs: DropOffBook
     regions: tuple[Region, ...]
+    lexicon: Lexicon
 
 
 def problems_of(books: Books) -> Iterator[str]:
@@ -63,6 +66,8 @@ def problems_of(books: Books) -> Iterator[str]:
     yield from _check_items(taxonomy, rulebook, situations)
     yield from _check_situations(taxonomy, rulebook, situations)
     yield from _check_characters(taxonomy, rulebook, cast)
+    items = frozenset(record.id for record in records(taxonomy))
+    yield from lexicon.problems(books.lexicon, items, frozenset(stream.id for stream in taxonomy.streams))
 
 
 def _repeated(values: Iterable[object]) -> list[object]:

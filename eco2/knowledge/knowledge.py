@@ -1,5 +1,6 @@
 """The loaded knowledge base: looking up items, streams and situations."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,8 +21,9 @@ from eco2.knowledge.models import (
     Taxonomy,
 )
 from eco2.knowledge.words.index import Index
+from eco2.knowledge.words.lexicon import Lexicon
+from eco2.knowledge.words.terms import spans
 from eco2.knowledge.words.text import (
-    PARTICLES,
     Openings,
     Span,
     Squashed,
@@ -31,8 +33,11 @@ from eco2.knowledge.words.text import (
     normalize,
     phrase_spans,
     squash,
-    term_spans,
 )
+from eco2.knowledge.words.tokens import Token
+
+DANGEROUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
+"""Streams of things that hurt people in a bag or a press."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,7 @@ class Knowledge:
     classes: frozenset[str]  # normalized names of streams that also name an item, like 음식물
     questions: Mapping[str, Ambiguity]  # normalized ambiguous word -> its question
     index: Index = field(repr=False)
+    lexicon: Lexicon = field(repr=False)
 
     def item(self, item_id: str) -> Item:
         return self.items[item_id]
@@ -82,24 +88,28 @@ class Knowledge:
         return [self.items[name] for name in self.terms[term]]
 
     def question(self, term: str) -> Ambiguity:
-        """The question that tells the items apart that a normalized word names. KeyError for a word that names one."""
-        return self.questions[term]
+        """The question that tells the items apart that a normalized word of several items names."""
+        if term in self.questions:
+            return self.questions[term]
+        return next(
+            entry for entry in self.taxonomy.ambiguous if entry.candidates == self.terms[term]
+        )  # a variant of it
 
     def choices(self, subjects: Iterable[Item | Ambiguity]) -> list[Item]:
         """The items that the subjects of a sentence can be."""
         ids = [i for subject in subjects for i in ([subject.id] if isinstance(subject, Item) else subject.candidates)]
         return [self.items[item_id] for item_id in dict.fromkeys(ids)]
 
-    def nouns(self, squashed: Squashed, *, loose: bool = False) -> list[Span]:
+    def nouns(self, squashed: Squashed, tokens: Sequence[Token], *, loose: bool = False) -> list[Span]:
         """The words that name items, in order. `loose`: also long ones that more is written to without a space."""
-        return longest(term_spans(squashed, self.terms, self._term_lengths, loose=loose))
+        found = longest(spans(squashed, tokens, self._words, self._word_lengths, signed=self._signed, loose=loose))
+        return [span for span in found if span.term in self.terms]
 
-    def phrases_in(self, squashed: Squashed, nouns: Sequence[Span]) -> list[Span]:
+    def phrases_in(self, squashed: Squashed, nouns: Sequence[Span], tokens: Sequence[Token]) -> list[Span]:
         """The phrases that name situations, in order, without those that are only part of a longer noun.
 
         "기름 묻은 피자박스" holds a pizza box, not cooking oil. `nouns`: what `nouns` finds in the text."""
-        after = {match.end() for span in nouns if (match := PARTICLES.match(squashed.text, span.end))}
-        phrases = list(phrase_spans(squashed, self._openings, after))
+        phrases = list(phrase_spans(squashed, self._openings, {token.start for token in tokens}))
         return [span for span in longest([*nouns, *phrases]) if span.term in self.phrases and span in phrases]
 
     def situations_in(self, text: str) -> list[Situation]:
@@ -112,10 +122,41 @@ class Knowledge:
         named = {name for keyword in keywords for name in self._situations_by_keyword.get(keyword, ())}
         return self.by_precedence([situation for name, situation in self.situations.items() if name in named])
 
+    def dangerous(self, term: str) -> bool:
+        """Whether a word may name something that hurts people in a bag or a press."""
+        return any(item.stream in DANGEROUS or item.care for item in self.named(term))
+
     @cached_property
-    def _term_lengths(self) -> Mapping[str, Sequence[int]]:
+    def no_things(self) -> frozenset[str]:
+        """Words that name nothing to throw away, and are no misspelt names either."""
+        return self.lexicon.korean.no_things | self.lexicon.english.no_things
+
+    @cached_property
+    def materials(self) -> frozenset[str]:
+        return frozenset(normalize(word) for material in self.lexicon.materials.materials for word in material.said)
+
+    @cached_property
+    def unsaid_kinds(self) -> re.Pattern[str]:
+        """Materials that a thing is said not to be: "유리 말고"."""
+        return re.compile(
+            rf"(?:{self.lexicon.kinds})(?:이|가|은|는)?(?:{'|'.join(self.lexicon.korean.excluded) or '(?!)'})"
+        )
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        """Names, and words that are none: "음식물봉투" is not about a bag."""
+        return frozenset(self.terms) | {word for word in self.no_things if len(word) > 2}
+
+    @cached_property
+    def _signed(self) -> frozenset[str]:
+        """Names that are written with commas."""
+        names = (name for item in self.items.values() for name in (item.ko, item.en, *item.aliases, *item.aliases_en))
+        return frozenset(normalize(name) for name in names if re.search(r"[,/&+]", name))
+
+    @cached_property
+    def _word_lengths(self) -> Mapping[str, Sequence[int]]:
         found: dict[str, set[int]] = {}
-        for term in self.terms:
+        for term in self._words:
             found.setdefault(term[0], set()).add(len(term))
         return {opening: sorted(lengths) for opening, lengths in found.items()}
 

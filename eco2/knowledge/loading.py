@@ -16,6 +16,7 @@ from eco2.knowledge.models import (
     Classification,
     DropOffBook,
     Item,
+    Model,
     Region,
     Rulebook,
     SituationBook,
@@ -23,11 +24,12 @@ from eco2.knowledge.models import (
     Taxonomy,
 )
 from eco2.knowledge.words.index import Index
+from eco2.knowledge.words.lexicon import Lexicon
 from eco2.knowledge.words.text import stems
 from eco2.knowledge.words.vocabulary import class_words, terms_of, words_of
 
 FILES = (TAXONOMY, RULES, SITUATIONS, CHARACTERS)
-SOURCES, DROP_OFFS, REGIONS = "sources.yaml", "drop_offs.yaml", "regions"
+SOURCES, DROP_OFFS, REGIONS, WORDS = "sources.yaml", "drop_offs.yaml", "regions", "words"
 NAMING = ("id", "stream", "code", "name", "term")
 """The keys by which an entry of a list is called in a message, the first that it has."""
 NEWLINE = b"\n"
@@ -83,9 +85,20 @@ def _books(documents: Mapping[str, object], problems: list[str]) -> "Books | Non
     sources = _validate(given, SOURCES, SourceBook, problems)
     drop_offs = _validate(given, DROP_OFFS, DropOffBook, problems)
     regions = [_validate(given, name, Region, problems) for name in given if name.startswith(f"{REGIONS}/")]
-    if taxonomy and rulebook and situations and cast and sources and drop_offs and all(regions):
-        return Books(taxonomy, rulebook, situations, cast, sources, drop_offs, tuple(filter(None, regions)))
+    lexicon = _lexicon(given, problems)
+    if taxonomy and rulebook and situations and cast and sources and drop_offs and lexicon and all(regions):
+        return Books(taxonomy, rulebook, situations, cast, sources, drop_offs, tuple(filter(None, regions)), lexicon)
     return None
+
+
+def _lexicon(documents: Mapping[str, object], problems: list[str]) -> Lexicon | None:
+    """The vocabulary: one file each for a field of `Lexicon`, empty where it is not there."""
+    parts: dict[str, Model | None] = {}
+    for name, field in Lexicon.model_fields.items():
+        file = f"{WORDS}/{name}.yaml"
+        if file in documents and isinstance(field.annotation, type) and issubclass(field.annotation, Model):
+            parts[name] = _validate(documents, file, field.annotation, problems)
+    return Lexicon.model_validate(parts) if all(parts.values()) else None
 
 
 def default_directory() -> Path:
@@ -100,7 +113,8 @@ def default_directory() -> Path:
 def names(source: Path) -> list[str]:
     optional = [name for name in (SOURCES, DROP_OFFS) if (source / name).is_file()]
     regions = sorted(f"{REGIONS}/{path.name}" for path in (source / REGIONS).glob("*.yaml"))
-    return [*FILES, *optional, *regions]
+    words = sorted(f"{WORDS}/{path.name}" for path in (source / WORDS).glob("*.yaml"))
+    return [*FILES, *optional, *regions, *words]
 
 
 def _read(path: Path, name: str, problems: list[str]) -> object:
@@ -180,7 +194,7 @@ def _digest(source: Path) -> str:
 def _assemble(books: Books, version: str) -> Knowledge:
     taxonomy = books.taxonomy
     items = {item.id: item for item in _place_items(taxonomy)}
-    terms = terms_of(taxonomy)
+    terms = terms_of(taxonomy, books.lexicon.names)
     keywords = [word for s in books.situations.situations for word in (*s.keywords, *s.keywords_en)]
     return Knowledge(
         version=version,
@@ -197,9 +211,10 @@ def _assemble(books: Books, version: str) -> Knowledge:
         regions={region.id: region for region in books.regions},
         terms=terms,
         phrases={word: stems(word) for word in keywords},
-        classes=frozenset(class_words(taxonomy)),
+        classes=frozenset(class_words(taxonomy, books.lexicon)),
         questions={word: entry for entry in taxonomy.ambiguous for word in words_of(entry)},
         index=Index.of(terms, items.values()),
+        lexicon=books.lexicon,
     )
 
 

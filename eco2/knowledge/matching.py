@@ -23,6 +23,8 @@ SIMILAR_ALONE, SIMILAR = 0.8, 0.85
 SURE, ASKABLE = 0.85, 0.55
 """Share of a question's bigrams (by weight) that an item must have to be the answer, and to be a candidate."""
 MAX_CANDIDATES = 3
+VERB_ENDINGS = ("ed", "ing", "ly")
+"""Of English words that are no nouns, and so no misspelt names."""
 READ_FOR_ERRORS = 200
 """Letters of an English text whose words are put right: each is compared with all that names are made of."""
 
@@ -56,11 +58,13 @@ def corrected(knowledge: Knowledge, text: str) -> str:
         word = match[0].lower()
         if match.start() > READ_FOR_ERRORS or len(word) < 4:
             return word
-        if word in ENGLISH_FUNCTION_WORDS or singular(word) in knowledge.index.postings:
+        known = word in ENGLISH_FUNCTION_WORDS or word in knowledge.no_things or word.endswith(VERB_ENDINGS)
+        if known or singular(word) in knowledge.index.postings:
             return word
         least = 0.75 if len(word) > 4 else 0.8
-        known = knowledge.index.words
-        found = process.extract(word, known, scorer=OSA.normalized_similarity, score_cutoff=least, limit=5)
+        found = process.extract(
+            word, knowledge.index.words, scorer=OSA.normalized_similarity, score_cutoff=least, limit=5
+        )
         nearest = [str(other) for other, score, _ in found if score == found[0][1]]
         changed = changed or bool(nearest)
         return max(nearest, key=lambda other: _told_with(knowledge, other, words), default=word)

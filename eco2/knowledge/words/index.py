@@ -7,39 +7,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from eco2.knowledge.models import Item
+from eco2.knowledge.words import tokens
 from eco2.knowledge.words.text import (
-    LONG_TAIL,
     PARTICLES,
-    TAIL,
     Span,
     Squashed,
     initials,
     is_hangul,
     jamo,
+    normalize,
 )
 
-if TYPE_CHECKING:
-    pass
-
-
 K1, B = 1.2, 0.6
+MOST_WORDS = 60
+"""Written words of a text that may be unknown names."""
 LONGEST_WORD = 200
 """Letters of a written word that may be a misspelt name."""
 
-_FUNCTION = re.compile(
-    rf"(?:{TAIL}|{LONG_TAIL}|이거|그거|저거|이것|그것|이런|그런|저런|이건|그건|제가|저는|저희|우리|혹시|그럼|"
-    rf"근데|그리고|집에|요즘|오늘|내일|지금|"
-    r"아까|정말|진짜|너무|아주|많이|조금|그냥|다시|아직|이미|어느|어떤|누가|여기|저기|거기|하는|하고|해서|했는|"
-    r"했어|해요|합니|할까|됩니|돼요|"
-    r"되요|되나|안녕|감사|생신|생일|선물|숙제|궁금|질문|알려|가르|도와|싶|있|없|같|모르|모름|좋|괜찮|맞|아니|사용|쓰는|쓰던|쓴|"
-    r"다쓴|오래|새로|먹|마시|씻|닦|"
-    r"하나|두개|세개|여러|몇개|종류|경우|상태|때문|정도|동네|아파트|구청|주민|분들|선생|하나요|할게|하려|하면|"
-    r"좀|꼭|또|더|다|막|잘|못|안|네|예|"
-    r"ㅋ|ㅎ|ㅠ|ㅜ|ㅇ|ㄱ|ㄷ|ㅂ).*"
-)
 ENGLISH_FUNCTION_WORDS = frozenset(
     re.findall(
         r"\S+",
@@ -104,6 +90,14 @@ class Index:
             self._near[length, similar] = places, [self.letters[place] for place in places]
         return self._near[length, similar]
 
+    @cached_property
+    def _names(self) -> Mapping[str, tuple[str, ...]]:
+        return {item.id: tuple(map(normalize, names(item))) for item in self.items}
+
+    def normalized(self, item: Item) -> tuple[str, ...]:
+        """The names of an item as they are looked for: Korean, English, then aliases."""
+        return self._names[item.id]
+
     def weight(self, gram: str) -> float:
         return math.log(1 + len(self.items) / (1 + len(self.postings.get(gram, ()))))
 
@@ -142,37 +136,42 @@ def _postings(documents: Sequence[Counter[str]]) -> dict[str, list[tuple[int, fl
 def written_words(squashed: Squashed, found: Sequence[Span]) -> list[Span]:
     """The written words, without particles, that hold none of the spans."""
     words = []
+    taken = {place for span in found for place in range(span.start, span.end)}
     for start, end in pairwise(sorted(squashed.starts | squashed.ends)):
-        if not any(span.start < end and span.end > start for span in found):
+        if taken.isdisjoint(range(start, end)):
             bare = without_particles(squashed.text[start:end])
             words.append(Span(start, start + len(bare), bare))
     return words
 
 
-def content_words(squashed: Squashed, found: Sequence[Span]) -> list[Span]:
+def content_words(squashed: Squashed, found: Sequence[Span], no_things: frozenset[str]) -> list[Span]:
     """The written words that may name a thing: none that hold a known noun or phrase, no verbs, no bare materials.
 
     Two that follow each other are also tried as one, first."""
-    words = [word for word in written_words(squashed, found) if is_noun(word.term)]
-    cut = [_cut(word) for word in words]
+    words = [word for word in written_words(squashed, found)[:MOST_WORDS] if is_noun(word.term)]
+    both = [(word, _cut(word)) for word in words]
+    both = [(word, cut) for word, cut in both if word.term not in no_things and cut.term not in no_things]
+    cut, whole = [cut for _, cut in both], [word for word, cut in both if word != cut]
     pairs = [
         Span(one.start, other.end, one.term + other.term)
         for one, other in pairwise(cut)
         if one.end == other.start and is_hangul(one.term[0])
     ]
-    return sorted([*pairs, *cut], key=lambda span: (span.start, -span.end))
+    return sorted([*pairs, *whole, *cut], key=lambda span: (span.start, -span.end))
 
 
 def _cut(word: Span) -> Span:
-    bare = re.split(rf"(?<=..){TAIL}", word.term)[0]
-    bare = without_particles(bare)
-    return Span(word.start, word.start + len(bare), bare)
+    """The nouns that a written word begins with."""
+    if not is_hangul(word.term[0]):
+        return word
+    end = tokens.nouns_end(word.term)
+    return Span(word.start, word.start + end, word.term[:end])
 
 
 def is_noun(word: str) -> bool:
     """Whether an unknown word may be the name of a thing."""
     if is_hangul(word[0]):
-        return len(word) > 1 and not _FUNCTION.fullmatch(word)
+        return len(word) > 1 and tokens.nouns_end(word) > 1
     return len(word) > 2 and word not in ENGLISH_FUNCTION_WORDS and not word.isdigit()
 
 

@@ -1,30 +1,31 @@
-"""Finding known words in free Korean or English text.
+"""Text made uniform, and the phrases of situations found in it.
 
-A word counts only where a noun can stand:
-- it may be written with or without spaces and in any case;
-- it ends where the written word ends, or is followed only by particles ("생수병을", "박스인데") or, where people leave
-  spaces out, by what questions go on with ("생수병어떻게버려요");
-- it begins where a written word begins, or after an adjective or a particle that people write without a space
-  ("다쓴건전지", "캔이랑병"); Hangul words of three or more syllables may also be the head of a compound ("큰피자박스");
-- a word of one syllable allows only the particles in `SHORT_PARTICLES`, so "책임" and "회의" hold no item.
-"""
+`bounded` is the door: every text from outside is cut and made uniform there, once. All else works on `squash`ed text,
+without blanks and signs, as people leave them out or put them in at will."""
 
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 LONGEST = 1000
 """Letters of a text that are read."""
 _BLANKS = re.compile(r"\s{2,}")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
+"""Letters that show nothing: joiners, directions, variations, tags, the blank first letters of old Hangul."""
+_PICTURES = re.compile("[\u2190-\u2bff\u3164\uffa0\U0001f000-\U0001faff]+")
+"""Emoji, arrows and blanks that pass for letters of Hangul."""
 
 
 def bounded(text: str) -> str:
-    """The text cut to what is read, without runs of blanks, which patterns with several gaps would try in every way."""
-    return _BLANKS.sub(lambda blanks: "\n" if "\n" in blanks[0] else " ", text[:LONGEST])
+    """The text as it is read: uniform, cut, and without runs of blanks, which patterns with several gaps would try in
+    every way."""
+    uniform = _uniform(text[: 3 * LONGEST])  # a decomposed syllable has up to three letters
+    return _BLANKS.sub(lambda blanks: "\n" if "\n" in blanks[0] else " ", uniform[:LONGEST])
 
 
 _PARTICLE = (
@@ -35,30 +36,6 @@ _PARTICLE = (
     r"이고|고|말인데요|거|것|껀|건|거는|것은|같은거|같은것|종류|들도|뭉치|조각|여러개|한개|하나|두개|세개|몇개)"
 )
 PARTICLES = re.compile(_PARTICLE + "{0,3}")
-SHORT_PARTICLES = re.compile(
-    r"(?:은|는|이|가|을|를|이랑|랑|하고|도|만|인데|인데요|이에요|예요|입니다|이요|요|에|에서|같은거|같은것|"
-    r"같은건|여러개|하나|두개|몇개)?"
-)
-TAIL = (
-    r"(?:어떻|어뜨|어떡|어케|어캐|어째|우째|우예|우짜|워떻|어찌|어디|어따|어데|오데|워디|버리|버려|버릴|버림|"
-    r"버렸|버린|분리|재활|처리|수거|배출|"
-    r"폐기|처분|이랑|랑|말고|각각|따로|뿌리|뿌려|우에)"
-)
-LONG_TAIL = (
-    r"(?:하고|아니고|내놓|내놔|내다|내면|내야|내는|낼때|넣|일반|종량|음식물|음쓰|뭐|뭔|무슨|무엇|몇|언제|왜|"
-    r"가능|되나|되는|될까|돼|해야|하나요|하면|맞나|쓰레기|"
-    r"있는|있어|나왔|생겼|남았|남은|묻|깨|다썼|다먹|다쓴|근데|그냥|알려|궁금|질문|문의|방법|이거|고장|안쓰|"
-    r"못쓰|오래|유통기한|젖|찢|더러|"
-    r"따로|같이|함께|그리고|또는|정리|치우|치워|갖다|기부|나눔|부탁|뚜껑|라벨)"
-)
-_AFTER = re.compile(f"{PARTICLES.pattern}(?:(?:{TAIL}|{LONG_TAIL}).*)?")
-_AFTER_SHORT = re.compile(f"{SHORT_PARTICLES.pattern}(?:{TAIL}.*)?")
-_BEFORE = re.compile(
-    r"(?:쓰던|먹다남은|마시다남은|남은|안쓰는|못쓰는|오래된|고장난|깨진|부서진|망가진|더러운|젖은|찢어진|낡은|"
-    r"지난|상한|썩은|이런|그런|있는|있던|"
-    r"안입는|못입는|중고|작은|묻은|담긴|먹은|마신|버릴|나온|입던|신던|다쓴|이랑|랑|하고|말고|아니고|그리고|"
-    r"또는|폐|빈|헌|큰)$"
-)
 PLURAL = re.compile(r"(?:s|es)?")
 JOIN = re.compile(
     r"(?:(?:한|두|세|네|몇|여러|\d+)(?:개|병|장|통|캔|벌|켤레|짝|봉지|상자))?"
@@ -115,12 +92,15 @@ class Span:
 @dataclass(frozen=True)
 class Squashed:
     """Text without spaces and punctuation; `starts` and `ends` are the edges of its written words, `breaks` the places
-    of commas and other signs that part the entries of a list."""
+    of commas and other signs that part the entries of a list, `stops` those of the ends of sentences, `dots` those of
+    the middle dots among the breaks, which stand inside of names, too."""
 
     text: str
     starts: frozenset[int]
     ends: frozenset[int]
     breaks: frozenset[int] = frozenset()
+    stops: frozenset[int] = frozenset()
+    dots: frozenset[int] = frozenset()
 
     @cached_property
     def _edges(self) -> list[int]:
@@ -130,11 +110,14 @@ class Squashed:
         return self._edges[bisect_left(self._edges, position)]
 
 
-_WORD = re.compile(r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])")
+_WORD = re.compile(
+    r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])|(?P<stop>[.!?](?!\d))"
+)
 
 
 def _uniform(text: str) -> str:
-    """Wide letters made narrow, syllables composed; single letters of Hangul, as typed, stay what they are."""
+    """Wide letters made narrow, syllables composed, nothing invisible; single letters of Hangul stay as typed."""
+    text = _PICTURES.sub(" ", _INVISIBLE.sub("", text))
     if unicodedata.is_normalized("NFKC", text):  # most text; none that has single letters of Hangul
         return text
     plain = (char if "ㄱ" <= char <= "ㅣ" else unicodedata.normalize("NFKC", char) for char in text)
@@ -142,16 +125,21 @@ def _uniform(text: str) -> str:
 
 
 def squash(text: str) -> Squashed:
-    words, starts, ends, breaks, position = [], set(), set(), set(), 0
+    words, position = [], 0
+    starts, ends, breaks, stops, dots = (set[int]() for _ in range(5))
     for match in _WORD.finditer(_uniform(text[:LONGEST])[:LONGEST].lower()):
-        if match["sign"]:
-            breaks.add(position)
+        if match["sign"] or match["stop"]:
+            (breaks if match["sign"] else stops).add(position)
+            if match["sign"] == "·":
+                dots.add(position)
             continue
         words.append(match[0])
         starts.add(position)
         position += len(match[0])
         ends.add(position)
-    return Squashed("".join(words), frozenset(starts), frozenset(ends), frozenset(breaks))
+    return Squashed(
+        "".join(words), frozenset(starts), frozenset(ends), frozenset(breaks), frozenset(stops), frozenset(dots)
+    )
 
 
 def normalize(text: str) -> str:
@@ -176,32 +164,6 @@ def _closed(noun: str) -> bool:
     """Whether it ends in a consonant, as it is spoken; what stands in brackets is not."""
     last = re.sub(r"\(.*?\)", "", noun).strip()[-1:]
     return (ord(last) - ord("가")) % 28 > 0 if is_hangul(last) else last.lower() in set("lmnr")
-
-
-def _stands_alone(squashed: Squashed, start: int, term: str, loose: bool) -> bool:
-    end = start + len(term)
-    hangul = is_hangul(term[0]) and is_hangul(term[-1])
-    if start not in squashed.starts and not (
-        hangul and (len(term) >= 3 or _BEFORE.search(squashed.text, max(0, start - _NEAR), start))
-    ):
-        return False
-    if loose and hangul and len(term) >= 4:
-        return True
-    pattern = PLURAL if not is_hangul(term[-1]) else _AFTER_SHORT if len(term) == 1 else _AFTER
-    return pattern.fullmatch(squashed.text, end, squashed.word_end(end)) is not None
-
-
-def term_spans(
-    squashed: Squashed, terms: Container[str], lengths: Mapping[str, Sequence[int]], *, loose: bool = False
-) -> Iterator[Span]:
-    """Every place where one of the normalized terms stands as a noun. `lengths`: of the terms that begin with a
-    letter."""
-    text = squashed.text
-    for start, opening in enumerate(text):
-        for length in lengths.get(opening, ()):
-            term = text[start : start + length]
-            if term in terms and _stands_alone(squashed, start, term, loose):
-                yield Span(start, start + len(term), term)
 
 
 def stems(words: str) -> tuple[str, ...]:
@@ -279,17 +241,6 @@ def _negated(squashed: Squashed, start: int) -> bool:
     return squashed.text[max(0, start - 1) : start] in ("안", "못") or (
         found is not None and found.start() in squashed.starts
     )
-
-
-def preceded(squashed: Squashed, position: int, pattern: re.Pattern[str]) -> bool:
-    """Whether the pattern (anchored at its end) fits whole words before the position."""
-    found = pattern.search(squashed.text, max(0, position - _NEAR), position)
-    return found is not None and found.start() in squashed.starts
-
-
-def listed(squashed: Squashed, spans: Sequence[Span]) -> set[Span]:
-    """The spans that are told one after the other as in a list: "캔이랑 유리병", "캔, 유리병"."""
-    return {span for pair in pairwise(spans) if in_list(squashed, *pair) for span in pair}
 
 
 def in_list(squashed: Squashed, one: Span, other: Span) -> bool:

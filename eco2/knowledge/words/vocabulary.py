@@ -9,13 +9,8 @@ from eco2.knowledge.models import (
     ItemRecord,
     Taxonomy,
 )
+from eco2.knowledge.words.lexicon import Lexicon, Names
 from eco2.knowledge.words.text import normalize
-
-CLASS_WORDS = (
-    *("음식물", "음식물쓰레기", "음식쓰레기", "음쓰", "비닐", "플라스틱", "종이", "캔", "고철", "유리", "유리병"),
-    *("종이팩", "스티로폼", "페트병", "투명페트병", "food waste", "plastic", "paper", "film", "glass", "can", "metal"),
-    *("scrap metal", "cardboard", "pet", "clear pet"),
-)
 
 
 def records(taxonomy: Taxonomy) -> list[ItemRecord]:
@@ -31,9 +26,9 @@ def claimed_words(taxonomy: Taxonomy) -> dict[str, list[str]]:
     return claims
 
 
-def class_words(taxonomy: Taxonomy) -> Iterator[str]:
+def class_words(taxonomy: Taxonomy, lexicon: Lexicon) -> Iterator[str]:
     """How people call a stream in "is it …?"."""
-    yield from map(normalize, CLASS_WORDS)
+    yield from lexicon.korean.classes | lexicon.english.classes
     for stream in taxonomy.streams:
         yield from (normalize(stream.ko), normalize(stream.en))
 
@@ -42,8 +37,9 @@ def words_of(entry: Ambiguity) -> list[str]:
     return [normalize(word) for word in (entry.term, *entry.terms_en)]
 
 
-def terms_of(taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
-    """Word -> items. A declared ambiguity names all its candidates, unless the word is an item's own name."""
+def terms_of(taxonomy: Taxonomy, more: Names) -> dict[str, tuple[str, ...]]:
+    """Word -> items. A declared ambiguity names all its candidates, unless the word is an item's own name. `more`:
+    brands and the like, where no item claims the word."""
     proper = {normalize(record.ko) for record in records(taxonomy)}
     terms = {word: tuple(ids) for word, ids in claimed_words(taxonomy).items()}
     for entry in taxonomy.ambiguous:
@@ -51,6 +47,9 @@ def terms_of(taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
     for record in records(taxonomy):
         for part in map(normalize, _parts(record.en)):
             terms.setdefault(part, (record.id,))
+    for name in more.names:
+        for word in (*name.ko, *name.en):
+            terms.setdefault(normalize(word), (name.item,))
     variants = {variant: terms[word] for word in terms for variant in _variants(word)}
     return {**variants, **terms}
 

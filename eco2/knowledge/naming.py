@@ -1,0 +1,214 @@
+"""Which item a noun of a sentence means: by its name, by a name whose parts stand apart, by its material or quality."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from eco2.knowledge import matching
+from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.models import Ambiguity, Item
+from eco2.knowledge.words import index
+from eco2.knowledge.words.lexicon import Material
+from eco2.knowledge.words.text import Span, Squashed, in_list, is_hangul, longest, normalize
+
+MOST = 30
+"""Things, conditions and words of a text that are looked at: nobody names more, and a text made up of them may not
+stop the process."""
+SHORT = 100
+"""Letters of a text in which any word may tell of which kind a thing is."""
+REACH = 6
+"""Words over which the parts of one name are looked for."""
+BETWEEN = re.compile(
+    r"(?:의|로된|으로된)?(?:[가-힣]{1,9}(?:던|은|는|인|한|된|진|난|긴|있잖아))?"
+    r"(?:투명|무색|플라스틱|유리|종이|비닐|일회용|작은|큰|빈|헌|흰|하얀|은색|검은|까만|다쓴|남은|스티로폼)*"
+)
+"""What may stand between the parts of one name: "휴지 다 쓰고 남은 심" is a 휴지심."""
+SOLID = ("plastic", "glass", "paper", "metal", "film", "foam", "pet")
+"""Materials that rule out an item of another one."""
+KIND_OF = re.compile(r"(?:kind|type|sort|version|one)")
+
+
+def joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phrases: Sequence[Span]) -> list[Span]:
+    """Names whose parts stand apart: "딸기 담겼던 투명 팩" is a 딸기팩, "참기름 유리병" a 참기름병."""
+    words = [word for word in index.written_words(squashed, [*nouns, *phrases]) if is_hangul(word.term[0])]
+    parts = sorted([*nouns, *words], key=lambda span: span.start)[:MOST]
+    signs = squashed.breaks | squashed.stops
+    found: list[Span] = []
+    for one, other in ((one, other) for n, one in enumerate(parts) for other in parts[n + 1 : n + REACH + 1]):
+        if not is_hangul(one.term[0]):
+            continue
+        gap = squashed.text[one.end : other.start]
+        parted = any(one.end <= place <= other.start for place in signs)
+        crossed = any(one.end <= noun.start and noun.end <= other.start for noun in nouns)
+        excluded = gap.startswith(tuple(knowledge.lexicon.korean.excluded))
+        if parted or crossed or excluded or not BETWEEN.fullmatch(gap):
+            continue
+        if one in nouns and not gap and _head_of(knowledge, one, other):
+            found.append(Span(one.start, other.end, one.term))
+        elif term := _compound(knowledge, one, other, known=other in nouns):
+            found.append(Span(one.start, other.end, term))
+    return longest([*nouns, *found])
+
+
+def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> str | None:
+    for start in range(len(other.term)) if known else range(1):
+        term = one.term + other.term[start:]
+        if term in knowledge.terms and term not in (one.term, other.term):
+            fits = all(_fits(knowledge, item, other.term[:start]) for item in knowledge.named(term))
+            return term if fits else None
+    return None
+
+
+def _head_of(knowledge: Knowledge, one: Span, other: Span) -> bool:
+    """Whether a noun only says again what a name ends with: the 용기 of a 컵라면스티로폼."""
+    items = knowledge.named(one.term)
+    generic = other.term in knowledge.lexicon.korean.containers and not one.term.endswith(other.term)
+    return generic and len(items) == 1 and normalize(items[0].ko).endswith(other.term)
+
+
+def _fits(knowledge: Knowledge, item: Item, dropped: str) -> bool:
+    """Whether an item is of the materials that a dropped part of a word names: a 맥주 페트병 is no 맥주병."""
+    solid = [material for material in knowledge.lexicon.materials.materials if material.id in SOLID]
+    told = [material for material in solid if any(word in dropped for word in material.said)]
+    return all(_named_after(knowledge, item, material) or item.stream in material.streams for material in told)
+
+
+def _named_after(knowledge: Knowledge, item: Item, material: Material) -> bool:
+    ko, en, *_ = knowledge.index.normalized(item)
+    return any(word in ko + en for word in material.said)
+
+
+@dataclass(frozen=True)
+class _Around:
+    """The text between the nouns before and after one: what is said of it."""
+
+    text: str
+    words: frozenset[str]
+
+    def says(self, words: Iterable[str]) -> bool:
+        """Korean words may be parts of written ones."""
+        return any(word in (self.text if is_hangul(word[0]) else self.words) for word in words)
+
+
+def subject(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequence[Span] = ()) -> Item | Ambiguity:
+    """What a noun means, with what is said around it."""
+    around = _around(knowledge, squashed, span, nouns)
+    found = _named(knowledge, squashed, span, nouns, around)
+    return _sibling(knowledge, found, around) if isinstance(found, Item) else found
+
+
+def _named(
+    knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequence[Span], around: _Around
+) -> Item | Ambiguity:
+    if (better := _english_compound(knowledge, squashed, span)) is not None:
+        return better
+    if other := _of_material(knowledge, squashed, around, span):
+        return other
+    items = knowledge.named(span.term)
+    if len(items) == 1 or len({item.stream for item in items}) == 1:
+        return items[0]
+    written = _written(squashed, span)
+    term = matching.misspelt(knowledge, written, alone=True) if written != span.term else None
+    if term and len(knowledge.terms[term]) == 1:
+        return knowledge.named(term)[0]
+    left = _told_apart_by_words(knowledge, _told_apart(knowledge, items, around), squashed, span, nouns)
+    return left[0] if len({item.stream for item in left}) == 1 else knowledge.question(span.term)
+
+
+def _around(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequence[Span]) -> _Around:
+    """What stands between the nouns before and after, without kinds that it is said not to be."""
+    start = max((noun.end for noun in nouns if noun.end <= span.start), default=0)
+    end = min((noun.start for noun in nouns if noun.start >= span.end), default=len(squashed.text))
+    text = squashed.text[start : span.start] + " " + squashed.text[span.end : end]
+    edges = sorted(squashed.starts | {len(squashed.text)})
+    words = {
+        squashed.text[one:other] for one, other in pairwise(edges) if start <= one < span.start or span.end <= one < end
+    }
+    return _Around(knowledge.unsaid_kinds.sub(" ", text), frozenset(words))
+
+
+def _sibling(knowledge: Knowledge, item: Item, around: _Around) -> Item:
+    """The item that a quality makes of another one: a pink styrofoam box is coloured foam."""
+    for sibling in knowledge.lexicon.materials.siblings:
+        if item.id in sibling.of and around.says(sibling.said):
+            return knowledge.item(sibling.then)
+    return item
+
+
+def _told_apart(knowledge: Knowledge, items: Sequence[Item], around: _Around) -> Sequence[Item]:
+    """The candidates that a material or kind named around the noun leaves."""
+    for material in knowledge.lexicon.materials.materials:
+        if around.says(material.said):
+            named = [item for item in items if _named_after(knowledge, item, material)]
+            items = named or [item for item in items if item.stream in material.streams] or items
+    return items
+
+
+def _told_apart_by_words(
+    knowledge: Knowledge, items: Sequence[Item], squashed: Squashed, span: Span, nouns: Sequence[Span]
+) -> Sequence[Item]:
+    """The candidates that have another word of the sentence in a name: the tofu of "cat litter, the tofu kind"."""
+    if len(nouns) > 2 or len(squashed.text) > SHORT:
+        return items
+    for word in index.content_words(squashed, [span], knowledge.no_things):
+        others = [noun for noun in nouns if noun.start <= word.start < noun.end]
+        kinds = [noun for noun in others if KIND_OF.match(squashed.text, noun.end)]
+        if not kinds and any(neighbours(squashed, noun, span) for noun in others):
+            continue
+        named = [item for item in items if any(word.term in name for name in knowledge.index.normalized(item))]
+        items = named or items
+    return items
+
+
+def neighbours(squashed: Squashed, one: Span, other: Span) -> bool:
+    first, second = sorted((one, other), key=lambda span: span.start)
+    return second.start > first.end and in_list(squashed, first, second)
+
+
+def _english_compound(knowledge: Knowledge, squashed: Squashed, span: Span) -> Item | None:
+    """Of "snack bag" the index may know the bag only: what the words together mean, if that is sure."""
+    before = [edge for edge in squashed.starts if edge < span.start]
+    if is_hangul(span.term[0]) or not before or span.start in squashed.breaks | squashed.stops:
+        return None
+    word = squashed.text[max(before) : span.start]
+    items, sure = matching.candidates(knowledge, [word, span.term]) if index.is_noun(word) else ((), False)
+    return items[0] if sure else None
+
+
+def _of_material(knowledge: Knowledge, squashed: Squashed, around: _Around, span: Span) -> Item | None:
+    """The item that the word names with a material told elsewhere: a "jar … (plastic)" is a plastic jar."""
+    english = not is_hangul(span.term[0])
+    edges = [edge for edge in squashed.starts if span.start < edge < span.end and english]
+    heads = [span.term, *(squashed.text[edge : span.end] for edge in edges)]
+    solid = [word for m in knowledge.lexicon.materials.materials if m.id in (*SOLID, "wood") for word in m.said]
+    names = (knowledge.terms.get(word + head, ()) for word in solid if around.says((word,)) for head in heads)
+    return next((knowledge.items[ids[0]] for ids in names if len(ids) == 1), None)
+
+
+def _written(squashed: Squashed, span: Span) -> str:
+    """The span with what is written before it in the same word: of "뽀조배터리" the index only knows the end."""
+    return squashed.text[max(start for start in squashed.starts if start <= span.start) : span.end]
+
+
+def containers_of(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span]) -> list[Span]:
+    """English names turned round: a "bottle of soy sauce" is a soy sauce bottle, if there is such a name."""
+    edges = sorted(squashed.starts | {len(squashed.text)})
+    words = [Span(one, other, squashed.text[one:other]) for one, other in pairwise(edges)]
+    found: list[Span] = []
+    for noun in nouns:
+        following = [word for word in words if word.start >= noun.end]
+        if is_hangul(noun.term[0]) or not following or following[0].term != "of":
+            continue
+        rest = following[1:5]
+        while rest and rest[0].term in knowledge.lexicon.english.modifiers:
+            rest = rest[1:]
+        for many in (2, 1):
+            said = "".join(word.term for word in rest[:many])
+            term = next(
+                (t for t in (said + noun.term, said.removesuffix("s") + noun.term) if t in knowledge.terms), None
+            )
+            if term and len(rest) >= many:
+                found.append(Span(noun.start, rest[many - 1].end, term))
+                break
+    return longest([*nouns, *found])

@@ -1,0 +1,285 @@
+"""The part that each noun plays in a Korean sentence, told from its particle and the verb that follows.
+
+A noun before a verb with an adnominal ending belongs to the noun after it ("식초 담긴 병" is about the bottle); what is
+bought, used, put into or excluded is not asked about either; nouns side by side or joined by "랑" are a list."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from eco2.knowledge.words.clauses import AND, AT, BY, FROM, INSIDE, NUMBERS, Clause, Walk
+
+Part = Literal["main", "beside", "option", "content", "container", "part", "from", "tool", "bought", "into", "not"]
+"""Of a noun. `container`: something is in or on it, and that is asked about."""
+
+MIX = frozenset(("섞", "섞이", "혼합하", "붙", "분리하", "구분하"))
+SAME = frozenset(("같이", "함께"))
+EITHER = ("아니면", "아님", "혹은", "vs")
+AS_KIND = re.compile(
+    r"(?:류)?(?:인가요?|인감|인지요?|일까요?|이?예요|이?에요|이?에여|이야|야|이?지요?|이?죠|이?냐|임|이?래유|이?래요|이?여|유|이?니|"
+    r"입니까|로|으로)"
+)
+"""After a noun that is asked or told as the kind of another one: "비닐인가요 은박인가요"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sentence(Walk):
+    """A sentence whose nouns are told their parts."""
+
+    def parts(self) -> list[Part]:
+        found: list[Part] = ["main"] * len(self.things)
+        for n in reversed(range(len(self.things))):
+            found[n] = self._part(n, found)
+        return self._with_options(found)
+
+    # --- the part of one thing ---
+
+    def _part(self, n: int, found: list[Part]) -> Part:
+        particles, k = self.tail(n)
+        thing = self.things[n]
+        if self._excluded(k) or self._excluded(self._edges[n][1]):
+            return "not"
+        if particles in AND or particles.startswith(("이랑", "랑", "하고")):
+            return self._joined(n, k)
+        if n and self._boxed(n):
+            return "into"
+        if n and (self._counts(n) or self._holds_danger(n)):
+            return "content"
+        if n and thing.term in self.classes and (self._asked_to_be(k) or particles.startswith((*AT, *BY))):
+            return "into"
+        if self._of_a_quality(n) and (n or self._later(n, found)):
+            return "content"
+        following = n + 1
+        if not particles and self._adjacent(n):
+            if self._modifies(n, following):
+                kind = found[following] in ("part", "into") or self._asked_as_kind(following)
+                return "main" if kind else "content"
+            told = found[following] in ("content", "from", "bought", "tool") and thing not in self.dangerous
+            if told and not thing.term.endswith(tuple(self.words.containers)):
+                return found[following] if not self._in_list(n) else "main"
+            return "main"
+        if (
+            not particles
+            and k < len(self.tokens)
+            and self.tokens[k].surface in self.words.events
+            and self._later(n, found)
+        ):
+            return "bought"
+        clause = self.clause(k)
+        if clause is None:
+            return self._without_verb(n, particles, found)
+        if particles.startswith(("은", "는", "도")) and not particles.startswith("는데"):
+            return self._topic(n, particles, clause)
+        if clause.ending == "ETM":
+            return self._in_clause(n, particles, clause, found)
+        return self._before_verb(n, particles, clause, found)
+
+    def _excluded(self, k: int) -> bool:
+        text = self.squashed.text
+        place = self.tokens[k].start if k < len(self.tokens) else len(text)
+        return any(text.startswith(word, place) for word in self.words.excluded) or any(
+            text.startswith(particle + word, place)
+            for particle in ("이", "가", "은", "는")
+            for word in self.words.excluded
+        )
+
+    def _counts(self, n: int) -> bool:
+        """Whether a container only counts: "고추장 한 통", "반병"."""
+        first = self._edges[n][0]
+        before = self.tokens[first - 1] if first else None
+        counted = self.things[n].term in self.words.containers or self.tokens[first].has("NNBC")
+        number = before is not None and (before.has("NR", "SN") or before.surface in NUMBERS)
+        return counted and number and not self._parted(first)
+
+    def _holds_danger(self, n: int) -> bool:
+        """Whether a container of no name of its own follows what is dangerous in it: "신나 통"."""
+        generic = self.things[n].term in self.words.containers | self.words.parts
+        dangerous = self.things[n - 1] in self.dangerous and self.things[n] not in self.dangerous
+        return generic and dangerous and self._adjacent(n - 1)
+
+    def _asked_to_be(self, k: int) -> bool:
+        """Whether a token asks if something may count as the noun before: "음식물 되나요"."""
+        return (
+            k < len(self.tokens) and self.tokens[k].stem in ("되", "돼", "맞", "가능", "아니") and not self._parted(k)
+        )
+
+    def _of_a_quality(self, n: int) -> bool:
+        """Whether a thing only tells of which smell, stain or fee: "김치 냄새"."""
+        k = self._edges[n][1]
+        following = self.tokens[k].surface if k < len(self.tokens) and not self._parted(k) else ""
+        return k not in self._starts and following in self.words.qualities
+
+    def _joined(self, n: int, k: int) -> Part:
+        """A thing with "랑": one of a list, or what something is thrown away, mixed or delivered with."""
+        mixed = self.clause(k) if n and k not in self._starts else None
+        if mixed and mixed.stems[0] in MIX:
+            return "content"
+        if k < len(self.tokens) and self.tokens[k].surface in SAME and k not in self._starts:
+            clause = self.clause(k)
+            if n and clause and self._is(clause, "sort"):
+                return "into"
+            if clause and clause.ending == "ETM" and isinstance(self.head(clause.end), int):
+                return "content"
+        return "main"
+
+    def _modifies(self, n: int, following: int) -> bool:
+        """ "노트북 배터리", "신발 상자": the second one is asked about. "귤껍질 양파껍질" are two."""
+        one, other = self.things[n], self.things[following]
+        part = other.term in self.words.containers or (other.term in self.words.parts and not self._in_list(n))
+        alike = one.term in self.words.parts or one.term.endswith(tuple(self.words.containers))
+        if one.term in self.words.soils and other.term.endswith(tuple(self.words.containers)):
+            return one not in self.dangerous
+        if not part or alike or one in self.dangerous:
+            return False
+        return not (self._in_list(n) and other in self.dangerous)
+
+    def _later(self, n: int, found: list[Part]) -> bool:
+        return any(part in ("main", "beside") for part in found[n + 1 :])
+
+    def _others(self, n: int, found: list[Part]) -> bool:
+        """Whether another thing may be what is asked about."""
+        return self._later(n, found) or any(m != n for m in range(n))
+
+    def _is(self, clause: Clause, *kinds: str) -> bool:
+        lists = [getattr(self.words.verbs, kind) for kind in kinds]
+        return any(stem in words for stem in clause.stems for words in lists)
+
+    def _topic(self, n: int, particles: str, clause: Clause) -> Part:
+        if (
+            particles.startswith("도")
+            and n
+            and clause.stems[0] in ("있", "나오", "남", "같이", "생기", "필요없", "없", "버리")
+        ):
+            return "beside"
+        if self._is(clause, "dispose") or not n:
+            return "main"
+        return self._of_the_one_before(n) or "main"
+
+    def _of_the_one_before(self, n: int) -> Part | None:
+        """A part of the thing before, or what is in or on it, of which a state is told."""
+        term = self.things[n].term
+        if not n:
+            return None
+        particles, k = self.tail(n - 1)
+        if particles in AND or (self._parted(self._edges[n][0]) and self._edges[n][0] == k and not particles):
+            return None
+        if term in self.words.parts:
+            return "part"
+        return "content" if term in self.words.soils else None
+
+    def _in_clause(self, n: int, particles: str, clause: Clause, found: list[Part]) -> Part:
+        """A thing before a verb with an adnominal ending: told of the noun after it."""
+        head = self.head(clause.end)
+        if head == "time":
+            return "bought" if self._later(n, found) and self._is(clause, "buy", "consume", "contain") else "main"
+        if not isinstance(head, int):
+            if particles.startswith(AT) and self._is(clause, "contain") and self._later(n, found):
+                return "container"
+            if particles.startswith(FROM) and self._others(n, found):
+                return "from"
+            if particles.startswith(("이", "가")) and n and head == "dummy":
+                return self._of_the_one_before(n) or "main"
+            if (
+                head == "dummy"
+                and not particles
+                and self._is(clause, "contain")
+                and self._later(n, found) is False
+                and n
+            ):
+                return self._of_the_one_before(n) or "main"
+            return "main"
+        if self.things[n] in self.dangerous and self.things[head].term in self.words.containers:
+            found[head] = "content"
+            return "main"
+        if particles.startswith(FROM):
+            return "from"
+        if particles.startswith(BY):
+            return "tool"
+        if particles.startswith(AT):
+            return "container" if self.things[n].term not in self.words.places else "from"
+        if particles.startswith(("이", "가", "을", "를")):
+            return "bought" if self._is(clause, "buy") else "content"
+        if self._is(clause, "contain", "emerge") and not (
+            self.things[n] in self.dangerous and clause.stems[0] in ("남", "쓰")
+        ):
+            return "content" if clause.stems[0] not in ("남", "남기") else "main"
+        if clause.stems[0].endswith("먹") or clause.stems[0] in self.words.verbs.consume - {"쓰", "사용하"}:
+            return "content"
+        return "main"
+
+    def _before_verb(self, n: int, particles: str, clause: Clause, found: list[Part]) -> Part:
+        """A thing before the verb of its own clause."""
+        term, later = self.things[n].term, self._later(n, found)
+        if clause.copula:
+            return "main"
+        if particles.startswith(FROM):
+            return "from" if self._others(n, found) else "main"
+        if particles.startswith(AT):
+            if self._is(clause, "put") and n:
+                return "into"
+            if later and (term in self.words.places or self._is(clause, "put", "emerge")):
+                return "from"
+            return "from" if term in self.words.places and self._others(n, found) else "main"
+        if particles.startswith(BY):
+            if self._is(clause, "sort", "put"):
+                return "into" if n else "main"
+            return "tool" if self._others(n, found) else "main"
+        if later and self._is(clause, "buy") and clause.ending == "EC" and not self._is(clause, "dispose"):
+            return "bought"
+        if (
+            later
+            and self._is(clause, "consume")
+            and clause.ending == "EC"
+            and clause.form.endswith(("고", "서", "는데", "더니"))
+        ):
+            return "bought" if self.things[n] not in self.dangerous else "main"
+        if n and term in self.classes and clause.stems[0] in ("맞", "되", "가능", "가능하"):
+            return "into"
+        if n and particles.startswith(("이", "가", "도")) and self._is(clause, "contain") and self._held(n):
+            return "content"
+        if n and not self._is(clause, "dispose") and particles.startswith(("이", "가", "을", "를", "")):
+            return self._of_the_one_before(n) or "main"
+        return "main"
+
+    def _held(self, n: int) -> bool:
+        """Whether the thing before is what this one is in: "유리병 안에 왁스가 굳어 있어요"."""
+        particles, k = self.tail(n - 1)
+        at = particles.startswith(AT) or (k < len(self.tokens) and self.tokens[k].surface in INSIDE)
+        return at and self.things[n - 1].term not in self.words.places
+
+    def _without_verb(self, n: int, particles: str, found: list[Part]) -> Part:
+        if particles.startswith(FROM) and self._others(n, found):
+            return "from"
+        if n and particles.startswith(("이", "가", "을", "를")):
+            return self._of_the_one_before(n) or "main"
+        if particles.startswith(BY):
+            return "into" if n else ("tool" if self._later(n, found) else "main")
+        if particles.startswith(AT) and self._later(n, found):
+            return "from" if self.things[n].term in self.words.places else "container"
+        return "main"
+
+    # --- A or B ---
+
+    def _with_options(self, found: list[Part]) -> list[Part]:
+        """Things that are only asked as kinds of another: "이 봉투는 비닐인가요 은박인가요"."""
+        asked = [n for n in range(len(self.things)) if self._asked_as_kind(n)]
+        if not asked:
+            return found
+        others = [n for n, part in enumerate(found) if n not in asked and part in ("main", "content", "container")]
+        if any(n < asked[0] for n in others):
+            for n in asked:
+                if n and self.tail(n - 1)[0] not in AND and (self.things[n].term in self.classes or len(asked) > 1):
+                    found[n] = "option"
+        elif len(asked) > 1:
+            for n in asked:
+                found[n] = "option"
+        return found
+
+    def _asked_as_kind(self, n: int) -> bool:
+        thing, text = self.things[n], self.squashed.text
+        if text.endswith(EITHER, 0, thing.start) or text.startswith(EITHER, thing.end):
+            return True
+        if thing.end >= len(text) or thing.end in self._signs:
+            return False
+        rest = text[thing.end : self.squashed.word_end(thing.end + 1)]
+        return AS_KIND.fullmatch(rest) is not None

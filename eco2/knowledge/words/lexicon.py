@@ -1,0 +1,131 @@
+"""The vocabulary of data/words: what words do in a sentence, apart from the names of items and situations."""
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from eco2.knowledge.models import Model
+from eco2.knowledge.words.text import normalize
+
+
+def _normalized(words: object) -> object:
+    return frozenset(normalize(str(word)) for word in words) if isinstance(words, list) else words
+
+
+def _each_normalized(words: object) -> object:
+    return tuple(normalize(str(word)) for word in words) if isinstance(words, list) else words
+
+
+Said = Annotated[tuple[str, ...], BeforeValidator(_each_normalized), Field(min_length=1)]
+Words = Annotated[frozenset[str], BeforeValidator(_normalized)]
+"""A list of words in its file; a set of normalized words here."""
+
+
+class Verbs(Model):
+    contain: Words = frozenset()
+    consume: Words = frozenset()
+    buy: Words = frozenset()
+    emerge: Words = frozenset()
+    put: Words = frozenset()
+    sort: Words = frozenset()
+    dispose: Words = frozenset()
+
+
+class Nouns(Model):
+    """What both languages have lists of."""
+
+    places: Words = frozenset()
+    parts: Words = frozenset()
+    containers: Words = frozenset()
+    soils: Words = frozenset()
+    no_things: Words = frozenset()
+    classes: Words = frozenset()
+    excluded: Words = frozenset()
+
+
+class Korean(Nouns):
+    verbs: Verbs = Verbs()
+    events: Words = frozenset()
+    boxes: Words = frozenset()
+    qualities: Words = frozenset()
+    times: Words = frozenset()
+
+
+class English(Nouns):
+    into: Words = frozenset()
+    has: Words = frozenset()
+    buy: Words = frozenset()
+    modifiers: Words = frozenset()
+    heaps: Words = frozenset()
+
+
+class Variant(Model):
+    said: re.Pattern[str]
+    meant: str
+
+
+class Spelling(Model):
+    variants: tuple[Variant, ...] = ()
+
+
+class Material(Model):
+    """`streams`: where things of the material go, for those whose name does not tell."""
+
+    id: str
+    said: Said
+    streams: tuple[str, ...] = ()
+
+
+class Sibling(Model):
+    """A quality that makes one of the items `of` the item `then`."""
+
+    said: Said
+    of: tuple[str, ...] = Field(min_length=1)
+    then: str
+
+
+class Materials(Model):
+    materials: tuple[Material, ...] = ()
+    siblings: tuple[Sibling, ...] = ()
+
+
+class Name(Model):
+    """Further words for an item: brands, and what people call it."""
+
+    item: str
+    ko: tuple[str, ...] = ()
+    en: tuple[str, ...] = ()
+
+
+class Names(Model):
+    names: tuple[Name, ...] = ()
+
+
+class Lexicon(Model):
+    korean: Korean = Korean()
+    english: English = English()
+    spelling: Spelling = Spelling()
+    materials: Materials = Materials()
+    names: Names = Names()
+
+    @cached_property
+    def kinds(self) -> str:
+        """A pattern of all words of materials, the longest first."""
+        said = {word for material in self.materials.materials for word in material.said}
+        return "|".join(sorted(said, key=len, reverse=True)) or "(?!)"
+
+
+def problems(lexicon: Lexicon, items: frozenset[str], streams: frozenset[str]) -> Iterator[str]:
+    """References of the vocabulary to items and streams that are not there, and ids that are there twice."""
+    for sibling in lexicon.materials.siblings:
+        unknown = {*sibling.of, sibling.then} - items
+        yield from (f"words/materials.yaml: siblings.{sibling.then}: no item {item!r}" for item in sorted(unknown))
+    for name in lexicon.names.names:
+        if name.item not in items:
+            yield f"words/names.yaml: names.{name.item}: no such item"
+    for material in lexicon.materials.materials:
+        missing = set(material.streams) - streams
+        yield from (f"words/materials.yaml: materials.{material.id}: no stream {one!r}" for one in sorted(missing))
