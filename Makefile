@@ -38,6 +38,10 @@ test-full: test ## The same and the slow lane (every server restarted in mid-job
 test-deploy: setup ## Render every manifest and check it, without a cluster (part of `make test`)
 	@$(BIN)/pytest tests/deploy -m "not slow"
 
+.PHONY: test-deploy-mutations
+test-deploy-mutations: setup ## Make plausible mistakes in a copy of the manifests, one by one: each must be caught by name
+	@$(BIN)/pytest tests/deploy/test_mutations.py
+
 .PHONY: bench
 bench: setup ## Measure speed and memory against the lines of docs/benchmarks/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)

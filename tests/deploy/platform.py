@@ -56,10 +56,10 @@ class Platform:
             for entry in content.get(key, []):
                 yield posixpath.normpath(f"{folder}/{entry}")
 
-    def reached(self) -> set[str]:
-        """Folders and files that the builds are made of."""
+    def reached(self, *folders: str) -> set[str]:
+        """Folders and files that these builds are made of (default: all builds)."""
         found: set[str] = set()
-        stack = [*self.builds, *self.failures]
+        stack = [*(folders or (*self.builds, *self.failures))]
         while stack:
             folder = stack.pop()
             if folder not in found:
@@ -123,6 +123,21 @@ def load(root: Path = CHECKOUT) -> Platform:
         texts=texts,
         root=root,
     )
+
+
+def rebuild(platform: Platform, root: Path, changed: str) -> Platform:
+    """The platform of a copy of its tree at `root` in which one file is another: only what takes that file is built."""
+    copy = Platform(dict(platform.builds), dict(platform.failures), {**platform.texts}, root)
+    copy.texts[changed] = (root / changed).read_text()
+    for folder in platform.builds:
+        if platform.reached(folder) & {changed, str(PurePosixPath(changed).parent)}:
+            del copy.builds[folder]
+            result = _build(root / folder)
+            if isinstance(result, str):
+                copy.failures[folder] = result
+            else:
+                copy.builds[folder] = result
+    return copy
 
 
 def _whole(text: str) -> bool:
