@@ -52,7 +52,7 @@ class ProviderRefused(AppError):
 
 @dataclass(frozen=True)
 class Profile:
-    """Who somebody is to a provider. An e-mail address is only there when the user shares it."""
+    """A person as a provider knows them. An e-mail address is only there when the user shares it."""
 
     provider: str
     provider_user_id: str
@@ -210,7 +210,7 @@ class Providers:
         return str(url)
 
     async def profile_of_code(self, provider: str, redirect_uri: str, code: str, state: str, verifier: str) -> Profile:
-        """Who came back from the provider with this code; NotOffered, ProviderAway, ProviderRefused."""
+        """Ask the provider who came back with this code; NotOffered, ProviderAway, ProviderRefused."""
         at = self._endpoints(provider)
         client = self._client(provider, at, redirect_uri)
         proof = {"code_verifier": verifier} if at.pkce else {"body": urlencode({"state": state})}

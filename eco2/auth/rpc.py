@@ -1,4 +1,4 @@
-"""What auth-api answers to other services: it ends somebody's sessions, and copies or removes what it keeps of them."""
+"""gRPC services of auth-api: it ends somebody's sessions, and copies or removes what it keeps of them."""
 
 from collections.abc import Mapping
 from datetime import UTC

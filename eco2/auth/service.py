@@ -107,7 +107,7 @@ class Caller:
 
     @property
     def network(self) -> str:
-        """What one household or office has: an IPv4 address, or the first half of an IPv6 address."""
+        """Address range of one household or office: an IPv4 address, or the first half of an IPv6 address."""
         try:
             address = ipaddress.ip_address(self.ip)
         except ValueError:
@@ -144,7 +144,7 @@ class Services:
 
 
 async def limit(at: Services, what: str, who: str, most: int) -> int:
-    """How often it was in this minute. TooMany. Without the counters there is no limit: nobody is locked out because a
+    """Count one more in this minute. TooMany. Without the counters there is no limit: nobody is locked out because a
     cache is away."""
     try:
         times, wait = await store.count(at.cache, what, who)

@@ -32,7 +32,7 @@ class TokenSettings(SettingsGroup):
 
 
 class ProviderSettings(SettingsGroup):
-    """What the providers gave for this platform. A provider without an id is not offered."""
+    """Ids and secrets that the providers gave to this platform. A provider without an id is not offered."""
 
     kakao_client_id: str | None = None
     kakao_client_secret: str | None = None

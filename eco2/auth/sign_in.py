@@ -55,7 +55,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the provider sent the browser back with."""
+    """Parameters with which the provider sent the browser back."""
 
     code: str | None
     state: str | None
@@ -155,7 +155,7 @@ async def finish(at: Services, caller: Caller, provider: str, answer: Answer, br
 
 
 async def _begun(at: Services, provider: str, answer: Answer, browsers: Sequence[str]) -> tuple[SignIn, Outcome | None]:
-    """What `start` kept for this state, and what became of it; only for the browser that it was made for."""
+    """Load what `start` kept for this state, and what became of it; only for the browser that it was made for."""
     known = await store.sign_in(at.cache, answer.state) if answer.state and len(answer.state) <= STATE_MAX else None
     settled = known if isinstance(known, Outcome) else None
     found = known.sign_in if isinstance(known, Outcome) else known
@@ -180,7 +180,7 @@ async def _finish_once(at: Services, caller: Caller, found: SignIn, answer: Answ
 
 
 async def _settle(at: Services, state: str, outcome: Outcome) -> None:
-    """Who is signed in is so although nobody else can be told."""
+    """Announce a sign-in; it holds although nobody else can be told."""
     try:
         await store.settle_sign_in(at.cache, state, outcome, int(at.settings.state_ttl.total_seconds()))
     except tuple(AWAY) as error:
@@ -202,7 +202,7 @@ async def _finish_again(at: Services, found: SignIn, answer: Answer, settled: Ou
 
 
 async def _awaited(at: Services, state: str) -> Outcome:
-    """What another call makes of this sign-in."""
+    """Outcome of this sign-in for another call of it."""
     for _ in range(int(WAIT_SECONDS / POLL_SECONDS)):
         if isinstance(settled := await store.sign_in(at.cache, state), Outcome):
             return settled

@@ -177,7 +177,7 @@ async def undelivered(tx: AsyncConnection, limit: int, age: timedelta) -> list[P
 
 
 async def not_denied(tx: AsyncConnection, user: UUID) -> list[UUID]:
-    """What was revoked of this user and is not in the list yet."""
+    """Revocations of this user that are not in the list yet."""
     query = select(revocations.c.id).where(revocations.c.user_id == user, revocations.c.denied_at.is_(None))
     return list((await tx.execute(query)).scalars())
 
@@ -237,7 +237,7 @@ async def declare_complete(redis: Redis, run_id: str) -> None:
 
 @dataclass(frozen=True)
 class SignIn:
-    """What the start of a sign-in leaves for its callback. `browser` is the digest of the cookie."""
+    """Keep what the start of a sign-in leaves for its callback. `browser` is the digest of the cookie."""
 
     provider: str
     redirect_uri: str
@@ -249,7 +249,7 @@ class SignIn:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the callback made of a sign-in, for whoever calls it again: a session, or the reason why there is none."""
+    """Keep what the callback made of a sign-in for a repeated call: a session, or the reason why there is none."""
 
     sign_in: SignIn
     code: str
@@ -272,7 +272,7 @@ async def known_browsers(redis: Redis, digests: Sequence[str]) -> list[str]:
 
 
 async def sign_in(redis: Redis, state: str) -> SignIn | Outcome | None:
-    """What `keep_sign_in` left, or `settle_sign_in`."""
+    """Load what `keep_sign_in` or `settle_sign_in` left."""
     begun, settled = await redis.mget(_STATE.format(state), _OUTCOME.format(state))
     if settled and settled != _CLAIMED:
         found = orjson.loads(settled)
@@ -294,7 +294,7 @@ async def settle_sign_in(redis: Redis, state: str, outcome: Outcome, seconds: in
 
 
 async def count(redis: Redis, what: str, who: str) -> tuple[int, int]:
-    """How often in this minute, this time included; and in how many seconds the next one begins."""
+    """Count in this minute, this time included; and in how many seconds the next one begins."""
     key = _LIMIT.format(what, who)
     async with redis.pipeline(transaction=False) as pipe:
         pipe.incr(key)

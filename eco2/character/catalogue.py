@@ -26,7 +26,7 @@ class Rendered:
         return {"ETag": self.etag, "Cache-Control": "private, max-age=300"}
 
     def is_known(self, if_none_match: str) -> bool:
-        """Whether the client that sent this header has the body already."""
+        """True when the client that sent this header has the body already."""
         tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
         return self.etag in tags or "*" in tags
 

@@ -1,4 +1,4 @@
-"""What a scan is worth: the rules of points, without servers.
+"""Points that a scan is worth: the rules of points, without servers.
 
 A scan that earned a character earns points, unless its photo has earned some already: for the same person ever, for
 anybody on the same day. A photo is the same when its bytes are, or when its perceptual hash is within TWIN_BITS.
@@ -30,7 +30,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the ledger says about a grant of the batch before it is written."""
+    """Standing of a grant of the batch in the ledger before it is written."""
 
     known: bool
     """Its job has a row already."""

@@ -1,4 +1,4 @@
-"""What character-api answers to other services: characters, and a user's data, to copy or to remove."""
+"""gRPC services of character-api: characters, and a user's data, to copy or to remove."""
 
 from collections.abc import Mapping
 from functools import partial

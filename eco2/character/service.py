@@ -54,7 +54,7 @@ async def owned(tx: AsyncConnection, knowledge: Knowledge, user: UUID) -> list[O
 
 
 async def owns(tx: AsyncConnection, knowledge: Knowledge, user: UUID, name: str) -> bool:
-    """Whether the user owns the character of that name. CharacterNotFound."""
+    """True when the user owns the character of that name. CharacterNotFound."""
     if name not in {character.name for character in knowledge.characters}:
         raise CharacterNotFound
     return any(row.character.name == name for row in await owned(tx, knowledge, user))

@@ -25,7 +25,7 @@ OnEvent = Callable[[Json], None]
 
 
 class ClientError(Exception):
-    """What went wrong, in one sentence that says what to do; `code` is the server's, where it gave one."""
+    """A failure in one sentence that says what to do; `code` is the server's, where it gave one."""
 
     def __init__(self, message: str, code: str = "") -> None:
         self.code = code

@@ -1,4 +1,4 @@
-"""What the operator's commands share: they work on the servers of the environment (`ECO2_…`), or on the local stack."""
+"""Shared by the operator's commands: they work on the servers of the environment (`ECO2_…`), or on the local stack."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ AS_JSON = typer.Option(False, "--json", help="A JSON list, for programs.")
 
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
-    """What a person can do something about is a sentence and exit code 1."""
+    """Turn an error that a person can do something about into a sentence and exit code 1."""
     from psycopg import OperationalError
     from redis.exceptions import RedisError
     from sqlalchemy.exc import OperationalError as DatabaseAway

@@ -1,4 +1,4 @@
-"""What has to be true before a stack can start; each finding is one sentence with what to do."""
+"""Conditions for a stack to start; each finding is one sentence with what to do."""
 
 import csv
 import importlib.metadata

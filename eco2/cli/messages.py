@@ -1,4 +1,4 @@
-"""What a citizen reads when the platform refuses something: the server's code → a sentence with what to do."""
+"""Refusals in words for a citizen: the server's code → a sentence with what to do."""
 
 BY_CODE = {
     "IMAGE_TYPE_NOT_SUPPORTED": "사진 파일이 아니에요. JPEG, PNG, WebP, HEIC, GIF 사진을 골라 주세요.",

@@ -39,7 +39,7 @@ err = Console(stderr=True)
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """What a person can do something about is a sentence and exit code 1, not a traceback."""
+    """Turn an error that a person can do something about into a sentence and exit code 1, not a traceback."""
     from eco2.local.config import LocalError
 
     try:
@@ -247,7 +247,7 @@ def _table(now: "StackState") -> Table:
 
 
 def _say_notes(at: "Layout") -> None:
-    """What is ready, but not as one would think."""
+    """Warnings about what is ready, but not as one would think."""
     from eco2.local import disk, state
 
     now = state.load(at.home)
@@ -313,7 +313,7 @@ def status(as_json: bool = typer.Option(False, "--json", help="A JSON list, for 
 
 
 async def _looks(at: "Layout") -> str:
-    """Who looks at the photos, and what that has cost today."""
+    """The model that looks at the photos, and what that has cost today."""
     from redis.exceptions import RedisError
 
     from eco2.core import redis

@@ -1,1 +1,1 @@
-"""What crosses a process boundary, and nothing else."""
+"""Everything that crosses a process boundary, and nothing else."""

@@ -1,4 +1,4 @@
-"""What the scan domain lets others read: the view `scan.facts`, one row for each scan, and `scan.verdicts`, what users
+"""Scan data that others may read: the view `scan.facts`, one row for each scan, and `scan.verdicts`, what users
 said last of the results.
 
 The views are the contract: statistics read them and no table of the domain. None of their columns has what a user

@@ -16,7 +16,7 @@ Hex256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Photo(BaseModel):
-    """What tells one photo from another: SHA-256 of its bytes, and its perceptual hash; both as hex."""
+    """Identity of a photo: SHA-256 of its bytes, and its perceptual hash; both as hex."""
 
     model_config = ConfigDict(frozen=True)
 

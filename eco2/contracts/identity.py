@@ -1,4 +1,4 @@
-"""Who is asking: cookies, headers and token claims that cross process boundaries."""
+"""Identity of the caller: cookies, headers and token claims that cross process boundaries."""
 
 from typing import Literal
 

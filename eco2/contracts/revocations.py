@@ -1,4 +1,4 @@
-"""What auth-api tells every ext-authz: sessions whose tokens no longer count, although they have not expired.
+"""Revocations for every ext-authz: sessions whose tokens no longer count, although they have not expired.
 
 Twice: as a message on the fanout exchange `authz.fanout`, which is fast and may be missed, and as entries of a Redis
 stream, which is read from its start and then followed, and misses nothing.

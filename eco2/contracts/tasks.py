@@ -27,7 +27,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves behind: figures for the operator, and the runs that follow from it (task name, argument)."""
+    """Outcome of a run: figures for the operator, and the runs that follow from it (task name, argument)."""
 
     result: Mapping[str, object] = field(default_factory=dict)
     then: Sequence[tuple[str, str]] = ()

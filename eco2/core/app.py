@@ -40,7 +40,7 @@ REQUEST_SECONDS = Histogram(
 
 
 class Resources(Protocol):
-    """What a service keeps open: its clients, and how to tell that they answer."""
+    """Resources that a service keeps open: its clients, and how to tell that they answer."""
 
     def checks(self) -> Mapping[str, Check]: ...
 

@@ -38,7 +38,7 @@ class Unreachable(Unavailable):
 
 
 class Unusable(AppError):
-    """What the server answers is too large, or nothing that can be read."""
+    """Answer of a server that is too large, or nothing that can be read."""
 
     status = 502
     code = "SOURCE_UNUSABLE"

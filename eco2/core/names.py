@@ -31,7 +31,7 @@ def _shows_nothing(letter: str) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    """Whether every character is visible and readable: no format or direction marks, and only letters of _SCRIPTS."""
+    """True when every character is visible and readable: no format or direction marks, and only letters of _SCRIPTS."""
     return not any(_shows_nothing(letter) for letter in text) and all(map(_is_readable, text))
 
 
@@ -45,7 +45,7 @@ def _is_readable(letter: str) -> bool:
 
 
 def is_visible(text: str) -> bool:
-    """Whether there is anything to read: a letter, digit or symbol."""
+    """True when there is anything to read: a letter, digit or symbol."""
     return any(unicodedata.category(letter)[0] in "LNS" and not _shows_nothing(letter) for letter in text)
 
 
@@ -66,6 +66,6 @@ _STAFF_KEYS = frozenset(map(key, _STAFF))
 
 
 def is_staff(text: str) -> bool:
-    """Whether readers may take the bearer of this name for somebody of the platform."""
+    """True when readers may take the bearer of this name for somebody of the platform."""
     found = key(text)
     return found in _STAFF_KEYS or any(part in found for part in _STAFF_PART_KEYS)

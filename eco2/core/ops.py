@@ -1,4 +1,4 @@
-"""What every process serves to its operator: `/health`, `/ready`, `/metrics`; and how a process serves HTTP.
+"""Operator's endpoints of every process: `/health`, `/ready`, `/metrics`; and how a process serves HTTP.
 
 `/health` says that the process runs, `/ready` that it can do its work now (each named check passed within its time),
 `/metrics` is the Prometheus text. The edge never routes to them.

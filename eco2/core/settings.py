@@ -67,7 +67,7 @@ class SettingsGroup(BaseSettings):
 
 
 class Settings(SettingsGroup):
-    """What every process has."""
+    """Settings of every process."""
 
     environment: Literal["local", "dev", "staging", "prod"]
     """Without a default: what forgot to say where it runs must not get the ease of `local`."""
@@ -129,7 +129,7 @@ class TasksBrokerSettings(SettingsGroup):
 
 
 class TasksWorkerSettings(Settings, TasksBrokerSettings):
-    """What every Celery worker has; all of them are in vhost `tasks`."""
+    """Settings of every Celery worker; all of them are in vhost `tasks`."""
 
     worker_concurrency: int = Field(default=2, ge=1)
     """Messages in work at once; also the prefetch of each queue."""
@@ -175,7 +175,7 @@ class CookieSettings(SettingsGroup):
 
 
 class AppSettings(Settings, CorsSettings):
-    """What every HTTP service has; here, so that a worker of the same domain needs no framework."""
+    """Settings of every HTTP service; here, so that a worker of the same domain needs no framework."""
 
 
 class KnowledgeSettings(SettingsGroup):

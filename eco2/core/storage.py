@@ -152,7 +152,7 @@ class Storage:
         return url.removeprefix(base) if url.startswith(base) else None
 
     async def find(self, key: str) -> ObjectInfo | None:
-        """What was uploaded; when that has expired, the checked copy of it. None when there is neither."""
+        """Read what was uploaded; when that has expired, the checked copy of it. None when there is neither."""
         return await self.uploads.head(key) or await self.public.head(key)
 
     async def delete(self, keys: Sequence[str]) -> None:

@@ -93,7 +93,7 @@ def span(
 
 
 def about_job(number: str) -> None:
-    """What is logged and traced from here on is about this job. An id belongs into no name of a span."""
+    """Attach this job to all that is logged and traced from here on. An id belongs into no name of a span."""
     job_id.set(number)
     trace.get_current_span().set_attribute("eco2.job_id", number)
 

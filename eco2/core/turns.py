@@ -1,4 +1,4 @@
-"""What keeps one user's requests from crowding out the others within a process: turns, and a count per minute."""
+"""Fairness between users within a process: turns, and a count per minute."""
 
 import asyncio
 import time
@@ -47,7 +47,7 @@ class AtOnce:
 
     @contextmanager
     def place(self, user: UUID) -> Iterator[bool]:
-        """Whether there is one."""
+        """True when there is one."""
         taken = self._users.get(user, 0)
         if taken >= self._limit:
             yield False

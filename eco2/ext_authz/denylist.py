@@ -1,4 +1,4 @@
-"""What was revoked, in memory: heard on the fanout, read from the list that auth-api keeps in Redis.
+"""Revocations in memory: heard on the fanout, read from the list that auth-api keeps in Redis.
 
 The broadcasts are fast, the list is complete: it is a stream, followed from its beginning, so nothing is missed between
 two reads, whatever happened to the broker. A Redis that auth-api has not declared complete is not believed. What was
@@ -175,7 +175,7 @@ class Follower:
             self._wanted.clear()
 
     async def read(self) -> bool:
-        """What is new in the list, or all of it where that is due; True when there is more. RedisError."""
+        """Read what is new in the list, or all of it where that is due; True when there is more. RedisError."""
         began = time.monotonic()
         if began - self._snapshot_at > RESNAPSHOT_SECONDS:
             self._list.restart()

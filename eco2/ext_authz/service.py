@@ -99,7 +99,7 @@ class ForeignOrigin(Refused, BadRequest):
 
 
 class Stale(Refused):
-    """Whether your session still counts cannot be told right now; try again in a moment."""
+    """Your session cannot be checked right now; try again in a moment."""
 
     status = 503
     code = "UNAVAILABLE"
@@ -135,7 +135,7 @@ def decide(request: pb.CheckRequest, denylist: Denylist, origins: Collection[str
 
 
 def read_claims(context: pb.Metadata) -> Identity:
-    """Who a verified access token belongs to. NoToken, BadClaims, NoKeys."""
+    """Identity of the owner of a verified access token. NoToken, BadClaims, NoKeys."""
     found = context.filter_metadata.get(CLAIMS_NAMESPACE)
     if found is None or CLAIMS_KEY not in found.fields:
         raise _why_none(found)
@@ -214,7 +214,7 @@ def _header(name: str, value: str) -> pb.HeaderValueOption:
 
 
 class Authorization:
-    """What the edge asks: envoy.service.auth.v3.Authorization."""
+    """The service that the edge asks: envoy.service.auth.v3.Authorization."""
 
     def __init__(self, denylist: Denylist, origins: Collection[str], secret: str | None) -> None:
         self._denylist = denylist

@@ -1,4 +1,4 @@
-"""What image-api answers to other services: a user's uploads, to copy or to remove."""
+"""gRPC services of image-api: a user's uploads, to copy or to remove."""
 
 from functools import partial
 from uuid import UUID

@@ -215,7 +215,7 @@ def restore_dump(settings: BackupSettings, key: str, target_url: str, identities
 
 
 def _decrypt_into(process: "subprocess.Popen[bytes]", source: _Source, identities: Sequence[Any], key: str) -> None:
-    """What breaks off is killed, so that it cannot take what it has for the whole; its transaction is rolled back."""
+    """Kill what breaks off, so that it cannot take what it has for the whole; its transaction is rolled back."""
     assert process.stdin is not None
     try:
         with process.stdin as sink:

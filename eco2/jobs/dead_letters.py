@@ -381,7 +381,7 @@ async def _take(channel: AbstractChannel, vhost: str, name: str) -> list[DeadLet
 
 
 async def _handful(queue: AbstractQueue, wanted: int) -> list[AbstractIncomingMessage]:
-    """What the queue sends; less than `wanted` when it has no more for LULL_SECONDS."""
+    """Take what the queue sends; less than `wanted` when it has no more for LULL_SECONDS."""
     inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
     tag, found = await queue.consume(inbox.put), list[AbstractIncomingMessage]()
     try:
@@ -421,7 +421,7 @@ async def replay_due(urls: Urls, now: datetime) -> int:
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of a letter; `problem`: why it stayed where it was."""
+    """Outcome for a dead letter; `problem`: why it stayed where it was."""
 
     letter: DeadLetter
     problem: str | None = None

@@ -36,7 +36,7 @@ class NoStatistics(NotFound):
 
 @dataclass(frozen=True)
 class Cache:
-    """How often a paid or embedded look was saved, and what that would have cost."""
+    """Count of paid and embedded looks that were saved, and what that would have cost."""
 
     remembered: float
     asked: float

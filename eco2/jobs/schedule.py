@@ -32,7 +32,7 @@ class Verdict:
 
 
 def judge(expression: str, last: datetime | None, now: datetime) -> Verdict | None:
-    """What to do at `now` when everything planned up to `last` is dealt with; None: nothing.
+    """Decide what to do at `now` when everything planned up to `last` is dealt with; None: nothing.
 
     Times that were missed make one run, for the newest of them. A clock that was set back makes none: what has run for
     a time does not run for it again. Should `last` lie beyond the next planned time, the clock was wrong when it was

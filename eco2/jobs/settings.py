@@ -45,7 +45,7 @@ class WorkerSettings(TasksWorkerSettings, DatabaseSettings):
 
 
 class TaskSettings(Settings, DatabaseSettings, TasksBrokerSettings):
-    """What the process of one task needs to keep its run; the task itself has settings of its own."""
+    """Settings with which the process of one task keeps its run; the task itself has settings of its own."""
 
     traceparent: str = ""
     """Trace of the message."""

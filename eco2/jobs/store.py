@@ -156,7 +156,7 @@ async def allow_long(tx: AsyncConnection, minutes: int) -> None:
 
 
 async def count_scans(tx: AsyncConnection, start: datetime, end: datetime) -> list[Row[*tuple[Any, ...]]]:
-    """How many scans of each kind were made in that time: `_GROUPS` and their `count`, a few hundred rows at most."""
+    """Numbers of scans of each kind in that time: `_GROUPS` and their `count`, a few hundred rows at most."""
     within = (FACTS.c.created_at >= start, FACTS.c.created_at < end)
     rows = await tx.execute(select(*_GROUPS, func.count().label("count")).where(*within).group_by(*_GROUPS))
     return list(rows)

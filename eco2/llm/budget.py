@@ -61,7 +61,7 @@ class Held(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What is known of the day, in micro-USD: `spent` without what this process only holds. `out`: no call fits."""
+    """Standing of the day, in micro-USD: `spent` without what this process only holds. `out`: no call fits."""
 
     cap: int | None
     spent: int

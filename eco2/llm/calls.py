@@ -118,7 +118,7 @@ class _Provider:
         self.usual_seconds += (now - began - self.usual_seconds) * USUAL_WEIGHT
 
     def _verdict(self, error: Any, began: float) -> Again | LlmFailed:
-        """What an `openai.APIStatusError` means; a wait that the provider asks for holds back all of its calls."""
+        """Meaning of an `openai.APIStatusError`; a wait that the provider asks for holds back all of its calls."""
         status, detail = error.status_code, f"{error.status_code} {error.code or ''}".strip()
         if error.code == "insufficient_quota" or (status not in (408, 409, 429) and status < 500):
             return LlmFailed("rejected", detail)
@@ -132,7 +132,7 @@ class _Provider:
         return Again("server_error", detail, after)
 
     def room(self) -> int | None:
-        """How many jobs may be with this provider at once and none waits long for its turn; None: any number."""
+        """Number of jobs that may be with this provider at once and none waits long for its turn; None: any number."""
         now = asyncio.get_running_loop().time()
         if self.pace.paused(now) > WORTH_PAUSING_SECONDS:
             return 0
@@ -154,7 +154,7 @@ class Llm:
             await provider.aclose()
 
     def serves(self, model: str) -> bool:
-        """Whether a call for this model could be made: switched on, and a provider has it."""
+        """True when a call for this model could be made: switched on, and a provider has it."""
         return self._settings.llm_enabled and any(provider.serves(model) for provider in self._providers)
 
     def address_of(self, model: str) -> str:
@@ -162,7 +162,7 @@ class Llm:
         return self._provider_of(model).endpoint.base_url
 
     def room(self) -> int | None:
-        """How many jobs may be at once with the provider of the default model; None: any number.
+        """Number of jobs that may be at once with the provider of the default model; None: any number.
 
         For whoever takes jobs from a queue: what has to wait for the provider is better left there."""
         provider = self._default_provider()
@@ -182,7 +182,7 @@ class Llm:
         return self._budget
 
     def estimate_usd(self, model: str, input_tokens: int, output_tokens: int) -> float:
-        """What a call of this size would cost, for reports of what was saved; the budget counts what is billed."""
+        """Estimate the cost of a call of this size, for reports of what was saved; the budget counts what is billed."""
         price = self._settings.price(model)
         return (input_tokens * price.input + output_tokens * price.output) / 1e6
 

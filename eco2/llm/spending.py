@@ -1,4 +1,4 @@
-"""What is said about the paid model when a process starts."""
+"""Announcement of the paid model when a process starts."""
 
 from urllib.parse import urlsplit
 

@@ -49,7 +49,7 @@ Urls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class LocalSettings(BaseSettings):
-    """What a user may set. A server given by its URL is used instead of a private one."""
+    """Settings of a user. A server given by its URL is used instead of a private one."""
 
     model_config = SettingsConfigDict(env_prefix="ECO2_", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -382,7 +382,7 @@ def issuer(at: Layout) -> str:
 
 
 def process_environment(at: Layout, row: Process) -> dict[str, str]:
-    """What that process gets besides the shared variables."""
+    """Variables that a process gets besides the shared ones."""
     ports = {"ECO2_PORT": str(at.port(row.port))}
     if row.grpc_port is not None:
         ports["ECO2_GRPC_PORT"] = str(at.port(row.grpc_port))

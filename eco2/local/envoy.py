@@ -89,7 +89,7 @@ def _one(manifests: Sequence[Json], kind: str) -> Json:
 
 
 def _fill_in(manifests: Sequence[Json], cors_origins: Sequence[str], issuer: str, trusted_proxies: int) -> None:
-    """What an overlay of the cluster sets: the origins, the issuer, and what stands in front of the edge."""
+    """Set what an overlay of the cluster sets: the origins, the issuer, and what stands in front of the edge."""
     filters = {doc["metadata"]["name"]: doc["spec"]["configPatches"] for doc in _of_kind(manifests, "EnvoyFilter")}
     cors = filters["edge-cors"][0]["patch"]["value"]["typed_per_filter_config"]["eco2.cors"]
     cors["allow_origin_string_match"] = [{"exact": origin} for origin in cors_origins]

@@ -1,4 +1,4 @@
-"""Whether the queues of a broker can be used: it listens also when the files of a queue are spoilt."""
+"""Health of the queues of a broker: it listens also when the files of a queue are spoilt."""
 
 import base64
 import json

@@ -50,7 +50,7 @@ def _proven(at: Layout, name: str, attempts: Sequence[Attempt]) -> Outcome:
 
 
 def _problem(at: Layout, name: str) -> str | None:
-    """What goes wrong when the server is started with nothing but what it needs. LocalError: it cannot be tried."""
+    """Find what fails when the server is started with nothing but what it needs. LocalError: it cannot be tried."""
     return asyncio.run(_started_alone(stack.units(at, {name}, with_migrations=False), at.home))
 
 
@@ -121,7 +121,7 @@ _ADVICE = {
 
 
 def damage(at: Layout) -> list[str]:
-    """What is seen to be damaged without starting anything: of a running stack the queues, else the files."""
+    """Find damage without starting anything: of a running stack the queues, else the files."""
     last = state.load(at.home)
     if last and last.alive:
         broker_up = any(row.name == "rabbitmq" and row.pid for row in last.processes)

@@ -1,4 +1,4 @@
-"""What a fresh local stack has to show: samples of this project, never in the place of real data.
+"""Samples for a fresh local stack: samples of this project, never in the place of real data.
 
 `python -m eco2.local.samples` works on ECO2_DATABASE_URL; the stack runs it once the database is migrated.
 """

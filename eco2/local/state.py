@@ -1,4 +1,4 @@
-"""What the supervisor writes down, and how the processes of an earlier one are found again: by pid and start time."""
+"""Records of the supervisor, and how the processes of an earlier one are found again: by pid and start time."""
 
 import contextlib
 import hashlib
@@ -171,7 +171,7 @@ def require_free_ports(ports: Mapping[int, str], gateway_port: int) -> None:
 
 
 def holder(port: int) -> str:
-    """Who listens there, as far as this user may know."""
+    """Name the process that listens there, as far as this user may know."""
     for pid in _listeners(port):
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
             process = psutil.Process(pid)

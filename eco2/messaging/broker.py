@@ -208,7 +208,7 @@ class Publisher:
             await self._disconnect()
 
     async def depth(self, *queues: str) -> int:
-        """How many messages wait in these queues, those in work not counted. BrokerDown."""
+        """Count the messages that wait in these queues, those in work not counted. BrokerDown."""
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 channel = await self._open_channel()

@@ -239,7 +239,7 @@ def _consumer(
 
 
 def _settled(handler: Handler[R], task: Task, publisher: Publisher) -> Handler[R]:
-    """What the handler cannot help: given back again and again it would stay for ever, since nothing counts that."""
+    """End what the handler cannot help: given back it would stay for ever, since nothing counts that."""
 
     async def run(resources: R, argument: str) -> None:
         try:
@@ -257,7 +257,7 @@ def _register(app: Celery, thread: LoopThread, name: str, handler: Handler[R], r
     running: dict[tuple[str, int], asyncio.Task[bool]] = {}
 
     async def once(argument: str, carrier: Mapping[str, str], replays: int, deliveries: int) -> bool:
-        """What is delivered again, after a lost connection, while its work goes on waits for that.
+        """Let a message that is delivered again, after a lost connection, wait while its work goes on.
 
         A dead letter that is replayed is other work, also when the work that gave it up has not quite ended."""
         key = argument, replays

@@ -295,7 +295,7 @@ async def _settle(channel: LeanChannel, queue: str, message: Delivery, outcome: 
 
 
 def _deliveries(message: Message | Delivery) -> int:
-    """How often the message was delivered before; what a sender wrote there may be anything."""
+    """Number of earlier deliveries of the message; what a sender wrote there may be anything."""
     return whole_number(message.headers.get("x-delivery-count"))
 
 

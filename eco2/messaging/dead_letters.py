@@ -43,7 +43,7 @@ R = TypeVar("R")
 
 
 class Carried(Protocol):
-    """What `reject` needs of a message."""
+    """Part of a message that `reject` needs."""
 
     body: bytes
     message_id: str | None
@@ -68,7 +68,7 @@ async def give_up(publisher: Publisher, task: Task, argument: str, error: str, *
 
 
 def comes_from(queue: str, routing_key: str) -> bool:
-    """Whether a message of vhost `tasks` with this key lay in that queue; without an exchange its key is the name."""
+    """True when a message of vhost `tasks` with this key lay in that queue; without an exchange its key is the name."""
     return routing_key == queue or routing_key.startswith(TASK_QUEUES[queue].keys.removesuffix("*"))
 
 
@@ -124,7 +124,7 @@ async def reject(
 
 
 def _is_a_brokers(deaths: object) -> bool:
-    """Whether this is a list of deaths as a broker writes it."""
+    """True when this is a list of deaths as a broker writes it."""
     return isinstance(deaths, list) and all(
         isinstance(death, dict)
         and isinstance(death.get("queue"), str)

@@ -1,4 +1,4 @@
-"""What other services have to be told: committed with the change it is about, delivered after it, never lost.
+"""Outbox of what other services have to be told: committed with the change it is about, delivered after it, never lost.
 
 A message is taken for a while, delivered, then deleted; who dies in between leaves it to the next. So each may arrive
 more than once, and late: what it does there can be repeated, and what has a newer state there is left alone.
@@ -58,7 +58,7 @@ class Others:
 
 
 async def _survive(work: Awaitable[T]) -> T | None:
-    """What the work gives; None when it failed: it is done again by the next round."""
+    """Do the work and return what it gives; None when it failed: it is done again by the next round."""
     try:
         return await work
     except tuple(AWAY) as error:

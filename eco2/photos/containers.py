@@ -1,4 +1,4 @@
-"""What the readers of photo files share: their errors, bounds, and the one thing that is kept of EXIF."""
+"""Shared by the readers of photo files: their errors, bounds, and the one thing that is kept of EXIF."""
 
 import struct
 

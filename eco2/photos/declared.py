@@ -1,4 +1,4 @@
-"""What a client says of a file before it sends it, which is a guess: the content decides, when it is used first."""
+"""Declared types of files before they are sent, which are guesses: the content decides, when it is used first."""
 
 from pathlib import PurePosixPath
 

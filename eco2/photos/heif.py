@@ -62,7 +62,7 @@ def strip(data: bytes) -> bytes:
 
 
 def _needed(whole: Heif) -> Heif:
-    """What the primary image is made of, and its transparency."""
+    """Items that the primary image is made of, and its transparency."""
     wanted = _made_of(whole, {whole.primary})
     alpha = {
         reference.source
@@ -118,7 +118,7 @@ def _clean(item: Item) -> Item:
 
 
 def _property(kind: bytes, content: bytes) -> bytes:
-    """What stays of a property; nothing of those that no picture needs."""
+    """Part of a property that stays; nothing of those that no picture needs."""
     if kind in _SIZES and len(content) == _SIZES[kind]:
         return content
     if kind == b"pixi":

@@ -75,7 +75,7 @@ def _strip_jpeg(data: bytes) -> bytes:
 
 
 class _Kept:
-    """What stays of the application segments of a JPEG: how it is coded, which way up it is, what its colours are."""
+    """Rest of the application segments of a JPEG: how it is coded, which way up it is, what its colours are."""
 
     def __init__(self) -> None:
         self._jfif = self._exif = self._adobe = b""
@@ -110,7 +110,7 @@ def _segment(marker: int, payload: bytes) -> bytes:
 
 
 def _exact(marker: int, payload: bytes) -> bool:
-    """Whether the segment ends with what it holds."""
+    """True when the segment ends with what it holds."""
     if marker == _QUANTIZATION:
         return _ends_at(payload, lambda at: 129 if payload[at] >> 4 else 65)
     if marker == _HUFFMAN:

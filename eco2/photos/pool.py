@@ -109,7 +109,7 @@ class _Decoder:
         return True
 
     def kill(self) -> None:
-        """Who waits for its reply sees the end of the connection."""
+        """End the process; whoever waits for its reply sees the end of the connection."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
@@ -213,7 +213,7 @@ class Decoders:
             self._idle.append(await self._fork())
 
     async def open(self, data: bytes, wanted: Wanted, user: object) -> Opened:
-        """What is wanted of a photo of `user`. Raises the errors of `eco2.photos.check`, and DecodersDown."""
+        """Compute what is wanted of a photo of `user`. Raises the errors of `eco2.photos.check`, and DecodersDown."""
         check_bytes(data)
         asked = _request(wanted)
         async with self._turns.turn(user):

@@ -128,7 +128,7 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
 
 
 def inspect(data: bytes, memory: int = MEMORY) -> tuple[PhotoInfo, bytes]:
-    """What the photo is, and the copy that may be public: nothing but the still picture, `data` itself when that is
+    """Kind of the photo, and the copy that may be public: nothing but the still picture, `data` itself when that is
     all there is. A file that does not follow its format is decoded as far as that goes, and encoded anew."""
     content_type = check_bytes(data)
     try:
@@ -145,7 +145,7 @@ def inspect(data: bytes, memory: int = MEMORY) -> tuple[PhotoInfo, bytes]:
 
 
 def _rebuilt(source: _Source, memory: int) -> bytes:
-    """What can be seen of a damaged file, as a new JPEG."""
+    """Picture that can be seen of a damaged file, as a new JPEG."""
     return _jpeg(_decoded(source, _REBUILT_SIDE, memory), _REBUILT_QUALITY)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a decoding process about one photo, and what it answers."""
+"""Requests to a decoding process about one photo, and its answers."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

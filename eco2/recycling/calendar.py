@@ -110,7 +110,7 @@ def district_of(knowledge: Knowledge, districts: Districts, region: str) -> str:
 
 
 async def schedule(db: Database, knowledge: Knowledge, district: str) -> Schedule | None:
-    """What is known of a district by its full name."""
+    """Look up what is known of a district by its full name."""
     rows = await store.areas_of(db, district)
     if not rows:
         return None
@@ -150,7 +150,7 @@ def areas(found: Schedule, name: str | None) -> tuple[Area, ...]:
 
 
 def collection(knowledge: Knowledge, stream: str | None) -> Collection | None:
-    """What is put out with a disposal stream, or a collection as the calendar names it. NotCollected."""
+    """Look up what is put out with a disposal stream, or a collection as the calendar names it. NotCollected."""
     if stream is None:
         return None
     named: dict[str, Collection] = {name: name for name in COLLECTIONS} | days.STREAMS
@@ -171,7 +171,7 @@ def start(first: date | None, now: date) -> date:
 
 
 def wanted(area: Area, asked: Collection | None) -> list[Collection]:
-    """What is asked for and collected there."""
+    """Collection that is asked for and made there."""
     if asked is None:
         return list(dict.fromkeys(pickup.collection for pickup in area.pickups))
     return [asked] if area.pickup(asked) else []

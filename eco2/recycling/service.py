@@ -1,4 +1,4 @@
-"""What recycling-api answers: the catalogue, and questions."""
+"""Answers of recycling-api: the catalogue, and questions."""
 
 import logging
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ def page(rows: Sequence[Item], cursor: str | None, limit: int) -> tuple[Sequence
 
 
 def search(knowledge: Knowledge, typed: str, limit: int) -> list[Item]:
-    """What somebody may be typing; where nothing begins so, what the words are about."""
+    """Completions of what somebody may be typing; where nothing begins so, what the words are about."""
     found = suggest(knowledge, typed)
     if not found:
         reading = read(knowledge, typed)

@@ -120,7 +120,7 @@ class Admission:
         return min(self._rules.backlog, max(LEAST_BACKLOG, int(limit * self._rules.longest_wait)))
 
     def _kept(self, user: UUID, now: float) -> bool:
-        """Whether the user was told to come now. The backlog of all is past no promise."""
+        """True when the user was told to come now. The backlog of all is past no promise."""
         promised = self._promises.get(user)
         return promised is not None and promised <= now and self._depth < self._rules.backlog
 

@@ -40,7 +40,7 @@ async def drop_unwanted(services: Services, key: str) -> None:
 
 
 async def _forget_events(services: Services, job: Job) -> None:
-    """Who follows an open job is told that it is over; the events of a finished one hold its result, so they go."""
+    """Tell followers of an open job that it is over; the events of a finished one hold its result, so they go."""
     try:
         if job.status in ("completed", "failed"):
             await services.bus.forget(str(job.id))

@@ -39,7 +39,7 @@ async def load(db: Database, job_id: UUID, user: UUID) -> Json | None:
 
 
 async def of_jobs(db: Database, jobs: Sequence[UUID]) -> dict[UUID, Json]:
-    """What their owners said of these jobs: `{verdict, actual_item_id, comment, updated_at}`."""
+    """Feedback of their owners on these jobs: `{verdict, actual_item_id, comment, updated_at}`."""
     found = await db.rows(
         """SELECT job_id, verdict, actual_item_id, comment, updated_at FROM scan.feedback
            WHERE job_id = ANY(%(jobs)s)""",

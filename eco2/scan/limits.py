@@ -1,4 +1,4 @@
-"""How much of what all users share one user may take, and what a user past it is told."""
+"""Limits of one user's share of what all users share, and what a user past them is told."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -13,7 +13,7 @@ OPEN_SECONDS = 5
 
 @dataclass(frozen=True)
 class Limits:
-    """How many jobs of one user may be open at once, and how many may come in a day of Korea."""
+    """Number of jobs of one user that may be open at once, and how many may come in a day of Korea."""
 
     open_jobs: int
     scans_per_day: int

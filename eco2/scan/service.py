@@ -107,7 +107,7 @@ class ChoiceUnknown(BadRequest):
 
 @dataclass(frozen=True)
 class Services:
-    """What the functions below work with; the worker's stages have the vision model besides."""
+    """Dependencies of the scan service. Worker stages also get the vision model."""
 
     db: Database
     storage: Storage

@@ -58,7 +58,7 @@ def match(
 
 
 def shows(knowledge: Knowledge, vision: Mapping[str, Any] | None, item: Item) -> bool:
-    """Whether the photo bears out that it shows the item: words alone earn nothing."""
+    """True when the photo bears out that it shows the item: words alone earn nothing."""
     seen = VisionResult.from_json(dict(vision)) if vision else None
     if seen is None or not seen.waste:
         return False
@@ -88,7 +88,7 @@ def _other(knowledge: Knowledge, other: Other, audience: Audience) -> Json:
 
 
 def _candidates(knowledge: Knowledge, named: Sequence[Item], seen: VisionResult) -> list[Json]:
-    """What the words can mean, with confidence 0 where the photo does not show it, then what the photo shows."""
+    """Meanings of the words, with confidence 0 where the photo does not show it, then what the photo shows."""
     guesses = {guess.item_id: guess.confidence for guess in seen.candidates} if seen.waste else {}
     shown = [item_id for item_id, confidence in guesses.items() if confidence >= WORTH_SHOWING]
     ids = list(dict.fromkeys([*(item.id for item in named), *shown]))[:MAX_CANDIDATES]
@@ -176,7 +176,7 @@ def _situations(knowledge: Knowledge, rule: Mapping[str, Any]) -> Sequence[Situa
 
 
 def unsure(rule: Mapping[str, Any]) -> bool:
-    """Whether there is nothing to show: no item, none to choose from (any more), and nothing else in the photo."""
+    """True when there is nothing to show: no item, none to choose from (any more), and nothing else in the photo."""
     return rule["item_id"] is None and (
         bool(rule.get("none_of_these")) or not (rule["candidates"] or rule.get("others"))
     )

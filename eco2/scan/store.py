@@ -403,12 +403,12 @@ async def forget_job(db: Database, job_id: UUID, user: UUID) -> bool:
 
 
 async def shown(db: Database, image_key: str) -> bool:
-    """Whether a job has this photo."""
+    """True when a job has this photo."""
     return await db.row("SELECT 1 FROM scan.jobs WHERE image_key = %(key)s LIMIT 1", key=image_key) is not None
 
 
 async def shown_by_another(db: Database, job: Job) -> bool:
-    """Whether another job has the photo of this one."""
+    """True when another job has the photo of this one."""
     sql: LiteralString = "SELECT 1 FROM scan.jobs WHERE image_key = %(key)s AND id <> %(id)s LIMIT 1"
     return await db.row(sql, key=job.image_key, id=job.id) is not None
 

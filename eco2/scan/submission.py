@@ -24,7 +24,7 @@ REFUSED_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Door:
-    """What a new job has to pass. One per process."""
+    """Checks that a new job has to pass. One per process."""
 
     admission: Admission
     limits: Limits

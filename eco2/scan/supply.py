@@ -1,4 +1,4 @@
-"""What the workers can do at the moment, told to scan-api and to operators once a second.
+"""Capacity of the workers at the moment, told to scan-api and to operators once a second.
 
 One hash in the durable Redis, one field per worker. Nothing of it is needed for a scan to work.
 """
@@ -62,7 +62,7 @@ class Supply(BaseModel):
 
 
 async def told(redis: Redis) -> Supply | None:
-    """What the workers that are alive told last. RedisError, OSError."""
+    """Reports that the workers that are alive made last. RedisError, OSError."""
     rows = cast(Mapping[str, str], await redis.hgetall(KEY))
     oldest, fresh = time.time() - FRESH_SECONDS, []
     for row in rows.values():
@@ -158,7 +158,7 @@ def spending_text(supply: Supply) -> str:
 
 
 def in_words(supply: Supply | None) -> str:
-    """Who looks at the photos, for an operator."""
+    """The models that look at the photos, for an operator."""
     if supply is None:
         return "nobody: no worker has said anything for a while"
     if supply.model is None:

@@ -1,4 +1,4 @@
-"""What a user has here: the history of scans, a copy of it all, its removal; and what the user prefers."""
+"""Data of a user here: the history of scans, a copy of it all, its removal; and what the user prefers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

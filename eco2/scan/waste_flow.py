@@ -92,7 +92,7 @@ async def stage_of(services: Services, job: Job) -> tuple[str, int]:
 
 
 def _silent(frame: Mapping[str, object]) -> bool:
-    """Whether later events may be lost: the row tells whether the job is over."""
+    """True when later events may be lost: the row tells whether the job is over."""
     return time.time() - float(str(frame["ts"])) > SILENT_SECONDS
 
 

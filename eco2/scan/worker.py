@@ -215,7 +215,7 @@ def _paid_models(settings: WorkerSettings, base: Knowledge, llm: Llm | None) -> 
 
 
 def _room(resources: Resources, queue: str) -> int | None:
-    """What would have to wait for the paid model's provider waits in the queue."""
+    """Leave in the queue what would have to wait for the paid model's provider."""
     return resources.llm.room() if resources.llm is not None and queue in ASKING else None
 
 

@@ -210,7 +210,7 @@ class Emulator:
         return self._random.lognormvariate(math.log(behaviour.median), behaviour.sigma)
 
     def _content(self, request: Json, behaviour: Behaviour, fault: Fault | None) -> str:
-        """What the model says. ValueError, TypeError and LookupError when the real API would refuse the request."""
+        """Reply of the model. ValueError, TypeError and LookupError when the real API would refuse the request."""
         messages = request["messages"]
         if not messages or not all("role" in message and "content" in message for message in messages):
             raise ValueError("messages need role and content")

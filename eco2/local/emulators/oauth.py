@@ -90,7 +90,7 @@ _CONTROL = TypeAdapter(dict[str, Behaviour])
 
 @dataclass(frozen=True)
 class Grant:
-    """What a code stands for."""
+    """The sign-in that a code stands for."""
 
     user: User
     provider: str

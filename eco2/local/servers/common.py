@@ -1,4 +1,4 @@
-"""What the servers share: the Debian packages, the plain environment, and files that belong to their users."""
+"""Shared by the servers: the Debian packages, the plain environment, and files that belong to their users."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""What the features of a photo say about it: a material, an item, no waste at all, or nothing for sure.
+"""Beliefs about a photo from its features: a material, an item, no waste at all, or nothing for sure.
 
 Two sources are fused. A head that was trained on photos of waste tells six materials, and that it is none of them. The
 1000 labels of ImageNet tell objects; a table by hand says which items get a label, a second one which of them are of
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class LabelTable:
-    """What the model's 1000 labels mean: the share of each item among the things that get the label."""
+    """Meaning of the model's 1000 labels: the share of each item among the things that get the label."""
 
     item_ids: tuple[str, ...]
     shares: Floats  # (items, labels)
@@ -148,7 +148,7 @@ class Senses:
         return items, groups, labels @ self.not_waste
 
     def inputs(self, features: Floats, labels: Floats) -> Floats:
-        """What the head sees: the features, and how much the labels speak for each material, things, and no waste."""
+        """Input of the head: the features, and how much the labels speak for each material, things, and no waste."""
         _, groups, nothing = self.masses(labels)
         told = np.concatenate([groups, nothing[..., None]], -1)
         return np.concatenate([features, np.log(told + _FLOOR)], -1, dtype=np.float32)

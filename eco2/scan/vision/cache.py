@@ -118,7 +118,7 @@ class ResultCache:
         return found, source
 
     async def peek(self, stage: str, version: str, digest: str) -> bool:
-        """Whether there is a result for this content digest."""
+        """True when there is a result for this content digest."""
         try:
             return bool(await self.redis.exists(result_key(stage, version, digest)))
         except RedisError as error:

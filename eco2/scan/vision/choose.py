@@ -89,7 +89,7 @@ class Models:
             return {**(await self.embedded.look(picture)).to_json(), "source": "fallback"}
 
     async def _hint(self, provider: Provider, picture: Picture) -> VisionResult | None:
-        """What the embedded model sees, where it looks first and the paid one has not seen this photo yet."""
+        """Look with the embedded model, where it looks first and the paid one has not seen this photo yet."""
         if self.cascade is None:
             return None
         known = await self.cache.peek("vision", self._version(provider), picture.digest)

@@ -28,7 +28,7 @@ WORTH_ASKING = 0.02  # a candidate below it is noise
 
 @dataclass(frozen=True)
 class Decision:
-    """What a photo shows. `category` is a middle class of the contract, None when `abstained`.
+    """Content of a photo. `category` is a middle class of the contract, None when `abstained`.
 
     A material may be sure where the item is not: then `category` is told, and `result` still asks for the item.
     """
@@ -147,7 +147,7 @@ def _for_things(senses: Senses, beliefs: Beliefs) -> Beliefs:
 
 
 def _is_thing(senses: Senses, beliefs: Beliefs) -> bool:
-    """Whether the likeliest item is of none of the materials."""
+    """True when the likeliest item is of none of the materials."""
     return bool(senses.material[int(np.argmax(beliefs.items))] == len(MATERIALS))
 
 

@@ -91,7 +91,7 @@ class Thing(Guess):
 
 
 class Vision(BaseModel):
-    """What the model replies, in this order: what is read comes before what is concluded from it.
+    """Reply of the model, in this order: what is read comes before what is concluded from it.
 
     `Prompts` closes the lists of ids.
     """
@@ -242,7 +242,7 @@ def to_result(seen: Vision, model: str) -> VisionResult:
 
 
 def _others(seen: Vision) -> tuple[Other, ...]:
-    """What else can be answered: each item once, and not the main one again."""
+    """Other things that can be answered: each item once, and not the main one again."""
     sure = {thing.item: thing for thing in reversed(seen.others) if thing.confidence >= CONFIDENT}
     sure.pop(seen.item, None)
     things = [thing for thing in seen.others if sure.get(thing.item) is thing]

@@ -1,4 +1,4 @@
-"""Who looks at a photo and words an answer: the embedded model and the rule base, or an LLM.
+"""Providers that look at a photo and word an answer: the embedded model and the rule base, or an LLM.
 
 Both sides of the protocol are in the repository; `eco2.scan.vision.llm` has the other one.
 """
@@ -32,7 +32,7 @@ class Provider(Protocol):
         """About what one look costs."""
 
     async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
-        """What the photo (checked) shows. `hint`: what a lesser model made of it."""
+        """Look at the (checked) photo. `hint`: what a lesser model made of it."""
 
     async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, audience: Audience) -> Json:
         """`composed` (`disposal_steps`, `insufficiencies`, `user_answer`), worded for this user."""

@@ -1,4 +1,4 @@
-"""What a model saw in a photo, in the form that is stored."""
+"""Findings of a model in a photo, in the form that is stored."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Self

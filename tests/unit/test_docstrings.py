@@ -1,0 +1,27 @@
+"""Docstrings say what something does or is, and do not ask."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import eco2
+
+ROOT = Path(eco2.__file__).parent
+QUESTIONS = ("What", "Who", "Whether", "How")
+
+
+def docstrings(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def test_no_docstring_begins_as_a_question() -> None:
+    files = {file: ast.parse(file.read_text(encoding="utf-8")) for file in ROOT.rglob("*.py")}
+    found = [
+        f"{file.relative_to(ROOT)}: {text.splitlines()[0]}"
+        for file, tree in files.items()
+        for text in docstrings(tree)
+        if text and text.split()[0] in QUESTIONS
+    ]
+    assert found == [], "write the imperative (Load …), or what it is (Number of …, True when …)"
