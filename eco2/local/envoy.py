@@ -172,7 +172,7 @@ def _header_match(name: str, rule: Json) -> Json:
 
 
 def _forward(entry: Json) -> Json:
-    (target,) = entry["route"]
+    (target,) = _taken(entry)
     action = {
         "cluster": _cluster_name(target["destination"]["host"], target["destination"]["port"]["number"]),
         "timeout": entry["timeout"],
@@ -181,6 +181,11 @@ def _forward(entry: Json) -> Json:
     if retries["attempts"]:
         action["retry_policy"] = _retry_policy(retries)
     return action
+
+
+def _taken(entry: Json) -> list[Json]:
+    """Destinations that get requests. One of weight 0 waits for a new release, which never runs here."""
+    return [target for target in entry.get("route", ()) if target.get("weight", 100)]
 
 
 def _retry_policy(retries: Json) -> Json:
@@ -342,7 +347,7 @@ def _address(port: int) -> Json:
 def _destinations(manifests: Sequence[Json]) -> set[tuple[str, int]]:
     """Host and port of everything that a route leads to, or that the verification of tokens reads."""
     entries = [entry for doc in _of_kind(manifests, "VirtualService") for entry in doc["spec"]["http"]]
-    targets = [target["destination"] for entry in entries for target in entry.get("route", ())]
+    targets = [target["destination"] for entry in entries for target in _taken(entry)]
     keys = [doc for doc in _of_kind(manifests, "EnvoyFilter") if doc["metadata"]["name"] == "edge-jwt"]
     provider = keys[0]["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]["providers"]["eco2"]
     uri = urlsplit(provider["remote_jwks"]["http_uri"]["uri"])

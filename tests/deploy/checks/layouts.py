@@ -147,7 +147,8 @@ def _pods(platform: Platform, environment: str) -> Iterator[tuple[str, Pod]]:
 
 def _pod_spec(item: Object) -> dict[str, Any] | None:
     spec: dict[str, Any] = item.get("spec", {})
-    if item["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job", "Rollout"):
+    # A Rollout has the Pods of its Deployment.
+    if item["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
         return dict(spec["template"]["spec"])
     if item["kind"] == "CronJob":
         return dict(spec["jobTemplate"]["spec"]["template"]["spec"])

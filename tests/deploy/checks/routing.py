@@ -74,7 +74,11 @@ def _filter(platform: Platform, environment: str, doc: Object) -> Iterator[str]:
         yield f"{environment}: {title(doc)} is another than the local edge's"
 
 
-OWN = re.compile(r'"(issuer|xff_num_trusted_hops)": [^,}]+|"allow_origin_string_match": \[[^\]]*\]')
+OWN = re.compile(
+    r'"(issuer|xff_num_trusted_hops)": [^,}]+'
+    r'|"allow_origin_string_match": \[[^\]]*\]'
+    r'|(?<="key": "access-control-allow-origin", )"value": "(\\.|[^"\\])*"'
+)
 
 
 def _without_own(patch: Object) -> str:
@@ -189,6 +193,12 @@ def _stranger_origin(platform: Platform) -> None:
     policy["allow_origin_string_match"].append({"exact": "https://example.org"})
 
 
+def _early_origin_of_dev(platform: Platform) -> None:
+    mappers = _patch(platform, "prod", "edge-early-answers")["typed_config"]["local_reply_config"]["mappers"]
+    header = mappers[2]["headers_to_add"][0]["header"]
+    header["value"] = header["value"].replace("growbin.app", "dev.growbin.app")
+
+
 def _spoofed_address(platform: Platform) -> None:
     _patch(platform, "staging", "edge-address")["typed_config"]["xff_num_trusted_hops"] = 2
 
@@ -203,17 +213,19 @@ def _patch(platform: Platform, environment: str, name: str) -> Any:
     return platform.find("EnvoyFilter", name, environment)["spec"]["configPatches"][0]["patch"]["value"]
 
 
-@checker(_issuer_of_dev, _stranger_origin, _spoofed_address, _cookie_for_another_site)
+@checker(_issuer_of_dev, _stranger_origin, _early_origin_of_dev, _spoofed_address, _cookie_for_another_site)
 def the_gateway_and_the_services_mean_the_same_site(platform: Platform) -> Iterator[str]:
     for environment, site in SITES.items():
         settings = given(platform, environment, deployments(platform, environment)["auth-api"]).plain
         issuer = _patch(platform, environment, "edge-jwt")["typed_config"]["providers"]["eco2"]["issuer"]
         cors = _patch(platform, environment, "edge-cors")["typed_per_filter_config"]["eco2.cors"]
         origins = [row["exact"] for row in cors["allow_origin_string_match"]]
+        early = json.dumps(_patch(platform, environment, "edge-early-answers"))
         hops = _patch(platform, environment, "edge-address")["typed_config"]["xff_num_trusted_hops"]
         facts = {
             "issuer": (issuer, settings["ECO2_ISSUER"]),
             "origins": (origins, json.loads(settings["ECO2_CORS_ORIGINS"])),
+            "origins of early answers": (sorted(set(re.findall(r"https://[\w.-]+", early))), origins),
             "host": (f"https://api.{site}", settings["ECO2_PUBLIC_URL"]),
             "web app": (f"https://{site}", settings["ECO2_FRONTEND_URL"]),
             "domain of the cookies": (site, settings["ECO2_COOKIE_DOMAIN"]),

@@ -1,0 +1,66 @@
+"""Releases that are rolled out in steps: their Services, routes, weights and autoscalers belong together."""
+
+from collections.abc import Iterator
+
+from tests.deploy.checks import checker
+from tests.deploy.fleet import deployments, of_kind
+from tests.deploy.platform import ENVIRONMENTS, Object, Platform
+
+
+def _half_at_once(platform: Platform) -> None:
+    platform.find("Rollout", "scan-api", "prod")["spec"]["strategy"]["canary"]["steps"][0]["setWeight"] = 50
+
+
+def _route_without_canary(platform: Platform) -> None:
+    platform.find("VirtualService", "scan-vs", "prod")["spec"]["http"][1]["route"].pop()
+
+
+def _route_forgotten(platform: Platform) -> None:
+    canary = platform.find("Rollout", "scan-api", "staging")["spec"]["strategy"]["canary"]
+    canary["trafficRouting"]["istio"]["virtualService"]["routes"].remove("scan-write")
+
+
+def _autoscaler_of_the_deployment(platform: Platform) -> None:
+    target = platform.find("HorizontalPodAutoscaler", "recycling-api", "prod")["spec"]["scaleTargetRef"]
+    target |= {"apiVersion": "apps/v1", "kind": "Deployment"}
+
+
+def _preview_of_another(platform: Platform) -> None:
+    service = platform.find("Service", "recycling-api-preview", "dev")
+    service["spec"]["selector"] = {"app.kubernetes.io/name": "scan-api"}
+
+
+@checker(_half_at_once, _route_without_canary, _route_forgotten, _autoscaler_of_the_deployment, _preview_of_another)
+def roll_outs_move_the_requests_that_they_say(platform: Platform) -> Iterator[str]:
+    for environment in ENVIRONMENTS:
+        services = {item["metadata"]["name"]: item for item in of_kind(platform, environment, "Service")}
+        scalers = {item["metadata"]["name"]: item for item in of_kind(platform, environment, "HorizontalPodAutoscaler")}
+        for item in of_kind(platform, environment, "Rollout"):
+            name, spec = item["metadata"]["name"], item["spec"]
+            if spec["workloadRef"]["name"] != name or name not in deployments(platform, environment):
+                yield f"{environment}: Rollout {name} is of the Deployment {spec['workloadRef']['name']}"
+            if name in scalers and scalers[name]["spec"]["scaleTargetRef"]["kind"] != "Rollout":
+                yield f"{environment}: the autoscaler of {name} and its Rollout both set its replicas"
+            canary, blue = spec["strategy"].get("canary", {}), spec["strategy"].get("blueGreen", {})
+            pair = [strategy[key] for strategy in (canary, blue) for key in strategy if key.endswith("Service")]
+            for service in pair:
+                if services.get(service, {}).get("spec", {}).get("selector") != {"app.kubernetes.io/name": name}:
+                    yield f"{environment}: {service} is no Service of {name}"
+            if canary:
+                yield from _canary(platform, environment, item, canary)
+
+
+def _canary(platform: Platform, environment: str, item: Object, canary: Object) -> Iterator[str]:
+    name, space = item["metadata"]["name"], item["metadata"]["namespace"]
+    routing = canary["trafficRouting"]["istio"]["virtualService"]
+    entries = platform.find("VirtualService", routing["name"].partition(".")[0], environment)["spec"]["http"]
+    hosts = [f"{canary[key]}.{space}.svc.cluster.local" for key in ("stableService", "canaryService")]
+    leading = [row for row in entries if any(to["destination"]["host"] == hosts[0] for to in row.get("route", ()))]
+    if [row["name"] for row in leading] != routing.get("routes"):
+        yield f"{environment}: Rollout {name} leaves out a route to {name}"
+    for row in leading:
+        weights = [(to["destination"]["host"], to.get("weight")) for to in row["route"]]
+        if weights != [(hosts[0], 100), (hosts[1], 0)]:
+            yield f"{environment}: route {row['name']} begins with {weights}"
+    if canary["steps"][0] != {"setWeight": 10}:
+        yield f"{environment}: a new release of {name} first gets {canary['steps'][0]}, not a tenth of the requests"
