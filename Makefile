@@ -75,6 +75,10 @@ openapi: ## Write docs/api/openapi.json and docs/api/errors.md from the code
 	@$(BIN)/python -m tools.openapi docs/api/openapi.json
 	@$(BIN)/python -m tools.errors docs/api/errors.md
 
+.PHONY: manifests
+manifests: ## Write the folder of every process that has none in workloads/domains
+	@$(BIN)/python -m tools.manifests
+
 .PHONY: proto
 proto: ## Generate the gRPC code from proto/
 	@scripts/protos

@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Any
 
-from eco2.core.settings import Settings, SettingsGroup
+from eco2.core.settings import SettingsGroup
 from eco2.jobs.settings import TaskSettings
 from eco2.processes import SERVICES, Process
 from eco2.workers.batch_run import TARGETS
 from tests.deploy.platform import CHECKOUT, Object, Platform
+from tools.manifests import settings_of
 
 DOMAINS = "workloads/domains/"
 IMAGE = "docker.io/mng990/eco2"
@@ -39,35 +38,6 @@ def of_kind(platform: Platform, environment: str, *kinds: str) -> Iterator[Objec
 
 
 # Settings
-
-
-class _Found(BaseException):
-    def __init__(self, settings: type[Settings]) -> None:
-        self.settings = settings
-
-
-@cache
-def settings_of(row: Process) -> type[Settings]:
-    """The class that the process loads first of all."""
-    module, _, function = str(row.target).partition(":")
-    with _caught(import_module(module)):
-        try:
-            getattr(import_module(module), function)()
-        except _Found as found:
-            return found.settings
-    raise AssertionError(f"{row.target} loads no settings")
-
-
-@contextmanager
-def _caught(module: Any) -> Iterator[None]:
-    def catch(settings: type[Settings], **_: Any) -> None:
-        raise _Found(settings)
-
-    before, module.load = module.load, catch
-    try:
-        yield
-    finally:
-        module.load = before
 
 
 def groups_of(row: Process) -> tuple[type[SettingsGroup], ...]:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from eco2.processes import SERVICES
 from tests.deploy.checks import checker
-from tests.deploy.fleet import Pod, of_kind, pods, settings_of, variables_of
+from tests.deploy.fleet import Pod, of_kind, pods, variables_of
 from tests.deploy.platform import ENVIRONMENTS, Platform
 from tests.deploy.reach import Mesh, Network
+from tools.manifests import settings_of
 
 AMQP, MANAGEMENT, BROKER_METRICS, DISTRIBUTION, EPMD = 5672, 15672, 15692, 25672, 4369
 POSTGRES, REDIS, SENTINEL = 5432, 6379, 26379

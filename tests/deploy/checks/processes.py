@@ -7,8 +7,9 @@ from eco2.contracts.tasks import TASKS
 from eco2.core.ops import OpsApp
 from eco2.processes import SERVERS, SERVICES, Process
 from tests.deploy.checks import checker
-from tests.deploy.fleet import IMAGE, container, deployments, given, of_kind, rows, settings_of
+from tests.deploy.fleet import IMAGE, container, deployments, given, of_kind, rows
 from tests.deploy.platform import ENVIRONMENTS, Object, Platform, title
+from tools.manifests import settings_of
 
 HTTP, GRPC = 8000, 50051
 TIERS = {"api": "business-logic", "grpc": "business-logic", "worker": "worker", "stream": "integration"}
