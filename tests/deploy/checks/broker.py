@@ -75,6 +75,40 @@ def _differences(wanted: list[Any], actual: list[Any]) -> Iterator[str]:
     yield from (f"{row} is not of the contract" for row in actual if row not in wanted)
 
 
+TASKS_TOPOLOGY = "workloads/rabbitmq/{}/tasks-topology"
+
+
+def _no_priority(platform: Platform) -> None:
+    del platform.find("Queue", "q-ai", "prod")["spec"]["arguments"]["x-max-priority"]
+
+
+def _other_key(platform: Platform) -> None:
+    platform.find("Binding", "q-batch-binding", "dev")["spec"]["routingKey"] = "#"
+
+
+def _quorum(platform: Platform) -> None:
+    platform.find("Queue", "q-sched", "staging")["spec"]["type"] = "quorum"
+
+
+@checker(_no_priority, _other_key, _quorum)
+def vhost_tasks_has_the_queues_of_the_contract(platform: Platform) -> Iterator[str]:
+    for environment in ENVIRONMENTS:
+        folder = platform.builds[TASKS_TOPOLOGY.format(environment)]
+        found = [item["spec"] for item in folder if item["kind"] == "Queue"]
+        bound = [item["spec"] for item in folder if item["kind"] == "Binding"]
+        yield from (
+            f"{environment}: {spec['name']} is not in vhost tasks" for spec in found if spec["vhost"] != "tasks"
+        )
+        yield from _differences(
+            [(row.name, "classic", row.arguments) for row in queues.TASK_QUEUES.values()],
+            [(spec["name"], spec["type"], spec.get("arguments", {})) for spec in found],
+        )
+        yield from _differences(
+            [(queues.TASKS_EXCHANGE, row.name, row.keys) for row in queues.TASK_QUEUES.values()],
+            [(spec["source"], spec["destination"], spec["routingKey"]) for spec in bound],
+        )
+
+
 def _no_user(platform: Platform) -> None:
     folder = platform.builds["workloads/rabbitmq/prod/users"]
     folder.remove(next(item for item in folder if title(item) == "User rabbitmq/my-api"))
