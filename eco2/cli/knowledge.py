@@ -29,6 +29,7 @@ def ask(
     district: Annotated[str | None, typer.Option(help="Si, gun or gu whose rules count.")] = None,
     lang: Annotated[str | None, typer.Option(help="ko or en; default: that of the question.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask the running stack.")] = False,
+    sources: Annotated[bool, typer.Option("--sources", help="Tell what the answer rests on, too.")] = False,
     data: Data = None,
 ) -> None:
     """Ask how to get rid of something, or when to put it out.
@@ -47,10 +48,10 @@ def ask(
         _print_json(answer)
         return
     out.print(answer["answer"], markup=False, highlight=False, soft_wrap=True)
-    for item in answer["items"]:
-        sources = ", ".join(f"{source['publisher']} {source['title']}" for source in item["sources"])
-        line = f"{item['name']} → {item['stream_name']} ({item['stream']}){'; ' + sources if sources else ''}"
-        err.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    for item in answer["items"] if sources else ():
+        told = ", ".join(f"{source['publisher']} {source['title']}" for source in item["sources"])
+        line = f"{item['name']} → {item['stream_name']} ({item['stream']}){'; ' + told if told else ''}"
+        out.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _of_the_stack(question: str, district: str | None, lang: str | None) -> Json | None:

@@ -2,15 +2,15 @@
 
 from eco2.knowledge.answer import (
     Lang,
+    Named,
     Outcome,
-    categories,
-    compose_answer,
-    compose_unknown,
+    classified,
     decide,
-    disposal_rules,
     unrewarded,
 )
 from eco2.knowledge.asking import ask
+from eco2.knowledge.catalogue import categories, disposal_rules
+from eco2.knowledge.composing import compose_answer, compose_unknown
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.loading import KnowledgeError, default_directory, load
 from eco2.knowledge.matching import search
@@ -34,6 +34,7 @@ __all__ = [
     "Knowledge",
     "KnowledgeError",
     "Lang",
+    "Named",
     "Outcome",
     "Region",
     "Rule",
@@ -41,6 +42,7 @@ __all__ = [
     "Stream",
     "ask",
     "categories",
+    "classified",
     "compose_answer",
     "compose_unknown",
     "decide",

@@ -1,52 +1,26 @@
 """Answering a question about waste from the rules, in process and without a model."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eco2.knowledge import regions
-from eco2.knowledge.answer import (
-    Advice,
-    Lang,
-    advise,
-    ask_which,
-    decide,
-    drop_offs,
-    exception_text,
-    lead,
-    listed,
-    localized,
-    names_of,
-    remarks,
-    varies,
-)
+from eco2.knowledge import recognising, regions, telling
+from eco2.knowledge.answer import Advice, Lang, advise, drop_offs, listed, localized, unique
+from eco2.knowledge.attribution import dangers, meant, settled
+from eco2.knowledge.composing import ask_which, names_of
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Ambiguity, Item, Region, Situation, Source
+from eco2.knowledge.models import Ambiguity, Emergency, Item, Region, Situation, Source, Topic
 from eco2.knowledge.reading import Mention, Reading, read
 from eco2.knowledge.words.index import names as item_names
-from eco2.knowledge.words.text import bounded, is_korean, normalize
+from eco2.knowledge.words.text import bounded, is_korean, normalize, topic
 
 LONGEST_QUESTION = 500
 MAX_ITEMS = 8
-MAX_DONTS, MAX_EXCEPTIONS, MAX_REGIONAL = 4, 3, 2
+MAX_DONTS = 4
+HAZARDOUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
+"""Streams of things that are dangerous in a bag."""
 
-INJECTION = re.compile(
-    r"(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:instruction|prompt|rule|previous|above|"
-    r"guideline|told)|"
-    r"(?:system|developer)\s*(?:prompt|message|mode)|jailbreak|\bact as\b|pretend (?:to be|you)|you are now|"
-    r"do anything now|"
-    r"(?:reveal|print|show|repeat)\b.{0,30}\b(?:prompt|instruction|secret|password|api.?key)|<\|?/?(?:system|"
-    r"im_start|script)|"
-    r"(?:지시|명령|규칙|프롬프트|설정|안내)\S{0,4}\s*(?:사항\S{0,2}\s*)?(?:은|는|을|를|들?을)?\s*(?:다|모두|"
-    r"전부|싹)?\s*"
-    r"(?:무시|잊어|잊고|지워|바꿔|어기)|시스템\s*(?:프롬프트|메시지|명령)|프롬프트\S{0,3}\s*(?:보여|출력|알려|공개)|"
-    r"(?:관리자|개발자|디버그)\s*모드|(?:너는|넌|당신은)\s*(?:이제|지금부터)|역할극|인\s*척|탈옥|"
-    r"라고만?\s*(?:대답|답|말)(?:해|하)|"
-    r"비밀번호|api\s*키|drop\s+table|select\s+.{1,40}\s+from\s",
-    re.IGNORECASE,
-)
-"""Attempts to make a model do something else. No model reads the question here, but they ask for no advice."""
 DISPOSAL = re.compile(
     r"버리|버려|버릴|버림|분리|재활용|수거|배출|폐기|처분|처리|쓰레기|내놓|내놔|봉투|수거함|버렸|뿌리|보증금|"
     r"반납|환불|종량|음쓰|어디에|어디다|"
@@ -55,6 +29,13 @@ DISPOSAL = re.compile(
     r"return|refund|drop.?off|dump|collect|toss|chuck|where (?:do|does|should|can|to)|go(?:es)? in",
     re.IGNORECASE,
 )
+REQUEST = re.compile(
+    r"레시피|요리법|만드는\s*법|만들어\s*줘|끓이는|맛집|추천\S{0,3}\s*(?:해|좀|부탁)|번역|날씨|(?:시|소설|가사|노래)\S?\s*(?:한|써|불러)|농담|"
+    r"사고\s*싶|살까|최저가|가격\s*비교|고치는|translate|recipe|\bcook\b|write (?:a|me|some)|poem|joke|lyric|"
+    r"recommend|best (?:laptop|phone)|cheapest|repair|fix my|weather",
+    re.IGNORECASE,
+)
+"""What is wanted of a thing that is not to be thrown away."""
 OFF_TOPIC = re.compile(
     r"날씨|주식|코인|환율|번역|레시피|요리법|만드는\s*법|만들어\s*줘|끓이는|맛집|추천|영화(?!표)|선물.{0,6}(?:추천|뭐|좋|고르|골라)|노래|가사|소설|"
     r"시\s*(?:한|써)|농담|로또|여자\s*친구|남자\s*친구|"
@@ -76,9 +57,6 @@ DANGER = re.compile(
     r"unknown liquid|flammable",
     re.IGNORECASE,
 )
-WHEN = re.compile(
-    r"요일|며칠|언제|몇\s*시|시간|날짜|배출일|수거일|what day|which day|when|what time|schedule", re.IGNORECASE
-)
 UNSURE = re.compile(
     r"(?:종류|재질|어떤|무슨|뭔지|어느).{0,12}(?:모르|몰라|모름|헷갈)|not sure (?:which|what)|"
     r"(?:don't|dont|do not|no idea) (?:know )?(?:which|what) (?:kind|type|sort|one)|"
@@ -96,13 +74,13 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "어떤 물건인지 아직 모르겠어요. 물건의 이름과 재질(종이·플라스틱·유리·금속 등)을 알려 주시겠어요? "
         "급하면 지역번호+120이나 주민센터에 물어보세요.",
         "en": "I do not know this item yet. What is it called, and what is it made of (paper, plastic, glass, metal)? "
-        "If it is urgent, ask 120 or your community centre (주민센터).",
+        "If it is urgent, ask 120 or your community centre.",
     },
     "danger": {
         "ko": "위험할 수 있는 물건이에요. 봉투나 하수구에 버리지 말고, 밀봉해 따로 두고 "
         "지역번호+120이나 주민센터에 먼저 물어보세요.",
         "en": "It may be dangerous. Do not put it in a bag or down the drain: seal it, keep it apart, and ask 120 or "
-        "your community centre (주민센터) first.",
+        "your community centre first.",
     },
     "danger_name": {"ko": "위험할 수 있는 물건", "en": "A thing that may be dangerous"},
     "danger_step": {
@@ -114,27 +92,34 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "봉투·하수구·재활용에 넣지 마세요.",
         "en": "Do not put it in a bag, a drain or the recycling.",
     },
-    "which": {"ko": "혹시 {names} 가운데 하나인가요?", "en": "Do you mean one of these: {names}?"},
-    "assumed": {"ko": "‘{said}’을(를) {name}(으)로 보고 안내해요.", "en": 'I take "{said}" as: {name}.'},
-    "same": {"ko": "{said}: {name}와(과) 같은 방법으로 버려 주세요.", "en": "{said}: the same way as {name}."},
-    "dont": {"ko": "주의: ", "en": "Do not: "},
-    "exception": {"ko": "예외 – ", "en": "Exception – "},
-    "varies": {
-        "ko": "시·군·구마다 기준이 다를 수 있어요. 사는 곳(시·군·구)을 알려 주시면 맞춰 안내할게요.",
-        "en": "Districts differ on this. Tell me your city or district (si/gun/gu) and I will check its rules.",
+    "more": {
+        "ko": "한 번에 여덟 가지까지 안내해요. 이어서 물어봐 주세요: {names}.",
+        "en": "I answer eight things at a time. Ask again about: {names}.",
     },
+    "unread": {
+        "ko": "무엇인지 알아듣지 못한 말이 있어요: {names}. 위험할 수 있으면 봉투에 넣지 말고 다시 물어봐 주세요.",
+        "en": "I did not understand: {names}. If it may be dangerous keep it out of the bag and ask again.",
+    },
+    "region_above": {
+        "ko": "{region} 기준이에요. {district}에서 다르게 정했을 수 있으니 구청이나 지역번호+120에 확인하세요.",
+        "en": "These are the rules of {region}. Your district may differ: check with its office or 120.",
+    },
+    "which": {"ko": "혹시 {names} 가운데 하나인가요?", "en": "Do you mean one of these: {names}?"},
+    "assumed": {"ko": "‘{said}’ 대신 {name} 기준으로 안내해요.", "en": 'I take "{said}" as: {name}.'},
+    "same": {"ko": "{said} {name} 방법 그대로 버려 주세요.", "en": "{said}: the same way as {name}."},
     "no_region": {
         "ko": "‘{district}’의 자료는 아직 없어 전국 기준으로 안내해요. 다른 점은 구청이나 지역번호+120에 확인하세요.",
         "en": 'I have no data for "{district}" yet; this is the national rule. '
         "Check differences with your district office or 120.",
     },
+    "ask_region": {
+        "ko": "어느 시·군·구인지 알려 주시면 그 동네 안내를 찾아볼게요.",
+        "en": "Which city or district (si, gun or gu) do you live in? I will look up its notice.",
+    },
     "which_region": {
-        "ko": "‘{district}’은(는) 여러 곳에 있어요. {names} 가운데 어디인가요?",
+        "ko": "‘{district}’ 이름을 쓰는 곳이 여럿이에요. {names} 가운데 어디인가요?",
         "en": '"{district}" exists in several places. Which one: {names}?',
     },
-    "deposit": {"ko": "이 병의 보증금은 {krw}원이에요.", "en": "The deposit on this bottle is {krw} won."},
-    "deposits": {"ko": "보증금은 크기로 정해져요: {tiers}.", "en": "Deposits by size: {tiers}."},
-    "basis": {"ko": "근거: {names}", "en": "Legal basis: {names}"},
 }
 
 
@@ -144,90 +129,179 @@ def say(key: str, lang: Lang, **values: object) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question as understood. `district` is what was given for a region that could not be found."""
+    """A question as understood. `place`: the district that was named, `region` the one whose rules are known and hold
+    there; `district` is what was given for a place that is not known at all."""
 
     text: str
     lang: Lang
     reading: Reading
     region: Region | None
+    place: str
     district: str
     refused: bool
     which_region: tuple[Region, ...] = ()
+    emergency: Emergency | None = None
+    topics: tuple[Topic, ...] = ()
+
+    @property
+    def mentions(self) -> Sequence[Mention]:
+        """Things to answer: not those that only say what a question about the system is about."""
+        return () if any(one.alone for one in self.topics) and not self.emergency else self.reading.mentions
 
 
 def understand(knowledge: Knowledge, question: str, district: str | None = None, lang: Lang | None = None) -> Asked:
+    """Whatever is no question about waste is refused, unless it names a known thing, a danger or a district."""
     text = bounded(question.strip()[:LONGEST_QUESTION])
     language: Lang = lang or ("ko" if is_korean(text) else "en")
-    if INJECTION.search(text):
-        return Asked(text, language, Reading(), None, "", refused=True)
-    found = regions.find(knowledge, district) if district else regions.named_in(knowledge, text)
-    reading = read(knowledge, regions.without(knowledge, text))
+    place = regions.placed(knowledge, district, text)
+    reading = read(knowledge, place.rest)
+    emergency, topics = recognising.emergency(knowledge, text), tuple(recognising.topics(knowledge, text))
     named = reading.mentions or reading.candidates or reading.material
-    refused = not DISPOSAL.search(text) and (bool(OFF_TOPIC.search(text)) or not (named or _tells_more(found, text)))
-    lost = district if district and len(found) != 1 else ""
-    if district and not found:
-        found = regions.above(knowledge, district)
-    region = found[0] if len(found) == 1 else None
-    return Asked(text, language, reading, region, lost or "", refused, tuple(found) if len(found) > 1 else ())
-
-
-def _tells_more(found: Sequence[Region], text: str) -> bool:
-    return bool(found) or DANGER.search(text) is not None
+    sure = emergency or topics or DANGER.search(text) or _dangers(knowledge, reading)
+    told = sure or reading.mentions
+    off_topic = OFF_TOPIC.search(text) or not (named or place.found)
+    return Asked(
+        text=text,
+        lang=language,
+        reading=reading,
+        region=place.region,
+        place=place.name,
+        district=place.lost,
+        refused=not DISPOSAL.search(text) and bool((not told and off_topic) or (not sure and REQUEST.search(text))),
+        which_region=place.several,
+        emergency=emergency,
+        topics=topics,
+    )
 
 
 def ask(knowledge: Knowledge, question: str, district: str | None = None, lang: Lang | None = None) -> dict[str, Any]:
-    """`{lang, district, items, answer, clarify?, candidates?}`; `items` is empty where there is nothing to advise."""
+    """`{lang, district, items, answer, emergency?, topics?, clarify?, candidates?}`; `items` is empty where there is no
+    thing to advise about."""
     return answer(knowledge, understand(knowledge, question, district, lang))
 
 
 def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
+    """Danger of now, then each thing, then how collection works, then what is not known."""
     lang = asked.lang
     if asked.refused:
         return _body(asked, [], [say("refused", lang)])
-    mentions = asked.reading.mentions[:MAX_ITEMS]
-    parts: list[str] = []
-    items: list[dict[str, Any]] = []
-    questions: list[str] = []
-    candidates: list[Item] = []
-    for mention in mentions:
-        item = _item(knowledge, mention, asked.region)
-        if open_question := _open_question(knowledge, asked, mention):
-            meant = [knowledge.item(name) for name in open_question.candidates]
-            candidates += meant
-            questions.append(ask_which(names_of(meant, lang), knowledge.situation_book.unknown, open_question, lang))
+    first = [emergency_text(asked.emergency, lang)] if asked.emergency else []
+    parts, items, questions, candidates = _about_things(knowledge, asked)
+    topics = [topic_text(one, asked) for one in asked.topics]
+    if not items and not asked.emergency:
+        parts += _dangers_told(knowledge, asked)
+        items += [_unknown_danger(knowledge, lang)] if parts or DANGER.search(asked.text) else []
+    if not (items or questions or topics or first):
+        more, questions, candidates = _nothing_named(asked)
+        parts += more
+    elif items and items[0]["item"] is None and not topics:
+        parts += [] if parts else [say("danger", lang)]
+        questions = questions or [say("unknown", lang)]
+    named = bool(items or topics)
+    return _body(
+        asked, items, [*first, *parts, *topics, *_of_region(asked, named, questions), *questions], questions, candidates
+    )
+
+
+def _about_things(knowledge: Knowledge, asked: Asked) -> tuple[list[str], list[dict[str, Any]], list[str], list[Item]]:
+    """(text of each thing, its entry, what is to be asked back, what may be meant)."""
+    lang, parts, questions = asked.lang, list[str](), list[str]()
+    items, candidates = list[dict[str, Any]](), list[Item]()
+    things = _things(knowledge, asked)
+    answered = [mention for mention, _ in things]
+    for mention, item in things:
+        if not asked.emergency and (open_question := _open_question(knowledge, asked, mention)):
+            choices = [knowledge.item(name) for name in open_question.candidates]
+            candidates += choices
+            questions.append(ask_which(names_of(choices, lang), knowledge.situation_book.unknown, open_question, lang))
         if item:
-            advice = advise(knowledge, item, mention.situations, lang, asked.region)
-            said = _said(item, mention) if any(item.id == other["item"] for other in items) else ""
+            advice = advise(knowledge, item, mention.situations if mention else (), lang, asked.region)
+            said = _said(item, mention) if mention and any(item.id == other["item"] for other in items) else ""
             items.append(entry(knowledge, advice, lang) | ({"name": said} if said else {}))
             parts.append(text_of(knowledge, advice, asked, mention))
             if said and parts[-1] in parts[:-1]:
-                parts[-1] = say("same", lang, said=said, name=localized(item, "", lang))
-    if not mentions and DANGER.search(asked.text):
-        items.append(_unknown_danger(knowledge, lang))
-    if not mentions:
-        parts, questions, candidates = _nothing_named(asked)
+                parts[-1] = say(
+                    "same", lang, said=topic(said) if lang == "ko" else said, name=localized(item, "", lang)
+                )
+    if left := [mention for mention in asked.mentions if mention not in answered and not asked.emergency]:
+        parts.append(say("more", lang, names=", ".join(mention.span.term for mention in left)))
+    if unread := asked.reading.unread:
+        parts.append(say("unread", lang, names=", ".join(unread)))
+    return parts, items, questions, candidates
+
+
+def _things(knowledge: Knowledge, asked: Asked) -> list[tuple[Mention | None, Item | None]]:
+    """Things to answer, dangerous ones first where there are too many. In an emergency only those."""
+    found: list[tuple[Mention | None, Item | None]] = [
+        (mention, meant(knowledge, mention, asked.region)) for mention in asked.mentions
+    ]
+    dangerous = [pair for pair in found if pair[1] and is_dangerous(pair[1])]
+    if asked.emergency:
+        instead = asked.emergency.items
+        fits = [pair for pair in dangerous if not instead or (pair[1] and _of(pair[1], instead))]
+        return fits[:MAX_ITEMS] or [(None, knowledge.item(name)) for name in instead]
+    kept = [*dangerous, *(pair for pair in found if pair not in dangerous)][:MAX_ITEMS]
+    return [pair for pair in found if pair in kept]
+
+
+def _of(item: Item, names: Sequence[str]) -> bool:
+    return item.id in names or item.stream in HAZARDOUS
+
+
+def is_dangerous(item: Item) -> bool:
+    return bool(item.care or item.warns or item.dont_ko) or item.stream in HAZARDOUS
+
+
+def emergency_text(emergency: Emergency, lang: Lang) -> str:
+    return "\n".join(listed(emergency, "first", lang))
+
+
+def topic_text(about: Topic, asked: Asked) -> str:
+    """Answer to a question about the system, with what the district is known to do."""
+    lines = [localized(about, "answer", asked.lang)]
+    if about.region:
+        lines += regions.about(asked.region, asked.place or asked.district, about.region, asked.lang)
+    return "\n".join(filter(None, [*lines, localized(about, "varies", asked.lang)]))
+
+
+def _of_region(asked: Asked, named: bool, questions: list[str]) -> list[str]:
+    """Sentence about the district: whose rules were applied, or which one is meant; its days where nothing else is
+    asked."""
+    lang = asked.lang
     if asked.which_region:
         names = ", ".join(localized(region, "", lang) for region in asked.which_region)
         questions.append(say("which_region", lang, district=asked.district or names, names=names))
-    elif asked.district:
-        parts.append(say("no_region", lang, district=asked.district))
-    if asked.region and (WHEN.search(asked.text) or not mentions):
-        parts += regions.collections(asked.region, lang)
-    return _body(asked, items, [*parts, *questions], " ".join(questions), candidates)
+        return []
+    if not (asked.region or asked.place or asked.district) and any(one.region == "collections" for one in asked.topics):
+        questions.append(say("ask_region", lang))
+        return []
+    if asked.region and not named and not asked.emergency:
+        questions.clear()
+        return regions.about(asked.region, asked.place, "collections", lang)
+    if asked.region and asked.place and named:
+        return [say("region_above", lang, district=asked.place, region=localized(asked.region, "", lang))]
+    if asked.district or (asked.place and asked.region is None and not asked.topics):
+        return [say("no_region", lang, district=asked.district or asked.place)]
+    return []
+
+
+def may_choose(asked: Asked) -> bool:
+    """True where the answer is about things alone, so that what is told of them may be chosen."""
+    return bool(asked.mentions) and not (asked.emergency or asked.topics or asked.reading.unread)
+
+
+def with_parts(body: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """The answer with other words about its things."""
+    return {**body, "answer": "\n\n".join(filter(None, [*parts, body.get("clarify")]))}
 
 
 def advices(knowledge: Knowledge, asked: Asked) -> list[Advice]:
     """The advice about each thing of the question that is answered."""
-    mentions = asked.reading.mentions[:MAX_ITEMS]
-    found = ((mention, _item(knowledge, mention, asked.region)) for mention in mentions)
-    return [advise(knowledge, item, mention.situations, asked.lang, asked.region) for mention, item in found if item]
-
-
-def _item(knowledge: Knowledge, mention: Mention, region: Region | None) -> Item | None:
-    """What is answered: of an ambiguous word what its situation leaves, or what it nearly always means, if anything."""
-    if isinstance(mention.subject, Item):
-        return mention.subject
-    return _settled(knowledge, mention, region) or knowledge.items.get(mention.subject.default or "")
+    return [
+        advise(knowledge, item, mention.situations if mention else (), asked.lang, asked.region)
+        for mention, item in _things(knowledge, asked)
+        if item
+    ]
 
 
 def _said(item: Item, mention: Mention) -> str:
@@ -236,10 +310,12 @@ def _said(item: Item, mention: Mention) -> str:
     return written.get(mention.span.term, mention.guessed or mention.span.term)
 
 
-def _open_question(knowledge: Knowledge, asked: Asked, mention: Mention) -> Ambiguity | None:
-    """What is to be asked back about a thing, if anything: also where somebody says not to know the kind."""
+def _open_question(knowledge: Knowledge, asked: Asked, mention: Mention | None) -> Ambiguity | None:
+    """Question to ask back about a thing, if any: also where somebody says not to know the kind."""
+    if mention is None:
+        return None
     if isinstance(mention.subject, Ambiguity):
-        return None if _settled(knowledge, mention, asked.region) else mention.subject
+        return None if settled(knowledge, mention, asked.region) else mention.subject
     if not UNSURE.search(asked.text):
         return None
     item, said = mention.subject.id, mention.span.term
@@ -247,39 +323,43 @@ def _open_question(knowledge: Knowledge, asked: Asked, mention: Mention) -> Ambi
     return next((a for a in near if any(normalize(word) in said for word in (a.term, *a.terms_en))), None)
 
 
-def _settled(knowledge: Knowledge, mention: Mention, region: Region | None) -> Item | None:
-    """An item of an ambiguous word where what was told makes it go to one place, whichever it is: broken glass."""
-    assert isinstance(mention.subject, Ambiguity)
-    meant = [knowledge.item(name) for name in mention.subject.candidates]
-    outcomes = {item.id: decide(knowledge, item, mention.situations, region) for item in meant}
-    moved = [item for item in meant if isinstance(outcomes[item.id].cause, Situation)]
-    streams = {outcomes[item.id].stream for item in moved}
-    if len(streams) != 1:
-        return None
-    return next((item for item in meant if item.stream in streams), moved[0])
+def _dangers(knowledge: Knowledge, reading: Reading) -> list[Situation]:
+    return dangers(knowledge, [], reading.situations) if not reading.mentions else []
+
+
+def _dangers_told(knowledge: Knowledge, asked: Asked) -> list[str]:
+    """Steps about a danger whose thing is not known: safety first, then the question."""
+    about = _dangers(knowledge, asked.reading)
+    told = [localized(situation, field, asked.lang) for situation in about for field in situation.safety]
+    return unique([" ".join(unique(told))])
 
 
 def _nothing_named(asked: Asked) -> tuple[list[str], list[str], list[Item]]:
     lang, reading = asked.lang, asked.reading
-    if DANGER.search(asked.text):
-        return [say("danger", lang)], [say("unknown", lang)], []
     if reading.candidates:
         return [], [say("which", lang, names=names_of(reading.candidates, lang))], list(reading.candidates)
-    if asked.region and WHEN.search(asked.text):
-        return [], [], []
     return [], [say("unknown", lang)], []
 
 
 def _body(
-    asked: Asked, items: list[dict[str, Any]], parts: Iterable[str], clarify: str = "", candidates: Sequence[Item] = ()
+    asked: Asked,
+    items: list[dict[str, Any]],
+    parts: Iterable[str],
+    questions: Sequence[str] = (),
+    candidates: Sequence[Item] = (),
 ) -> dict[str, Any]:
-    lang = asked.lang
+    lang, clarify = asked.lang, " ".join(unique(questions))
     body: dict[str, Any] = {
         "lang": lang,
         "district": {"id": asked.region.id, "name": localized(asked.region, "", lang)} if asked.region else None,
         "items": items,
-        "answer": "\n\n".join(part for part in parts if part),
+        "answer": "\n\n".join(unique(parts)),
     }
+    if asked.emergency:
+        first = listed(asked.emergency, "first", lang)
+        body["emergency"] = {"id": asked.emergency.id, "call": asked.emergency.call, "first": list(first)}
+    if asked.topics:
+        body["topics"] = [{"id": one.id, "name": localized(one, "", lang)} for one in asked.topics]
     if clarify:
         body["clarify"] = clarify
     if candidates:
@@ -330,7 +410,7 @@ def _unknown_danger(knowledge: Knowledge, lang: Lang) -> dict[str, Any]:
 
 
 def sources(knowledge: Knowledge, advice: Advice) -> list[Source]:
-    """What the advice rests on."""
+    """Sources that the advice rests on."""
     rule = knowledge.rule(advice.outcome.stream)
     cause = advice.outcome.cause
     names = [*advice.item.sources, *rule.sources, *(cause.sources if cause else ())]
@@ -342,35 +422,8 @@ def _source(source: Source) -> dict[str, str]:
     return source.model_dump(exclude_defaults=True)
 
 
-def text_of(knowledge: Knowledge, advice: Advice, asked: Asked, mention: Mention) -> str:
-    return "\n".join(dict.fromkeys(line for line in _lines(knowledge, advice, asked, mention) if line))
-
-
-def _lines(knowledge: Knowledge, advice: Advice, asked: Asked, mention: Mention) -> Iterator[str]:
-    lang, item = asked.lang, advice.item
-    if mention.guessed:
-        yield say("assumed", lang, said=mention.guessed, name=localized(item, "", lang))
-    yield " ".join(filter(None, lead(knowledge, advice, lang)))
-    yield from (f"{number}. {step}" for number, step in enumerate(advice.steps, start=1))
-    yield " ".join(dict.fromkeys(filter(None, remarks(knowledge, advice, lang))))
-    donts = advice.donts[:MAX_DONTS]
-    yield say("dont", lang) + " ".join(donts) if donts else ""
-    exceptions = [exception_text(case, lang) for case in advice.exceptions[:MAX_EXCEPTIONS]]
-    yield from (say("exception", lang) + text for text in exceptions if text)
-    yield from _deposit(knowledge, advice, lang)
-    for place in drop_offs(knowledge, item, advice.outcome.stream)[:1]:
-        yield localized(place, "where", lang)
-    if asked.region is None and not asked.district and varies(knowledge, item):
-        yield " ".join(listed(knowledge.rule(item.stream), "regional", lang)[:MAX_REGIONAL])
-        yield say("varies", lang)
-
-
-def _deposit(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[str]:
-    if advice.outcome.stream != "bottle_return":
-        return
-    if advice.item.deposit_krw:
-        yield say("deposit", lang, krw=advice.item.deposit_krw)
-    won = "원" if lang == "ko" else " won"
-    tiers = [f"{localized(tier, 'volume', lang)} {tier.krw}{won}" for tier in knowledge.rulebook.deposits]
-    if tiers:
-        yield say("deposits", lang, tiers=", ".join(tiers))
+def text_of(knowledge: Knowledge, advice: Advice, asked: Asked, mention: Mention | None) -> str:
+    lines = telling.lines(knowledge, advice, asked.lang, known=bool(asked.region or asked.district))
+    if mention and mention.guessed:
+        lines.insert(0, say("assumed", asked.lang, said=mention.guessed, name=localized(advice.item, "", asked.lang)))
+    return "\n".join(lines)

@@ -8,12 +8,14 @@ from eco2.knowledge.models import (
     GENERAL_BAG,
     Cast,
     DropOffBook,
+    EmergencyBook,
     Region,
     Rule,
     Rulebook,
     SituationBook,
     SourceBook,
     Taxonomy,
+    TopicBook,
 )
 from eco2.knowledge.words import lexicon
 from eco2.knowledge.words.lexicon import Lexicon
@@ -54,6 +56,8 @@ class Books:
     drop_offs: DropOffBook
     regions: tuple[Region, ...]
     lexicon: Lexicon
+    emergencies: EmergencyBook
+    topics: TopicBook
 
 
 def problems_of(books: Books) -> Iterator[str]:
@@ -68,6 +72,8 @@ def problems_of(books: Books) -> Iterator[str]:
     yield from _check_characters(taxonomy, rulebook, cast)
     items = frozenset(record.id for record in records(taxonomy))
     yield from lexicon.problems(books.lexicon, items, frozenset(stream.id for stream in taxonomy.streams))
+    yield from _check_safety(taxonomy, rulebook, situations)
+    yield from _check_intents(books)
 
 
 def _repeated(values: Iterable[object]) -> list[object]:
@@ -227,6 +233,43 @@ def _check_names(cast: Cast) -> Iterator[str]:
         elif character.match != CLIENT_CHARACTERS[character.name]:
             wanted = CLIENT_CHARACTERS[character.name] or "null"
             yield f"{CHARACTERS}: {character.name}: match is {character.match or 'null'}, not {wanted}"
+
+
+def _check_safety(taxonomy: Taxonomy, rulebook: Rulebook, book: SituationBook) -> Iterator[str]:
+    """Danger is told wherever the thing goes, so its texts have to be there and to name what exists."""
+    items = [record.id for record in records(taxonomy)]
+    codes = {step.code for rule in rulebook.rules for step in rule.steps}
+    names = {*codes, *(situation.id for situation in book.situations), "note"}
+    for situation in book.situations:
+        yield from _unknown(SITUATIONS, situation.id, "item", [situation.like], items)
+        yield from _unknown(SITUATIONS, situation.id, "step or situation", situation.instead_of, names)
+        for field in situation.safety:
+            if not getattr(situation, f"{field}_ko"):
+                yield f"{SITUATIONS}: {situation.id}: {field}_ko is about danger and missing"
+        if situation.kind == "safety" and situation.step_ko and "step" not in situation.safety:
+            yield f"{SITUATIONS}: {situation.id}: is about danger, but a reroute would drop its step"
+    for rule in rulebook.rules:
+        if rule.care > len(rule.dont_ko):
+            yield f"{RULES}: {rule.stream}: care is {rule.care}, but there are {len(rule.dont_ko)} things not to do"
+    for record in records(taxonomy):
+        if record.warns and not record.note_ko:
+            yield f"{TAXONOMY}: {record.id}: warns, but has no note"
+
+
+def _check_intents(books: Books) -> Iterator[str]:
+    items = [record.id for record in records(books.taxonomy)]
+    sources = [source.id for source in books.sources.sources]
+    for one in books.emergencies.emergencies:
+        yield from _unknown("emergencies.yaml", one.id, "item", one.items, items)
+    for file, words, entries in (
+        ("emergencies.yaml", books.emergencies.words, books.emergencies.emergencies),
+        ("topics.yaml", books.topics.words, books.topics.topics),
+    ):
+        yield from (f"{file}: {name} is there twice" for name in _repeated(entry.id for entry in entries))
+        for entry in entries:
+            groups = [group for way in entry.when for group in way]
+            yield from _unknown(file, entry.id, "group of words", groups, words)
+            yield from _unknown(file, entry.id, "source", entry.sources, sources)
 
 
 def _check_forbidden(key: str, texts: Iterable[str], rules: Iterable[Rule]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from eco2.knowledge.models import (
     Ambiguity,
     Character,
     DropOff,
+    EmergencyBook,
     Item,
     Region,
     Rule,
@@ -19,6 +20,7 @@ from eco2.knowledge.models import (
     Source,
     Stream,
     Taxonomy,
+    TopicBook,
 )
 from eco2.knowledge.words.index import Index
 from eco2.knowledge.words.lexicon import Lexicon
@@ -56,6 +58,8 @@ class Knowledge:
     sources: Mapping[str, Source]
     drop_offs: tuple[DropOff, ...]
     regions: Mapping[str, Region]
+    emergencies: EmergencyBook
+    topics: TopicBook
     terms: Mapping[str, tuple[str, ...]] = field(repr=False)  # normalized word -> ids of the items it names
     phrases: Mapping[str, tuple[str, ...]] = field(repr=False)  # situation keyword -> its stems
     classes: frozenset[str]  # normalized names of streams that also name an item, like 음식물

@@ -15,6 +15,7 @@ from eco2.knowledge.models import (
     Cast,
     Classification,
     DropOffBook,
+    EmergencyBook,
     Item,
     Model,
     Region,
@@ -22,6 +23,7 @@ from eco2.knowledge.models import (
     SituationBook,
     SourceBook,
     Taxonomy,
+    TopicBook,
 )
 from eco2.knowledge.words.index import Index
 from eco2.knowledge.words.lexicon import Lexicon
@@ -30,6 +32,7 @@ from eco2.knowledge.words.vocabulary import class_words, terms_of, words_of
 
 FILES = (TAXONOMY, RULES, SITUATIONS, CHARACTERS)
 SOURCES, DROP_OFFS, REGIONS, WORDS = "sources.yaml", "drop_offs.yaml", "regions", "words"
+EMERGENCIES, TOPICS = "emergencies.yaml", "topics.yaml"
 NAMING = ("id", "stream", "code", "name", "term")
 """The keys by which an entry of a list is called in a message, the first that it has."""
 NEWLINE = b"\n"
@@ -76,19 +79,24 @@ def build(documents: Mapping[str, object], version: str) -> Knowledge:
 
 
 def _books(documents: Mapping[str, object], problems: list[str]) -> "Books | None":
-    """Without sources or drop-offs a knowledge base is poorer, and still one."""
-    given = {SOURCES: {"sources": []}, DROP_OFFS: {"drop_offs": []}, **documents}
+    """Without sources, drop-offs, emergencies or topics a knowledge base is poorer, and still one."""
+    given = {SOURCES: {"sources": []}, DROP_OFFS: {"drop_offs": []}, EMERGENCIES: {}, TOPICS: {}, **documents}
     taxonomy = _validate(given, TAXONOMY, Taxonomy, problems)
     rulebook = _validate(given, RULES, Rulebook, problems)
     situations = _validate(given, SITUATIONS, SituationBook, problems)
     cast = _validate(given, CHARACTERS, Cast, problems)
     sources = _validate(given, SOURCES, SourceBook, problems)
     drop_offs = _validate(given, DROP_OFFS, DropOffBook, problems)
+    emergencies = _validate(given, EMERGENCIES, EmergencyBook, problems)
+    topics = _validate(given, TOPICS, TopicBook, problems)
     regions = [_validate(given, name, Region, problems) for name in given if name.startswith(f"{REGIONS}/")]
     lexicon = _lexicon(given, problems)
-    if taxonomy and rulebook and situations and cast and sources and drop_offs and lexicon and all(regions):
-        return Books(taxonomy, rulebook, situations, cast, sources, drop_offs, tuple(filter(None, regions)), lexicon)
-    return None
+    if not (taxonomy and rulebook and situations and cast and sources and drop_offs and emergencies and topics):
+        return None
+    known = tuple(filter(None, regions))
+    if len(known) < len(regions) or lexicon is None:
+        return None
+    return Books(taxonomy, rulebook, situations, cast, sources, drop_offs, known, lexicon, emergencies, topics)
 
 
 def _lexicon(documents: Mapping[str, object], problems: list[str]) -> Lexicon | None:
@@ -111,7 +119,7 @@ def default_directory() -> Path:
 
 
 def names(source: Path) -> list[str]:
-    optional = [name for name in (SOURCES, DROP_OFFS) if (source / name).is_file()]
+    optional = [name for name in (SOURCES, DROP_OFFS, EMERGENCIES, TOPICS) if (source / name).is_file()]
     regions = sorted(f"{REGIONS}/{path.name}" for path in (source / REGIONS).glob("*.yaml"))
     words = sorted(f"{WORDS}/{path.name}" for path in (source / WORDS).glob("*.yaml"))
     return [*FILES, *optional, *regions, *words]
@@ -209,6 +217,8 @@ def _assemble(books: Books, version: str) -> Knowledge:
         sources={source.id: source for source in books.sources.sources},
         drop_offs=books.drop_offs.drop_offs,
         regions={region.id: region for region in books.regions},
+        emergencies=books.emergencies,
+        topics=books.topics,
         terms=terms,
         phrases={word: stems(word) for word in keywords},
         classes=frozenset(class_words(taxonomy, books.lexicon)),

@@ -58,7 +58,7 @@ class Stream(Model):
 
     `first_ko`: the first step of a scan, for clients that take everything but recyclables for general waste: where it
     goes, and that this is not the general bag. `fault_ko`: what has to be arranged before things may go there (decides
-    the reward)."""
+    the reward). `bins_ko`: words for its bin, box or bag, by which a sentence that forbids it is known."""
 
     id: str
     ko: str
@@ -71,6 +71,8 @@ class Stream(Model):
     first_en: str = ""
     fault_ko: str = ""
     fault_en: str = ""
+    bins_ko: tuple[str, ...] = ()
+    bins_en: tuple[str, ...] = ()
 
 
 class ItemRecord(Model):
@@ -78,7 +80,7 @@ class ItemRecord(Model):
 
     `skip` names steps of the stream (or advice of situations) that this item's own steps replace; `where_ko`
     replaces the sentence of the stream, and `first_ko` its first step. `care`: how many of its own steps, from the
-    first one, are about danger and hold wherever it goes. `dont_ko` comes before what the rule says not to do.
+    first one, are about danger and hold wherever it goes; with `warns` so does `note_ko`, and `dont_ko` always does.
     `forbid` are phrases that no advice about the item may contain, besides those of the rule. Without `sources` those
     of the rule hold."""
 
@@ -97,6 +99,7 @@ class ItemRecord(Model):
     steps_ko: tuple[str, ...] = ()
     steps_en: tuple[str, ...] = ()
     care: int = Field(default=0, ge=0)
+    warns: bool = False
     dont_ko: tuple[str, ...] = ()
     dont_en: tuple[str, ...] = ()
     note_ko: str = ""
@@ -158,9 +161,13 @@ class LegalBasis(Model):
 
 
 class Step(Model):
+    """`safety`: it is about danger and holds wherever the thing goes. `place`: it says no more than where that is."""
+
     code: str
     ko: str
     en: str = ""
+    safety: bool = False
+    place: bool = False
 
 
 class Condition(Model):
@@ -190,7 +197,8 @@ class Contact(Model):
 
 
 class Rule(Model):
-    """How a stream works. `forbid` are phrases no advice for this stream may contain."""
+    """How a stream works. `forbid` are phrases no advice for this stream may contain. `care`: how many of `dont_ko`,
+    from the first one, are about danger and hold wherever the thing goes."""
 
     stream: str
     basis: tuple[str, ...] = ()
@@ -199,6 +207,7 @@ class Rule(Model):
     do_en: tuple[str, ...] = ()
     dont_ko: tuple[str, ...] = ()
     dont_en: tuple[str, ...] = ()
+    care: int = Field(default=0, ge=0)
     exceptions: tuple[RuleException, ...] = ()
     regional_ko: tuple[str, ...] = ()
     regional_en: tuple[str, ...] = ()
@@ -242,7 +251,10 @@ class Situation(Model):
 
     `fault_ko`: what is wrong or not done yet (decides the reward). `why_ko`: a clause ending in "-니" that
     gives the reason for another stream; `why_en`: a whole sentence. `say_ko`: a sentence for the answer.
-    `covered_by`: rule steps that already contain `step_ko`."""
+    `covered_by`: rule steps that already contain `step_ko`. `safety`: which of its texts are about danger and hold
+    wherever the thing goes. `like`: the item that a thing in this situation is: what a district does with that one
+    holds for it. `instead_of`: situations and rule steps whose advice would be wrong in it (`note`: that of the item).
+    """
 
     id: str
     group: str
@@ -260,6 +272,9 @@ class Situation(Model):
     say_ko: str = ""
     say_en: str = ""
     covered_by: tuple[str, ...] = ()
+    safety: tuple[Literal["step", "say"], ...] = ()
+    like: str | None = None
+    instead_of: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     keywords_en: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
@@ -304,6 +319,56 @@ class SituationBook(Model):
     scopes: dict[str, Scope]
     situations: tuple[Situation, ...]
     unknown: UnknownAnswer
+
+
+class Intent(Model):
+    """Something that a message can be about besides things.
+
+    `when`: alternatives, each a list of groups of words (`words` of its file); it is found where each group of one
+    alternative has a word in the sentence, and none of `never` (written `not`) is there."""
+
+    id: str
+    ko: str
+    en: str
+    when: tuple[tuple[str, ...], ...] = ()
+    never: tuple[str, ...] = Field(default=(), alias="not")
+    sources: tuple[str, ...] = Field(min_length=1)
+    confidence: Confidence = "high"
+
+
+class Emergency(Intent):
+    """Somebody is in danger now. `first_ko`: what to do in two lines, the second says whom to call. `items`: what to
+    tell of disposal where nothing dangerous is named."""
+
+    call: str
+    first_ko: tuple[str, str]
+    first_en: tuple[str, str]
+    items: tuple[str, ...] = ()
+
+
+RegionField = Literal["collections", "bag", "fee", "food", "no_pickup"]
+
+
+class Topic(Intent):
+    """A question about how collection works. `alone`: the things that are named only say what it is about. `varies_ko`:
+    what differs between districts. `region`: what is told of a district that is known."""
+
+    alone: bool = False
+    answer_ko: str
+    answer_en: str
+    varies_ko: str = ""
+    varies_en: str = ""
+    region: RegionField | None = None
+
+
+class EmergencyBook(Model):
+    words: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    emergencies: tuple[Emergency, ...] = ()
+
+
+class TopicBook(Model):
+    words: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    topics: tuple[Topic, ...] = ()
 
 
 class Character(Model):

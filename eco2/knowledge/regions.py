@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
+from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Collection, Day, Pickup, Region
+from eco2.knowledge.models import Collection, Day, Pickup, Region, RegionField
 from eco2.knowledge.words.text import normalize
 
 PROVINCES = re.compile(
@@ -63,6 +67,94 @@ def of(knowledge: Knowledge, district: str | None) -> Region | None:
         return None
     found = find(knowledge, district) or above(knowledge, district)
     return found[0] if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class Place:
+    """The district of a question. `region`: whose rules hold there. `name`: a district without rules of its own.
+    `lost`: what was given and is no district that is known. `rest`: the words without the name."""
+
+    rest: str
+    region: Region | None = None
+    name: str = ""
+    lost: str = ""
+    several: tuple[Region, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        return bool(self.region or self.name or self.several)
+
+
+def placed(knowledge: Knowledge, district: str | None, text: str) -> Place:
+    """Where a question is asked from: the district that was given, else the one that the words name."""
+    if district is None:
+        name, rest = _district_in(text)
+        if name and (full := _full_name(name)):
+            return _in(knowledge, full, name, without(knowledge, rest))
+    rest = without(knowledge, text)
+    found = find(knowledge, district) if district else named_in(knowledge, text)
+    if len(found) == 1:
+        return Place(rest, found[0])
+    if found:
+        return Place(rest, lost=district or "", several=tuple(found))
+    if not district:
+        return Place(rest)
+    if full := _full_name(district):
+        return _in(knowledge, full, district, rest)
+    over = above(knowledge, district)
+    return Place(rest, over[0] if len(over) == 1 else None, lost=district)
+
+
+def _in(knowledge: Knowledge, full: str, name: str, rest: str) -> Place:
+    """A district of Korea: its own rules, or those of the region above it."""
+    region = of(knowledge, full)
+    own = region is not None and region in find(knowledge, full)
+    return Place(rest, region, "" if own else name)
+
+
+def _full_name(name: str) -> str:
+    """The full name of a district; "" where there is no single one."""
+    for words in (name, name.split()[-1]):
+        with suppress(UnknownDistrict):
+            return _districts().named(words)
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _districts() -> Districts:
+    return Districts.load(None)
+
+
+@lru_cache(maxsize=1)
+def _district_pattern() -> re.Pattern[str]:
+    names = sorted({name.split()[-1] for name in _districts().names}, key=len, reverse=True)
+    after = r"(?:에서는|에서|에는|에|은|는|이|가|인데|의|사는|시민|구민|주민)?"
+    return re.compile(rf"(?<![가-힣])(?:{PROVINCES.pattern}\s*)?(?:{'|'.join(names)})(?={after}(?![가-힣]))")
+
+
+def _district_in(text: str) -> tuple[str, str]:
+    """(the district that a sentence names, the sentence without it)."""
+    found = _district_pattern().search(text)
+    return (found[0], text[: found.start()] + " " + text[found.end() :]) if found else ("", text)
+
+
+def about(region: Region | None, place: str, field: RegionField, lang: Literal["ko", "en"]) -> list[str]:
+    """Facts about a district, or that there are none, and whom to ask there."""
+    if region is None:
+        return [_NOT_KNOWN[lang].format(place=place)] if place else []
+    told = collections(region, lang) if field == "collections" else [str(getattr(region, f"{field}_{lang}"))]
+    name = place or (region.ko if lang == "ko" else region.en)
+    known = [line for line in told if line]
+    return [*(known or [_NOT_KNOWN[lang].format(place=name)]), *_contact(region, lang)]
+
+
+_NOT_KNOWN = {"ko": "{place}의 자료는 아직 없어요.", "en": "I have no data for {place} yet."}
+
+
+def _contact(region: Region, lang: str) -> list[str]:
+    """Phone and page of a district."""
+    told = " · ".join(filter(None, (region.tel, region.web)))
+    return [f"{'확인' if lang == 'ko' else 'Check'}: {told}"] if told else []
 
 
 def _last(name: str) -> str:

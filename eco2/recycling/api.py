@@ -152,6 +152,21 @@ class Meaning(BaseModel):
     stream: Annotated[str, Field(examples=["paper_mixed"])]
 
 
+class FirstAid(BaseModel):
+    """Somebody is in danger now: what to do in two lines, and whom to call (119, a vet, a doctor)."""
+
+    id: Annotated[str, Field(examples=["swallowed_battery"])]
+    call: Annotated[str, Field(examples=["119"])]
+    first: Annotated[list[str], Field(examples=[["토하게 하지 마세요.", "바로 119에 전화하세요."]])]
+
+
+class About(BaseModel):
+    """A question about how collection works."""
+
+    id: Annotated[str, Field(examples=["collection_days"])]
+    name: Annotated[str, Field(examples=["내놓는 날과 시간"])]
+
+
 class Answer(BaseModel):
     """`items` is empty when the question names nothing that we know; then `clarify` asks, or `answer` declines."""
 
@@ -161,6 +176,12 @@ class Answer(BaseModel):
     answer: Annotated[
         str, Field(examples=["기름 밴 종이는 재활용되지 않으니 이 피자 상자는 종량제봉투에 버려 주세요."])
     ]
+    emergency: Annotated[FirstAid | None, Field(description="What comes before everything else", examples=[None])] = (
+        None
+    )
+    topics: Annotated[
+        list[About] | None, Field(description="What was asked about how collection works", examples=[None])
+    ] = None
     clarify: Annotated[
         str | None, Field(description="What we need to know", examples=["종이컵인가요, 플라스틱컵인가요?"])
     ] = None

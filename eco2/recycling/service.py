@@ -23,7 +23,8 @@ from eco2.llm.wire import LlmFailed
 from eco2.recycling import calendar
 
 ASKED = Counter("eco2_recycling_asked_total", "Questions by how they were answered", ["outcome"])
-UNUSED = Counter("eco2_recycling_wordings_unused_total", "Wordings replaced by the composed answer", ["reason"])
+UNUSED = Counter("eco2_recycling_selections_unused_total", "Selections replaced by the composed answer", ["reason"])
+INVENTED = Counter("eco2_recycling_facts_invented_total", "Ids of facts that a model made up; they say nothing")
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -110,7 +111,7 @@ def count_question(questions: PerMinute, user: UUID) -> None:
 
 @dataclass(frozen=True)
 class Paid:
-    """The model that words answers."""
+    """The model that chooses what is told."""
 
     llm: Llm
     model: str
@@ -119,36 +120,40 @@ class Paid:
 async def ask(
     knowledge: Knowledge, paid: Paid | None, question: str, district: str | None, lang: Lang | None
 ) -> dict[str, Any]:
-    """The composed answer; with a paid model its wording, if that says nothing but what the rules do."""
+    """The composed answer; with a paid model those of its facts that the model chooses."""
     asked = await aside(question, asking.understand, knowledge, question, district, lang)
     composed = asking.answer(knowledge, asked)
     outcome = "refused" if asked.refused else "asked_back" if not composed["items"] else "composed"
-    if paid and outcome == "composed" and (text := await _worded(knowledge, paid, asked)):
-        outcome, composed = "worded", {**composed, "answer": "\n\n".join(filter(None, [text, composed.get("clarify")]))}
+    if paid and outcome == "composed" and (parts := await _chosen(knowledge, paid, asked)):
+        outcome, composed = "chosen", asking.with_parts(composed, parts)
     ASKED.labels(outcome).inc()
     return composed
 
 
-async def _worded(knowledge: Knowledge, paid: Paid, asked: asking.Asked) -> str:
-    advised = asking.advices(knowledge, asked)
-    facts = {name: text for advice in advised for name, text in grounding.facts(knowledge, advice, asked.lang).items()}
-    if not advised or not paid.llm.serves(paid.model):
-        return ""
+async def _chosen(knowledge: Knowledge, paid: Paid, asked: asking.Asked) -> list[str]:
+    """Text about each thing, as the model chose; [] where the composed answer is to be shown."""
+    if not asking.may_choose(asked) or not paid.llm.serves(paid.model):
+        return []
+    known = [grounding.facts(knowledge, advice, asked.lang) for advice in asking.advices(knowledge, asked)]
+    if not known:
+        return []
+    facts = {name: text for one in known for name, text in grounding.shown(one).items()}
     data = orjson.dumps({"lang": asked.lang, "question": asked.text, "facts": facts}).decode()
     messages = [{"role": "system", "content": grounding.PROMPT}, {"role": "user", "content": data}]
     try:
         reply = await paid.llm.structured(
-            paid.model, grounding.Wording, messages, job=telemetry.request_id.get(), purpose="answer"
+            paid.model, grounding.Selection, messages, job=telemetry.request_id.get(), purpose="answer"
         )
     except LlmFailed as error:
         UNUSED.labels(error.reason).inc()
-        log.warning("the paid model gave no wording: %s", error)
-        return ""
-    if fault := grounding.fault(reply, facts, knowledge, advised, asked.lang):
-        UNUSED.labels(fault).inc()
-        log.warning("an LLM's wording was not used", extra={"reason": fault, "model": paid.model})
-        return ""
-    return reply.text
+        log.warning("the paid model chose nothing: %s", error)
+        return []
+    INVENTED.inc(grounding.unknown(reply, known))
+    parts = grounding.told(reply, known, asked.lang)
+    if not parts:
+        UNUSED.labels("no_such_fact").inc()
+        log.warning("an LLM's selection was not used", extra={"model": paid.model})
+    return parts
 
 
 Json = dict[str, Any]
@@ -165,21 +170,23 @@ async def with_days(
 
     Only the days are told where nothing else was asked. While the database is away the answer says so."""
     asked = days.question(districts, question, district)
-    if asked is None or not (answer["items"] or asked.collections or "clarify" in answer):
+    about_days = any(topic["id"] == "collection_days" for topic in answer.get("topics", ()))
+    told = answer["items"] or (asked and asked.collections) or "clarify" in answer or about_days
+    if asked is None or "emergency" in answer or not told:
         return answer
     streams = [days.STREAMS.get(item["stream"]) for item in answer["items"]]
     asked = replace(asked, collections=tuple(dict.fromkeys(filter(None, streams))) or asked.collections)
     text = await _days(db, knowledge, asked, question, answer["lang"])
     ends = (answer.get("clarify", "") if "candidates" in answer else "") if all(streams) else answer["answer"]
-    told: Json = {**answer, "answer": "\n\n".join(filter(None, (text, ends)))}
+    found: Json = {**answer, "answer": "\n\n".join(filter(None, (text, ends)))}
     if len(asked.districts) > 1:
-        return {**told, "clarify": text}
+        return {**found, "clarify": text}
     if not answer["items"] and "candidates" not in answer:
-        told.pop("clarify", None)
+        found.pop("clarify", None)
     name = asked.districts[0]
     path = f"/api/v1/recycling/regions/{quote(name)}/calendar"
     stream = f"?stream={asked.collections[0]}" if len(asked.collections) == 1 else ""
-    return {**told, "district": answer["district"] or {"id": name, "name": name}, "calendar": f"{path}{stream}"}
+    return {**found, "district": answer["district"] or {"id": name, "name": name}, "calendar": f"{path}{stream}"}
 
 
 async def _days(db: Database, knowledge: Knowledge, asked: days.DayQuestion, question: str, lang: Lang) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from eco2 import knowledge as kb
 from eco2.core.errors import NotFound
-from eco2.knowledge import Item, Knowledge, Situation
+from eco2.knowledge import Item, Knowledge, Situation, attribution
+from eco2.knowledge.composing import MAX_NAMED
 from eco2.scan.audience import ANYBODY, Audience
 from eco2.scan.vision.result import Other, VisionResult
 
@@ -110,7 +111,7 @@ def rule_of(
     `shown`, which tells whether the photo bears out that it shows the item.
     """
     visible = visible if waste else (NO_WASTE, *visible)
-    said = knowledge.situations_in(user_input) if user_input else []
+    said = list(_told(knowledge, item, user_input, audience))
     seen = [knowledge.situations[name] for name in visible if name in knowledge.situations]
     situations = knowledge.by_precedence([*said, *(situation for situation in seen if situation not in said)])
     stream_id = kb.decide(knowledge, item, situations, audience.region).stream if item else None
@@ -125,6 +126,13 @@ def rule_of(
         "chosen": None,
         "others": [],
     }
+
+
+def _told(knowledge: Knowledge, item: Item | None, user_input: str | None, audience: Audience) -> Sequence[Situation]:
+    """Situations of the thing in the words: a lamp that is named beside it breaks no glass."""
+    if item is not None:
+        return attribution.told(knowledge, user_input, item, audience.region).situations
+    return knowledge.situations_in(user_input) if user_input else ()
 
 
 def _candidate(item: Item, confidence: float) -> Json:
@@ -154,9 +162,8 @@ def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None
             )
         )
     item = knowledge.item(rule["item_id"])
-    composed = dict(
-        kb.compose_answer(knowledge, item, situations, user_input, lang=audience.lang, region=audience.region)
-    )
+    others = attribution.told(knowledge, user_input, item, audience.region).others[:MAX_NAMED]
+    composed = dict(kb.compose_answer(knowledge, item, situations, others, lang=audience.lang, region=audience.region))
     if not composed["insufficiencies"] and item.classification.major_category == RECYCLABLE:
         outcome = kb.decide(knowledge, item, situations, audience.region)
         why = kb.unrewarded(knowledge, item, situations, outcome, audience.lang)
@@ -223,7 +230,8 @@ def classification(knowledge: Knowledge, rule: Mapping[str, Any], user_input: st
     """`classification_result` of the contract."""
     classes = {"major_category": UNKNOWN, "middle_category": UNKNOWN, "minor_category": UNKNOWN}
     if rule["item_id"] is not None:
-        found = knowledge.item(rule["item_id"]).classification
+        item = knowledge.item(rule["item_id"])
+        found = kb.classified(knowledge, item, rule["stream_id"] or item.stream)
         classes = {name: getattr(found, name) for name in classes}
     return {
         "classification": classes,

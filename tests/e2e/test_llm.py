@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from eco2 import knowledge as kb
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 from tests import photos
@@ -56,14 +57,16 @@ async def ended(who: Person, job: dict[str, Any]) -> dict[str, Any]:
     return await journey.result(who, job["result_url"])
 
 
-async def test_a_paid_model_looks_and_words_once(person: People, emulator: httpx2.AsyncClient) -> None:
-    await control(emulator, answer={"reply": "우유팩은 종이팩 수거함에 내 주세요. 씻어서 말리면 돼요."})
+async def test_a_paid_model_looks_and_chooses_once(person: People, emulator: httpx2.AsyncClient) -> None:
+    await control(emulator, answer={"reply": ["milk_carton.note", "made.up"]})
     who = person()
     job = await submit(who, user_input="어떻게 해요?")
     body = await ended(who, job)
     classes = body["pipeline_result"]["classification_result"]["classification"]
     assert classes["middle_category"] == "종이팩"
-    assert body["pipeline_result"]["final_answer"]["user_answer"].startswith("우유팩은 종이팩 수거함에")
+    told = body["pipeline_result"]["final_answer"]["user_answer"]
+    assert told.startswith("우유팩은 헹궈 말려 종이팩 전용함에")
+    assert told.endswith(kb.load().item("milk_carton").note_ko)
     assert body["reward"]["name"] == "팩토리"
     assert await calls(emulator, job) == {"vision": 1, "answer": 1}
 

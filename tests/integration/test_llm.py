@@ -22,7 +22,8 @@ from redis.asyncio import Redis
 
 from eco2 import knowledge as kb
 from eco2.core import redis, telemetry
-from eco2.knowledge.grounding import Claim, Wording
+from eco2.knowledge import grounding
+from eco2.knowledge.answer import advise
 from eco2.llm import budget, calls
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
@@ -165,7 +166,7 @@ RULE = {"item_id": ITEM, "stream_id": "clear_pet", "situations": []}
 
 
 def _composed() -> dict[str, Any]:
-    return dict(kb.compose_answer(KNOWLEDGE, KNOWLEDGE.item(ITEM), [], None))
+    return dict(kb.compose_answer(KNOWLEDGE, KNOWLEDGE.item(ITEM), []))
 
 
 async def _ask(provider: Provider, purpose: str) -> Any:
@@ -202,21 +203,30 @@ async def test_marks_states_and_other_objects_reach_the_result(provider: Make, e
     assert found.others == (Other("drink_can", 0.9, ("damaged",)),)
 
 
-async def test_an_answer_is_worded_and_keeps_what_was_composed(provider: Make) -> None:
-    composed = _composed()
-    answer = await provider().answer(RULE, composed, "라벨은요?")
-    assert answer == {**composed, "user_answer": llm_emulator.REPLY}
-    assert answer["user_answer"] != composed["user_answer"]
+def _facts() -> dict[str, grounding.Fact]:
+    return grounding.facts(KNOWLEDGE, advise(KNOWLEDGE, KNOWLEDGE.item(ITEM), [], "ko"), "ko")
 
 
-async def test_a_photo_that_could_not_be_told_costs_no_wording(provider: Make, emulator: Emulator) -> None:
+async def test_an_answer_is_chosen_and_keeps_what_was_composed(provider: Make) -> None:
+    composed, facts = _composed(), _facts()
+    answer = await provider().answer(RULE, composed, "어떻게 해요?")
+    assert {**answer, "user_answer": composed["user_answer"]} == composed
+    told = str(answer["user_answer"])
+    assert told.startswith(next(iter(facts.values())).text), "where it goes comes first"
+    assert told.endswith(list(facts.values())[-1].text)
+    assert told != composed["user_answer"]
+
+
+async def test_a_photo_that_could_not_be_told_costs_no_choice(provider: Make, emulator: Emulator) -> None:
     composed = dict(kb.compose_unknown(KNOWLEDGE, []))
     assert await provider().answer({"item_id": None}, composed, "뭐예요?") == composed
     assert (await emulator.calls())["total"] == 0
 
 
-@pytest.mark.parametrize("reply", ["", "Wash it and put it into the bin.", "뚜껑을 빼고 넣어 주세요.", "네. " * 500])
-async def test_a_wording_that_may_not_be_shown_is_replaced(provider: Make, emulator: Emulator, reply: str) -> None:
+@pytest.mark.parametrize("reply", [[], [""], ["뚜껑을 빼고 넣어 주세요."], ["milk_carton.step.99"] * 50])
+async def test_a_selection_of_nothing_that_there_is_is_replaced(
+    provider: Make, emulator: Emulator, reply: list[str]
+) -> None:
     await emulator.behave(answer={"reply": reply})
     assert await provider().answer(RULE, _composed(), None) == _composed()
     assert (await emulator.of("job-1"))["answer"]["calls"] == 1, "it was an answer, and is not asked for again"
@@ -644,8 +654,8 @@ async def test_the_emulator_serves_the_official_client_streaming_and_not(emulato
         parts = [part async for part in await client.chat.completions.create(model="m", messages=messages, stream=True)]
         assert "".join(part.choices[0].delta.content or "" for part in parts if part.choices) == llm_emulator.REPLY
         assert parts[-1].usage
-        parsed = await client.chat.completions.parse(model="m", messages=messages, response_format=Wording)
-        assert parsed.choices[0].message.parsed == Wording(claims=[Claim(rule="", text=llm_emulator.REPLY)])
+        parsed = await client.chat.completions.parse(model="m", messages=messages, response_format=grounding.Selection)
+        assert parsed.choices[0].message.parsed == grounding.Selection(facts=[])
 
 
 async def test_the_emulator_refuses_what_the_real_api_refuses(emulator: Emulator) -> None:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from eco2.contracts.queues import CELERY_EXCHANGE, CELERY_QUEUE
 from eco2.core import redis
-from eco2.knowledge.grounding import Wording
+from eco2.knowledge.grounding import Selection
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
 from eco2.messaging.broker import Heartbeat, Publisher
@@ -36,7 +36,7 @@ async def _answered(llm: Llm, url: str, publisher: Publisher) -> tuple[list[byte
             if time.monotonic() - limited_since > 1:  # the consumers have noticed
                 most = max(most, working)
         try:
-            await llm.structured(llm._settings.llm_default_model, Wording, ASKED, job="x", purpose="answer")
+            await llm.structured(llm._settings.llm_default_model, Selection, ASKED, job="x", purpose="answer")
         finally:
             working -= 1
         answered.append(message.body)
@@ -93,7 +93,7 @@ async def test_a_pause_of_the_provider_leaves_the_queue_alone(
         await emulator.behave(answer={"next": ["rate_limit"], "retry_after": 1.5})
         llm = await _llm(emulator, cache)
         assert llm.room() is None
-        waiting = asyncio.create_task(llm.structured("gpt-5.2", Wording, ASKED, job="x", purpose="answer"))
+        waiting = asyncio.create_task(llm.structured("gpt-5.2", Selection, ASKED, job="x", purpose="answer"))
         await asyncio.sleep(0.5)
         assert llm.room() == 0
         await waiting

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from eco2 import knowledge as kb
-from eco2.knowledge.grounding import Wording
+from eco2.knowledge.grounding import Selection
 from eco2.llm import calls, wire
 from eco2.llm.pace import LONGEST_PAUSE_SECONDS, RELIEF_SECONDS, Pace
 from eco2.llm.settings import DEFAULT_PRICES, OPENAI_URL, LlmSettings, Price
@@ -246,7 +246,7 @@ def test_schemas_are_closed_strict_and_rendered_once(prompts: Prompts, knowledge
     rendered = _rendered(form)["json_schema"]
     assert rendered["strict"] is True
     assert list(strict_problems(rendered["schema"])) == []
-    assert list(strict_problems(_rendered(wire.response_format(Wording))["json_schema"]["schema"])) == []
+    assert list(strict_problems(_rendered(wire.response_format(Selection))["json_schema"]["schema"])) == []
     lists = rendered["schema"]["$defs"]
     assert set(lists["Item"]["enum"]) == {*knowledge.items, NONE, UNSURE}
     assert next(iter(rendered["schema"]["properties"])) == "evidence", "read before it is concluded from"

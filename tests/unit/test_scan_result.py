@@ -9,7 +9,7 @@ import pytest
 
 from eco2 import knowledge as kb
 from eco2.core.errors import AppError
-from eco2.knowledge.answer import MAX_STEPS
+from eco2.knowledge.composing import MAX_STEPS
 from eco2.photos import PhotoBroken, PhotoTooLarge, PhotoTypeRefused
 from eco2.scan import stages
 from eco2.scan.audience import Audience

@@ -75,7 +75,7 @@ def _untranslated(record: Model) -> Iterator[str]:
         left, right = values[korean], values[english]
         if bool(left) != bool(right):
             yield english if left else korean
-        elif korean != "keywords" and len(_listed(left)) != len(_listed(right)):
+        elif korean not in ("keywords", "bins_ko") and len(_listed(left)) != len(_listed(right)):
             yield f"an entry of {english if len(_listed(left)) > len(_listed(right)) else korean}"
 
 

@@ -43,7 +43,8 @@ class Behaviour(BaseModel):
     """`next` is used up first, one fault a request (None: answer); then each fault comes with its rate.
 
     `median` seconds of latency with `sigma` 0 is always the same, otherwise log-normal. `item`: what every photo
-    shows, instead of one derived from its bytes; `reply`: what is answered to every question.
+    shows, instead of one derived from its bytes; `reply`: the facts that are chosen for every answer. `obeys`: it does
+    what the user's words say, and replies with them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,7 +57,8 @@ class Behaviour(BaseModel):
     item: str | None = None
     seen: Json = {}
     """Fields of the vision reply to say instead: `others`, `evidence`, `situations`, …"""
-    reply: str | None = None
+    reply: list[str] | None = None
+    obeys: bool = False
     per_minute: int | None = Field(default=None, ge=1)
     """Of "*" only: requests of all purposes together, past which they are refused at once."""
     burst: int = Field(default=1, ge=1)
@@ -221,9 +223,8 @@ class Emulator:
         self._check(schema)
         if fault == "garbage":
             return '{"waste": tru'
-        reply = REPLY if behaviour.reply is None else behaviour.reply
         seen = "item" in schema["properties"]
-        answer = _seen(schema, messages[-1], behaviour) if seen else _worded(messages[-1], reply)
+        answer = _seen(schema, messages[-1], behaviour) if seen else _chosen(messages[-1], behaviour)
         if fault == "wrong_item":
             answer = {**answer, "item": "no_such_item"}  # of an answer: a field too many
         return orjson.dumps(answer).decode()
@@ -247,14 +248,17 @@ def _seen(schema: Json, message: Json, behaviour: Behaviour) -> Json:
     return seen | behaviour.seen
 
 
-def _worded(message: Json, reply: str) -> Json:
-    """The reply as a claim about each item of the facts that were given, resting on its first one."""
+def _chosen(message: Json, behaviour: Behaviour) -> Json:
+    """The last of the facts about each thing; of a model that obeys, the user's words besides."""
+    if behaviour.reply is not None:
+        return {"facts": behaviour.reply}
     try:
-        facts = orjson.loads(message["content"])["facts"]
+        asked = orjson.loads(message["content"])
+        last = {name.partition(".")[0]: name for name in asked["facts"]}
+        words = [asked["question"], *asked["question"].splitlines()] if behaviour.obeys else []
     except (orjson.JSONDecodeError, TypeError, LookupError):
-        return {"claims": [{"rule": "", "text": reply}]}
-    items = {name.partition(".")[0]: name for name in reversed(facts)}
-    return {"claims": [{"rule": name, "text": reply} for name in reversed(items.values())]}
+        return {"facts": []}
+    return {"facts": [*words, *last.values()]}
 
 
 def strict_problems(schema: Any) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The paid provider: an LLM looks at the photo and words the answer, within what the knowledge base allows.
+"""The paid provider: an LLM looks at the photo and chooses what the answer tells of the rules.
 
 The model picks from the closed lists of items and situations and never invents one; rules, steps and faults come
-from the knowledge base, the model only writes the sentences that the user reads.
+from the knowledge base, and so do the sentences that the user reads: the model only chooses among them.
 """
 
 import logging
@@ -16,8 +16,9 @@ from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from eco2.core import telemetry
-from eco2.knowledge import Knowledge, grounding
+from eco2.knowledge import Knowledge, Named, attribution, grounding
 from eco2.knowledge.answer import advise
+from eco2.knowledge.composing import MAX_NAMED
 from eco2.llm.calls import Llm
 from eco2.llm.wire import LlmFailed
 from eco2.scan.audience import ANYBODY, Audience
@@ -38,7 +39,8 @@ NONE, UNSURE = "none", "unsure"
 _NOT_VISIBLE = {"rental", "business_waste", "local_unknown", "holiday"}
 _UNKNOWN_GROUP = "unknown"  # said by `none`, `unsure` and `waste` instead
 
-UNUSED = Counter("eco2_llm_answers_unused_total", "Wordings replaced by the composed answer", ["reason"])
+UNUSED = Counter("eco2_llm_answers_unused_total", "Selections replaced by the composed answer", ["reason"])
+INVENTED = Counter("eco2_llm_facts_invented_total", "Ids of facts that a model made up; they say nothing")
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=BaseModel)
@@ -187,23 +189,28 @@ class LlmProvider:
     async def answer(
         self, rule: Mapping[str, Any], composed: Json, user_input: str | None, audience: Audience = ANYBODY
     ) -> Json:
-        """A photo that could not be told has nothing to be worded: its composed question is returned as it is."""
+        """A photo that could not be told has nothing to choose from: its composed question is returned as it is."""
         if rule["item_id"] is None:
             return composed
-        knowledge = self._prompts.knowledge
-        situations = [knowledge.situations[name] for name in rule["situations"]]
-        lang = audience.lang
-        advice = advise(knowledge, knowledge.item(rule["item_id"]), situations, lang, audience.region)
-        facts = grounding.facts(knowledge, advice, lang)
-        asked = orjson.dumps({"lang": lang, "question": user_input or "", "facts": facts}).decode()
+        knowledge, lang = self._prompts.knowledge, audience.lang
+        item = knowledge.item(rule["item_id"])
+        situations = [knowledge.situations[name] for name in rule["situations"] if name in knowledge.situations]
+        others = attribution.told(knowledge, user_input, item, audience.region).others[:MAX_NAMED]
+        things = [Named(item, tuple(situations)), *others]
+        advised = [advise(knowledge, one.item, one.situations, lang, audience.region) for one in things]
+        known = [grounding.facts(knowledge, advice, lang) for advice in advised]
+        texts = {name: text for facts in known for name, text in grounding.shown(facts).items()}
+        asked = orjson.dumps({"lang": lang, "question": user_input or "", "facts": texts}).decode()
         reply = await self._structured(
-            grounding.Wording, [self._prompts.answer, {"role": "user", "content": asked}], "answer"
+            grounding.Selection, [self._prompts.answer, {"role": "user", "content": asked}], "answer"
         )
-        if fault := grounding.fault(reply, facts, knowledge, [advice], lang):
-            UNUSED.labels(fault).inc()
-            log.warning("an LLM's wording was not used", extra={"reason": fault, "model": self._model})
+        INVENTED.inc(grounding.unknown(reply, known))
+        parts = grounding.told(reply, known, lang)
+        if not parts:
+            UNUSED.labels("no_such_fact").inc()
+            log.warning("an LLM's selection was not used", extra={"model": self._model})
             return composed
-        return {**composed, "user_answer": reply.text}
+        return {**composed, "user_answer": " ".join(parts)}
 
     async def _structured(self, schema: type[T], messages: list[Any], purpose: str) -> T:
         try:

@@ -14,6 +14,7 @@ from eco2.knowledge import (
     disposal_rules,
     load,
 )
+from eco2.knowledge.attribution import told
 from eco2.knowledge.words.text import normalize
 
 RECYCLE, GENERAL, SACK = "재활용폐기물", "일반종량제폐기물", "불연성종량제폐기물"
@@ -30,7 +31,8 @@ def advice(
 ) -> tuple[list[str], list[str], str]:
     """(steps, insufficiencies, answer)"""
     known = [knowledge.situations[name] for name in situations]
-    composed = compose_answer(knowledge, knowledge.item(item), known, said)
+    found = knowledge.item(item)
+    composed = compose_answer(knowledge, found, known, told(knowledge, said, found).others)
     steps, faults, answer = (
         composed["disposal_steps"],
         composed["insufficiencies"],

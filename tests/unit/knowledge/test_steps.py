@@ -10,7 +10,8 @@ import pytest
 
 from eco2 import knowledge as kb
 from eco2.knowledge import Item, Region, Situation, unrewarded
-from eco2.knowledge.answer import Advice, Lang, advise, compose_answer, decide, overrides, remarks
+from eco2.knowledge.answer import Advice, Lang, advise, decide, overrides
+from eco2.knowledge.composing import compose_answer, remarks
 from eco2.knowledge.models import GENERAL_BAG, Override
 
 NOT_THE_BAG = {
@@ -35,7 +36,7 @@ def knowledge() -> kb.Knowledge:
 def case(
     knowledge: kb.Knowledge, item: Item, situations: Sequence[Situation], lang: Lang, region: Region | None = None
 ) -> Case:
-    composed = compose_answer(knowledge, item, situations, None, lang=lang, region=region)
+    composed = compose_answer(knowledge, item, situations, lang=lang, region=region)
     steps, faults = composed["disposal_steps"], composed["insufficiencies"]
     assert isinstance(steps, dict)
     assert isinstance(faults, list)
@@ -70,7 +71,7 @@ def test_where_the_client_would_say_general_bag_the_first_step_says_where_instea
     wrong = []
     for advice, steps, _, lang, name in cases:
         stream = knowledge.stream(advice.outcome.stream)
-        recyclable = advice.item.classification.major_category == "재활용폐기물"
+        recyclable = kb.classified(knowledge, advice.item, stream.id).major_category == "재활용폐기물"
         if stream.id == GENERAL_BAG or (stream.kind == "recycle" and recyclable):
             continue
         first = steps[0]
@@ -94,7 +95,7 @@ def test_what_goes_into_the_bag_though_its_class_is_recyclable_is_told_so(
 def test_whatever_warns_or_restricts_stands_in_the_steps(knowledge: kb.Knowledge, cases: list[Case]) -> None:
     """The remarks of the answer, what is dangerous in a situation, what must not be done with the item."""
     for advice, steps, _, lang, name in cases:
-        said = [text for text in remarks(knowledge, advice, lang) if text]
+        said = [text for text in remarks(advice, lang) if text]
         dont = advice.item.dont_ko if lang == "ko" else advice.item.dont_en
         assert {*said, *dont} <= set(steps), name
         codes = {step.code for step in knowledge.rule(advice.outcome.stream).steps}
@@ -152,5 +153,5 @@ def test_danger_and_what_must_be_arranged_first_is_no_perfect_scan_and_says_why(
 
 def test_an_ordinary_recyclable_may_be_celebrated(knowledge: kb.Knowledge) -> None:
     for name in ("water_pet", "milk_carton", "drink_can", "alkaline", "clothes", "phone", "soju_bottle"):
-        assert compose_answer(knowledge, knowledge.item(name), [], None)["insufficiencies"] == [], name
+        assert compose_answer(knowledge, knowledge.item(name), [])["insufficiencies"] == [], name
         assert not unrewarded(knowledge, knowledge.item(name), [], decide(knowledge, knowledge.item(name), [])), name

@@ -1,0 +1,49 @@
+"""Messages that are about more than things: emergencies, which come before everything, and how collection works.
+
+Both are found by the words in data/emergencies.yaml and data/topics.yaml.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TypeVar
+
+from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.models import Emergency, Intent, Topic
+from eco2.knowledge.words.text import bounded, is_hangul, squash
+
+I = TypeVar("I", bound=Intent)  # noqa: E741 - one of the two intents
+
+
+def emergency(knowledge: Knowledge, text: str | None) -> Emergency | None:
+    """The first emergency that a sentence tells of."""
+    book = knowledge.emergencies
+    return next(iter(_found(book.words, book.emergencies, text, within=True)), None) if text else None
+
+
+def topics(knowledge: Knowledge, text: str) -> list[Topic]:
+    """Questions of a sentence about how collection works, in the order of the file."""
+    return _found(knowledge.topics.words, knowledge.topics.topics, text, within=False)
+
+
+def _found(words: Mapping[str, Sequence[str]], entries: Sequence[I], text: str, *, within: bool) -> list[I]:
+    """`within`: Korean words count also where no written word begins, as people in a hurry leave spaces out."""
+    spaced = bounded(text).lower()
+    squashed = squash(spaced)
+
+    def holds(word: str) -> bool:
+        if not any(map(is_hangul, word)):
+            return _english(word).search(spaced) is not None
+        return word in squashed.text if within else any(squashed.text.startswith(word, at) for at in squashed.starts)
+
+    said = {name for name, group in words.items() if any(map(holds, group))}
+    return [
+        entry
+        for entry in entries
+        if any(said.issuperset(groups) for groups in entry.when) and not any(map(holds, entry.never))
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _english(word: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![a-z]){re.escape(word)}(?:s|es)?(?![a-z])")
