@@ -1,0 +1,353 @@
+"""Opening hours: reading the ways in which public data writes them, and telling whether a place is open.
+
+Stored form, all keys optional:
+`weekly` {mon: [["09:00", "12:00"], …]}, an empty list is a day of rest, a missing day is unknown;
+`always`; `closed` (for good); `weeks_of_month` [1, 3, 5] of all days it opens;
+`season` [{from: "07-01", to: "09-30", weekly}]; `holiday` closed, open or unknown;
+`holiday_hours` [["10:00", "17:00"]]; `closed_on` names of holidays; `raw`, the text as it came.
+
+Times are minutes of one day, so hours past midnight are split: the rest belongs to the next day. What cannot be read is
+unknown, never "closed".
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, TypedDict
+from zoneinfo import ZoneInfo
+
+KOREA = ZoneInfo("Asia/Seoul")
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MIDNIGHT = 24 * 60
+_KOREAN = "월화수목금토일"
+
+Intervals = list[list[str]]
+Weekly = dict[str, Intervals]
+
+
+class Season(TypedDict, total=False):
+    weekly: Weekly
+
+
+Hours = dict[str, Any]
+Holidays = Mapping[date, tuple[str, ...]]
+"""Names of the public holidays of a day; a day may be two."""
+
+_DASH = r"\s*(?:~|-|–|—|∼|〜|～|부터)\s*"
+_TIME = r"(?:(오전|오후|AM|PM|am|pm)\s*)?([01]?\d|2[0-4])\s*(?::|시)\s*([0-5]\d)?\s*분?"
+_SPAN = re.compile(_TIME + _DASH + r"(?:익일\s*|다음\s*날\s*)?" + _TIME)
+_NEVER = re.compile(r"계약\s*종료|폐점|폐업|운영\s*종료|철거|수거\s*종료")
+_REST = re.compile(r"휴무|휴일|휴관|휴점|쉼|운영\s*안\s*함|미운영|휴업")
+_ALWAYS = re.compile(r"상시|24\s*시간|연중\s*무휴|00?:00" + _DASH + r"24:00|0시" + _DASH + r"24시")
+_YEAR_ROUND = re.compile(r"연중\s*무휴")
+_SEASON = re.compile(
+    r"\(?\s*[가-힣]*절기?\s*[:(]?\s*(\d{1,2})\s*(?:월)?" + _DASH + r"(\d{1,2})\s*월\s*\)?\s*[:)]?\s*"
+    r"(?P<hours>" + _TIME + _DASH + _TIME + r")\s*\)?"
+)
+_WEEKS = re.compile(
+    r"(?:매월|매달|격주)?\s*((?:첫|둘|셋|넷|다섯|[1-5])(?:째|번째)?(?:\s*[,·/및]\s*(?:첫|둘|셋|넷|다섯|[1-5])(?:째|번째)?)*)\s*주"
+)
+_WEEK_NAMES = {"첫": 1, "둘": 2, "셋": 3, "넷": 4, "다섯": 5}
+_EVERY = re.compile(r"매주\s*([월화수목금토일](?:\s*[,·/]?\s*[월화수목금토일])*)\s*요일")
+_PUBLIC_HOLIDAY = re.compile(r"공휴일|법정\s*휴일|국경일|휴일")
+_DAY_WORD = re.compile(
+    r"(?P<all>매일|전일|연중)|(?P<week>평일|주중)|(?P<end>주말)|"
+    r"(?P<range>[월화수목금토일])(?:요일)?\s*[~-]\s*(?P<until>[월화수목금토일])(?:요일)?|"
+    r"(?P<days>(?:(?<![가-힣0-9])[월화수목금토일](?:요일)?(?:\s*[,·/및]\s*)?)+)(?=[\s:(,·/휴0-9]|오[전후]|$)"
+)
+_PIECES = re.compile(r"[\n;/]|(?<![월화수목금토일]),(?!\s*\d\s*주)")
+_NAMED_CLAUSE = re.compile(r"[(\s]*(?:설|구정|추석|신정|명절)[^()]*?(?:휴무|휴관|휴업|휴점|쉼|제외)\s*\)?")
+_NAMED = {"설": "설날", "설날": "설날", "구정": "설날", "추석": "추석", "신정": "신정연휴"}
+
+
+def _minutes(half: str | None, hour: str, minute: str | None) -> int:
+    found = int(hour)
+    if half in ("오후", "PM", "pm") and found < 12:
+        found += 12
+    elif half in ("오전", "AM", "am") and found == 12:
+        found = 0
+    return min(MIDNIGHT, found * 60 + int(minute or 0))
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """(from, until) in minutes; `until` beyond MIDNIGHT belongs to the next day."""
+    found = []
+    for match in _SPAN.finditer(text):
+        first, last = _minutes(*match.groups()[:3]), _minutes(*match.groups()[3:])
+        if first == last:  # from nine to nine says nothing, unless it is a whole day
+            if first not in (0, MIDNIGHT):
+                continue
+            last = first + MIDNIGHT
+        found.append((first, last if last > first else last + MIDNIGHT))
+    return found
+
+
+def _put(weekly: Weekly, day: int, spans: Iterable[tuple[int, int]]) -> None:
+    today = weekly.setdefault(DAYS[day], [])
+    for first, last in spans:
+        today.append([_clock(first), _clock(min(last, MIDNIGHT))])
+        if last > MIDNIGHT and last - MIDNIGHT < MIDNIGHT:
+            weekly.setdefault(DAYS[(day + 1) % 7], []).append([_clock(0), _clock(last - MIDNIGHT)])
+
+
+def _tidy(weekly: Weekly) -> Weekly:
+    return {day: sorted(weekly[day]) for day in DAYS if day in weekly}
+
+
+@dataclass(frozen=True)
+class _Day:
+    """One cell about one day. `spans` None: unknown; empty: a day of rest."""
+
+    spans: tuple[tuple[int, int], ...] | None
+    never: bool = False
+    weeks: tuple[int, ...] = ()
+    season: tuple[str, str, tuple[tuple[int, int], ...]] | None = None
+
+
+def _weeks(text: str) -> tuple[int, ...]:
+    match = _WEEKS.search(text)
+    if not match:
+        return ()
+    words = re.findall(r"첫|둘|셋|넷|다섯|[1-5]", match[1])
+    return tuple(sorted({int(word) if word.isdecimal() else _WEEK_NAMES[word] for word in words}))
+
+
+def _season(text: str) -> tuple[tuple[str, str, tuple[tuple[int, int], ...]] | None, str]:
+    """The season's own hours, and the text without them."""
+    match = _SEASON.search(text)
+    if not match:
+        return None, text
+    first, last = int(match[1]), int(match[2])
+    if not (1 <= first <= 12 and 1 <= last <= 12):
+        return None, text
+    end = date(2024, last, 28) + timedelta(days=4)
+    until = end - timedelta(days=end.day)
+    spans = tuple(_spans(match["hours"]))
+    return (f"{first:02d}-01", f"{last:02d}-{until.day:02d}", spans), text[: match.start()] + text[match.end() :]
+
+
+@lru_cache(maxsize=4096)
+def _day(text: str, day: int) -> _Day:
+    plain = " ".join(text.split())
+    if not plain:
+        return _Day(None)
+    if _NEVER.search(plain):
+        return _Day((), never=True)
+    every = _EVERY.search(plain)
+    if every and _KOREAN[day] not in every[1]:
+        return _Day(())
+    season, rest = _season(plain)
+    spans = tuple(_spans(rest))
+    weeks = _weeks(plain)
+    if spans:
+        return _Day(spans, weeks=() if _REST.search(plain) else weeks, season=season)
+    if _ALWAYS.search(plain):
+        return _Day(((0, MIDNIGHT),), season=season)
+    if _REST.search(plain) or plain in ("-", "X", "x"):
+        return _Day(()) if not weeks else _Day(None)
+    return _Day(None)
+
+
+def of_days(texts: Mapping[str, str], holiday: str = "", closed_days: str = "") -> Hours | None:
+    """From a cell for each day of the week, one about holidays, one about days of rest. None where all are empty."""
+    return _of_days(tuple(texts.get(day, "") for day in DAYS), holiday, closed_days)
+
+
+@lru_cache(maxsize=8192)
+def _of_days(texts: tuple[str, ...], holiday: str, closed_days: str) -> Hours | None:
+    if not any(text.strip() for text in (*texts, holiday, closed_days)):
+        return None
+    cells = [_day(text, number) for number, text in enumerate(texts)]
+    found: Hours = {"raw": "; ".join(dict.fromkeys(t.strip() for t in (*texts, holiday, closed_days) if t.strip()))}
+    known = [cell for cell in cells if cell.spans is not None]
+    if known and all(cell.never for cell in known):
+        return {**found, "closed": True}
+    weekly: Weekly = {}
+    summer: Weekly = {}
+    for number, cell in enumerate(cells):
+        if cell.spans is not None:
+            _put(weekly, number, cell.spans)
+        if cell.season:
+            _put(summer, number, cell.season[2])
+    if len(known) == 7 and all(cell.spans == ((0, MIDNIGHT),) for cell in known):
+        found["always"] = True
+    elif weekly:
+        found["weekly"] = _tidy(weekly)
+    if summer:
+        first, last, _ = next(cell.season for cell in cells if cell.season)
+        found["season"] = [{"from": first, "to": last, "weekly": _tidy(summer)}]
+    weeks = {week for cell in cells for week in cell.weeks}
+    if weeks:
+        found["weeks_of_month"] = sorted(weeks)
+    return {**found, **_of_holidays(holiday, closed_days)}
+
+
+def _of_holidays(holiday: str, closed_days: str) -> Hours:
+    text = f"{holiday} {closed_days}"
+    found: Hours = {}
+    spans = _spans(holiday)
+    if spans:
+        weekly: Weekly = {}
+        _put(weekly, 0, ((first, min(last, MIDNIGHT)) for first, last in spans))
+        found |= {"holiday": "open", "holiday_hours": weekly["mon"]}
+    elif _YEAR_ROUND.search(text) or _ALWAYS.search(holiday):
+        found["holiday"] = "open"
+    elif _REST.search(holiday) or (_PUBLIC_HOLIDAY.search(closed_days)):
+        found["holiday"] = "closed"
+    named = _named_holidays(text)
+    if named:
+        found["closed_on"] = named
+        if found.get("holiday") == "closed" and not _PUBLIC_HOLIDAY.search(text):
+            del found["holiday"]
+    return found
+
+
+def _named_holidays(text: str) -> list[str]:
+    """ "설·추석 당일 휴무" closes on two days of the year, "명절 연휴" on all days around them."""
+    if not (_REST.search(text) or "제외" in text):
+        return []
+    names = [_NAMED[word] for word in re.findall(r"설날|구정|설(?=[\s,·/및당연휴]|$)|추석|신정", text)]
+    if re.search(r"명절", text):
+        names += ["설날", "추석"]
+    around = (
+        [f"{name} {side}" for name in names if name != "신정연휴" for side in ("전날", "다음날")]
+        if "연휴" in text
+        else []
+    )
+    return list(dict.fromkeys((*names, *around)))
+
+
+def of_text(text: str, closed_days: str = "") -> Hours | None:
+    """From one cell about all days, as "평일 09:00~18:00, 토 09:00~13:00, 일·공휴일 휴무". None where it is empty."""
+    return _of_text(text.strip(), closed_days.strip())
+
+
+@lru_cache(maxsize=8192)
+def _of_text(text: str, closed_days: str) -> Hours | None:
+    if not text and not closed_days:
+        return None
+    cells = dict.fromkeys(DAYS, "")
+    holiday = ""
+    days: list[int] = list(range(7))
+    for piece in _PIECES.split(text):
+        clause = _NAMED_CLAUSE.search(piece)
+        if clause:
+            holiday += f" {clause[0]}"
+            piece = f"{piece[: clause.start()]} {piece[clause.end() :]}"
+            if not piece.strip():
+                continue
+        match = _DAY_WORD.search(piece)
+        about_holidays = _PUBLIC_HOLIDAY.search(piece) is not None
+        if match and not _EVERY.search(piece):
+            days = _days_of(match)
+            piece = f"{piece[: match.start()]} {piece[match.end() :]}"
+        elif about_holidays:
+            days = []
+        if about_holidays:
+            holiday += f" {piece}"
+        if about_holidays and not match:
+            continue
+        for day in days:
+            cells[DAYS[day]] += f" {piece}"
+    if _YEAR_ROUND.search(text):
+        holiday += " 연중무휴"
+    some_weeks = _WEEKS.search(closed_days) is not None  # "매월 둘째 주 일요일": nothing is known about a Sunday
+    for day in weekdays(closed_days):
+        cells[DAYS[day]] = "" if some_weeks else "휴무"
+    found = _of_days(tuple(cells[day] for day in DAYS), holiday.strip(), closed_days)
+    return found and {**found, "raw": "; ".join(filter(None, (text, closed_days)))}
+
+
+def weekdays(text: str) -> list[int]:
+    """Weekdays that are named, as in "일요일, 공휴일" or "토+일"."""
+    if "주말" in text:
+        return [5, 6]
+    plain = _PUBLIC_HOLIDAY.sub(" ", text)
+    return [
+        number for number, name in enumerate(_KOREAN) if re.search(rf"(?<![가-힣]){name}(?:요일|(?![가-힣]))", plain)
+    ]
+
+
+def _days_of(match: "re.Match[str]") -> list[int]:
+    if match["all"]:
+        return list(range(7))
+    if match["week"]:
+        return list(range(5))
+    if match["end"]:
+        return [5, 6]
+    if match["range"]:
+        first, last = _KOREAN.index(match["range"]), _KOREAN.index(match["until"])
+        return [day % 7 for day in range(first, last + 1 if last >= first else last + 8)]
+    return [_KOREAN.index(letter) for letter in re.sub("요일", "", match["days"]) if letter in _KOREAN]
+
+
+# --- is it open? ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Today:
+    """None where it is not known."""
+
+    is_open: bool | None = None
+    is_holiday: bool | None = None
+    """Closed the whole day."""
+    start_time: str | None = None
+    end_time: str | None = None
+
+
+UNKNOWN = Today()
+
+
+def today(hours: Hours | None, now: datetime, holidays: Holidays) -> Today:
+    """State of a place at `now`; `holidays` are those of Korea, by day."""
+    if not hours:
+        return UNKNOWN
+    here = now.astimezone(KOREA)
+    if hours.get("closed"):
+        return Today(False, True)
+    intervals = _intervals(hours, here.date(), holidays)
+    if intervals is None:
+        return UNKNOWN
+    if not intervals:
+        return Today(False, True)
+    at = here.hour * 60 + here.minute
+    is_open = any(_number(first) <= at < _number(last) for first, last in intervals)
+    return Today(is_open, False, intervals[0][0], intervals[-1][1])
+
+
+def _number(clock: str) -> int:
+    return int(clock[:2]) * 60 + int(clock[3:])
+
+
+def _intervals(hours: Hours, day: date, holidays: Holidays) -> Intervals | None:
+    """Hours of that day; None: unknown."""
+    names = holidays.get(day, ())
+    if any(name in names for name in hours.get("closed_on", ())):
+        return []
+    if names and hours.get("holiday") == "closed":
+        return []
+    if names and "holiday_hours" in hours:
+        found: Intervals = hours["holiday_hours"]
+        return found
+    if hours.get("always"):
+        return [["00:00", "24:00"]]
+    if names and hours.get("holiday") != "open":
+        return None
+    weeks = hours.get("weeks_of_month")
+    if weeks and (day.day - 1) // 7 + 1 not in weeks:
+        return []
+    weekly: Weekly = hours.get("weekly", {})
+    for season in hours.get("season", ()):
+        if _within(f"{day:%m-%d}", season["from"], season["to"]):
+            weekly = {**weekly, **season["weekly"]}
+    return weekly.get(DAYS[day.weekday()])
+
+
+def _within(day: str, first: str, last: str) -> bool:
+    return first <= day <= last if first <= last else day >= first or day <= last
