@@ -38,6 +38,8 @@ IMAGE_CLASSIFY = Task("image.classify", Q_AI, "ai.classify", 5, 120, "job id")
 
 OAUTH_VERIFY = Task("oauth.verify", Q_API, "api.oauth", 5, 20, "verification id")
 
+MAP_SEARCH = Task("map.search", Q_API, "api.map", 3, 20, "search id")
+
 ANALYTICS_DAILY = Task("analytics.daily", Q_BATCH, "batch.analytics", 1, 900, "run id")
 REPORT_GENERATE = Task("report.generate", Q_BATCH, "batch.report", 0, 600, "run id")
 
@@ -53,6 +55,7 @@ TASKS = {
         IMAGE_ANALYZE,
         IMAGE_CLASSIFY,
         OAUTH_VERIFY,
+        MAP_SEARCH,
         ANALYTICS_DAILY,
         REPORT_GENERATE,
         CLEANUP_CACHE,

@@ -94,8 +94,12 @@ async def _configure(connection: AsyncConnection) -> None:
 
 
 @asynccontextmanager
-async def open_database(settings: DatabaseSettings, *, repeat: bool) -> AsyncIterator[Database]:
-    """A `Database` for the block. It connects on first use; PoolTimeout when there is no connection within 5 s."""
+async def open_database(
+    settings: DatabaseSettings, *, repeat: bool, options: LiteralString = ""
+) -> AsyncIterator[Database]:
+    """A `Database` for the block. It connects on first use; PoolTimeout when there is no connection within 5 s.
+
+    `options`: settings of its sessions, as `-c name=value`."""
     pool = AsyncConnectionPool(
         settings.database_url,
         min_size=0,
@@ -106,7 +110,12 @@ async def open_database(settings: DatabaseSettings, *, repeat: bool) -> AsyncIte
         configure=_configure,
         # Prepared when first run: the statements are few and the same for ever, and a pool spreads them over its
         # connections, each of which would parse and plan every one of them another five times.
-        kwargs={"autocommit": True, "prepare_threshold": 0, "connect_timeout": CONNECT_SECONDS, "options": OPTIONS},
+        kwargs={
+            "autocommit": True,
+            "prepare_threshold": 0,
+            "connect_timeout": CONNECT_SECONDS,
+            "options": f"{OPTIONS} {options}",
+        },
     )
     async with pool:
         yield Database(pool, repeat=repeat)

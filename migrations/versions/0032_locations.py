@@ -101,7 +101,7 @@ CREATE TABLE location.feedback (
 )
 """
 
-# A cell of level 8 is 0.01° wide and 0.008° high, about 900 m each way; a level less doubles both. Whatever writes
+# A cell of level 7 is 0.02° wide and 0.016° high, about 1.8 km each way; a level less doubles both. Whatever writes
 # places keeps the counts: one writer at a time, since the cells that two of them add to would deadlock.
 
 
@@ -109,15 +109,15 @@ def _counting(rows: str) -> str:
     """Statement that adds the `changes` to the counts of every level. `rows`: their SELECT."""
     return f"""
     INSERT INTO location.clusters AS known (level, tag, x, y, places, sum_lat, sum_lon)
-    SELECT level, tag, x >> (8 - level), y >> (8 - level), sum(n), sum(lat), sum(lon)
+    SELECT level, tag, x >> (7 - level), y >> (7 - level), sum(n), sum(lat), sum(lon)
     FROM (
         SELECT tag, x, y, sum(n) n, sum(lat) lat, sum(lon) lon
         FROM ({rows}) changes
         WHERE tag NOT LIKE 'in:%'
         GROUP BY tag, x, y
         HAVING sum(n) <> 0 OR abs(sum(lat)) > 1e-9 OR abs(sum(lon)) > 1e-9
-    ) cells CROSS JOIN generate_series(2, 8) level
-    GROUP BY level, tag, x >> (8 - level), y >> (8 - level)
+    ) cells CROSS JOIN unnest(ARRAY[3, 5, 7]) level
+    GROUP BY level, tag, x >> (7 - level), y >> (7 - level)
     ON CONFLICT (level, tag, x, y) DO UPDATE SET
         places = known.places + excluded.places,
         sum_lat = known.sum_lat + excluded.sum_lat,
@@ -128,8 +128,8 @@ def _counting(rows: str) -> str:
 def _changes(table: str, sign: int) -> str:
     return f"""
         SELECT unnest(tags || ''::text) tag,
-               floor((ST_X(geog::geometry) - 124) / 0.01)::integer x,
-               floor((ST_Y(geog::geometry) - 33) / 0.008)::integer y,
+               floor((ST_X(geog::geometry) - 124) / 0.02)::integer x,
+               floor((ST_Y(geog::geometry) - 33) / 0.016)::integer y,
                {sign} n, {sign} * ST_Y(geog::geometry) lat, {sign} * ST_X(geog::geometry) lon
         FROM {table} WHERE geog IS NOT NULL AND retired_at IS NULL
     """

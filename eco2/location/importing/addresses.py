@@ -143,6 +143,12 @@ class Regions:
             province = homes[0]
         return self._today(province, district, " ".join(addresses), said)
 
+    def tag_of(self, word: str) -> str:
+        """How places are tagged that lie in the region of that name, old or new; "" for a word that names none."""
+        if word in self._by_district or word in ("남구", "군위군"):
+            return word
+        return self._provinces.get(word, "")
+
     def _district(self, words: Iterable[str]) -> str:
         for word in words:
             if word in self._by_district:

@@ -1,0 +1,73 @@
+"""location-api: places where things are taken, over HTTP for clients and over gRPC for services."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from eco2 import knowledge
+from eco2.core import grpc, redis, telemetry
+from eco2.core.app import create_app
+from eco2.messaging.broker import Publisher
+from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.postgres import open_database
+from eco2.core.settings import load
+from eco2.core.turns import PerMinute
+from eco2.knowledge import holidays
+from eco2.location import rpc, store
+from eco2.location.api import router
+from eco2.location.importing.addresses import Regions
+from eco2.location.kakao import Kakao
+from eco2.location.service import Services
+from eco2.location.settings import ApiSettings
+from eco2.location.worker import Background
+
+NAME = "location-api"
+PLANNED_ANEW = "-c plan_cache_mode=force_custom_plan"
+"""Whether a filter is rare decides how a statement runs; a plan for any filter would be wrong for most."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    services: Services
+    cache: Redis
+    answering: Check
+
+    def checks(self) -> Mapping[str, Check]:
+        """Neither Redis, Kakao nor the broker: without them our own data answers."""
+        return {"postgres": lambda: store.ready(self.services.db), "grpc": self.answering}
+
+
+def app(settings: ApiSettings) -> OpsApp:
+    @asynccontextmanager
+    async def resources() -> AsyncIterator[Resources]:
+        base, days = knowledge.load(settings.data_dir), holidays.load(settings.data_dir)
+        async with AsyncExitStack() as stack:
+            db = await stack.enter_async_context(open_database(settings, repeat=True, options=PLANNED_ANEW))
+            cache = redis.connect(settings.redis_cache_url, retries=0, decode_responses=False, socket_timeout=0.5)
+            stack.push_async_callback(cache.aclose)
+            publisher = Publisher(settings.tasks_broker_url)
+            stack.push_async_callback(publisher.close)
+            kakao = Kakao(settings, cache)
+            stack.push_async_callback(kakao.aclose)
+            services = Services(
+                db=db,
+                kakao=kakao,
+                background=Background(cache, publisher),
+                knowledge=base,
+                holidays=days,
+                regions=Regions.load(),
+                searches=PerMinute(settings.location_searches_per_minute),
+                feedback_per_day=settings.place_feedback_per_day,
+            )
+            answering = await stack.enter_async_context(grpc.serving(settings, rpc.registers(services)))
+            yield Resources(services, cache, answering)
+
+    return create_app(NAME, settings, resources, router)
+
+
+def run() -> None:
+    settings = load(ApiSettings)
+    telemetry.setup(NAME, settings)
+    serve(app(settings), settings)

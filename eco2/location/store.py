@@ -1,0 +1,393 @@
+"""Every SQL statement of location-api, and the keys of Redis.
+
+PostGIS is found by the role's search path. Statements that look for the nearest places are planned for their values:
+whether a filter is rare decides how they run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+from eco2.core.postgres import Database, Row
+
+Tags = Sequence[Sequence[str]]
+"""Groups of tags: a place has to have one of each group."""
+
+_PLACE: LiteralString = """
+    p.id, p.name, p.source, p.dataset, p.road_address, p.lot_address, p.detail,
+    ST_Y(p.geog::geometry), ST_X(p.geog::geometry), p.store_category, p.pickup_categories, p.streams, p.phone,
+    p.place_url, p.kakao_place_id, p.hours, p.residents_only, coalesce(p.data_date, f.data_date)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    id: int
+    name: str
+    source: str
+    dataset: str
+    road_address: str | None
+    lot_address: str | None
+    detail: str | None
+    latitude: float | None
+    longitude: float | None
+    store_category: str
+    pickup_categories: list[str]
+    streams: list[str]
+    phone: str | None
+    place_url: str | None
+    kakao_place_id: str | None
+    hours: dict[str, Any] | None
+    residents_only: bool
+    data_date: date | None
+    meters: float | None = None
+
+
+# --- nearest ----------------------------------------------------------------------------------------------------------
+
+_GROUPS: tuple[LiteralString, ...] = (
+    "",
+    " AND tags && %(tags0)s::text[]",
+    " AND tags && %(tags0)s::text[] AND tags && %(tags1)s::text[]",
+    " AND tags && %(tags0)s::text[] AND tags && %(tags1)s::text[] AND tags && %(tags2)s::text[]",
+)
+_HERE: LiteralString = "ST_SetSRID(ST_MakePoint(%(lon)s, %(lat)s), 4326)::geography"
+
+
+def _values(lat: float, lon: float, radius: float | None, groups: Tags, limit: int) -> dict[str, Any]:
+    tags = {f"tags{number}": list(group) for number, group in enumerate(groups)}
+    return {"lat": lat, "lon": lon, "radius": radius, "limit": limit, **tags}
+
+
+def _places(rows: Sequence[Row]) -> list[Place]:
+    return [Place(*row) for row in rows]
+
+
+async def nearest(db: Database, lat: float, lon: float, radius: float | None, groups: Tags, limit: int) -> list[Place]:
+    """Walks the index outwards from the point until it has found enough; good for filters that many places pass."""
+    within: LiteralString = f" AND ST_DWithin(geog, {_HERE}, %(radius)s)" if radius is not None else ""
+    statement: LiteralString = f"""
+        SELECT {_PLACE}, p.meters
+        FROM (SELECT *, geog <-> {_HERE} AS meters FROM location.places
+              WHERE retired_at IS NULL AND geog IS NOT NULL{_GROUPS[len(groups)]}{within}
+              ORDER BY geog <-> {_HERE} LIMIT %(limit)s) p
+        JOIN location.feeds f ON f.id = p.feed_id ORDER BY p.meters, p.id"""
+    return _places(await db.rows(statement, **_values(lat, lon, radius, groups, limit)))
+
+
+async def nearest_of_rare(
+    db: Database, lat: float, lon: float, radius: float | None, groups: Tags, limit: int
+) -> list[Place]:
+    """Collects all places of the filter, then sorts them by distance; good where they are few, or few are near."""
+    within: LiteralString = f" AND ST_DWithin(geog, {_HERE}, %(radius)s)" if radius is not None else ""
+    statement: LiteralString = f"""
+        WITH found AS MATERIALIZED (
+            SELECT id, geog FROM location.places
+            WHERE retired_at IS NULL AND geog IS NOT NULL{_GROUPS[len(groups)]}{within}
+        ), near AS (
+            SELECT id, ST_Distance(geog, {_HERE}) AS meters FROM found ORDER BY 2 LIMIT %(limit)s
+        )
+        SELECT {_PLACE}, near.meters FROM near JOIN location.places p USING (id)
+        JOIN location.feeds f ON f.id = p.feed_id ORDER BY near.meters, p.id"""
+    return _places(await db.rows(statement, **_values(lat, lon, radius, groups, limit)))
+
+
+async def counts_around(db: Database, level: int, x: int, y: int, reach: int, tags: Sequence[str]) -> dict[str, int]:
+    """Places by tag ("" for all) in the cells that are `reach` away at most; without `reach` everywhere."""
+    rows = await db.rows(
+        """SELECT tag, sum(places)::integer FROM location.clusters
+           WHERE level = %(level)s AND tag = ANY(%(tags)s)
+             AND x BETWEEN %(x)s - %(reach)s AND %(x)s + %(reach)s
+             AND y BETWEEN %(y)s - %(reach)s AND %(y)s + %(reach)s
+           GROUP BY tag""",
+        level=level,
+        x=x,
+        y=y,
+        reach=reach,
+        tags=list(tags),
+    )
+    return dict(rows)
+
+
+async def totals(db: Database, level: int) -> list[tuple[str, int]]:
+    """Places by tag in all of Korea."""
+    rows = await db.rows(
+        "SELECT tag, sum(places)::integer FROM location.clusters WHERE level = %(level)s GROUP BY tag", level=level
+    )
+    return [(tag, number) for tag, number in rows]
+
+
+# --- clusters ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    latitude: float
+    longitude: float
+    count: int
+
+
+async def clusters(db: Database, level: int, tag: str, cells: tuple[int, int, int, int], limit: int) -> list[Cluster]:
+    """Of the cells from (x, y) to (x, y), those with most places first; the point is the middle of its places."""
+    x0, y0, x1, y1 = cells
+    rows = await db.rows(
+        """SELECT sum_lat / places, sum_lon / places, places FROM location.clusters
+           WHERE level = %(level)s AND tag = %(tag)s AND x BETWEEN %(x0)s AND %(x1)s AND y BETWEEN %(y0)s AND %(y1)s
+             AND places > 0
+           ORDER BY places DESC, x, y LIMIT %(limit)s""",
+        level=level,
+        tag=tag,
+        x0=x0,
+        y0=y0,
+        x1=x1,
+        y1=y1,
+        limit=limit,
+    )
+    return [Cluster(*row) for row in rows]
+
+
+# --- search by name ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`key`: the words without spaces; `letters` the same as jamo. `regions`: tags of regions that were named."""
+
+    key: str
+    letters: str
+    is_initials: bool
+    regions: Sequence[str]
+    lat: float | None = None
+    lon: float | None = None
+    radius: float | None = None
+
+
+_NARROWED: LiteralString = """
+    retired_at IS NULL AND geog IS NOT NULL
+    AND (%(regions)s::text[] = '{}' OR tags @> %(regions)s::text[])
+    AND (%(radius)s::float8 IS NULL OR ST_DWithin(geog, ST_SetSRID(ST_MakePoint(%(lon)s, %(lat)s), 4326)::geography,
+                                                  %(radius)s))
+"""
+_DISTANCE: LiteralString = """
+    CASE WHEN %(lat)s::float8 IS NULL THEN NULL
+         ELSE ST_Distance(p.geog, ST_SetSRID(ST_MakePoint(%(lon)s, %(lat)s), 4326)::geography) END
+"""
+_LOOKED_AT = 400
+"""Places that a common word has are ranked among the first so many."""
+
+
+def _search(condition: LiteralString, order: LiteralString, inner: LiteralString = "") -> LiteralString:
+    return f"""
+        SELECT {_PLACE}, {_DISTANCE} FROM (
+            SELECT * FROM location.places WHERE {_NARROWED} AND {condition} {inner} LIMIT {_LOOKED_AT}
+        ) p JOIN location.feeds f ON f.id = p.feed_id ORDER BY {order} LIMIT %(limit)s"""
+
+
+_BY_LENGTH: LiteralString = "length(p.name_key), p.name_key, p.id"
+_PREFIX: LiteralString = _search(
+    "name_key >= %(key)s AND name_key < %(end)s", f"p.name_key <> %(key)s, {_BY_LENGTH}", "ORDER BY name_key"
+)
+_INITIALS: LiteralString = _search(
+    "initials >= %(key)s AND initials < %(end)s", f"p.initials <> %(key)s, {_BY_LENGTH}", "ORDER BY initials"
+)
+_PART: LiteralString = _search("letters LIKE %(pattern)s", _BY_LENGTH)
+_ALIKE: LiteralString = _search("letters %% %(letters)s", f"similarity(p.letters, %(letters)s) DESC, {_BY_LENGTH}")
+_OF_REGION: LiteralString = _search("true", "p.name_key, p.id")
+
+
+def _after(key: str) -> str:
+    """The end of all texts that begin so, in the order of code points."""
+    return key[:-1] + chr(ord(key[-1]) + 1) if key else "\U0010ffff"
+
+
+async def search(db: Database, wanted: Wanted, limit: int) -> list[Place]:
+    """By the beginning of the name, then any part of it, then with typing errors: a step is only taken for want of
+    places."""
+    values: dict[str, Any] = {**vars(wanted), "regions": list(wanted.regions), "limit": limit}
+    values |= {"end": _after(wanted.key), "pattern": f"%{wanted.letters}%"}
+    if not wanted.key:
+        return _places(await db.rows(_OF_REGION, **values)) if wanted.regions else []
+    if wanted.is_initials:
+        return _places(await db.rows(_INITIALS, **values))
+    found = {place.id: place for place in _places(await db.rows(_PREFIX, **values))}
+    if len(found) < limit and len(wanted.letters) > 2:
+        found |= {place.id: place for place in _places(await db.rows(_PART, **values)) if place.id not in found}
+    if not found and len(wanted.letters) > 5:
+        found = {place.id: place for place in _places(await db.rows(_ALIKE, **values))}
+    return list(found.values())[:limit]
+
+
+# --- one place --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Details:
+    """`attributes`: columns of the source that are no field of ours."""
+
+    place: Place
+    collection_items: str | None
+    introduction: str | None
+    manager: str | None
+    region: str
+    attributes: dict[str, str]
+    feed: str
+    title: str
+    publisher: str
+    licence: str
+    url: str
+    retired_at: datetime | None
+    retired_by: str | None
+    updated_at: datetime
+
+
+async def find(db: Database, place: int) -> Details | None:
+    """The place, retired or not."""
+    row = await db.row(
+        f"""SELECT {_PLACE}, p.collection_items, p.introduction, p.manager, p.region, coalesce(p.extra, '{{}}'), f.name,
+                   f.title, f.publisher, f.licence, f.url, p.retired_at, p.retired_by, p.updated_at
+            FROM location.places p JOIN location.feeds f ON f.id = p.feed_id WHERE p.id = %(id)s""",
+        id=place,
+    )
+    return Details(Place(*row[:18]), *row[18:]) if row else None
+
+
+async def retire(db: Database, place: int, by: str) -> bool:
+    """Whether it was there and not retired. No import brings it back."""
+    row = await db.row(
+        """UPDATE location.places SET retired_at = now(), retired_by = %(by)s, updated_at = now()
+           WHERE id = %(id)s AND retired_at IS NULL RETURNING id""",
+        id=place,
+        by=by,
+    )
+    return row is not None
+
+
+async def restore(db: Database, place: int) -> bool:
+    """Whether it had been retired."""
+    row = await db.row(
+        """UPDATE location.places SET retired_at = NULL, retired_by = NULL, updated_at = now()
+           WHERE id = %(id)s AND retired_at IS NOT NULL RETURNING id""",
+        id=place,
+    )
+    return row is not None
+
+
+# --- what people say --------------------------------------------------------------------------------------------------
+
+
+async def say(
+    db: Database, report: UUID, place: int, user: UUID, kind: str, comment: str | None, per_day: int
+) -> tuple[UUID, datetime] | None:
+    """(id, time) of the report; one that the user repeats replaces the former. None: the day's reports are used up."""
+    row = await db.row(
+        """INSERT INTO location.feedback AS known (id, place_id, user_id, kind, comment)
+           SELECT %(id)s, %(place)s, %(user)s, %(kind)s, %(comment)s
+           WHERE (SELECT count(*) FROM location.feedback
+                  WHERE user_id = %(user)s AND created_at > now() - interval '1 day') < %(per_day)s
+           ON CONFLICT (place_id, user_id, kind) DO UPDATE SET comment = excluded.comment, created_at = now()
+           RETURNING id, created_at""",
+        id=report,
+        place=place,
+        user=user,
+        kind=kind,
+        comment=comment,
+        per_day=per_day,
+    )
+    return (row[0], row[1]) if row else None
+
+
+async def said(db: Database, place: int | None, limit: int) -> list[dict[str, Any]]:
+    """What people said about a place, or about all that are not retired, newest first; without who said it."""
+    rows = await db.rows(
+        """SELECT s.place_id, p.name, p.road_address, s.kind, s.comment, s.created_at
+           FROM location.feedback s JOIN location.places p ON p.id = s.place_id
+           WHERE %(place)s::bigint = s.place_id OR (%(place)s::bigint IS NULL AND p.retired_at IS NULL)
+           ORDER BY s.created_at DESC LIMIT %(limit)s""",
+        place=place,
+        limit=limit,
+    )
+    names = ("place_id", "name", "address", "kind", "comment", "created_at")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+async def of_user(db: Database, user: UUID) -> list[dict[str, Any]]:
+    """For the copy of a user's data."""
+    rows = await db.rows(
+        """SELECT place_id, kind, comment, created_at FROM location.feedback
+           WHERE user_id = %(user)s ORDER BY created_at, id""",
+        user=user,
+    )
+    return [dict(zip(("place_id", "kind", "comment", "created_at"), row, strict=True)) for row in rows]
+
+
+async def forget(db: Database, user: UUID) -> int:
+    return len(await db.rows("DELETE FROM location.feedback WHERE user_id = %(user)s RETURNING id", user=user))
+
+
+# --- for stewards -----------------------------------------------------------------------------------------------------
+
+
+async def stats(db: Database, stale_before: date) -> list[dict[str, Any]]:
+    """A line for each feed."""
+    rows = await db.rows(
+        """SELECT f.name, f.title, f.publisher, f.licence, f.data_date, f.imported_at,
+                  count(p.id) FILTER (WHERE p.retired_at IS NULL),
+                  count(p.id) FILTER (WHERE p.retired_at IS NULL AND p.geog IS NULL),
+                  count(p.id) FILTER (WHERE p.retired_at IS NULL
+                                      AND coalesce(p.data_date, f.data_date, '-infinity') < %(stale)s),
+                  count(p.id) FILTER (WHERE p.retired_at IS NOT NULL)
+           FROM location.feeds f LEFT JOIN location.places p ON p.feed_id = f.id GROUP BY f.id ORDER BY f.name""",
+        stale=stale_before,
+    )
+    names = (
+        "feed",
+        "title",
+        "publisher",
+        "licence",
+        "data_date",
+        "imported_at",
+        "places",
+        "off_map",
+        "stale",
+        "retired",
+    )
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+async def stale(db: Database, before: date, limit: int) -> list[dict[str, Any]]:
+    """Places whose data is from before that day or of no known day, oldest first."""
+    rows = await db.rows(
+        """SELECT p.id, p.name, p.road_address, f.name, coalesce(p.data_date, f.data_date) d
+           FROM location.places p JOIN location.feeds f ON f.id = p.feed_id
+           WHERE p.retired_at IS NULL AND coalesce(p.data_date, f.data_date, '-infinity') < %(before)s
+           ORDER BY d NULLS FIRST, p.id LIMIT %(limit)s""",
+        before=before,
+        limit=limit,
+    )
+    return [dict(zip(("id", "name", "address", "feed", "data_date"), row, strict=True)) for row in rows]
+
+
+async def ready(db: Database) -> None:
+    """Raises where PostGIS or the table is missing."""
+    await db.row("SELECT ST_MakePoint(127, 37), (SELECT id FROM location.places LIMIT 1)")
+
+
+# --- Redis ------------------------------------------------------------------------------------------------------------
+
+
+def kakao_answer(digest: str) -> str:
+    return f"location:kakao:{digest}"
+
+
+def kakao_place(number: int) -> str:
+    return f"location:kakao:place:{number}"
+
+
+def kakao_calls(day: date) -> str:
+    return f"location:kakao:calls:{day}"
+
+
+def map_search(ticket: str) -> str:
+    return f"location:map:{ticket}"
