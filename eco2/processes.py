@@ -70,6 +70,15 @@ SERVICES = (
     ),
     Process("recycling-api", "api", 49, "eco2.recycling.main:run", "recycling-api.recycling", needs=("postgres",)),
     Process(
+        "location-api",
+        "api",
+        24,
+        "eco2.location.main:run",
+        "location-api.location",
+        grpc_port=25,
+        needs=("postgres",),
+    ),
+    Process(
         "character-api",
         "api",
         34,

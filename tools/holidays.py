@@ -11,8 +11,8 @@ from holidays.countries.south_korea import SouthKorea
 
 FILE = Path(__file__).parents[1] / "data" / "holidays.yaml"
 YEARS = range(2024, 2041)
-HEAD = """# Public holidays of Korea. `computed` is written by `python -m tools.holidays` with the library `holidays` (lunar
-# days, substitute days); `decreed` is written by hand, with where it was announced.
+HEAD = """# Public holidays of Korea. `computed` is written by `python -m tools.holidays` with the library `holidays`;
+# `decreed` is written by hand, with where it was announced.
 """
 
 

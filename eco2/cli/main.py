@@ -2,7 +2,7 @@
 
 import typer
 
-from eco2.cli import auth, console, jobs, knowledge, operations, regions, scan, stack, text, vision
+from eco2.cli import auth, console, jobs, knowledge, operations, places, regions, scan, stack, text, vision
 from eco2.run import TARGETS, advice
 from eco2.run import run as start
 
@@ -21,6 +21,8 @@ app.command()(knowledge.ask)
 app.add_typer(knowledge.knowledge, name="knowledge")
 app.add_typer(regions.regions, name="regions")
 local.command()(scan.token)
+local.command("places")(places.sample)
+app.add_typer(places.places, name="places")
 job = typer.Typer(help="Look into one job.", no_args_is_help=True)
 app.add_typer(job, name="job")
 job.command()(jobs.show)

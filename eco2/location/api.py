@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.location import search as searching
 from eco2.location import service
 from eco2.location.categories import PICKUP_CATEGORIES, STORE_CATEGORIES, Source
 from eco2.location.kakao import KakaoPlace, KakaoUnavailable
@@ -53,11 +54,11 @@ class Entry(BaseModel):
 
 
 class DataSource(BaseModel):
-    title: Annotated[str, Field(examples=["폐건전지 수거함"])]
-    publisher: Annotated[str, Field(examples=["서울특별시 마포구"])]
-    licence: Annotated[str, Field(examples=["kogl-1"])]
-    url: Annotated[str, Field(examples=["https://www.data.go.kr"])]
-    date: Annotated[date | None, Field(description="Of the data", examples=["2026-06-30"])]
+    title: str
+    publisher: str
+    licence: str
+    url: str
+    date: Annotated[date | None, Field(description="Of the data")]
 
 
 class Detail(BaseModel):
@@ -87,7 +88,20 @@ class Detail(BaseModel):
     is_open: Annotated[bool | None, Field(examples=[True])] = None
     start_time: Annotated[str | None, Field(examples=["09:00"])] = None
     end_time: Annotated[str | None, Field(examples=["18:00"])] = None
-    data_source: DataSource | None = None
+    data_source: Annotated[
+        DataSource | None,
+        Field(
+            examples=[
+                {
+                    "title": "폐건전지 수거함",
+                    "publisher": "서울특별시 마포구",
+                    "licence": "kogl-1",
+                    "url": "https://www.data.go.kr",
+                    "date": "2026-06-30",
+                }
+            ]
+        ),
+    ] = None
 
 
 class Suggestion(BaseModel):
@@ -232,7 +246,7 @@ async def center(request: Request, place_id: PlaceId) -> Any:
     "/search",
     response_model=list[Entry],
     summary="Places by name",
-    responses=error_responses(*_USER_ERRORS, service.TooManySearches, KakaoUnavailable),
+    responses=error_responses(*_USER_ERRORS, searching.TooManySearches, KakaoUnavailable),
 )
 async def search(
     request: Request,
@@ -240,20 +254,20 @@ async def search(
     q: Words,
     lat: OptionalLatitude = None,
     lon: OptionalLongitude = None,
-    radius: Annotated[int, Query(ge=100, le=service.SEARCH_RADIUS_MAX, description="Metres around lat and lon")] = 5000,
+    radius: Annotated[int, Query(ge=100, le=searching.RADIUS_MAX, description="Metres around lat and lon")] = 5000,
 ) -> Any:
     """Without `lat` and `lon` in all of Korea. Our own places come first, then those of Kakao, with ids below zero."""
-    return _entries(await service.search(_services(request), user, q, lat, lon, radius, datetime.now(UTC)))
+    return _entries(await searching.search(_services(request), user, q, lat, lon, radius, datetime.now(UTC)))
 
 
 @router.get(
     "/suggest",
     response_model=list[Suggestion],
     summary="Suggestions while somebody types",
-    responses=error_responses(*_USER_ERRORS, service.TooManySearches),
+    responses=error_responses(*_USER_ERRORS, searching.TooManySearches),
 )
 async def suggest(request: Request, user: User, q: Words) -> Any:
-    return [asdict(one) for one in await service.suggest(_services(request), user, q)]
+    return [asdict(one) for one in await searching.suggest(_services(request), user, q)]
 
 
 @router.get(

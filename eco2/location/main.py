@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 from eco2 import knowledge
 from eco2.core import grpc, redis, telemetry
 from eco2.core.app import create_app
-from eco2.messaging.broker import Publisher
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
@@ -22,6 +21,7 @@ from eco2.location.kakao import Kakao
 from eco2.location.service import Services
 from eco2.location.settings import ApiSettings
 from eco2.location.worker import Background
+from eco2.messaging.broker import Publisher
 
 NAME = "location-api"
 PLANNED_ANEW = "-c plan_cache_mode=force_custom_plan"

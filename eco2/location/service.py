@@ -18,8 +18,8 @@ from eco2.knowledge.models import DropOff
 from eco2.location import categories, hours, store, words
 from eco2.location.hours import KOREA, Holidays, Today
 from eco2.location.importing.addresses import Regions
-from eco2.location.kakao import Kakao, KakaoLate, KakaoPlace, KakaoUnavailable, Query
-from eco2.location.store import Cluster, Details, Place, Wanted
+from eco2.location.kakao import Kakao, KakaoPlace
+from eco2.location.store import Cluster, Details, Place
 from eco2.location.worker import Background
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 NEAREST = 50
 """Places without a radius."""
 RADIUS_MIN, RADIUS_MAX = 100, 50_000
-SEARCH_RADIUS_MAX, SEARCH_LIMIT, SUGGEST_LIMIT = 20_000, 15, 10
 GRPC_LIMIT_MAX, GRPC_RADIUS = 200, 5_000
 STALE_AFTER = timedelta(days=365)
 SAME_PLACE_METERS = 50
@@ -88,12 +87,6 @@ class ItemNotFound(NotFound):
     """There is no item of this id; search for it."""
 
     code = "ITEM_NOT_FOUND"
-
-
-class TooManySearches(TooMany):
-    """짧은 시간에 너무 많이 찾았어요. 잠시 뒤에 다시 찾아 주세요."""
-
-    code = "TOO_MANY_SEARCHES"
 
 
 class TooManyReports(TooMany):
@@ -200,7 +193,7 @@ async def centers(
 ) -> list[Entry]:
     """The nearest places, nearest first."""
     found = await _nearest(services, lat, lon, radius, chosen.groups, limit)
-    return [entry(place, now, services.holidays) for place in _once(found)]
+    return [entry(place, now, services.holidays) for place in once(found)]
 
 
 async def _nearest(
@@ -241,20 +234,20 @@ async def _totals(services: Services) -> Mapping[str, int]:
     return services.counted
 
 
-def _once(found: Iterable[Place]) -> list[Place]:
+def once(found: Iterable[Place]) -> list[Place]:
     """Without those that another feed has, too: the same kind and name within 50 m, of which the nearest stays."""
     kept: list[Place] = []
     seen: dict[tuple[str, str], list[Place]] = {}
     for place in found:
         twins = seen.setdefault((place.dataset, words.key(place.name)), [])
-        if any(_near(place, twin) for twin in twins):
+        if any(near(place, twin) for twin in twins):
             continue
         twins.append(place)
         kept.append(place)
     return kept
 
 
-def _near(one: Place | KakaoPlace, other: Place | KakaoPlace) -> bool:
+def near(one: Place | KakaoPlace, other: Place | KakaoPlace) -> bool:
     if None in (one.latitude, one.longitude, other.latitude, other.longitude):
         return False
     return meters(one.latitude, one.longitude, other.latitude, other.longitude) <= SAME_PLACE_METERS  # type: ignore[arg-type]
@@ -372,102 +365,6 @@ def _box(text: str) -> tuple[float, float, float, float]:
     return max(west, 123.0), max(south, 32.0), min(max(east, 123.0), 133.0), min(max(north, 32.0), 40.0)
 
 
-# --- search -----------------------------------------------------------------------------------------------------------
-
-
-async def search(
-    services: Services, user: UUID, q: str, lat: float | None, lon: float | None, radius: float, now: datetime
-) -> list[Entry]:
-    """Our own places first, then those that Kakao knows. KakaoUnavailable where neither answers; TooManySearches."""
-    _count(services, user)
-    here: tuple[float | None, float | None] = (lat, lon) if lat is not None and lon is not None else (None, None)
-    wanted = read(services.regions, q, here[0], here[1], radius)
-    own = _once(await store.search(services.db, wanted, SEARCH_LIMIT))
-    found = [entry(place, now, services.holidays) for place in own]
-    if len(found) >= SEARCH_LIMIT:
-        return found
-    others = await _at_kakao(services, Query(q, here[0], here[1], radius if here[0] is not None else None), bool(found))
-    new = [place for place in others if not any(_same(place, known) for known in own)]
-    return [*found, *(of_kakao(place, *here) for place in new)]
-
-
-def _same(place: KakaoPlace, own: Place) -> bool:
-    return str(-place.id) == own.kakao_place_id or _near(place, own)
-
-
-async def _at_kakao(services: Services, query: Query, enough: bool) -> list[KakaoPlace]:
-    """None where it is not set up, or away while there is something else to show; then it is asked again behind."""
-    if not services.kakao.is_configured or not query.text.strip():
-        return []
-    try:
-        return await services.kakao.search(query)
-    except KakaoUnavailable as error:
-        if isinstance(error, KakaoLate):
-            await services.background.search(query)
-        if enough:
-            return []
-        raise
-
-
-def _count(services: Services, user: UUID) -> None:
-    seconds = services.searches.take(user)
-    if seconds:
-        raise TooManySearches(retry_after=seconds)
-
-
-def read(
-    regions: Regions, q: str, lat: float | None = None, lon: float | None = None, radius: float | None = None
-) -> Wanted:
-    """The name and the regions that the words ask for: "마포구 약국" is a name in a region."""
-    named, rest = [], []
-    for word in q.split():
-        tag = regions.tag_of(word)
-        if tag:
-            named.append(f"in:{tag}")
-        else:
-            rest.append(word)
-    key = words.key(" ".join(rest))
-    if not key and not named:
-        key = words.key(q)
-    return Wanted(
-        key=key,
-        letters=words.letters(key),
-        is_initials=words.is_initials(key),
-        regions=named,
-        lat=lat,
-        lon=lon,
-        radius=radius if lat is not None else None,
-    )
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    place_name: str
-    address: str | None
-    latitude: float
-    longitude: float
-    place_url: str | None
-
-
-async def suggest(services: Services, user: UUID, q: str) -> list[Suggestion]:
-    """While somebody types: our own places; Kakao's where there are none. TooManySearches."""
-    _count(services, user)
-    own = _once(await store.search(services.db, read(services.regions, q), SUGGEST_LIMIT))
-    if own:
-        return [
-            Suggestion(p.name, p.road_address or p.lot_address, p.latitude or 0, p.longitude or 0, p.place_url)
-            for p in own
-        ]
-    try:
-        others = await _at_kakao(services, Query(q), enough=True)
-    except KakaoUnavailable:
-        others = []
-    return [
-        Suggestion(p.name, p.road_address or p.lot_address, p.latitude, p.longitude, p.place_url)
-        for p in others[:SUGGEST_LIMIT]
-    ]
-
-
 # --- for a thing ------------------------------------------------------------------------------------------------------
 
 
@@ -498,7 +395,7 @@ async def nearest_for(
         tags += [f"set:{name}" for name in categories.DROP_OFF_DATASETS.get(kind.id, ())]
     wanted = limit * 4 if open_now else limit
     places = await _nearest(services, lat, lon, radius, [list(dict.fromkeys(tags))], wanted)
-    entries = [entry(place, now, services.holidays) for place in _once(places)]
+    entries = [entry(place, now, services.holidays) for place in once(places)]
     if open_now:
         entries = [one for one in entries if one.is_open]
     return ForThing(found_stream, item, kinds, entries[:limit])

@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import MAP_SEARCH
-from eco2.messaging.broker import BrokerDown, Publisher
 from eco2.location import store
 from eco2.location.kakao import Kakao, KakaoUnavailable, Query
+from eco2.messaging.broker import BrokerDown, Publisher
 
 log = logging.getLogger(__name__)
 

@@ -53,6 +53,7 @@ async def connect(settings: Settings) -> AsyncIterator[Others]:
             "image-api": settings.grpc_image_api,
             "character-api": settings.grpc_character_api,
             "auth-api": settings.grpc_auth_api,
+            "location-api": settings.grpc_location_api,
         }
         channels = {
             name: await stack.enter_async_context(grpc.channel(address, settings.service_secret))

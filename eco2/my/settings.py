@@ -18,6 +18,8 @@ class Settings(AppSettings, CookieSettings, DatabaseSettings, BrokerSettings, Kn
     grpc_character_api: str
     grpc_auth_api: str | None = None
     """`host:port`. Without it nothing ends the sessions of a deleted account: they run out."""
+    grpc_location_api: str | None = None
+    """Without it what somebody said about places is neither in the copy of their data nor removed with it."""
     purge_after: Duration = timedelta(days=30)
     """How long a deleted account can be restored by signing in. Longer than messages live (a day), or what a message
     brings late would stay."""

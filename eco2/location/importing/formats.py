@@ -149,6 +149,7 @@ class Format:
     needs: tuple[tuple[str, ...], ...]
     source: Source = "keco"
     store: str = "public_dropbox"
+    """"": by the name."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Field → title, where a file calls a column as no other does."""
     system: int | None = None
@@ -243,7 +244,7 @@ def mapped(base: Format, path: Path) -> Format:
         content.dataset,
         needs,
         source=content.source,
-        store=content.store_category or base.store,
+        store=content.store_category or ("" if content.dataset == "zerowaste_shop" else base.store),
         columns=content.columns,
         system=coordinates.SYSTEMS[content.crs] if content.crs else base.system,
         publisher=base.publisher,

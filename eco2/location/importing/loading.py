@@ -182,6 +182,7 @@ def order(
     url: str = "",
     map_file: Path | None = None,
     crs: str = "",
+    data_date: str = "",
     dry_run: bool = False,
     allow_shrink: bool = False,
 ) -> Order:
@@ -198,6 +199,9 @@ def order(
         raise ImportRefused(f"There is no file {path}.")
     found = mapped(FORMATS[format_name], map_file) if map_file else FORMATS[format_name]
     today = datetime.now(KOREA).date()
+    day = date_of_file(data_date or path.stem, today)
+    if data_date and day is None:
+        raise ImportRefused(f"The date {data_date!r} is none of the past; write it as 2026-06-30.")
     described = Feed(
         name=feed or feed_of(path),
         format=format_name,
@@ -206,7 +210,7 @@ def order(
         licence=licence or "unknown",
         url=url,
         file=path.name,
-        data_date=date_of_file(path.stem, today),
+        data_date=day,
     )
     return Order(path, found, described, coordinates.SYSTEMS[crs] if crs else None, dry_run, allow_shrink)
 

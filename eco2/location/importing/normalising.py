@@ -132,7 +132,7 @@ class Normaliser:
         road, lot = self._addresses(cells)
         name = addresses.cleaned(self._cell(cells, "name"))
         point = self._point(cells, "x", "y", self._system)
-        return self._row(line, cells, name, road, lot, point, store=self.format.store)
+        return self._row(line, cells, name, road, lot, point, store=self.format.store or categories.store_of(name))
 
     def _favourite(self, line: int, cells: list[str]) -> Row | None:
         """Of type ADDRESS: the memo is the name, `display1` the address. The colour means nothing."""
