@@ -62,7 +62,8 @@ def test_what_is_public_in_the_document_is_public_at_the_edge(document: dict[str
 def test_every_service_is_in_the_document(document: dict[str, Any]) -> None:
     first = {"/".join(path.split("/")[:4]) for path in document["paths"]}
     assert first >= {
-        f"/api/v1/{name}" for name in ("auth", "images", "scan", "waste", "character", "users", "recycling", "locations")
+        f"/api/v1/{name}"
+        for name in ("auth", "images", "scan", "waste", "character", "users", "recycling", "locations")
     }
     assert document["servers"] == [{"url": "/"}]
 
