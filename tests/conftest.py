@@ -22,6 +22,7 @@ from eco2.auth.settings import TokenSettings
 from eco2.core.settings import DatabaseSettings, SettingsGroup
 from eco2.core.tables import open_engine
 from eco2.local import config, state
+from eco2.local.emulators import kakao as kakao_emulator
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 from eco2.processes import PROCESSES
@@ -78,9 +79,11 @@ async def stack() -> AsyncIterator[Stack]:
         patch.setenv("ECO2_LLM_TIMEOUT", "2")
         patch.setenv("ECO2_SIGN_INS_PER_MINUTE_OF_NETWORK", "100000")  # all tests come from one address
         patch.setenv("ECO2_REFRESHES_PER_MINUTE", "1000")
-        emulator = llm_emulator.unit(layout)
+        patch.setenv("ECO2_KAKAO_REST_API_KEY", kakao_emulator.KEY)
+        patch.setenv("ECO2_KAKAO_LOCAL_URL", kakao_emulator.base_url(layout))
+        emulators = [llm_emulator.unit(layout), kakao_emulator.unit(layout)]
         everything = {row.name for row in PROCESSES} - {LEFT_OUT}
-        running = Stack(home, port_base=PORT_BASE, gateway_port=GATEWAY_PORT, only=everything, extra=[emulator])
+        running = Stack(home, port_base=PORT_BASE, gateway_port=GATEWAY_PORT, only=everything, extra=emulators)
     async with running:
         yield running
 

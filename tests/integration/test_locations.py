@@ -82,7 +82,7 @@ async def load(environment: dict[str, str], tmp_path: Path, feed: str) -> AsyncI
         await connection.execute("DELETE FROM location.feeds WHERE name LIKE %s", (f"{feed}%",))
 
 
-async def rows(db: Database, feed: str, columns: str = "name") -> list[tuple[Any, ...]]:
+async def rows(db: Database, feed: str, columns: str = "p.name") -> list[tuple[Any, ...]]:
     return list(
         await db.rows(
             f"""SELECT {columns} FROM location.places p JOIN location.feeds f ON f.id = feed_id
@@ -99,10 +99,10 @@ async def test_an_import_again_changes_only_the_difference(load: Import, feed: s
     some = [Place(str(n), f"상자{n}", 34.0 + n / 100, 125.0) for n in range(4)]
     first = await load(feed, some)
     assert (first.changes and first.changes.added, first.kept) == (4, 4)
-    versions = await rows(database, feed, "name, p.xmin::text")
+    versions = await rows(database, feed, "p.name, p.xmin::text")
     again = await load(feed, some)
     assert again.changes == import_store.Changes(added=0, changed=0, unchanged=4, retired=0, before=4)
-    assert await rows(database, feed, "name, p.xmin::text") == versions, "unchanged rows are not written"
+    assert await rows(database, feed, "p.name, p.xmin::text") == versions, "unchanged rows are not written"
     moved = [some[0], Place("1", "상자1", 34.5, 125.0), some[2], Place("9", "상자9", 34.6, 125.0)]
     third = await load(feed, moved)
     assert third.changes == import_store.Changes(added=1, changed=1, unchanged=2, retired=1, before=4)
