@@ -104,7 +104,9 @@ class Normaliser:
         if len(cells) < self.width:
             cells = [*cells, *[""] * (self.width - len(cells))]
         row = self._read(line, cells)
-        return row if not any(found.outcome == "rejected" for found in self.findings) else None
+        if row is None:  # what else is wrong with a row that is not stored matters to nobody
+            self.findings = [found for found in self.findings if found.outcome == "rejected"]
+        return row
 
     def _form(self, cells: list[str]) -> Finding | None:
         if len(cells) != self.width and any(cell.strip() for cell in cells[self.width :]):
