@@ -38,7 +38,7 @@ AROUND_LEVEL = 5
 COUNTS_SECONDS = 60.0
 CLUSTERS_MAX = 1000
 LEVELS = (3, 5, 7)
-"""Of the counts by cell (migration 0032): 28, 7 and 1.8 km."""
+"""Of the counts by cell (migration 0033): 28, 7 and 1.8 km."""
 
 
 class LocationNotFound(NotFound):
