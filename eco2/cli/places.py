@@ -256,12 +256,3 @@ def restore(place: int = typer.Argument(help="The id.")) -> None:
 
     _with_database(do)
     console.out.print(f"{place} is on the map again.", highlight=False)
-
-
-def sample() -> None:
-    """Load the sample places of this project, which do not exist, into the local stack."""
-    from eco2.location.importing import sample as samples
-    from eco2.location.settings import ImportSettings
-
-    added = console.do(samples.load(console.settings(ImportSettings).database_url))
-    console.out.print(f"{added} sample places.", highlight=False)

@@ -9,6 +9,7 @@ from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings
 from eco2.knowledge import default_directory
 from eco2.knowledge.districts import Districts
+from eco2.location.importing import sample as places
 from eco2.recycling import calendar
 
 
@@ -19,8 +20,10 @@ async def load(db: Database) -> None:
 
 
 async def main() -> None:
-    async with open_database(DatabaseSettings(), repeat=False) as db:
+    settings = DatabaseSettings()
+    async with open_database(settings, repeat=False) as db:
         await load(db)
+    await places.load_into_empty(settings.database_url)
 
 
 if __name__ == "__main__":

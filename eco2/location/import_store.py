@@ -190,6 +190,12 @@ async def save_feed(tx: AsyncConnection, feed: Feed) -> int:
     return int(row[0])
 
 
+async def has_feeds(connection: AsyncConnection) -> bool:
+    """Whether anything was ever imported."""
+    cursor = await connection.execute("SELECT 1 FROM location.feeds LIMIT 1")
+    return await cursor.fetchone() is not None
+
+
 async def feed_id(tx: AsyncConnection, name: str) -> int | None:
     cursor = await tx.execute("SELECT id FROM location.feeds WHERE name = %s", (name,))
     row = await cursor.fetchone()

@@ -7,7 +7,7 @@ Redis, as the users that their packages bring; anyone else starts them as themse
 from eco2.local.servers import gateway, object_store, postgres, rabbitmq, redis
 from eco2.local.servers.common import PACKAGES, missing
 from eco2.local.servers.object_store import setup_buckets
-from eco2.local.servers.postgres import has_no_places, postgres_bin, setup_database
+from eco2.local.servers.postgres import postgres_bin, setup_database
 from eco2.local.servers.rabbitmq import epmd, rabbitmq_server
 
 PRIVATE = {
@@ -23,7 +23,6 @@ __all__ = [
     "PACKAGES",
     "PRIVATE",
     "epmd",
-    "has_no_places",
     "missing",
     "postgres_bin",
     "rabbitmq_server",

@@ -70,14 +70,6 @@ def setup_database(at: Layout) -> str | None:
     return DATABASE_MISSING if missing and not new else None
 
 
-def has_no_places(at: Layout) -> bool:
-    """Whether nothing was ever imported, so that a map would be empty."""
-    from psycopg import connect
-
-    with connect(config.environment(at)["ECO2_DATABASE_URL"]) as db:
-        return db.execute("SELECT 1 FROM location.feeds LIMIT 1").fetchone() is None
-
-
 def unit(at: Layout) -> Unit:
     user = as_user("postgres")
     data = at.folder("postgres", "data")

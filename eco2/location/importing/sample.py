@@ -3,10 +3,19 @@
 from functools import partial
 
 from eco2.knowledge import default_directory
+from eco2.location import import_store
 from eco2.location.importing import loading
 
 FORMATS = ("battery-boxes", "lamp-boxes", "medicine-boxes", "clothing-bins", "compensation")
 WRITTEN = "2026-11-01"
+
+
+async def load_into_empty(database_url: str) -> None:
+    """Only where nothing was ever imported: not in the place of real data."""
+    async with import_store.connect(database_url) as connection:
+        if await import_store.has_feeds(connection):
+            return
+    await load(database_url)
 
 
 async def load(database_url: str) -> int:

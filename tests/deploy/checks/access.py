@@ -166,6 +166,7 @@ GRPC_SERVICES = (
     "eco2.auth.v1.SessionService",
     "eco2.character.v1.CharacterService",
     "eco2.jobs.v1.JobStateService",
+    "eco2.location.v1.LocationService",
     "eco2.scan.v1.PreferencesService",
     "eco2.users.v1.UserDataService",
     "eco2.users.v1.UsersService",
@@ -185,7 +186,7 @@ def _no_way_out(platform: Platform) -> None:
 
 @checker(_to_the_internet, _no_way_out)
 def only_those_leave_the_cluster_who_call_somebody_there(platform: Platform) -> Iterator[str]:
-    outside = _readers("ECO2_STORAGE_ENDPOINT", "ECO2_LLM_API_KEY", "ECO2_KAKAO_CLIENT_ID")
+    outside = _readers("ECO2_STORAGE_ENDPOINT", "ECO2_LLM_API_KEY", "ECO2_KAKAO_CLIENT_ID", "ECO2_KAKAO_REST_API_KEY")
     for environment in ("staging", "prod"):
         network = Network(platform, environment)
         for name, pod in pods(platform, environment).items():
