@@ -1,6 +1,7 @@
 """Places on the real servers: imports, the nearest, search, clusters, feedback, gRPC, through the gateway."""
 
 import asyncio
+import contextlib
 import csv
 import os
 import signal
@@ -10,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import orjson
+import psutil
 import psycopg
 import pytest
 
@@ -526,3 +529,33 @@ async def test_the_sample_has_both_toggles_of_the_client(person: People) -> None
     assert {one["source"] for one in found} == {"keco", "zerowaste"}
     assert all(isinstance(one["pickup_categories"], list) for one in found)
     assert {one["dataset"] for one in found} >= {"battery_box", "medicine_box", "clothing_bin", "compensation_centre"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_the_memory_of_an_import_does_not_grow_with_the_file(
+    load: Import, feed: str, environment: dict[str, str]
+) -> None:
+    """300 MB, read and compared without being kept."""
+    path = load.folder / "large.csv"
+    line = "S-{0},상자 {0},서울 마포구 독막로 {0},34.{0:06d},125.5,평일 09:00~18:00,2026-11-01,{1}\n"
+    rows = 0
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"{HEADER},비고\n")
+        while file.tell() < 300_000_000:
+            file.writelines(line.format(rows + n, "가" * 150) for n in range(1000))
+            rows += 1000
+    own = {**os.environ, **environment, "ECO2_ENVIRONMENT": "local"}
+    command = ("places", "import", str(path), "--format", "battery-boxes", "--dry-run", "--json", "--feed", feed)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "eco2.cli", *command, cwd=load.folder, env=own, stdout=asyncio.subprocess.PIPE
+    )
+    watched, most = psutil.Process(process.pid), 0
+    reading = asyncio.create_task(process.communicate())
+    while not reading.done():
+        with contextlib.suppress(psutil.Error):
+            most = max(most, watched.memory_info().rss)
+        await asyncio.sleep(0.2)
+    report = orjson.loads((await reading)[0])
+    assert (report["rows"], report["rejected"]) == (rows, 0)
+    assert most < 200_000_000

@@ -20,6 +20,7 @@ from tests.load import (
     grants,
     jobs,
     pipeline,
+    places,
     polling,
     report,
     serve,
@@ -56,9 +57,17 @@ SCENARIOS: dict[str, Scenario] = {
     "revocation": edge.revocation_latency,
     "daily_stats_5m": jobs.daily_stats,
     "backup_memory": jobs.backup_memory,
+    "places_import": places.places,
+    "places_import_memory": places.places,
+    "places_nearest_p99": places.places,
+    "places_nearest_50_p99": places.places,
+    "places_rare_p99": places.places,
+    "places_clusters_p99": places.places,
+    "places_search_p95": places.places,
+    "places_memory": places.places,
 }
 """In the order in which they run. Names with the same function run together."""
-ON_DEMAND = ("daily_stats_5m", "backup_memory")
+ON_DEMAND = ("daily_stats_5m", "backup_memory", *(name for name in SCENARIOS if name.startswith("places_")))
 """Fill a database first, for minutes: they run when they are named."""
 
 out = Console(stderr=True)

@@ -53,6 +53,14 @@ LINES = {
     "revocation_p99": Line(200, "ms"),
     "daily_stats_5m": Line(60, "s"),
     "backup_memory": Line(200, "MB"),
+    "places_import": Line(10_000, "rows/s", more_is_better=True),
+    "places_import_memory": Line(200, "MB"),
+    "places_nearest_p99": Line(15, "ms"),
+    "places_nearest_50_p99": Line(60, "ms"),
+    "places_rare_p99": Line(50, "ms"),
+    "places_clusters_p99": Line(20, "ms"),
+    "places_search_p95": Line(30, "ms"),
+    "places_memory": Line(90, "MB"),
 }
 
 
