@@ -59,6 +59,7 @@ TAGS = {
     "waste": "The same in two steps, for apps that poll instead of following events.",
     "events": "The progress of a job, live.",
     "recycling": "The knowledge base: items, streams, rules, districts, and questions in words.",
+    "locations": "Places where things are taken: the nearest, by name, in clusters, for a thing.",
     "characters": "Characters and points that scans earn, and leaderboards of districts.",
     "users": "The signed-in user: profile, preferences, scans, all data.",
 }

@@ -186,6 +186,7 @@ def _entries(found: list[service.Entry]) -> Any:
 
 @router.get(
     "/centers",
+    operation_id="listNearestPlaces",
     response_model=list[Entry],
     dependencies=[signed_in],
     summary="Places around a point, nearest first",
@@ -213,6 +214,7 @@ async def centers(
 
 @router.get(
     "/centers/{place_id}",
+    operation_id="getPlace",
     response_model=Detail,
     dependencies=[signed_in],
     summary="One place",
@@ -244,6 +246,7 @@ async def center(request: Request, place_id: PlaceId) -> Any:
 
 @router.get(
     "/search",
+    operation_id="searchPlaces",
     response_model=list[Entry],
     summary="Places by name",
     responses=error_responses(*_USER_ERRORS, searching.TooManySearches, KakaoUnavailable),
@@ -262,6 +265,7 @@ async def search(
 
 @router.get(
     "/suggest",
+    operation_id="suggestPlaces",
     response_model=list[Suggestion],
     summary="Suggestions while somebody types",
     responses=error_responses(*_USER_ERRORS, searching.TooManySearches),
@@ -272,6 +276,7 @@ async def suggest(request: Request, user: User, q: Words) -> Any:
 
 @router.get(
     "/clusters",
+    operation_id="listPlaceClusters",
     response_model=list[Cluster],
     dependencies=[signed_in],
     summary="How many places are where, for a wide view",
@@ -293,6 +298,7 @@ async def clusters(
 
 @router.get(
     "/nearest",
+    operation_id="findPlacesForWaste",
     response_model=Nearest,
     dependencies=[signed_in],
     summary="Where to take a thing",
@@ -317,6 +323,7 @@ async def nearest(
 
 @router.post(
     "/{place_id}/feedback",
+    operation_id="reportPlace",
     response_model=Feedback,
     status_code=201,
     summary="Say that something about a place is wrong",

@@ -166,7 +166,7 @@ def store_of(words: str) -> str:
 def tags(
     *, source: str, dataset: str, store: str, pickup: Iterable[str], stream: Iterable[str], regions: Iterable[str]
 ) -> list[str]:
-    """What a place is found by, in one indexed array: kind of filter, colon, value."""
+    """Values that a place is found by, in one indexed array: kind of filter, colon, value."""
     return [
         f"src:{source}",
         f"set:{dataset}",

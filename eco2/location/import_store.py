@@ -76,7 +76,7 @@ async def connect(database_url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def lock(tx: AsyncConnection, feed: str) -> bool:
-    """Whether nobody else imports this feed; until the end of the transaction."""
+    """Keep others from importing this feed until the end of the transaction; False when somebody does already."""
     cursor = await tx.execute("SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, feed))
     row = await cursor.fetchone()
     return bool(row and row[0])
@@ -191,7 +191,7 @@ async def save_feed(tx: AsyncConnection, feed: Feed) -> int:
 
 
 async def has_feeds(connection: AsyncConnection) -> bool:
-    """Whether anything was ever imported."""
+    """True when anything was ever imported."""
     cursor = await connection.execute("SELECT 1 FROM location.feeds LIMIT 1")
     return await cursor.fetchone() is not None
 

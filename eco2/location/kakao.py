@@ -38,7 +38,7 @@ FAILURES, PAUSE, LONG_PAUSE = 5, 30.0, 600.0
 """So many failures in a row close the way for PAUSE seconds; a refused key for LONG_PAUSE."""
 DAY_SECONDS = 2 * 24 * 3600
 PLACE_SECONDS = 24 * 3600
-"""How long a place that was shown can be asked for by its id."""
+"""Time in which a place that was shown can be asked for by its id."""
 
 CALLS = Counter("eco2_kakao_local_calls_total", "Calls of Kakao Local by their outcome", ["outcome"])
 

@@ -25,7 +25,7 @@ from eco2.messaging.broker import Publisher
 
 NAME = "location-api"
 PLANNED_ANEW = "-c plan_cache_mode=force_custom_plan"
-"""Whether a filter is rare decides how a statement runs; a plan for any filter would be wrong for most."""
+"""Statements run by how rare a filter is; a plan for any filter would be wrong for most."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class TooManyReports(TooMany):
 
 @dataclass
 class Services:
-    """What location-api works with."""
+    """Dependencies of location-api's functions."""
 
     db: Database
     kakao: Kakao
@@ -215,7 +215,7 @@ async def _nearest(
 
 
 async def _is_common(services: Services, lat: float, lon: float, groups: Sequence[Sequence[str]], limit: int) -> bool:
-    """Whether enough places pass the filter before too many have been looked at, going by the counts around."""
+    """True when, by the counts around, enough places pass the filter before too many have been looked at."""
     x, y = cell(lat, lon, AROUND_LEVEL)
     tags = ["", *(tag for group in groups for tag in group)]
     counted = await store.counts_around(services.db, AROUND_LEVEL, x, y, 1, tags)

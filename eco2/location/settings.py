@@ -35,4 +35,4 @@ class ApiSettings(AppSettings, DatabaseSettings, CacheSettings, KnowledgeSetting
 
 
 class ImportSettings(Settings, DatabaseSettings):
-    """What an import needs, as the command of a steward or as the one run of a Kubernetes Job."""
+    """Settings of an import, the command of a steward or the one run of a Kubernetes Job."""

@@ -254,7 +254,7 @@ async def find(db: Database, place: int) -> Details | None:
 
 
 async def retire(db: Database, place: int, by: str) -> bool:
-    """Whether it was there and not retired. No import brings it back."""
+    """Take it off the map; False where it is not there, or retired already. No import brings it back."""
     row = await db.row(
         """UPDATE location.places SET retired_at = now(), retired_by = %(by)s, updated_at = now()
            WHERE id = %(id)s AND retired_at IS NULL RETURNING id""",
@@ -265,7 +265,7 @@ async def retire(db: Database, place: int, by: str) -> bool:
 
 
 async def restore(db: Database, place: int) -> bool:
-    """Whether it had been retired."""
+    """Put it back on the map; False where it was not retired."""
     row = await db.row(
         """UPDATE location.places SET retired_at = NULL, retired_by = NULL, updated_at = now()
            WHERE id = %(id)s AND retired_at IS NOT NULL RETURNING id""",
@@ -299,7 +299,7 @@ async def say(
 
 
 async def said(db: Database, place: int | None, limit: int) -> list[dict[str, Any]]:
-    """What people said about a place, or about all that are not retired, newest first; without who said it."""
+    """Reports about a place, or about all that are not retired, newest first; without who said it."""
     rows = await db.rows(
         """SELECT s.place_id, p.name, p.road_address, s.kind, s.comment, s.created_at
            FROM location.feedback s JOIN location.places p ON p.id = s.place_id

@@ -144,7 +144,7 @@ class Regions:
         return self._today(province, district, " ".join(addresses), said)
 
     def tag_of(self, word: str) -> str:
-        """How places are tagged that lie in the region of that name, old or new; "" for a word that names none."""
+        """Tag of the places in the region of that name, old or new; "" for a word that names none."""
         if word in self._by_district or word in ("남구", "군위군"):
             return word
         return self._provinces.get(word, "")

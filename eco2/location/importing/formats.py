@@ -1,4 +1,4 @@
-"""What the files of public bodies call their columns, and the formats that are known."""
+"""Names of columns in the files of public bodies, and the formats that are known."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -66,7 +66,7 @@ class TooManyVanish(Conflict):
 
 @dataclass(frozen=True)
 class Order:
-    """What is imported, and how. `feed`: the name under which a newer file replaces an older one."""
+    """A file to import. `feed`: the name under which a newer file replaces an older one."""
 
     path: Path
     format: Format

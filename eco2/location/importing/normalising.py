@@ -238,7 +238,7 @@ class Normaliser:
         return Row(line, source_key, content, *fields)
 
     def _extra(self, cells: list[str]) -> str | None:
-        """What no field takes, as it came."""
+        """Columns that no field takes, as they came."""
         found = {title: cells[at].strip()[:LONGEST_TEXT] for title, at in self.columns.others if cells[at].strip()}
         return orjson.dumps(found).decode() if found else None
 
