@@ -24,6 +24,7 @@ COMPONENTS = {
     "StorageSettings": "object-store",
     "LlmSettings": "paid-model",
     "ProviderSettings": "sign-in-providers",
+    "KakaoSettings": "kakao-local",
     "TokenSettings": "signing-keys",
     "BrokerSettings": "broker",
     "TasksBrokerSettings": "tasks-broker",
