@@ -14,7 +14,7 @@ SITES = {"dev": "dev.growbin.app", "staging": "staging.growbin.app", "prod": "gr
 OPERATORS = {
     "argocd": ("argocd-server.argocd", 80),
     "grafana": ("grafana.monitoring", 80),
-    "jaeger": ("jaeger-query.monitoring", 80),
+    "jaeger": ("jaeger-query.monitoring", 16686),
     "kiali": ("kiali.istio-system", 20001),
     "kibana": ("kibana-kb-http.monitoring", 5601),
     "rabbitmq": ("eco2-rabbitmq.rabbitmq", 15672),

@@ -213,7 +213,7 @@ def _secret_of_another_namespace(platform: Platform) -> None:
 @checker(_secret_after_its_user, _unknown_secret, _secret_of_another_namespace)
 def secrets_come_before_their_users(platform: Platform) -> Iterator[str]:
     for environment in ENVIRONMENTS:
-        made = _secrets(platform, environment)
+        made = secrets_made(platform, environment)
         for row, item in deployed(platform, environment):
             space = item["metadata"].get("namespace", "")
             for name in secrets_of(item):
@@ -224,7 +224,7 @@ def secrets_come_before_their_users(platform: Platform) -> Iterator[str]:
                     yield f"{environment}: {title(item)} of wave {row.wave} reads Secret {name} of wave {wave}"
 
 
-def _secrets(platform: Platform, environment: str) -> dict[tuple[str, str], int]:
+def secrets_made(platform: Platform, environment: str) -> dict[tuple[str, str], int]:
     """Waves of the Secrets that exist after it, by namespace and name."""
     made: dict[tuple[str, str], int] = {}
     for row, item in deployed(platform, environment):
