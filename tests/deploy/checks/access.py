@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from eco2.processes import SERVICES
 from tests.deploy.checks import checker
-from tests.deploy.fleet import Pod, of_kind, pods, variables_of
+from tests.deploy.fleet import Pod, deployments, given, of_kind, pods, variables_of
 from tests.deploy.platform import ENVIRONMENTS, Platform
 from tests.deploy.reach import Mesh, Network
 from tools.manifests import settings_of
@@ -240,3 +240,38 @@ def pages_for_operators_of_a_service_are_closed_to_the_gateway(platform: Platfor
             for path in ("/metrics", "/health", "/ready"):
                 if row.name in everybody and mesh.lets(everybody["gateway"], everybody[row.name], HTTP, path):
                     yield f"{environment}: the gateway can ask {row.name} for {path}"
+
+
+def _unknown_to_its_sidecar(platform: Platform) -> None:
+    for item in of_kind(platform, "prod", "Sidecar"):
+        if item["metadata"]["namespace"] == "sse":
+            item["spec"]["egress"][0]["hosts"].remove("scan/*")
+
+
+def _old_address(platform: Platform) -> None:
+    for item in of_kind(platform, "staging", "ConfigMap"):
+        if "ECO2_GRPC_MY_API" in item.get("data", {}):
+            item["data"]["ECO2_GRPC_MY_API"] = "my-api.users.svc.cluster.local:50051"
+
+
+@checker(_unknown_to_its_sidecar, _old_address)
+def callers_know_the_services_that_they_call(platform: Platform) -> Iterator[str]:
+    """A sidecar that does not know a host passes the call on in plain text, which nobody answers."""
+    for environment in ENVIRONMENTS:
+        hosts = {
+            item["metadata"]["namespace"]: item["spec"]["egress"][0]["hosts"]
+            for item in of_kind(platform, environment, "Sidecar")
+        }
+        everybody, items = pods(platform, environment), deployments(platform, environment)
+        for target in SERVICES:
+            for caller in _callers(target.name) & items.keys():
+                space = everybody[caller].namespace
+                variable = f"ECO2_GRPC_{target.name.upper().replace('-', '_')}"
+                address = given(platform, environment, items[caller]).plain.get(variable)
+                if address != f"{target.service}.svc.cluster.local:{GRPC}":
+                    yield f"{environment}: {caller} calls {target.name} at {address}"
+                if (
+                    space != everybody[target.name].namespace
+                    and f"{everybody[target.name].namespace}/*" not in hosts[space]
+                ):
+                    yield f"{environment}: sidecars of {space} do not know {target.name}"

@@ -7,7 +7,7 @@ from eco2.contracts.tasks import TASKS
 from eco2.core.ops import OpsApp
 from eco2.processes import SERVERS, SERVICES, Process
 from tests.deploy.checks import checker
-from tests.deploy.fleet import IMAGE, container, deployments, given, of_kind, rows
+from tests.deploy.fleet import IMAGE, container, deployments, given, of_kind, rows, secrets
 from tests.deploy.platform import ENVIRONMENTS, Object, Platform, title
 from tools.manifests import settings_of
 
@@ -144,7 +144,15 @@ def _scaler_of_nothing(platform: Platform) -> None:
     platform.find("HorizontalPodAutoscaler", "scan-api", "prod")["spec"]["scaleTargetRef"]["name"] = "process"
 
 
-@checker(_queue_of_another, _wrong_vhost, _scaler_of_nothing)
+def _one_hundred_replicas(platform: Platform) -> None:
+    platform.find("HorizontalPodAutoscaler", "my-api", "staging")["spec"]["maxReplicas"] = 100
+
+
+def _nobody_to_ask_as(platform: Platform) -> None:
+    platform.find("ClusterTriggerAuthentication", "broker", "prod")["spec"]["secretTargetRef"][0]["name"] = "keda"
+
+
+@checker(_queue_of_another, _wrong_vhost, _scaler_of_nothing, _one_hundred_replicas, _nobody_to_ask_as)
 def workers_scale_by_their_queues_and_services_by_their_cpu(platform: Platform) -> Iterator[str]:
     for environment in ENVIRONMENTS:
         scaled = {
@@ -165,7 +173,17 @@ def workers_scale_by_their_queues_and_services_by_their_cpu(platform: Platform) 
                 yield f"{environment}: {row.name} scales by {sorted(queues)}, but consumes {row.queues}"
             if (hpa is None) != (row.kind == "worker"):
                 yield f"{environment}: {row.name} has {'no' if hpa is None else 'a'} HorizontalPodAutoscaler"
+            if hpa and (hpa["spec"]["minReplicas"], hpa["spec"]["maxReplicas"], _utilisation(hpa)) != (2, 10, 70):
+                yield f"{environment}: {row.name} does not scale from 2 to 10 replicas at 70 % of its CPU"
         yield from (f"{environment}: {kind} of {name}, which is no process" for kind, name in scaled)
+        (asked,) = platform.find("ClusterTriggerAuthentication", "broker", environment)["spec"]["secretTargetRef"]
+        if asked["key"] not in (secrets(platform, environment).get(("keda", asked["name"])) or {}):
+            yield f"{environment}: KEDA reads the Secret {asked['name']}, which is not in its namespace"
+
+
+def _utilisation(hpa: Object) -> int:
+    (metric,) = hpa["spec"]["metrics"]
+    return int(metric["containerResource"]["target"]["averageUtilization"])
 
 
 def _vhost(queue: str) -> str:
