@@ -9,6 +9,7 @@ from rapidfuzz.distance import OSA
 
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Item
+from eco2.knowledge.words import tokens
 from eco2.knowledge.words.index import ENGLISH_FUNCTION_WORDS, Index, grams, singular
 from eco2.knowledge.words.text import (
     is_hangul,
@@ -32,14 +33,16 @@ READ_FOR_ERRORS = 200
 def closest(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
     """The term that a word is a compound or a misspelling of. `alone`: nothing else is named, so dare more."""
     forms = dict.fromkeys((word, *(word + letter for letter in "등이" if alone)))
-    found = (misspelt(knowledge, form, alone=alone) for form in forms)
-    return next(filter(None, found), None) or _head(knowledge, word, alone)
+    real = is_hangul(word[0]) and tokens.is_word(word)
+    found = () if real and not alone else (misspelt(knowledge, form, alone=alone) for form in forms)
+    return next(filter(None, found), None) or _head(knowledge, word, alone, real)
 
 
-def _head(knowledge: Knowledge, word: str, alone: bool) -> str | None:
+def _head(knowledge: Knowledge, word: str, alone: bool, real: bool) -> str | None:
+    """The term that a compound ends with. A word of the dictionary is none by its last syllable: 튀김옷 is no 옷."""
     for start in range(1, len(word)):
         head = word[start:]
-        if head in knowledge.terms and is_hangul(head[0]) and (len(head) > 1 or head in HEADS):
+        if head in knowledge.terms and is_hangul(head[0]) and (len(head) > 1 or (head in HEADS and not real)):
             return head if alone or len(knowledge.terms[head]) == 1 or knowledge.questions[head].default else None
     return None
 
@@ -58,7 +61,11 @@ def corrected(knowledge: Knowledge, text: str) -> str:
         word = match[0].lower()
         if match.start() > READ_FOR_ERRORS or len(word) < 4:
             return word
-        known = word in ENGLISH_FUNCTION_WORDS or word in knowledge.no_things or word.endswith(VERB_ENDINGS)
+        known = (
+            word in ENGLISH_FUNCTION_WORDS
+            or {word, singular(word)} & knowledge.no_things
+            or word.endswith(VERB_ENDINGS)
+        )
         if known or singular(word) in knowledge.index.postings:
             return word
         least = 0.75 if len(word) > 4 else 0.8

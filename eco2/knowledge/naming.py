@@ -11,10 +11,13 @@ from eco2.knowledge.models import Ambiguity, Item
 from eco2.knowledge.words import index
 from eco2.knowledge.words.lexicon import Material
 from eco2.knowledge.words.text import Span, Squashed, in_list, is_hangul, longest, normalize
+from eco2.knowledge.words.tokens import Token
 
 MOST = 30
 """Things, conditions and words of a text that are looked at: nobody names more, and a text made up of them may not
 stop the process."""
+NEAR = 10
+"""Letters of adjectives between two entries of a list."""
 SHORT = 100
 """Letters of a text in which any word may tell of which kind a thing is."""
 REACH = 6
@@ -24,12 +27,16 @@ BETWEEN = re.compile(
     r"(?:투명|무색|플라스틱|유리|종이|비닐|일회용|작은|큰|빈|헌|흰|하얀|은색|검은|까만|다쓴|남은|스티로폼)*"
 )
 """What may stand between the parts of one name: "휴지 다 쓰고 남은 심" is a 휴지심."""
+APART = ("JKB", "JC", "NR", "SN", "MM")
+"""Parts of speech that keep the parts of a name apart: 농약이 한 병 is no 농약병."""
 SOLID = ("plastic", "glass", "paper", "metal", "film", "foam", "pet")
 """Materials that rule out an item of another one."""
 KIND_OF = re.compile(r"(?:kind|type|sort|version|one)")
 
 
-def joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phrases: Sequence[Span]) -> list[Span]:
+def joined(
+    knowledge: Knowledge, squashed: Squashed, tokens: Sequence[Token], nouns: Sequence[Span], phrases: Sequence[Span]
+) -> list[Span]:
     """Names whose parts stand apart: "딸기 담겼던 투명 팩" is a 딸기팩, "참기름 유리병" a 참기름병."""
     words = [word for word in index.written_words(squashed, [*nouns, *phrases]) if is_hangul(word.term[0])]
     parts = sorted([*nouns, *words], key=lambda span: span.start)[:MOST]
@@ -42,13 +49,19 @@ def joined(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span], phra
         parted = any(one.end <= place <= other.start for place in signs)
         crossed = any(one.end <= noun.start and noun.end <= other.start for noun in nouns)
         excluded = gap.startswith(tuple(knowledge.lexicon.korean.excluded))
-        if parted or crossed or excluded or not BETWEEN.fullmatch(gap):
+        if parted or crossed or excluded or squashed.bracketed(one.end, other.start) or not BETWEEN.fullmatch(gap):
             continue
-        if one in nouns and not gap and _head_of(knowledge, one, other):
+        if any(one.end <= token.start < other.start and _keeps_apart(token) for token in tokens):
+            continue
+        if one in nouns and other in nouns and _head_of(knowledge, one, other):
             found.append(Span(one.start, other.end, one.term))
         elif term := _compound(knowledge, one, other, known=other in nouns):
             found.append(Span(one.start, other.end, term))
     return longest([*nouns, *found])
+
+
+def _keeps_apart(token: Token) -> bool:
+    return token.tags[0] in APART or (token.tags[0] == "JX" and token.surface in ("은", "는", "도", "만"))
 
 
 def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> str | None:
@@ -163,6 +176,10 @@ def _told_apart_by_words(
 
 def neighbours(squashed: Squashed, one: Span, other: Span) -> bool:
     first, second = sorted((one, other), key=lambda span: span.start)
+    between = squashed.text[first.end : second.start]
+    parted = any(first.end <= place <= second.start for place in squashed.breaks)
+    if parted:
+        return second.start >= first.end and len(between) <= NEAR
     return second.start > first.end and in_list(squashed, first, second)
 
 

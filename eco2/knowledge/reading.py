@@ -18,7 +18,7 @@ from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Item, Situation
 from eco2.knowledge.naming import MOST, containers_of, joined, neighbours, subject
 from eco2.knowledge.words import english, index, korean, tokens
-from eco2.knowledge.words.clauses import CHAINED
+from eco2.knowledge.words.clauses import AND, CHAINED
 from eco2.knowledge.words.korean import Part
 from eco2.knowledge.words.text import (
     Span,
@@ -140,7 +140,7 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
     split = tokens.korean(squashed) if in_korean else tokens.english(squashed)
     nouns = knowledge.nouns(squashed, split)[:MOST]
     phrases = knowledge.phrases_in(squashed, nouns, split)[:MOST]
-    nouns = containers_of(knowledge, squashed, joined(knowledge, squashed, nouns, phrases))
+    nouns = containers_of(knowledge, squashed, joined(knowledge, squashed, split, nouns, phrases))
     dangerous = frozenset(span for span in nouns if knowledge.dangerous(span.term))
     sentence: korean.Sentence | english.Sentence
     if is_korean(text):
@@ -153,14 +153,16 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
     for span in nouns:
         if span.term in knowledge.no_things:
             parts[span] = "into"
-        elif any(_within(span, phrase) and not _asked_in(knowledge, span, phrase) for phrase in phrases):
+        elif not squashed.aside(span) and any(_told_in(knowledge, span, phrase) for phrase in phrases):
             parts[span] = "part"
     return _Found(squashed, split, nouns, phrases, parts)
 
 
-def _asked_in(knowledge: Knowledge, span: Span, phrase: Span) -> bool:
-    """Whether a phrase only tells the state of a container that it names: "빈 병"."""
-    return span.end == phrase.end and span.start > phrase.start and span.term in knowledge.lexicon.korean.containers
+def _told_in(knowledge: Knowledge, span: Span, phrase: Span) -> bool:
+    """Whether a noun only helps to tell a state, unlike the container of "빈 병"."""
+    asked = span.end == phrase.end and span.start > phrase.start and span.term in knowledge.lexicon.korean.containers
+    longer = phrase.end - phrase.start > span.end - span.start
+    return _within(span, phrase) and longer and not asked
 
 
 def _within(span: Span, phrase: Span) -> bool:
@@ -203,9 +205,9 @@ def _clear(knowledge: Knowledge, found: _Found, meant: Sequence[Span]) -> list[S
     "생수병인데 뚜껑은요?" is no second thing, the bottle of "캔이랑 유리병" is one."""
     listed = {
         span
-        for one, other in pairwise(found.nouns)
+        for one, other in pairwise(meant)
         for span in (one, other)
-        if one in meant and other in meant and _together(found, one, other)
+        if _together(found, one, other) or _signed(found, one, other)
     }
     clear = [
         span
@@ -217,6 +219,11 @@ def _clear(knowledge: Knowledge, found: _Found, meant: Sequence[Span]) -> list[S
         or knowledge.question(span.term).default
     ]
     return clear or list(meant[:1])
+
+
+def _signed(found: _Found, one: Span, other: Span) -> bool:
+    """Whether a sign of a list stands between two nouns."""
+    return any(one.end <= place <= other.start for place in found.squashed.breaks)
 
 
 def _together(found: _Found, one: Span, other: Span) -> bool:
@@ -255,12 +262,13 @@ def _same(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:
 
 def _told_as_another(found: _Found, one: Mention, other: Mention, things: int) -> bool:
     """Whether two words for one item name two things: a 공유기 and a 셋톱박스 of one list."""
-    signs = any(one.span.end <= place <= other.span.start for place in found.squashed.breaks)
+    signs = _signed(found, one.span, other.span)
     between = found.squashed.text[one.span.end : other.span.start]
-    linked = _together(found, one.span, other.span) or AND_THEN.search(between) is not None
+    linked = signs or _together(found, one.span, other.span) or AND_THEN.search(between) is not None
     if one.span.term == other.span.term or isinstance(other.subject, Ambiguity):
         return linked and bool(between) and one.situations != other.situations
-    return linked and (signs or bool(between) or things > 2)
+    bare = not found.squashed.breaks and AND_THEN.search(found.squashed.text) is None
+    return linked and (signs or bool(between) or (things > 2 and bare))
 
 
 def _name(subject: Item | Ambiguity) -> str:
@@ -275,7 +283,7 @@ def _with_unknown_words(
 ) -> tuple[list[Mention], tuple[str, ...]]:
     """Compounds and typing errors: where nothing else is named, or told in one list with what is. Words of such a list
     that are close to no name are told as not understood."""
-    words = index.content_words(found.squashed, [*found.nouns, *found.phrases], knowledge.no_things)
+    words = index.content_words(found.squashed, [*found.nouns, *found.phrases], knowledge.no_things | knowledge.classes)
     if known:
         words = [word for word in words if any(neighbours(found.squashed, word, mention.span) for mention in known)]
     mentions: list[Mention] = []
@@ -283,7 +291,7 @@ def _with_unknown_words(
     for word in words[:MOST_UNKNOWN]:
         if any(_within(word, mention.span) for mention in mentions) or _left_out(knowledge, found, word):
             continue
-        term = matching.closest(knowledge, word.term, alone=not known)
+        term = matching.closest(knowledge, word.term, alone=not known or _broken(found, word))
         if term:
             span = Span(word.start, word.end, term)
             mention = Mention(subject(knowledge, found.squashed, span), span, guessed=word.term)
@@ -295,6 +303,11 @@ def _with_unknown_words(
     told = tuple(word.term for word in singles) if known else ()
     ordered = sorted([*known, *(mentions if known else mentions[:3])], key=lambda mention: mention.span.start)
     return ordered, told
+
+
+def _broken(found: _Found, word: Span) -> bool:
+    """Whether the dictionary has no such word, so that it is misspelt or a new name."""
+    return any(word.start <= token.start < word.end and token.tags[0] == "UNKNOWN" for token in found.tokens)
 
 
 def _left_out(knowledge: Knowledge, found: _Found, word: Span) -> bool:
@@ -334,7 +347,7 @@ def _with_situations(knowledge: Knowledge, found: _Found, mentions: Sequence[Men
     for n in range(1, len(mentions)):
         # "곰팡이 핀 이불이랑 옷": what is said of the first entry of a list holds for its like.
         if not owned[n] and _alike(mentions[n - 1].subject, mentions[n].subject):
-            owned[n] |= owned[n - 1] if in_list(found.squashed, mentions[n - 1].span, mentions[n].span) else set()
+            owned[n] |= owned[n - 1] if _share(found, mentions[n - 1].span, mentions[n].span) else set()
     told = [tuple(knowledge.situations_of(keywords)) for keywords in owned]
     return [replace(mention, situations=told[n]) for n, mention in enumerate(mentions)]
 
@@ -344,6 +357,12 @@ def _dangers_in_parts(knowledge: Knowledge, found: _Found, mentions: Sequence[Me
     parts = [noun for noun in found.nouns if not any(_within(noun, m.span) for m in mentions)]
     phrases = phrase_spans(found.squashed, knowledge.dangers) if parts else ()
     return [phrase for phrase in phrases if any(_within(phrase, noun) for noun in parts)]
+
+
+def _share(found: _Found, one: Span, other: Span) -> bool:
+    """Whether what is said before one noun holds for the next: "곰팡이 핀 이불이랑 옷"; not "젖은 상자, 책"."""
+    between = found.squashed.text[one.end : other.start]
+    return not _signed(found, one, other) and (between in AND or between in ("and", "s", "sand", "esand"))
 
 
 def _alike(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:

@@ -69,7 +69,8 @@ class Walk:
 
     @cached_property
     def _signs(self) -> frozenset[int]:
-        return self.squashed.breaks | self.squashed.stops
+        brackets = {place for aside in self.squashed.asides for place in aside}
+        return self.squashed.breaks | self.squashed.stops | brackets
 
     @cached_property
     def _edges(self) -> list[tuple[int, int]]:
@@ -99,12 +100,29 @@ class Walk:
         """The token after words like "inside", and after boxes and bags."""
         while k < len(self.tokens) and k not in self._starts and not self._parted(k):
             box = self._box(k)
-            if self.tokens[k].surface not in INSIDE and not box:
+            if not self._is_inside(k) and not box:
                 break
             end = self.tokens[k].start + len(box or self.tokens[k].surface)
             while k < len(self.tokens) and self.tokens[k].start < end:
                 k += 1
         return k
+
+    def inside(self, n: int) -> bool:
+        """Whether a word like "inside" follows a thing: "지갑 속 영수증"."""
+        k = self._edges[n][1]
+        return k < len(self.tokens) and k not in self._starts and not self._parted(k) and self._is_inside(k)
+
+    def _is_inside(self, k: int) -> bool:
+        """안 may also be "not"."""
+        return self.tokens[k].surface in INSIDE and self.tokens[k].noun
+
+    def example(self, n: int) -> bool:
+        """Whether a thing is an example of the next one: "비타민 같은 영양제"."""
+        k = self._edges[n][1]
+        while k < len(self.tokens) and k not in self._starts and self.tokens[k].has("SN", "NR"):
+            k += 1
+        like = k < len(self.tokens) and self.tokens[k].stem == "같" and not self._parted(k)
+        return like and bool({k + 1, k + 2} & self._starts.keys())
 
     def _box(self, k: int) -> str:
         """The box, bag or corner for things of a kind that begins at a token."""

@@ -97,6 +97,7 @@ class Sentence:
         """The first word before a thing that is none of its modifiers."""
         k = self._edges[n][0]
         taken = {place for first, end in self._edges for place in range(first, end)}
+        unknown = 0
         for _ in range(LOOK_BACK + 1):
             if k == 0 or self._parted(k) or k - 1 in taken:
                 return ""
@@ -110,7 +111,8 @@ class Sentence:
                 continue
             if word in self.words.has | self.words.into | self.words.excluded | self.words.buy | {"than", "and", "or"}:
                 return word
-            if word not in self.words.modifiers and not word.isdigit():
+            unknown += word not in self.words.modifiers and not word[0].isdigit()
+            if unknown > 1:
                 return ""
         return ""
 
@@ -134,7 +136,7 @@ class Sentence:
         return end - start >= 2
 
     def _part(self, n: int, found: Sequence[Part]) -> Part:
-        first, end = self._edges[n]
+        _, end = self._edges[n]
         thing = self.things[n]
         if self.is_verb(n):
             return "not"
@@ -147,7 +149,7 @@ class Sentence:
         if before in self.words.excluded or before == "than":
             return "not"
         if before in self.words.into and (earlier or later):
-            return "into"
+            return "main" if self._arrived(n) else "into"
         if before == "of" and n and (plain(self.things[n - 1].term) in self.words.heaps or thing in self.dangerous):
             return "main"
         if (
@@ -168,9 +170,18 @@ class Sentence:
         if earlier and following in KINDS:
             return "content"
         told = thing.term in self.words.soils or thing.term in self.words.parts
-        if earlier and told and before not in ("and", "or") and not self._parted(first) and following:
+        if earlier and told and before not in ("and", "or") and not self._signed(n) and following:
             return "content"
         return "main"
+
+    def _signed(self, n: int) -> bool:
+        """Whether a sign parts a thing from the one before."""
+        return any(self._parted(k) for k in range(self._edges[n - 1][1], self._edges[n][0] + 1))
+
+    def _arrived(self, n: int) -> bool:
+        """Whether something came in a thing: "it came in a box"."""
+        before = self.tokens[max(0, self._edges[n][0] - LOOK_BACK) : self._edges[n][0]]
+        return any(token.surface in self.words.arrives for token in before)
 
     def _compound(self, n: int) -> Part:
         """The first of two nouns side by side: "phone battery" is about the battery, "lamps batteries" is a list."""
@@ -184,7 +195,7 @@ class Sentence:
         plural = self.squashed.text[one.start : one.end + 1].endswith("s") and not one.term.endswith("ss")
         if one.term in self.materials:
             return "content"
-        if one in self.dangerous and (not of_it or other in self.dangerous or plural):
+        if one in self.dangerous and (not of_it or other in self.dangerous or plural or self._in_list(n)):
             return "main"
         if self._in_list(n) and not of_it:
             return "main"
@@ -197,6 +208,8 @@ class Sentence:
         if self.things[n].term not in self.classes or not earlier or first == 0:
             return False
         following = self.tokens[end].surface if end < len(self.tokens) and not self._parted(end) else ""
+        if following == "or" or self.tokens[first - 1].surface == "or":
+            return True
         if self._edges[n - 1][1] == first and self.tokens[0].surface in QUESTIONS:
             return True
         return self.tokens[first - 1].surface in ASKED_AS | {"a", "the"} and following in (

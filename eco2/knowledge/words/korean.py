@@ -12,6 +12,7 @@ from eco2.knowledge.words.clauses import AND, AT, BY, FROM, INSIDE, NUMBERS, Cla
 Part = Literal["main", "beside", "option", "content", "container", "part", "from", "tool", "bought", "into", "not"]
 """Of a noun. `container`: something is in or on it, and that is asked about."""
 
+LEFT = frozenset(("남", "남기"))
 MIX = frozenset(("섞", "섞이", "혼합하", "붙", "분리하", "구분하"))
 SAME = frozenset(("같이", "함께"))
 EITHER = ("아니면", "아님", "혹은", "vs")
@@ -39,12 +40,24 @@ class Sentence(Walk):
         thing = self.things[n]
         if self._excluded(k) or self._excluded(self._edges[n][1]):
             return "not"
+        if n and self._counts(n):
+            return "content"
+        if self.example(n) or (
+            particles in AND and n + 1 < len(found) and found[n + 1] == "content" and self.example(n + 1)
+        ):
+            return "content"
+        if n and self.squashed.aside(thing):
+            return "beside" if thing in self.dangerous else "content"
+        if self.inside(n) and not particles and self._later(n, found):
+            return "from"
         if particles in AND or particles.startswith(("이랑", "랑", "하고")):
             return self._joined(n, k)
         if n and self._boxed(n):
             return "into"
-        if n and (self._counts(n) or self._holds_danger(n)):
+        if n and self._holds_danger(n):
             return "content"
+        if n and thing.term in self.classes and not particles and self._answers(n):
+            return "into"
         if n and thing.term in self.classes and (self._asked_to_be(k) or particles.startswith((*AT, *BY))):
             return "into"
         if self._of_a_quality(n) and (n or self._later(n, found)):
@@ -55,15 +68,10 @@ class Sentence(Walk):
                 kind = found[following] in ("part", "into") or self._asked_as_kind(following)
                 return "main" if kind else "content"
             told = found[following] in ("content", "from", "bought", "tool") and thing not in self.dangerous
-            if told and not thing.term.endswith(tuple(self.words.containers)):
+            if told and self._later(following, found) and not thing.term.endswith(tuple(self.words.containers)):
                 return found[following] if not self._in_list(n) else "main"
             return "main"
-        if (
-            not particles
-            and k < len(self.tokens)
-            and self.tokens[k].surface in self.words.events
-            and self._later(n, found)
-        ):
+        if not particles and k < len(self.tokens) and self._event(k) and self._later(n, found):
             return "bought"
         clause = self.clause(k)
         if clause is None:
@@ -83,6 +91,11 @@ class Sentence(Walk):
             for word in self.words.excluded
         )
 
+    def _event(self, k: int) -> bool:
+        return not self._parted(k) and any(
+            self.squashed.text.startswith(word, self.tokens[k].start) for word in self.words.events
+        )
+
     def _counts(self, n: int) -> bool:
         """Whether a container only counts: "고추장 한 통", "반병"."""
         first = self._edges[n][0]
@@ -96,6 +109,11 @@ class Sentence(Walk):
         generic = self.things[n].term in self.words.containers | self.words.parts
         dangerous = self.things[n - 1] in self.dangerous and self.things[n] not in self.dangerous
         return generic and dangerous and self._adjacent(n - 1)
+
+    def _answers(self, n: int) -> bool:
+        """Whether a class is all that is told of the topic before it: "닭뼈는 종량제, 튀김옷은 음쓰"."""
+        particles, k = self.tail(n - 1)
+        return particles in ("은", "는") and k == self._edges[n][0]
 
     def _asked_to_be(self, k: int) -> bool:
         """Whether a token asks if something may count as the noun before: "음식물 되나요"."""
@@ -200,9 +218,9 @@ class Sentence(Walk):
         if particles.startswith(("이", "가", "을", "를")):
             return "bought" if self._is(clause, "buy") else "content"
         if self._is(clause, "contain", "emerge") and not (
-            self.things[n] in self.dangerous and clause.stems[0] in ("남", "쓰")
+            self.things[n] in self.dangerous and clause.stems[0] in (*LEFT, "쓰")
         ):
-            return "content" if clause.stems[0] not in ("남", "남기") else "main"
+            return "content" if clause.stems[0] not in LEFT or self.things[n].term in self.words.soils else "main"
         if clause.stems[0].endswith("먹") or clause.stems[0] in self.words.verbs.consume - {"쓰", "사용하"}:
             return "content"
         return "main"

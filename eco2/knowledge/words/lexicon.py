@@ -58,6 +58,7 @@ class English(Nouns):
     into: Words = frozenset()
     has: Words = frozenset()
     buy: Words = frozenset()
+    arrives: Words = frozenset()
     modifiers: Words = frozenset()
     heaps: Words = frozenset()
 

@@ -5,8 +5,12 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from eco2.knowledge.words.text import PARTICLES, PLURAL, Span, Squashed, is_hangul
 from eco2.knowledge.words.tokens import Token
 
-HEAD = 3
-"""Syllables of a name that may be the head of a compound which is not known: 큰피자박스, but no 고기 in 불고기."""
+HEAD = 2
+"""Syllables of a name that may be the head of a compound which is not known: 가죽벨트, but no 통 in 소통."""
+APART = 3
+"""Syllables of a name that may stand across the tokens: these may be wrong about a name that they do not know."""
+BEFORE_SHORT = ("ETM", "MM", "JX", "JC", "JKB", "EC", "VCP")
+"""Before a name of one syllable within a written word."""
 ADJECTIVES = ("폐", "빈", "헌", "큰", "새")
 """Before a name, written as one with it."""
 FOLLOWING = ("J", "XSN", "NNB", "NR", "SN", "VC", "VV", "VA", "VX", "XS", "MA", "MM", "E", "NP", "IC")
@@ -58,13 +62,15 @@ def spans(
 
     def begins(start: int, term: str) -> bool:
         first = at.get(start)
-        if first is not None and first.tags[0] in ("VV", "VX") and len(term) < HEAD and start + len(term) not in at:
+        if first is not None and first.tags[0] in ("VV", "VX") and len(term) < APART and start + len(term) not in at:
             return start in squashed.starts and start + len(term) in squashed.ends
         if start in squashed.starts:
             return True
         if start not in at or not is_hangul(term[0]):
-            return len(term) >= HEAD and is_hangul(term[0]) and is_hangul(text[start - 1])
+            return len(term) >= APART and is_hangul(term[0]) and is_hangul(text[start - 1])
         before = ends.get(start)
+        if len(term) == 1 and (before is None or before.tags[-1] not in BEFORE_SHORT):
+            return False
         compound = (
             before is not None and before.tags[-1] in ("NNG", "NNP", "XR", "SL") and before.surface not in ADJECTIVES
         )
@@ -95,7 +101,8 @@ def spans(
             return True
         return following.surface in INSIDE or known(end) or (loose and len(term) > HEAD)
 
-    signs = (squashed.breaks | squashed.stops) - squashed.dots
+    brackets = {place for aside in squashed.asides for place in aside}
+    signs = (squashed.breaks | squashed.stops | brackets) - squashed.dots
     for start, opening in enumerate(text):
         for length in lengths.get(opening, ()):
             term = text[start : start + length]

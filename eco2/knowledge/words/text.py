@@ -93,7 +93,7 @@ class Span:
 class Squashed:
     """Text without spaces and punctuation; `starts` and `ends` are the edges of its written words, `breaks` the places
     of commas and other signs that part the entries of a list, `stops` those of the ends of sentences, `dots` those of
-    the middle dots among the breaks, which stand inside of names, too."""
+    the middle dots among the breaks, which stand inside of names, too, `asides` what is in brackets."""
 
     text: str
     starts: frozenset[int]
@@ -101,17 +101,26 @@ class Squashed:
     breaks: frozenset[int] = frozenset()
     stops: frozenset[int] = frozenset()
     dots: frozenset[int] = frozenset()
+    asides: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def _edges(self) -> list[int]:
         return sorted(self.ends)
+
+    def aside(self, span: "Span") -> bool:
+        """Whether a word stands in brackets after others."""
+        return any(0 < start <= span.start and span.end <= end for start, end in self.asides)
+
+    def bracketed(self, one: int, other: int) -> bool:
+        """Whether a bracket opens or ends between two places."""
+        return any(one <= place <= other for aside in self.asides for place in aside)
 
     def word_end(self, position: int) -> int:
         return self._edges[bisect_left(self._edges, position)]
 
 
 _WORD = re.compile(
-    r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])|(?P<stop>[.!?](?!\d))"
+    r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])|(?P<stop>[.!?](?!\d))|(?P<open>\()|(?P<close>\))"
 )
 
 
@@ -127,7 +136,17 @@ def _uniform(text: str) -> str:
 def squash(text: str) -> Squashed:
     words, position = [], 0
     starts, ends, breaks, stops, dots = (set[int]() for _ in range(5))
+    asides: list[tuple[int, int]] = []
+    opened = -1
     for match in _WORD.finditer(_uniform(text[:LONGEST])[:LONGEST].lower()):
+        if match["open"]:
+            opened = position
+        elif match["close"]:
+            if opened >= 0:
+                asides.append((opened, position))
+            opened = -1
+        if match["open"] or match["close"]:
+            continue
         if match["sign"] or match["stop"]:
             (breaks if match["sign"] else stops).add(position)
             if match["sign"] == "·":
@@ -138,7 +157,13 @@ def squash(text: str) -> Squashed:
         position += len(match[0])
         ends.add(position)
     return Squashed(
-        "".join(words), frozenset(starts), frozenset(ends), frozenset(breaks), frozenset(stops), frozenset(dots)
+        "".join(words),
+        frozenset(starts),
+        frozenset(ends),
+        frozenset(breaks),
+        frozenset(stops),
+        frozenset(dots),
+        tuple(asides),
     )
 
 
