@@ -153,9 +153,9 @@ class Knowledge:
 
     @cached_property
     def _signed(self) -> frozenset[str]:
-        """Names that are written with commas."""
+        """Names that are written with commas or brackets."""
         names = (name for item in self.items.values() for name in (item.ko, item.en, *item.aliases, *item.aliases_en))
-        return frozenset(normalize(name) for name in names if re.search(r"[,/&+]", name))
+        return frozenset(normalize(name) for name in names if re.search(r"[,/&+(]", name))
 
     @cached_property
     def _word_lengths(self) -> Mapping[str, Sequence[int]]:

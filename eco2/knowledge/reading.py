@@ -161,8 +161,8 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
 def _told_in(knowledge: Knowledge, span: Span, phrase: Span) -> bool:
     """Whether a noun only helps to tell a state, unlike the container of "빈 병"."""
     asked = span.end == phrase.end and span.start > phrase.start and span.term in knowledge.lexicon.korean.containers
-    longer = phrase.end - phrase.start > span.end - span.start
-    return _within(span, phrase) and longer and not asked
+    more = phrase.end - phrase.start > span.end - span.start or not knowledge.dangerous(span.term)
+    return _within(span, phrase) and more and not asked
 
 
 def _within(span: Span, phrase: Span) -> bool:
