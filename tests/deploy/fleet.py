@@ -40,6 +40,7 @@ def of_kind(platform: Platform, environment: str, *kinds: str) -> Iterator[Objec
 # Settings
 
 
+@cache
 def groups_of(row: Process) -> tuple[type[SettingsGroup], ...]:
     """All that the process reads: a batch-worker starts a process for each task, with its environment."""
     if row.name != "batch-worker":
@@ -53,8 +54,9 @@ def _is_group(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, SettingsGroup)
 
 
-def variables_of(row: Process) -> set[str]:
-    return {f"ECO2_{name.upper()}" for group in groups_of(row) for name in group.model_fields}
+@cache
+def variables_of(row: Process) -> frozenset[str]:
+    return frozenset({f"ECO2_{name.upper()}" for group in groups_of(row) for name in group.model_fields})
 
 
 @cache
