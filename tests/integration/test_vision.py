@@ -55,8 +55,10 @@ def test_the_model_is_built_once(cache: Path) -> None:
 
 def test_the_model_has_the_announced_shapes(cache: Path) -> None:
     session = onnxruntime.InferenceSession(network.model_path(cache), providers=["CPUExecutionProvider"])
-    features, logits = session.run(["features", "logits"], {"image": np.zeros((2, 3, 224, 224), np.float32)})
+    outputs = ["features", "textures", "logits"]
+    features, textures, logits = session.run(outputs, {"image": np.zeros((2, 3, 224, 224), np.float32)})
     assert features.shape == (2, network.FEATURES)
+    assert textures.shape == (2, network.TEXTURES)
     assert logits.shape == (2, network.CLASSES)
 
 

@@ -14,6 +14,7 @@ from eco2.scan.vision.beliefs import Senses
 from eco2.scan.vision.embedded import EmbeddedVision
 from tools.vision.evaluate import (
     FOLDER,
+    LEFT_OUT,
     NOTHING_ALLOWED,
     REPORT,
     Evaluation,
@@ -53,9 +54,17 @@ def test_it_is_as_good_as_reported(found: Json) -> None:
 def test_it_answers_and_is_right_as_often_as_promised(found: Json) -> None:
     photo, varied = found["waste, photo"], found["waste, varied"]
     assert photo["answered"] >= 0.80
-    assert photo["right"] >= 0.88
+    assert photo["right"] >= 0.95
     assert varied["answered"] >= 0.55
-    assert varied["right"] >= 0.82
+    assert varied["right"] >= 0.85
+
+
+@pytest.mark.parametrize("material", LEFT_OUT)
+def test_what_it_was_never_trained_on_is_asked_about(found: Json, material: str) -> None:
+    """Cardboard without cardboard in the training is paper, rightly: both are one category."""
+    row = found[f"left out, {material}"]
+    assert row["asked"] >= 0.80 or (material in ("cardboard", "paper") and row["right"] >= 0.95)
+    assert row["told_wrong"] <= 0.05
 
 
 @pytest.mark.parametrize("view", ["photo", "px32"])
@@ -63,12 +72,24 @@ def test_what_is_no_waste_is_answered_to_once_in_a_hundred_at_most(found: Json, 
     assert found[f"no waste, {view}"]["answered"] <= NOTHING_ALLOWED
 
 
+def third(evaluation: Evaluation) -> Evaluation:
+    """Every third photo: enough to notice a much worse decision."""
+    rows = {name: getattr(evaluation, name)[::3] for name in ("features", "label", "kind", "view", "fold")}
+    return replace(evaluation, **rows)
+
+
 def test_a_worse_decision_is_noticed(evaluation: Evaluation, senses: Senses) -> None:
-    committed = json.loads(REPORT.read_text())["groups"]
-    timid = replace(senses, head=replace(senses.head, sure=min(0.99, senses.head.sure + 0.1)))
-    assert any("waste, photo: answered" in line for line in regressions(report(evaluation, timid), committed))
-    bold = replace(senses, head=replace(senses.head, sure=0.3, most_nothing=1.0))
-    assert any("no waste" in line for line in regressions(report(evaluation, bold), committed))
+    some = third(evaluation)
+    before = report(some, senses)
+    assert regressions(before, before) == []
+    higher = {name: min(0.99, least + 0.1) for name, least in senses.head.sure.items()}
+    timid = replace(senses, head=replace(senses.head, sure=higher))
+    assert any("waste, photo: answered" in line for line in regressions(report(some, timid), before))
+    low, none = dict.fromkeys(senses.head.sure, 0.3), dict.fromkeys(senses.head.witnessed, 0.0)
+    bold = replace(senses, head=replace(senses.head, sure=low, witnessed=none, most_nothing=1.0))
+    worse = regressions(report(some, bold), before)
+    assert any("no waste" in line for line in worse)
+    assert any("left out, glass: told_wrong" in line for line in worse)
 
 
 def test_the_shipped_head_is_the_mean_of_those_measured(evaluation: Evaluation, senses: Senses) -> None:
@@ -78,8 +99,9 @@ def test_the_shipped_head_is_the_mean_of_those_measured(evaluation: Evaluation, 
 
 
 def test_features_survive_packing() -> None:
-    features = np.linspace(0, 6, 1000, dtype=np.float32)
-    assert np.abs(unpack(pack(features)) - features).max() < 0.025
+    features = np.linspace(-6, 6, 1001, dtype=np.float32)
+    off = np.abs(unpack(pack(features)) - features)
+    assert (off <= 0.002 + 0.05 * np.sqrt(np.abs(features))).all()
 
 
 def test_labels_follow_from_features_as_in_the_network(senses: Senses, tmp_path: Path) -> None:

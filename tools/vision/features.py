@@ -15,7 +15,7 @@ from PIL import Image
 from eco2 import knowledge, photos
 from eco2.photos import reading
 from eco2.scan.vision import network
-from eco2.scan.vision.beliefs import MATERIALS, Floats, Head, Senses
+from eco2.scan.vision.beliefs import ANSWERED, INPUTS, MATERIALS, Floats, Head, Senses
 from eco2.scan.vision.embedded import EmbeddedVision
 from tools.vision.augment import vary
 
@@ -23,7 +23,7 @@ NOTHING = len(MATERIALS)
 """Label of photos without waste."""
 SMALL = {"px32": 32, "px96": 96}
 """Pictures without waste also come small."""
-VARIATIONS = 4
+VARIATIONS = 2
 LARGEST = 1000
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -38,8 +38,9 @@ class Photo:
 
 def empty_head() -> Head:
     """A head that knows nothing: for those who only need features and label masses."""
-    weights = np.zeros((network.FEATURES + len(MATERIALS) + 2, NOTHING + 1), np.float32)
-    return Head(weights, weights[0].copy(), 1.0, 1.0, 1.0, 1.0, "none")
+    weights = np.zeros((INPUTS, NOTHING + 1), np.float32)
+    never = dict.fromkeys(ANSWERED, 1.0)
+    return Head(weights, weights[0].copy(), 1.0, never, never, 1.0, 1.0, "none")
 
 
 def list_photos(waste: Path, nothing: Path) -> list[Photo]:

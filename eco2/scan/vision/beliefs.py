@@ -18,16 +18,21 @@ import numpy.typing as npt
 
 from eco2.knowledge import Knowledge
 from eco2.scan.vision import network
+from eco2.scan.vision.look_alikes import LookAlikes
 
 MATERIALS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 CATEGORIES = dict(zip(MATERIALS, ("종이", "유리병", "금속류", "종이", "플라스틱류", "일반쓰레기"), strict=True))
 """Material → the middle class of the contract that stands for it where the item is not sure."""
+ANSWERED = ("종이", "유리병", "금속류", "플라스틱류")
+"""Categories of materials that are answered; each has thresholds of its own."""
 MIXED = "trash"
 """Not one stream in Korea (film, foam, or the bag): asked about, never answered as such."""
 
 _NO_ITEM = {"-", "?"}  # in the table: no waste at all, or waste that has no item of its own
 _TYPICAL = 0.15
 """Weight of what is typical of a material against what the labels say of the photo."""
+INPUTS = network.FEATURES + network.TEXTURES + len(MATERIALS) + 2
+"""Features and textures, and what the labels give to each material, to other things and to no waste."""
 _FLOOR = 1e-4  # label mass below it says nothing
 
 Floats = npt.NDArray[np.float32]
@@ -68,16 +73,19 @@ def _labels(classes: str) -> slice:
 
 @dataclass(frozen=True)
 class Head:
-    """A linear layer over features and label masses; its probabilities are calibrated by `temperature`.
+    """A linear layer over features, textures and label masses; its probabilities are calibrated by `temperature`.
 
-    `sure` is the least probability of a material that is answered, `sure_item` that of anything else; where the labels
-    give more than `most_nothing` to what is no waste, no material is answered however sure the head is.
+    `sure` has the least probability at which each category of ANSWERED is told. The head has seen few kinds of things
+    and may be sure of others: the item is told without a question where the labels give `witnessed` at least to things
+    that go the same way. `sure_item` is the least probability of anything else; where the labels give more than
+    `most_nothing` to what is no waste, no material is answered however sure the head is.
     """
 
     weights: Floats  # (inputs, materials and one for none of them)
     biases: Floats
     temperature: float
-    sure: float
+    sure: Mapping[str, float]
+    witnessed: Mapping[str, float]
     sure_item: float
     most_nothing: float
     version: str
@@ -87,11 +95,15 @@ class Head:
         content = path.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as kept:
             weights, biases = kept["weights"].astype(np.float32), kept["biases"].astype(np.float32)
-            temperature, sure, sure_item, most_nothing = (float(value) for value in kept["numbers"])
-        shape = (network.FEATURES + len(MATERIALS) + 2, len(MATERIALS) + 1)
-        if weights.shape != shape or biases.shape != shape[1:]:
-            raise ValueError(f"{path}: a head of shape {weights.shape} is none of this model")
-        return cls(weights, biases, temperature, sure, sure_item, most_nothing, hashlib.sha256(content).hexdigest()[:8])
+            shape = (INPUTS, len(MATERIALS) + 1)
+            if weights.shape != shape or biases.shape != shape[1:]:
+                raise ValueError(f"{path}: a head of shape {weights.shape} is none of this model")
+            temperature, sure_item, most_nothing = (float(value) for value in kept["numbers"])
+            sure, witnessed = (
+                dict(zip(ANSWERED, map(float, kept[name]), strict=True)) for name in ("sure", "witnessed")
+            )
+        version = hashlib.sha256(content).hexdigest()[:8]
+        return cls(weights, biases, temperature, sure, witnessed, sure_item, most_nothing, version)
 
     def probabilities(self, inputs: Floats) -> Floats:
         logits = (inputs @ self.weights + self.biases) / self.temperature
@@ -111,6 +123,8 @@ class Senses:
     typical: Floats  # of each item: its share of its material where nothing else is known
     places: tuple[str, ...]  # where each item goes
     categories: tuple[str, ...]  # the middle class of each item
+    look_alikes: LookAlikes
+    look_alike_places: tuple[str, ...]
     head: Head
     version: str
 
@@ -123,11 +137,13 @@ class Senses:
     def of(cls, folder: Path, knowledge: Knowledge, head: Head) -> Self:
         table, materials = LabelTable.load(folder / "imagenet_items.csv"), _materials(folder / "materials.csv")
         ids = tuple(dict.fromkeys([*table.item_ids, *materials]))
-        if unknown := sorted(set(ids) - set(knowledge.items)):
+        alike = LookAlikes.load(folder / "look_alikes.csv")
+        if unknown := sorted({*ids, *alike.item_ids} - set(knowledge.items)):
             raise ValueError(f"the tables in {folder} name unknown items: {', '.join(unknown)}")
         none = np.zeros((len(ids) - len(table.item_ids), network.CLASSES), np.float32)
         places = tuple(knowledge.item(one).stream for one in ids)
-        digest = hashlib.sha256(f"{table.version}{head.version}{materials}{places}".encode()).hexdigest()[:8]
+        versions = f"{table.version}{alike.version}{head.version}{materials}{places}"
+        digest = hashlib.sha256(versions.encode()).hexdigest()[:8]
         return cls(
             ids,
             np.vstack([table.shares, none]),
@@ -136,6 +152,8 @@ class Senses:
             np.array([materials[one][1] if one in materials else 0 for one in ids], np.float32),
             places,
             tuple(knowledge.item(one).classification.middle_category for one in ids),
+            alike,
+            tuple(knowledge.item(one).stream for one in alike.item_ids),
             head,
             digest,
         )
@@ -148,7 +166,7 @@ class Senses:
         return items, groups, labels @ self.not_waste
 
     def inputs(self, features: Floats, labels: Floats) -> Floats:
-        """Input of the head: the features, and how much the labels speak for each material, things, and no waste."""
+        """Input of the head: features with textures, and how much the labels speak for each material and the rest."""
         _, groups, nothing = self.masses(labels)
         told = np.concatenate([groups, nothing[..., None]], -1)
         return np.concatenate([features, np.log(told + _FLOOR)], -1, dtype=np.float32)
@@ -177,6 +195,10 @@ class Beliefs:
     """What the labels alone give to no waste."""
     labelled: Floats
     """What the labels alone give to each item of no material: the head has seen too few such things to be asked."""
+    witness: Floats
+    """Label mass of each item."""
+    alike: Floats
+    """Label mass of each look-alike."""
 
 
 def believe(senses: Senses, features: Floats, labels: Floats) -> Beliefs:
@@ -194,18 +216,22 @@ def believe(senses: Senses, features: Floats, labels: Floats) -> Beliefs:
         float(head[other] * nothing / rest),
         float(nothing),
         np.where(senses.material == other, masses, 0).astype(np.float32),
+        masses,
+        senses.look_alikes.masses(labels),
     )
 
 
 def placed(senses: Senses, beliefs: Beliefs, item: int) -> float:
     """The probability that the thing goes where this item goes: which of two kinds of can it is changes nothing."""
     where = senses.places[item]
-    return float(sum(share for place, share in zip(senses.places, beliefs.items, strict=True) if place == where))
+    return float(
+        sum(share for place, share in zip(senses.places, beliefs.items.tolist(), strict=True) if place == where)
+    )
 
 
 def by_category(senses: Senses, beliefs: Beliefs) -> Mapping[str, float]:
     """Middle class → probability, best first."""
     found: dict[str, float] = {}
-    for category, share in zip(senses.categories, beliefs.items, strict=True):
-        found[category] = found.get(category, 0.0) + float(share)
+    for category, share in zip(senses.categories, beliefs.items.tolist(), strict=True):
+        found[category] = found.get(category, 0.0) + share
     return dict(sorted(found.items(), key=lambda entry: -entry[1]))

@@ -1,6 +1,7 @@
 """The embedded vision model: photo in, disposal item out, honest when unsure."""
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ import numpy as np
 
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import (
+    ANSWERED,
     CATEGORIES,
     MATERIALS,
-    MIXED,
     Beliefs,
     Floats,
     Senses,
@@ -24,6 +25,9 @@ from eco2.scan.vision.result import Candidate, VisionResult
 NOT_WASTE = 0.6
 CANDIDATES = 3
 WORTH_ASKING = 0.02  # a candidate below it is noise
+WORTH_A_LOOK_ALIKE = 0.3  # of the category: below it, the photo may show anything
+AS_LOOK_ALIKE = 0.1
+"""Confidence of a look-alike among the candidates: enough to be shown, too little to count as seen."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,10 @@ class EmbeddedVision:
         return decide(self._senses, features, labels, self.name)
 
     def features(self, square: bytes) -> tuple[Floats, Floats]:
-        """(features, probabilities of the labels) of a photo."""
-        features, logits = self._load().run(["features", "logits"], {"image": _input(square)})
+        """(features and textures, probabilities of the labels) of a photo."""
+        features, textures, logits = self._load().run(["features", "textures", "logits"], {"image": _input(square)})
         exponent: Floats = np.exp(logits[0] - logits[0].max())
-        return features[0], exponent / exponent.sum()
+        return np.concatenate([features[0], textures[0]]), exponent / exponent.sum()
 
 
 def _input(square: bytes) -> Floats:
@@ -112,7 +116,7 @@ def decide(senses: Senses, features: Floats, labels: Floats, name: str) -> Decis
         material=material,
         confidence=round(confidence, 4),
         candidates=tuple((one, round(share, 4)) for one, share in likely if share >= WORTH_ASKING),
-        result=_result(senses, beliefs, category, name),
+        result=_result(senses, beliefs, category, material, name),
     )
 
 
@@ -121,24 +125,29 @@ def _category(senses: Senses, beliefs: Beliefs) -> tuple[str | None, str | None,
 
     Cardboard and paper are one category: it may be sure where the material is not.
     """
+    best, share = _leading(beliefs)
+    strange = beliefs.labelled_nothing > senses.head.most_nothing or senses.look_alikes.hinted(best, beliefs.alike)
+    if best in ANSWERED and share >= senses.head.sure[best] and not strange:
+        of_it = [material for material in MATERIALS if CATEGORIES[material] == best]
+        return _finer(senses, beliefs, best), max(of_it, key=lambda material: beliefs.materials[material]), share
+    category, labelled = next(iter(by_category(senses, _for_things(senses, beliefs)).items()))
+    if _is_thing(senses, beliefs) and labelled >= senses.head.sure_item:
+        return category, None, labelled
+    return None, None, max(share, labelled)
+
+
+def _leading(beliefs: Beliefs) -> tuple[str, float]:
+    """The likeliest category of the materials, with its probability."""
     grouped: dict[str, float] = dict.fromkeys(CATEGORIES.values(), 0.0)
     for material, share in beliefs.materials.items():
         grouped[CATEGORIES[material]] += share
-    best, sure = max(grouped.items(), key=lambda entry: entry[1])
-    strange = beliefs.labelled_nothing > senses.head.most_nothing
-    if sure >= senses.head.sure and best != CATEGORIES[MIXED] and not strange:
-        of_it = [material for material in MATERIALS if CATEGORIES[material] == best]
-        return _finer(senses, beliefs, best), max(of_it, key=lambda material: beliefs.materials[material]), sure
-    category, share = next(iter(by_category(senses, _for_things(senses, beliefs)).items()))
-    if _is_thing(senses, beliefs) and share >= senses.head.sure_item:
-        return category, None, share
-    return None, None, max(share, sure)
+    return max(grouped.items(), key=lambda entry: entry[1])
 
 
 def _finer(senses: Senses, beliefs: Beliefs, category: str) -> str:
     """Plastic is two classes of the contract: clear PET bottles apart from the rest, where that is sure."""
     finer, share = next(iter(by_category(senses, beliefs).items()))
-    return finer if share >= senses.head.sure else category
+    return finer if share >= senses.head.sure[category] else category
 
 
 def _for_things(senses: Senses, beliefs: Beliefs) -> Beliefs:
@@ -151,19 +160,52 @@ def _is_thing(senses: Senses, beliefs: Beliefs) -> bool:
     return bool(senses.material[int(np.argmax(beliefs.items))] == len(MATERIALS))
 
 
-def _result(senses: Senses, beliefs: Beliefs, category: str | None, name: str) -> VisionResult:
-    """The item is told when the category is sure, and so is where the item goes."""
+def _result(senses: Senses, beliefs: Beliefs, category: str | None, material: str | None, name: str) -> VisionResult:
+    """The item is told when the category is sure, the labels bear it out, and it is sure where the item goes."""
     ranked = np.argsort(-beliefs.items, kind="stable")[:CANDIDATES]
     share = placed(senses, _for_things(senses, beliefs), int(ranked[0]))
-    least = senses.head.sure_item if _is_thing(senses, beliefs) else senses.head.sure
-    sure = category is not None and share >= least
+    sure = category is not None and share >= _least(senses, beliefs, material)
     waste = beliefs.nothing < NOT_WASTE
     found = [Candidate(senses.item_ids[one], round(float(beliefs.items[one]), 4)) for one in ranked]
+    candidates = [one for one in found if one.confidence >= WORTH_ASKING]
+    if not sure and waste:
+        candidates = _with_look_alike(
+            senses, beliefs, candidates, {senses.places[one] for one in ranked[: CANDIDATES - 1]}
+        )
     return VisionResult(
         item_id=found[0].item_id if sure else None,
         confidence=round(share if waste else beliefs.nothing, 4),
-        candidates=tuple(one for one in found if one.confidence >= WORTH_ASKING),
+        candidates=tuple(candidates),
         needs_choice=not sure,
         waste=waste,
         model=name,
     )
+
+
+def _least(senses: Senses, beliefs: Beliefs, material: str | None) -> float:
+    """The least probability of where a thing goes at which it is told, more than 1 where it has to be asked for."""
+    if material is None or _is_thing(senses, beliefs):
+        return senses.head.sure_item
+    category, _ = _leading(beliefs)
+    enough = witnessed(senses, beliefs) >= senses.head.witnessed[category]
+    return senses.head.sure[category] if enough else 2.0
+
+
+def witnessed(senses: Senses, beliefs: Beliefs) -> float:
+    """Label mass of the things that go where the likeliest item goes."""
+    return placed(senses, replace(beliefs, items=beliefs.witness), int(np.argmax(beliefs.items)))
+
+
+def _with_look_alike(
+    senses: Senses, beliefs: Beliefs, candidates: list[Candidate], places: Collection[str]
+) -> list[Candidate]:
+    """With what is taken for such a thing and goes elsewhere, in the last place: it must not be asked past."""
+    category, share = _leading(beliefs)
+    if share < WORTH_A_LOOK_ALIKE:
+        return candidates
+    place = dict(zip(senses.look_alikes.item_ids, senses.look_alike_places, strict=True))
+    elsewhere = [one for one in senses.look_alikes.ranked(category, beliefs.alike) if place[one] not in places]
+    if not elsewhere:
+        return candidates
+    kept = [one for one in candidates if one.item_id != elsewhere[0]][: CANDIDATES - 1]
+    return [*kept, Candidate(elsewhere[0], AS_LOOK_ALIKE)]

