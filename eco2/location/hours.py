@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, TypedDict
 from zoneinfo import ZoneInfo
 
@@ -36,11 +37,11 @@ Holidays = Mapping[date, tuple[str, ...]]
 """Names of the public holidays of a day; a day may be two."""
 
 _DASH = r"\s*(?:~|-|–|—|∼|〜|～|부터)\s*"
-_TIME = r"(?:(오전|오후|AM|PM|am|pm)\s*)?([01]?\d|2[0-4])\s*(?::|시)\s*([0-5]\d)?\s*분?"
+_TIME = r"(?:(오전|오후|AM|PM|am|pm)\s*)?(?<![\d:])([01]?\d|2[0-4])\s*(?::|시)\s*([0-5]\d)?(?::[0-5]\d)?\s*분?"
 _SPAN = re.compile(_TIME + _DASH + r"(?:익일\s*|다음\s*날\s*)?" + _TIME)
 _NEVER = re.compile(r"계약\s*종료|폐점|폐업|운영\s*종료|철거|수거\s*종료")
 _REST = re.compile(r"휴무|휴일|휴관|휴점|쉼|운영\s*안\s*함|미운영|휴업")
-_ALWAYS = re.compile(r"상시|24\s*시간|연중\s*무휴|00?:00" + _DASH + r"24:00|0시" + _DASH + r"24시")
+_ALWAYS = re.compile(r"상시|24\s*시간|00?:00" + _DASH + r"24:00|0시" + _DASH + r"24시")
 _YEAR_ROUND = re.compile(r"연중\s*무휴")
 _SEASON = re.compile(
     r"\(?\s*[가-힣]*절기?\s*[:(]?\s*(\d{1,2})\s*(?:월)?" + _DASH + r"(\d{1,2})\s*월\s*\)?\s*[:)]?\s*"
@@ -51,11 +52,24 @@ _WEEKS = re.compile(
 )
 _WEEK_NAMES = {"첫": 1, "둘": 2, "셋": 3, "넷": 4, "다섯": 5}
 _EVERY = re.compile(r"매주\s*([월화수목금토일](?:\s*[,·/]?\s*[월화수목금토일])*)\s*요일")
-_PUBLIC_HOLIDAY = re.compile(r"공휴일|법정\s*휴일|국경일|휴일")
+_PUBLIC_HOLIDAY = re.compile(r"공휴일|법정\s*휴일|국경일|(?<!정기)(?<!정기\s)휴일")
+_BREAK = re.compile(
+    r"(?:점심|중식|브레이크|휴게)\s*(?:시간|타임)?\s*[:은는]?\s*\(?\s*"
+    r"(\d{1,2})\s*[:시]?\s*([0-5]\d)?\s*분?" + _DASH + r"(\d{1,2})\s*[:시]?\s*([0-5]\d)?\s*분?\s*\)?"
+    r"(?P<open>\s*(?:에도\s*)?(?:정상\s*)?(?:운영|근무|이용\s*가능)(?!\s*(?:안|중지|중단|불가)))?"
+)
+_CLOSED_CLAUSE = re.compile(
+    r"(?P<days>(?:(?:매주|매월|매달|격주|마지막|주말|평일|(?:법정\s*)?공휴일|국경일|설날?|구정|추석|신정|명절|당일|연휴|정기|"
+    r"(?<![가-힣])[월화수목금토일](?:요일)?(?:\s*[~-]\s*[월화수목금토일](?:요일)?)?|"
+    r"(?<![\d:])(?:첫|둘|셋|넷|다섯|[1-5])(?:째|번째)?(?:\s*주)?)(?:은|는|에는|에)?[\s,·/+및와과]*){1,12})"
+    r"(?:휴무|휴관|휴점|휴업|휴진|쉼|제외|미운영|운영\s*안\s*함)"
+)
+"""Days of rest that stand among the hours, as "(토, 일, 공휴일 휴무)"."""
+_SOME_WEEKS = re.compile(r"(?:첫|둘|셋|넷|다섯|[1-5])\s*(?:째|번째)|격주|마지막")
 _DAY_WORD = re.compile(
     r"(?P<all>매일|전일|연중)|(?P<week>평일|주중)|(?P<end>주말)|"
     r"(?P<range>[월화수목금토일])(?:요일)?\s*[~-]\s*(?P<until>[월화수목금토일])(?:요일)?|"
-    r"(?P<days>(?:(?<![가-힣0-9])[월화수목금토일](?:요일)?(?:\s*[,·/및]\s*)?)+)(?=[\s:(,·/휴0-9]|오[전후]|$)"
+    r"(?P<days>(?:(?<![가-힣0-9])[월화수목금토일](?:요일)?(?:\s*[,·/및]\s*)?)+)(?=[\s:(),·/휴0-9]|오[전후]|$)"
 )
 _PIECES = re.compile(r"[\n;/]|(?<![월화수목금토일]),(?!\s*\d\s*주)")
 _NAMED_CLAUSE = re.compile(r"[(\s]*(?:설|구정|추석|신정|명절)[^()]*?(?:휴무|휴관|휴업|휴점|쉼|제외)\s*\)?")
@@ -86,6 +100,23 @@ def _spans(text: str) -> list[tuple[int, int]]:
             last = first + MIDNIGHT
         found.append((first, last if last > first else last + MIDNIGHT))
     return found
+
+
+def _without_breaks(spans: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """Hours less the breaks that the text names. "12:30~1:30" is after noon."""
+    for match in _BREAK.finditer(text):
+        if match["open"]:
+            continue
+        first, last = int(match[1]) * 60 + int(match[2] or 0), int(match[3]) * 60 + int(match[4] or 0)
+        first, last = (at + MIDNIGHT // 2 if at < 7 * 60 else at for at in (first, last))
+        if first < last <= MIDNIGHT:
+            cut = (
+                (begin, end)
+                for span in spans
+                for begin, end in ((span[0], min(span[1], first)), (max(span[0], last), span[1]))
+            )
+            spans = [(begin, end) for begin, end in cut if begin < end]
+    return spans
 
 
 def _put(weekly: Weekly, day: int, spans: Iterable[tuple[int, int]]) -> None:
@@ -140,10 +171,10 @@ def _day(text: str, day: int) -> _Day:
     if _NEVER.search(plain):
         return _Day((), never=True)
     every = _EVERY.search(plain)
-    if every and _KOREAN[day] not in every[1]:
+    if every and _KOREAN[day] not in every[1] and not _CLOSED_CLAUSE.search(plain):
         return _Day(())
     season, rest = _season(plain)
-    spans = tuple(_spans(rest))
+    spans = tuple(_without_breaks(_spans(_BREAK.sub(" ", rest)), rest))
     weeks = _weeks(plain)
     if spans:
         return _Day(spans, weeks=() if _REST.search(plain) else weeks, season=season)
@@ -200,7 +231,7 @@ def _of_holidays(holiday: str, closed_days: str) -> Hours:
         found["holiday"] = "open"
     elif _REST.search(holiday) or (_PUBLIC_HOLIDAY.search(closed_days)):
         found["holiday"] = "closed"
-    named = _named_holidays(text)
+    named = list(dict.fromkeys((*_named_holidays(holiday), *_named_holidays(closed_days and f"{closed_days} 휴무"))))
     if named:
         found["closed_on"] = named
         if found.get("holiday") == "closed" and not _PUBLIC_HOLIDAY.search(text):
@@ -235,6 +266,9 @@ def _of_text(text: str, closed_days: str) -> Hours | None:
     cells = dict.fromkeys(DAYS, "")
     holiday = ""
     days: list[int] = list(range(7))
+    raw = "; ".join(filter(None, (text, closed_days)))
+    closed_days = ", ".join(filter(None, (closed_days, *(clause["days"] for clause in _CLOSED_CLAUSE.finditer(text)))))
+    text = _a_line_for_each(_CLOSED_CLAUSE.sub(" ", text))
     for piece in _PIECES.split(text):
         clause = _NAMED_CLAUSE.search(piece)
         if clause:
@@ -257,21 +291,37 @@ def _of_text(text: str, closed_days: str) -> Hours | None:
             cells[DAYS[day]] += f" {piece}"
     if _YEAR_ROUND.search(text):
         holiday += " 연중무휴"
-    some_weeks = _WEEKS.search(closed_days) is not None  # "매월 둘째 주 일요일": nothing is known about a Sunday
+    some_weeks = (
+        _WEEKS.search(closed_days) or _SOME_WEEKS.search(closed_days)
+    ) is not None  # "매월 둘째 주 일요일": nothing is known about a Sunday
     for day in weekdays(closed_days):
         cells[DAYS[day]] = "" if some_weeks else "휴무"
     found = _of_days(tuple(cells[day] for day in DAYS), holiday.strip(), closed_days)
-    return found and {**found, "raw": "; ".join(filter(None, (text, closed_days)))}
+    return found and {**found, "raw": raw}
+
+
+def _a_line_for_each(text: str) -> str:
+    """ "평일 09:00~18:00 토 09:00~13:00" with a line for each of its days."""
+    spans = list(_SPAN.finditer(_BREAK.sub(lambda match: " " * len(match[0]), text)))
+    first = _DAY_WORD.search(text)
+    if not first or len(spans) < 2 or first.start() > spans[0].start():
+        return text
+    for one, other in reversed(list(pairwise(spans))):
+        between = text[one.end() : other.start()]
+        if _DAY_WORD.search(between) or _PUBLIC_HOLIDAY.search(between):
+            text = f"{text[: one.end()]}\n{text[one.end() :]}"
+    return text
 
 
 def weekdays(text: str) -> list[int]:
     """Weekdays that are named, as in "일요일, 공휴일" or "토+일"."""
-    if "주말" in text:
-        return [5, 6]
     plain = _PUBLIC_HOLIDAY.sub(" ", text)
-    return [
+    found = {
         number for number, name in enumerate(_KOREAN) if re.search(rf"(?<![가-힣]){name}(?:요일|(?![가-힣]))", plain)
-    ]
+    }
+    for word in _DAY_WORD.finditer(plain):
+        found.update(_days_of(word) if word["week"] or word["end"] or word["range"] else ())
+    return sorted(found)
 
 
 def _days_of(match: "re.Match[str]") -> list[int]:
@@ -318,7 +368,22 @@ def today(hours: Hours | None, now: datetime, holidays: Holidays) -> Today:
         return Today(False, True)
     at = here.hour * 60 + here.minute
     is_open = any(_number(first) <= at < _number(last) for first, last in intervals)
-    return Today(is_open, False, intervals[0][0], intervals[-1][1])
+    own = _of_the_day(hours, here.date(), intervals, holidays) or intervals
+    return Today(is_open, False, own[0][0], own[-1][1])
+
+
+def _of_the_day(hours: Hours, day: date, intervals: Intervals, holidays: Holidays) -> Intervals:
+    """Hours that begin on that day, to their end: without what is left of the night before."""
+    own = intervals
+    if own and own[0][0] == "00:00" and own[0][1] != "24:00":
+        before = _intervals(hours, day - timedelta(days=1), holidays)
+        if before and before[-1][1] == "24:00":
+            own = own[1:]
+    if own and own[-1][1] == "24:00" and own[-1][0] != "00:00":
+        after = _intervals(hours, day + timedelta(days=1), holidays)
+        if after and after[0][0] == "00:00" and after[0][1] != "24:00":
+            own = [*own[:-1], [own[-1][0], after[0][1]]]
+    return own
 
 
 def _number(clock: str) -> int:

@@ -119,7 +119,7 @@ class Normaliser:
 
     def _cell(self, cells: list[str], name: str) -> str:
         at = self._at.get(name)
-        return "" if at is None else cells[at].strip()
+        return "" if at is None else cells[at].strip()[:LONGEST_TEXT]
 
     def name_of(self, cells: list[str]) -> str:
         """For the report."""
@@ -195,7 +195,7 @@ class Normaliser:
         if len(name) > LONGEST_NAME:
             self.findings.append(Finding("rejected", "name_too_long", f"{len(name)} letters"))
             return None
-        raw_phone = "\n".join(cells[at] for at in self.columns.all_phones if cells[at])
+        raw_phone = "\n".join(cells[at] for at in self.columns.all_phones if cells[at])[:LONGEST_TEXT]
         named = " ".join(filter(None, (self._cell(cells, "region"), self._cell(cells, "district"))))
         region = self.regions.of(tuple(filter(None, (road, lot))), named, _area(raw_phone))
         items = _text(self._cell(cells, "items"))

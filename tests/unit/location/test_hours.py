@@ -1,5 +1,6 @@
 """Opening hours of public data, as people write them, and whether a place is open at a moment."""
 
+import time
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -78,6 +79,7 @@ def test_empty_cells_say_nothing() -> None:
 
 
 WEEK = {day: [["09:00", "18:00"]] for day in DAYS[:5]}
+WEEK_WITH_LUNCH = {day: [["09:00", "12:00"], ["13:00", "18:00"]] for day in DAYS[:5]}
 SIX_DAYS = {**WEEK, "sat": [["09:00", "18:00"]]}
 
 
@@ -101,8 +103,22 @@ SIX_DAYS = {**WEEK, "sat": [["09:00", "18:00"]]}
             {"weekly": {**daily(("09:00", "18:00"))["weekly"], "sun": []}, "holiday": "closed"},
         ),
         ("09:00~18:00", "토+일", {"weekly": {**WEEK, "sat": [], "sun": []}}),
+        ("평일 09:00~18:00(토,일,공휴일 휴무)", "", {"weekly": {**WEEK, "sat": [], "sun": []}, "holiday": "closed"}),
+        ("평일 09:00~18:00 (공휴일 제외)", "", {"weekly": WEEK, "holiday": "closed"}),
+        ("09:00~18:00 (일요일 및 공휴일 휴무)", "", {"weekly": {**SIX_DAYS, "sun": []}, "holiday": "closed"}),
+        ("일요일 휴무, 09:00~18:00", "", {"weekly": {**SIX_DAYS, "sun": []}}),
+        ("평일 09:00~18:00(점심시간 12:00~13:00)", "", {"weekly": WEEK_WITH_LUNCH}),
+        ("평일 09:00~18:00, 점심시간 12~13시 제외", "", {"weekly": WEEK_WITH_LUNCH}),
+        ("평일 09:00~18:00 (점심시간 12:00~13:00 정상운영)", "", {"weekly": WEEK}),
+        ("평일 09:00~18:00 토요일 09:00~13:00", "", {"weekly": {**WEEK, "sat": [["09:00", "13:00"]]}}),
+        ("(평일)09:00~18:00 (토)09:00~13:00", "", {"weekly": {**WEEK, "sat": [["09:00", "13:00"]]}}),
+        ("09:00~18:00(평일), 09:00~13:00(토)", "", {"weekly": {**WEEK, "sat": [["09:00", "13:00"]]}}),
+        ("평일 09:00:00~18:00:00", "", {"weekly": WEEK}),
+        ("연중무휴", "", {"holiday": "open"}),
+        ("09:00~18:00", "일요일, 설날", {"weekly": {**SIX_DAYS, "sun": []}, "closed_on": ["설날"]}),
         # Nothing is known about a Sunday that is a day of rest in some weeks.
         ("09:00~18:00", "매월 둘째 주 일요일", {"weekly": SIX_DAYS}),
+        ("09:00~18:00 (매월 둘째, 넷째 일요일 휴무)", "", {"weekly": SIX_DAYS}),
     ],
 )
 def test_one_cell_about_all_days(text: str, closed_days: str, expected: dict[str, Any]) -> None:
@@ -172,6 +188,22 @@ def test_the_day_is_that_of_korea() -> None:
 def test_times_of_the_day_span_the_break() -> None:
     found = hours.today(OFFICE, at("2026-11-30T12:30"), CALENDAR)
     assert (found.start_time, found.end_time) == ("09:00", "18:00")
+
+
+def test_times_of_a_night_are_those_at_which_it_opens_and_closes() -> None:
+    every_night = hours.of_days(dict.fromkeys(DAYS, "22:00~02:00"))
+    for moment in ("2026-11-30T01:00", "2026-11-30T12:00", "2026-11-30T23:00"):
+        found = hours.today(every_night, at(moment), CALENDAR)
+        assert (found.start_time, found.end_time) == ("22:00", "02:00")
+    friday = hours.today(NIGHT, at("2026-11-27T23:00"), CALENDAR)
+    assert (friday.start_time, friday.end_time) == ("20:00", "02:00")
+
+
+@pytest.mark.parametrize("text", ["월 " * 5000, "1 " * 5000, "월,일" * 5000, "점심 1" * 5000, "09:00~" * 5000])
+def test_a_long_text_takes_no_time_to_speak_of(text: str) -> None:
+    before = time.process_time()
+    hours.of_text(text[:2000])
+    assert time.process_time() - before < 1.0
 
 
 def test_holidays_are_known_for_years_and_can_be_decreed(tmp_path: Any) -> None:
