@@ -1,12 +1,12 @@
 """Every setting that a process reads is given to it or has a default; every secret comes from External Secrets."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from unittest import mock
 
 from pydantic import ValidationError
 
-from eco2.core.settings import SERVERS
+from eco2.core.settings import SERVERS, DatabaseSettings, Settings, SettingsGroup
 from tests.deploy.checks import checker
 from tests.deploy.fleet import (
     Given,
@@ -59,20 +59,45 @@ def _password_in_clear(platform: Platform) -> None:
     data["ECO2_DATABASE_URL"] = "postgresql://eco2:eco2@postgres.postgres.svc.cluster.local:5432/eco2"
 
 
-@checker(_lost_component, _renamed_setting, _other_environment, _password_in_clear)
+def _calls_itself_dev(platform: Platform) -> None:
+    for item in of_kind(platform, "prod", "ConfigMap"):
+        if "ECO2_ENVIRONMENT" in item.get("data", {}):
+            item["data"]["ECO2_ENVIRONMENT"] = "dev"
+
+
+def _migrations_without_database(platform: Platform) -> None:
+    container(platform.find("Job", "migrations", "staging"))["envFrom"].remove({"secretRef": {"name": "postgres"}})
+
+
+@checker(
+    _lost_component,
+    _renamed_setting,
+    _other_environment,
+    _password_in_clear,
+    _calls_itself_dev,
+    _migrations_without_database,
+)
 def every_process_starts_with_what_it_is_given(platform: Platform) -> Iterator[str]:
     """Its own settings are made of the rendered values, with generated ones for the secrets."""
     for environment, name, _, found in _processes(platform):
-        yield from (f"{environment}: {name} reads the {what}, which nothing makes" for what in found.missing)
-        values = {**image_environment(), **found.everything}
-        with mock.patch.dict(os.environ, values, clear=True):
-            for group in groups_of(rows()[name]):
-                try:
-                    group()
-                except ValidationError as error:
-                    for fault in error.errors():
-                        place = ".".join(map(str, fault["loc"]))
-                        yield f"{environment}: {name} does not start: {place}: {fault['msg']}"
+        yield from (f"{environment}: {fault}" for fault in _faults(name, groups_of(rows()[name]), environment, found))
+    for environment in ENVIRONMENTS:
+        found = given(platform, environment, platform.find("Job", "migrations", environment))
+        groups = (Settings, DatabaseSettings)
+        yield from (f"{environment}: {fault}" for fault in _faults("migrations", groups, environment, found))
+
+
+def _faults(name: str, groups: Iterable[type[SettingsGroup]], environment: str, found: Given) -> Iterator[str]:
+    yield from (f"{name} reads the {what}, which nothing makes" for what in found.missing)
+    if found.plain.get("ECO2_ENVIRONMENT") != environment:
+        yield f"{name} runs as {found.plain.get('ECO2_ENVIRONMENT')}"
+    with mock.patch.dict(os.environ, {**image_environment(), **found.everything}, clear=True):
+        for group in groups:
+            try:
+                group()
+            except ValidationError as error:
+                for fault in error.errors():
+                    yield f"{name} does not start: {'.'.join(map(str, fault['loc']))}: {fault['msg']}"
 
 
 def _unread_setting(platform: Platform) -> None:
