@@ -34,7 +34,7 @@ def closest(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
     """The term that a word is a compound or a misspelling of. `alone`: nothing else is named, so dare more."""
     forms = dict.fromkeys((word, *(word + letter for letter in "등이" if alone)))
     real = is_hangul(word[0]) and tokens.is_word(word)
-    found = () if real and not alone else (misspelt(knowledge, form, alone=alone) for form in forms)
+    found = () if real and (not alone or len(word) < 3) else (misspelt(knowledge, form, alone=alone) for form in forms)
     return next(filter(None, found), None) or _head(knowledge, word, alone, real)
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Emergency, Intent, Topic
+from eco2.knowledge.words import tokens
 from eco2.knowledge.words.text import bounded, is_hangul, squash
 
 I = TypeVar("I", bound=Intent)  # noqa: E741 - one of the two intents
@@ -30,11 +31,13 @@ def _found(words: Mapping[str, Sequence[str]], entries: Sequence[I], text: str, 
     """`within`: Korean words count also where no written word begins, as people in a hurry leave spaces out."""
     spaced = bounded(text).lower()
     squashed = squash(spaced)
+    hangul = not within and any(map(is_hangul, squashed.text))
+    starts = {token.start for token in tokens.korean(squashed)} if hangul else squashed.starts
 
     def holds(word: str) -> bool:
         if not any(map(is_hangul, word)):
             return _english(word).search(spaced) is not None
-        return word in squashed.text if within else any(squashed.text.startswith(word, at) for at in squashed.starts)
+        return word in squashed.text if within else any(squashed.text.startswith(word, at) for at in starts)
 
     said = {name for name, group in words.items() if any(map(holds, group))}
     return [

@@ -75,6 +75,7 @@ _FILLER = frozenset(
 )
 ENGLISH_GAPS = (_FILLER, _FILLER, _FILLER)
 ENGLISH_NOT = re.compile(r"(?:not|isnt|arent|wasnt|no|without|never|nothing)(?:a|the|any|very|really|yet)?$")
+ENDINGS = ("s", "es", "d", "ed", "ing", "n", "ly", "y", "r")
 NEGATED = re.compile(r"\w{0,3}(?:거나\w{0,6})?지(?:는|도|를)?(?:않|안|마|말)")
 
 
@@ -258,7 +259,14 @@ def phrase_spans(squashed: Squashed, phrases: Openings, after: Iterable[int] = (
     for start in sorted({*squashed.starts, *after}):
         for key, words in phrases.get(text[start : start + 1], ()):
             if text.startswith(words[0], start) and not _negated(squashed, start):
-                yield from (Span(start, end, key) for end in phrase_ends(text, words, start))
+                yield from (Span(start, end, key) for end in phrase_ends(text, words, start) if _whole(squashed, end))
+
+
+def _whole(squashed: Squashed, end: int) -> bool:
+    """Whether a phrase in English ends as its last word does, but for an ending: no "hot" in "hotline"."""
+    last = squashed.text[end - 1 : end]
+    rest = squashed.text[end : squashed.word_end(end)] if last.isascii() and end < len(squashed.text) else ""
+    return not rest or end in squashed.ends or rest in ENDINGS
 
 
 def _negated(squashed: Squashed, start: int) -> bool:

@@ -114,6 +114,8 @@ def nouns_end(word: str) -> int:
         return 0 if word[-1] in VERB_ENDS else len(word)
     end = sum(len(surface) for surface, _ in parts)
     for surface, tags in reversed(parts):
+        if tags[0] in ("VV", "VA") and end < len(word):
+            return 0
         if tags[0][0] not in "JE" and tags[0] not in ("VCP", "VCN", "XSV", "XSA"):
             break
         end -= len(surface)
