@@ -7,7 +7,7 @@ import pytest
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import ANSWERED, INPUTS, MATERIALS, Head, Senses, believe
 from eco2.scan.vision.embedded import AS_LOOK_ALIKE, Decision, decide
-from eco2.scan.vision.look_alikes import HINTED, LookAlikes
+from eco2.scan.vision.look_alikes import HINTED, NOTED, LookAlikes
 from eco2.scan.vision.result import Candidate, VisionResult
 
 BOTTLE, CAN, SHOE, CAT, DOG, LOTION = 898, 455, 770, 281, 200, 631
@@ -92,6 +92,12 @@ def test_a_question_names_what_is_taken_for_the_material_and_goes_elsewhere() ->
 def test_without_a_second_witness_a_sure_material_is_told_and_the_item_asked(can: float, item: str | None) -> None:
     found = told(senses(metal=0.95), can=can, cat=0.5)
     assert (found.category, found.result.item_id, found.result.needs_choice) == ("금속류", item, item is None)
+
+
+@pytest.mark.parametrize(("mass", "first"), [(NOTED + 0.01, "jar"), (NOTED - 0.01, "bottle")])
+def test_a_look_alike_that_is_hinted_at_is_named_before_the_usual_one(mass: float, first: str) -> None:
+    alike = LookAlikes(("금속류", "금속류", "종이"), ("bottle", "jar", "carton"), np.zeros((3, 1), np.float32), "test")
+    assert alike.ranked("금속류", [0, mass, 1])[0] == first
 
 
 @pytest.mark.parametrize(("lotion", "category"), [(HINTED - 0.01, "종이"), (HINTED + 0.01, None)])

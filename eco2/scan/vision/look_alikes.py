@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float32]
 
 HINTED = 0.2
 """Label mass of the look-alikes of a category from which on it is not answered: one answer in twenty on our photos."""
+NOTED = 0.05
+"""Label mass from which on a look-alike is named before the usual one; what is less is noise."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ class LookAlikes:
         return mass > HINTED
 
     def ranked(self, category: str, masses: Sequence[float] | Floats) -> list[str]:
-        """Items taken for this category, the most hinted at first."""
+        """Items taken for this category, the most hinted at first; without a hint, in the order of the table."""
         own = [
-            (float(mass), item)
+            (float(mass) if mass >= NOTED else 0.0, item)
             for of, item, mass in zip(self.categories, self.item_ids, masses, strict=True)
             if of == category
         ]
