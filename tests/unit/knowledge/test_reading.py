@@ -7,6 +7,8 @@ import pytest
 from eco2.knowledge import Knowledge, load
 from eco2.knowledge.models import Item
 from eco2.knowledge.reading import Mention, read
+from eco2.knowledge.words import lexicon
+from eco2.knowledge.words.lexicon import Lexicon
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +127,13 @@ def test_an_unknown_word_of_a_list_is_named(knowledge: Knowledge) -> None:
 )
 def test_letters_are_made_uniform_at_the_door(knowledge: Knowledge, text: str) -> None:
     assert named(knowledge, text) == ["umbrella", "alkaline"]
+
+
+def test_vocabulary_that_refers_to_nothing_is_named() -> None:
+    names = {"names": [{"item": "nothing", "ko": ["무"]}]}
+    materials = {"materials": [{"id": "stone", "said": ["돌"], "streams": ["nowhere"]}]}
+    book = Lexicon.model_validate({"names": names, "materials": materials})
+    assert list(lexicon.problems(book, frozenset(), frozenset())) == [
+        "words/names.yaml: names.nothing: no such item",
+        "words/materials.yaml: materials.stone: no stream 'nowhere'",
+    ]
