@@ -52,6 +52,8 @@ ALLOWED = (
         r"spec\.source\.helm\.valuesObject\.(prometheus\..*|alertmanager)",
         staging=True,
     ),
+    # Four nodes have room for Argo CD, Prometheus and Grafana on the control plane alone.
+    Difference("nodes", "Application", r"spec\.source\.helm\.valuesObject\..*(nodeSelector|tolerations)(\..*)?"),
     Difference("network policy", "NetworkPolicy", ""),
     Difference("data is kept", "Application", r"spec\.syncPolicy\.automated\.prune", staging=True),
     Difference("branch", "Application", r"spec\..*targetRevision"),
