@@ -35,14 +35,14 @@ class Platform:
     root: Path = field(default=CHECKOUT)
 
     def copy(self) -> "Platform":
-        builds, failures, texts = orjson.loads(orjson.dumps((self.builds, self.failures, self.texts)))
-        return Platform(builds, failures, texts, self.root)
+        """One that a broken fixture may change."""
+        return Platform(orjson.loads(orjson.dumps(self.builds)), dict(self.failures), dict(self.texts), self.root)
 
     def in_environment(self, environment: str) -> Iterator[tuple[str, Object]]:
         """Objects of an environment, with the folder that each is built from.
 
         A folder that another folder of the environment takes in is not repeated."""
-        folders = [folder for folder in self.builds if environment in PurePosixPath(folder).parts]
+        folders = [folder for folder in self.builds if environment in folder.split("/")]
         taken = {inner for folder in folders for inner in self._takes(folder)}
         for folder in folders:
             if folder not in taken:

@@ -29,6 +29,7 @@ BUILTINS = {
     *("{", "}"),
 }  # fmt: skip
 PREFIXES = {"!", "{", "command", "do", "elif", "else", "exec", "if", "then", "until", "while"}
+COMMAND = typer.main.get_command(app)
 BLOCK = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"`((?:make |eco2 |scripts/)[^`\n]*)`")
 SELECTOR = re.compile(r"(?:-l|--selector)[= ]['\"]?([\w./-]+=[\w.-]+(?:,[\w./-]+=[\w.-]+)*)")
@@ -119,7 +120,7 @@ def _exists(platform: Platform, path: str) -> bool:
 
 
 def _eco2_faults(words: list[str]) -> Iterator[str]:
-    command: Any = typer.main.get_command(app)
+    command: Any = COMMAND
     said = ["eco2"]
     for word in words:
         if word.startswith("--"):
