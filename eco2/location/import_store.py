@@ -15,6 +15,7 @@ _STAGING = """
 CREATE TEMP TABLE staging (
     line integer NOT NULL,
     source_key text NOT NULL,
+    place_key text NOT NULL,
     content bytea NOT NULL,
     source text NOT NULL,
     dataset text NOT NULL,
@@ -52,7 +53,7 @@ CREATE TEMP TABLE staging (
 """
 
 COLUMNS: LiteralString = (
-    "line, source_key, content, source, dataset, name, name_key, letters, initials, store_category, "
+    "line, source_key, place_key, content, source, dataset, name, name_key, letters, initials, store_category, "
     "pickup_categories, streams, tags, region, road_address, lot_address, address_key, detail, phone, place_url, "
     "kakao_place_id, collection_items, introduction, manager, hours, residents_only, data_date, extra, x, y, srid"
 )
@@ -116,6 +117,16 @@ async def outside(tx: AsyncConnection) -> list[Named]:
     return found
 
 
+async def part_numbers(tx: AsyncConnection) -> None:
+    """Numbers that a file gives to several places, as those that each city counts from 1, are no keys."""
+    await tx.execute(
+        """UPDATE staging s SET source_key = s.place_key
+           FROM (SELECT source_key FROM staging WHERE source_key <> place_key
+                 GROUP BY source_key HAVING min(place_key) <> max(place_key)) several
+           WHERE s.source_key = several.source_key"""
+    )
+
+
 async def repeated_keys(tx: AsyncConnection) -> list[Named]:
     """Rows with the key of an earlier one."""
     cursor = await tx.execute(
@@ -128,7 +139,7 @@ async def repeated_keys(tx: AsyncConnection) -> list[Named]:
 
 async def twins(tx: AsyncConnection) -> AsyncIterator[tuple[int, int, str]]:
     """(earlier line, later line, name of the later) of rows of one kind that may be one place: the same name within
-    50 m, or the same address. Ordered by the later line."""
+    50 m, or the same address with a number, which two shops may share. Ordered by the later line."""
     # Names that occur once are left out first; the others meet only those of their cell of some 60 m and the next ones.
     await tx.execute(
         """CREATE TEMP TABLE near ON COMMIT DROP AS
@@ -149,7 +160,9 @@ async def twins(tx: AsyncConnection) -> AsyncIterator[tuple[int, int, str]]:
                    UNION
                    SELECT first, line FROM (
                        SELECT line, min(line) OVER (PARTITION BY dataset, address_key) first
-                       FROM staging WHERE road_address IS NOT NULL AND address_key ~ '[0-9]'
+                       FROM staging
+                       WHERE road_address ~ '(로|길) *(지하 *)?[0-9]+(-[0-9]+)?(?![0-9-]*번?길)'
+                         AND dataset NOT IN ('zerowaste_shop', 'other')
                    ) addressed WHERE line > first
                ) pairs JOIN staging USING (line) ORDER BY line, first"""
         )

@@ -12,7 +12,7 @@ from eco2.core.app import create_app
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
-from eco2.core.turns import PerMinute
+from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import holidays
 from eco2.location import rpc, store
 from eco2.location.api import router
@@ -59,6 +59,7 @@ def app(settings: ApiSettings) -> OpsApp:
                 holidays=days,
                 regions=Regions.load(),
                 searches=PerMinute(settings.location_searches_per_minute),
+                reports=Turns(most_waiting=10),
                 feedback_per_day=settings.place_feedback_per_day,
             )
             answering = await stack.enter_async_context(grpc.serving(settings, rpc.registers(services)))

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from eco2.core.errors import BadRequest, NotFound, TooMany
 from eco2.core.postgres import Database
-from eco2.core.turns import PerMinute
+from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import Knowledge
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.models import DropOff
@@ -106,6 +106,8 @@ class Services:
     holidays: Holidays
     regions: Regions
     searches: PerMinute
+    reports: Turns
+    """One at a time of a user: those of a day are counted before they are written."""
     feedback_per_day: int
     counted: dict[str, int] = field(default_factory=dict)
     """Places by tag, in all of Korea, as of `counted_at`."""
@@ -444,7 +446,8 @@ async def say(services: Services, user: UUID, number: int, kind: str, comment: s
     await find(services, number)
     if number < 0:
         raise LocationNotFound("이 장소는 카카오맵의 장소예요. 카카오맵에서 알려 주세요.")
-    saved = await store.say(services.db, uuid4(), number, user, kind, comment, services.feedback_per_day)
+    async with services.reports.turn(user):
+        saved = await store.say(services.db, uuid4(), number, user, kind, comment, services.feedback_per_day)
     if saved is None:
         raise TooManyReports(retry_after=3600)
     return Report(saved[0], number, kind, saved[1])

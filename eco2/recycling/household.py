@@ -120,10 +120,13 @@ def _rows(text: str) -> Iterator[tuple[int, Row]]:
         if missing:
             raise NotTheDataSet(f"The file has no column {', '.join(missing)}.")
         line = rows.line_num + 1
+        values: list[str] = []
         for values in rows:
             if any(map(str.strip, values)):
                 yield line, {name: _plain(value) for name, value in zip(columns, values, strict=False)}
             line = rows.line_num + 1
+        if 0 < len(values) < len(columns) and not text.endswith("\n"):
+            raise NotTheDataSet(f"The file is cut: its last line has {len(values)} of {len(columns)} columns.")
     except csv.Error as error:
         raise NotTheDataSet(f"Line {rows.line_num} of the file is no CSV: {error}.") from None
 

@@ -26,7 +26,7 @@ from eco2.core.postgres import Database
 from eco2.location import import_store, service, store
 from eco2.location.importing import loading
 from eco2.location.importing.files import FileRefused
-from eco2.location.importing.loading import ImportBusy, Report, TooManyVanish
+from eco2.location.importing.loading import ImportBusy, NothingKept, Report, TooManyVanish
 from tests.conftest import Person
 
 People = Callable[[], Person]
@@ -148,7 +148,7 @@ async def test_a_file_with_many_kinds_of_broken_rows(load: Import, feed: str, da
         ["15", "타", "서울 마포구 독막로 913", "125.07", "34.07", "", ""],
         ["16", "파", "서울 마포구 독막로 914", "953901", "1952032", "", ""],
         ["17", "하", "서울 마포구 독막로 915", "198000", "451000", "", ""],
-        ["1", "같은 번호", "서울 마포구 독막로 916", "34.09", "125.09", "", ""],
+        ["1", "온전한 상자", "서울 마포구 독막로 900", "34.09", "125.09", "", ""],
         ["18", "온전한상자", "", "34.0102", "125.0101", "", ""],
         ["19", "같은 주소", "서울 마포구 독막로 900", "34.3", "125.3", "", ""],
         ["20", "거", "서울 마포구 독막로 917", "34도 6분 0초", "125도 6분 0초", "", ""],
@@ -235,6 +235,40 @@ async def test_a_file_that_lacks_most_places_is_refused(load: Import, feed: str,
     assert report.changes
     assert report.changes.retired == 20
     assert len(await rows(database, feed)) == 10
+
+
+async def test_numbers_that_each_city_counts_from_1_are_no_keys(load: Import, feed: str, database: Database) -> None:
+    def bin_of(number: str, city: str, lat: float) -> Place:
+        return Place(number, f"{city} 의류수거함", lat, 125.45, f"{city} 중앙로 {number}")
+
+    some = [bin_of(n, city, lat) for city, lat in (("목포시", 34.1), ("여수시", 34.5)) for n in "12"]
+    some.append(bin_of("77", "목포시", 34.2))
+    report = await load(feed, some)
+    assert (report.kept, report.count("duplicate")) == (5, 0)
+    before = await rows(database, feed, "p.id")
+    again = await load(feed, [*some[2:], *some[:2]])
+    assert again.changes
+    assert (again.changes.unchanged, again.changes.added, again.changes.retired) == (5, 0, 0)
+    assert await rows(database, feed, "p.id") == before
+
+
+async def test_a_file_without_rows_retires_nothing(load: Import, feed: str, database: Database) -> None:
+    await load(feed, [Place("1", "상자", 34.0, 125.46)])
+    with pytest.raises(NothingKept):
+        await load(feed, [])
+    assert len(await rows(database, feed)) == 1
+    await load(feed, [], allow_shrink=True)
+    assert not await rows(database, feed)
+
+
+async def test_only_an_address_with_a_number_tells_that_two_are_one(load: Import, feed: str) -> None:
+    def at(address: str) -> list[Place]:
+        return [Place(str(n), f"상자{n}", 34.0 + n / 100, 125.47, address) for n in range(2)]
+
+    for address, kept in (("전남 신안군 성산2동", 2), ("전남 신안군 중앙로3길", 2), ("전남 신안군 중앙로3길 5", 1)):
+        assert (await load(feed, at(address), allow_shrink=True)).kept == kept, address
+    shops = await load(f"{feed}-shops", at("전남 신안군 중앙로3길 5"), "generic")
+    assert shops.kept == 2
 
 
 async def test_of_two_imports_at_once_one_is_refused(load: Import, feed: str) -> None:

@@ -58,6 +58,12 @@ class ImportBusy(Conflict):
     code = "IMPORT_BUSY"
 
 
+class NothingKept(BadRequest):
+    """No row of the file can be stored; nothing was changed."""
+
+    code = "IMPORT_HAS_NO_ROWS"
+
+
 class TooManyVanish(Conflict):
     """The file lacks most of the places that are there."""
 
@@ -223,7 +229,7 @@ def feed_of(path: Path) -> str:
 async def load(
     database_url: str, asked: Order, report_file: Path | None = None, progress: Callable[[Progress], None] | None = None
 ) -> Report:
-    """Import the file. FileRefused, ImportBusy, TooManyVanish: nothing was changed."""
+    """Import the file. FileRefused, ImportBusy, NothingKept, TooManyVanish: nothing was changed."""
     start = time.monotonic()
     rows = Rows(asked.path)
     columns = columns_of(asked.format, rows.header)
@@ -239,6 +245,8 @@ async def load(
                     raise ImportBusy
                 await import_store.make_staging(connection)
                 await _copy(connection, rows, reader, report, writer, tell, start)
+                if not (report.kept or asked.allow_shrink):
+                    raise NothingKept
                 tell(Progress("comparing", report.rows, 1.0, time.monotonic() - start))
                 await _drop_doubles(connection, report, writer)
                 known = await import_store.feed_id(connection, asked.feed.name)
@@ -289,6 +297,7 @@ async def _drop_doubles(connection: Any, report: Report, writer: _Writer) -> Non
     for one in await import_store.outside(connection):
         writer.add(one.line, Finding("review", coordinates.OUTSIDE), one.name)
     dropped: set[int] = set()
+    await import_store.part_numbers(connection)
     for one in await import_store.repeated_keys(connection):
         writer.add(one.line, Finding("duplicate", "same_key", f"line {one.other}"), one.name)
         dropped.add(one.line)

@@ -38,6 +38,7 @@ class Row(NamedTuple):
 
     line: int
     source_key: str
+    place_key: str
     content: bytes
     source: str
     dataset: str
@@ -234,8 +235,8 @@ class Normaliser:
             *((point.x, point.y, point.srid) if point else (None, None, None)),
         )
         content = hashlib.blake2b(repr(fields).encode(), digest_size=16).digest()
-        source_key = f"#{number}" if number else _key_of(key, address_key, detail, point)
-        return Row(line, source_key, content, *fields)
+        place_key = _key_of(key, address_key, detail, point)
+        return Row(line, f"#{number}" if number else place_key, place_key, content, *fields)
 
     def _extra(self, cells: list[str]) -> str | None:
         """Columns that no field takes, as they came."""

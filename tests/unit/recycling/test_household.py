@@ -143,10 +143,11 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path, districts: Districts) -> 
         household.read(path, districts, TODAY)
 
 
-def test_a_file_cut_in_the_middle_keeps_whole_lines_only(tmp_path: Path, districts: Districts) -> None:
+@pytest.mark.parametrize("kept", ["춘천시", "춘천시,"])
+def test_a_file_cut_in_the_middle_is_refused(tmp_path: Path, districts: Districts, kept: str) -> None:
+    """Its whole lines would take the place of all areas of the district in which it was cut."""
     whole = SAMPLE.read_bytes()
     path = tmp_path / "cut.csv"
-    path.write_bytes(whole[: whole.index("춘천시".encode()) + 20])
-    read = household.read(path, districts, TODAY)
-    assert [one.district for one in read.found] == ["서울특별시 마포구"] * 2
-    assert [one.reason for one in read.rejected] == ["no day could be read"]
+    path.write_bytes(whole[: whole.index("춘천시".encode()) + len(kept.encode())])
+    with pytest.raises(household.NotTheDataSet, match="is cut"):
+        household.read(path, districts, TODAY)
