@@ -239,7 +239,7 @@ async def test_a_file_that_lacks_most_places_is_refused(load: Import, feed: str,
 
 async def test_numbers_that_each_city_counts_from_1_are_no_keys(load: Import, feed: str, database: Database) -> None:
     def bin_of(number: str, city: str, lat: float) -> Place:
-        return Place(number, f"{city} 의류수거함", lat, 125.45, f"{city} 중앙로 {number}")
+        return Place(number, f"{city} 의류수거함", lat + int(number) / 1000, 125.45, f"{city} 중앙로 {number}")
 
     some = [bin_of(n, city, lat) for city, lat in (("목포시", 34.1), ("여수시", 34.5)) for n in "12"]
     some.append(bin_of("77", "목포시", 34.2))
