@@ -36,7 +36,9 @@ def load(
     url: str = typer.Option("", help="Page of the data set."),
     columns: Path = typer.Option(None, "--map", help="YAML that tells which column is what, for --format generic."),
     date: str = typer.Option("", help="Day of the data as 2026-06-30, where neither rows nor file name say it."),
-    crs: str = typer.Option("", help="Coordinate system where no title names it: 4326, 5181, 5179, 5186, 5174, 2097."),
+    crs: str = typer.Option(
+        "", help="Coordinate system where no title names it: 4326, 5181, 5179, 5186, 5174, 2097, wcongnamul."
+    ),
     report: Path = typer.Option(None, help="CSV file for what was rejected or has to be looked at."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Read and compare everything, change nothing."),
     allow_shrink: bool = typer.Option(False, "--allow-shrink", help="Also when most places of the feed vanish."),

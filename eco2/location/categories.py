@@ -83,10 +83,13 @@ _TYPOS = (
     (re.compile(r"(?<![a-z])p\.?e\.?t(?![a-z])", re.IGNORECASE), "페트"),
 )
 _CLEAR = re.compile(
-    r"(?:투명|무색|클리어|clear)\s*(?:\(?[가-힣]{0,4}\)?\s*)?(?:페트|생수)|페트(?:병)?\s*\(?\s*(?:투명|무색)",
+    r"(?:투명|무색|클리어|clear)(?:[\s,·/및와과]*(?:유색|색깔|칼라|컬러))?\s*(?:\(?[가-힣]{0,4}\)?\s*)?(?:페트|생수)|페트(?:병)?\s*\(?\s*(?:투명|무색)",
     re.IGNORECASE,
 )
-_COLOURED = re.compile(r"(?:유색|색깔|칼라|컬러|colou?red)\s*페트|페트(?:병)?\s*\(?\s*(?:유색)", re.IGNORECASE)
+_COLOURED = re.compile(
+    r"(?:유색|색깔|칼라|컬러|colou?red)(?:[\s,·/및와과]*(?:투명|무색))?\s*페트|페트(?:병)?\s*\(?\s*(?:(?:투명|무색)[\s,·/및와과]*)?유색",
+    re.IGNORECASE,
+)
 _PET = re.compile(r"페트")
 _WORDS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
     ("can", re.compile(r"캔|깡통|알루미늄|고철|철류|금속")),

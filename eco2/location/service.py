@@ -34,6 +34,8 @@ WALKED = 20_000
 """Places that the index may have to walk past; beyond that the filter's own index is quicker."""
 BOXES = (5_000.0, 40_000.0)
 """Radii in which a filter that few places near pass is looked for, before all of Korea."""
+OPEN_AMONG = 1_000
+"""The nearest places among which one that is open is looked for at night."""
 AROUND_LEVEL = 5
 COUNTS_SECONDS = 60.0
 CLUSTERS_MAX = 1000
@@ -395,11 +397,14 @@ async def nearest_for(
     tags = [f"stream:{found_stream}"]
     for kind in kinds:
         tags += [f"set:{name}" for name in categories.DROP_OFF_DATASETS.get(kind.id, ())]
-    wanted = limit * 4 if open_now else limit
-    places = await _nearest(services, lat, lon, radius, [list(dict.fromkeys(tags))], wanted)
-    entries = [entry(place, now, services.holidays) for place in once(places)]
-    if open_now:
-        entries = [one for one in entries if one.is_open]
+    entries: list[Entry] = []
+    for wanted in (limit * 4, OPEN_AMONG) if open_now else (limit,):
+        places = await _nearest(services, lat, lon, radius, [list(dict.fromkeys(tags))], wanted)
+        entries = [entry(place, now, services.holidays) for place in once(places)]
+        if open_now:
+            entries = [one for one in entries if one.is_open]
+        if len(entries) >= limit or len(places) < wanted:
+            break
     return ForThing(found_stream, item, kinds, entries[:limit])
 
 

@@ -1,6 +1,7 @@
 """Keys by which places are found by name: letters (jamo) for parts and typing errors, first consonants, a plain key."""
 
 import re
+import unicodedata
 
 from eco2.knowledge.words import text
 
@@ -11,8 +12,8 @@ _INITIALS = {code: text.initials(chr(code)) for code in _SYLLABLES}
 
 
 def key(name: str) -> str:
-    """Without spaces and signs, in small letters."""
-    return _SIGNS.sub("", name.lower())
+    """Without spaces and signs, in small letters; syllables that came as single letters (NFD) are put together."""
+    return _SIGNS.sub("", unicodedata.normalize("NFC", name).lower())
 
 
 def letters(plain: str) -> str:

@@ -483,6 +483,14 @@ async def test_nearest_for_a_thing(load: Import, feed: str, person: People) -> N
     assert item["drop_offs"][0]["id"] == "rechargeable_box"
 
 
+async def test_the_open_one_is_found_behind_many_closed_ones(load: Import, feed: str, person: People) -> None:
+    closed = [Place(str(n), f"닫힌 상자{n}", 34.3 + n / 1000, 126.25, hours="계약종료") for n in range(50)]
+    await load(feed, [*closed, Place("50", "늘 여는 상자", 34.36, 126.25, hours="상시")])
+    where = {"lat": 34.3, "lon": 126.25, "radius": 20_000, "limit": 10}
+    found = await get(person(), "/nearest", stream="battery_bin", open_now=True, **where)
+    assert [one["name"] for one in found["places"]] == ["늘 여는 상자"]
+
+
 async def test_clusters_follow_every_change(load: Import, feed: str, person: People, database: Database) -> None:
     who = person()
     corner = {"bbox": "124.9,34.9,125.3,35.3", "zoom": 6}

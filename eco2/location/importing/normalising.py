@@ -337,8 +337,8 @@ def _area(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _date(cell: str, today: date) -> date | None:
-    """2025-06-30, 2025.6.30, 20250630; None for any other, and for a day that is still to come."""
-    match = re.match(r"(20\d\d)\D?(\d{1,2})\D?(\d{1,2})(?!\d)", cell.strip())
+    """2025-06-30, 2025.6.30, 20250630, 2025년 6월 30일; None for any other, and for a day that is still to come."""
+    match = re.match(r"(20\d\d)\D{0,2}(\d{1,2})\D{0,2}(\d{1,2})(?!\d)", cell.strip())
     if not match:
         return None
     try:

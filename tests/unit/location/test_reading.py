@@ -1,6 +1,7 @@
 """Coordinates, addresses, phones, items and files, each pitfall of public data by a case."""
 
 import codecs
+import unicodedata
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,9 @@ def test_phone(text: str, province: str, expected: str) -> None:
         ("무색페트병", {"clear_pet"}),
         ("PET(투명)", {"clear_pet"}),
         ("유색페트병", {"colored_pet"}),
+        ("투명,유색페트병", {"clear_pet", "colored_pet"}),
+        ("투명 및 유색 페트병", {"clear_pet", "colored_pet"}),
+        ("페트병(투명·유색)", {"clear_pet", "colored_pet"}),
         ("페트병", {"clear_pet", "colored_pet"}),
         ("플리스틱류", {"plastic"}),
         ("PE, PP", {"plastic"}),
@@ -190,6 +194,7 @@ def test_words_are_found_by_letters_and_first_consonants() -> None:
     assert words.is_initials("ㅇㅁ")
     assert not words.is_initials("ㅇ마")
     assert words.key("망원 1동 (주민센터)") == "망원1동주민센터"
+    assert words.key(unicodedata.normalize("NFD", "망원 1동")) == "망원1동"
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -428,6 +433,7 @@ def test_keys_last_when_other_columns_change() -> None:
         ("2025-06-30", date(2025, 6, 30)),
         ("2025.6.30", date(2025, 6, 30)),
         ("20250630", date(2025, 6, 30)),
+        ("2025년 6월 30일", date(2025, 6, 30)),
         ("2027-01-01", None),
         ("2025-02-30", None),
         ("어제", None),
