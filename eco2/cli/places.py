@@ -166,8 +166,9 @@ def near(
     from eco2.location import service, store
 
     async def find(db: "Database") -> "list[Place]":
-        groups = [[f"stream:{stream}"]] if stream else []
-        return await store.nearest(db, lat, lon, None, groups, limit)
+        if stream:
+            return await store.nearest_of_rare(db, lat, lon, None, [[f"stream:{stream}"]], limit)
+        return (await store.nearest(db, lat, lon, None, [], limit, limit))[0]
 
     now, days = datetime.now(UTC), holidays.load()
     rows = []

@@ -1,6 +1,6 @@
 """Every SQL statement of an import. All of them run in one transaction on a connection of its own."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -94,8 +94,6 @@ async def copying(tx: AsyncConnection) -> AsyncIterator[AsyncCopy]:
 
 
 async def prepare(tx: AsyncConnection) -> None:
-    await tx.execute("CREATE INDEX ON staging (line)")
-    await tx.execute("CREATE INDEX ON staging (source_key)")
     await tx.execute("ANALYZE staging")
 
 
@@ -131,7 +129,8 @@ async def repeated_keys(tx: AsyncConnection) -> list[Named]:
     """Rows with the key of an earlier one."""
     cursor = await tx.execute(
         """SELECT line, name, first FROM (
-               SELECT line, name, min(line) OVER (PARTITION BY source_key) first FROM staging
+               SELECT line, name, min(line) OVER (PARTITION BY source_key) first
+               FROM staging WHERE source_key IN (SELECT source_key FROM staging GROUP BY 1 HAVING count(*) > 1)
            ) rows WHERE line > first ORDER BY line"""
     )
     return [Named(*row) for row in await cursor.fetchall()]
@@ -145,8 +144,10 @@ async def twins(tx: AsyncConnection) -> AsyncIterator[tuple[int, int, str]]:
         """CREATE TEMP TABLE near ON COMMIT DROP AS
            SELECT line, hashtextextended(dataset || name_key, 0) name, geog,
                   floor(ST_X(geog::geometry) / 0.0007)::integer x, floor(ST_Y(geog::geometry) / 0.0006)::integer y
-           FROM (SELECT *, count(*) OVER (PARTITION BY dataset, name_key) times
-                 FROM staging WHERE geog IS NOT NULL) rows WHERE times > 1"""
+           FROM staging
+           WHERE geog IS NOT NULL AND hashtextextended(dataset || name_key, 0) IN (
+               SELECT hashtextextended(dataset || name_key, 0) FROM staging WHERE geog IS NOT NULL
+               GROUP BY 1 HAVING count(*) > 1)"""
     )
     await tx.execute("ANALYZE near")
     async with tx.cursor(name="twins") as cursor:
@@ -163,6 +164,9 @@ async def twins(tx: AsyncConnection) -> AsyncIterator[tuple[int, int, str]]:
                        FROM staging
                        WHERE road_address ~ '(로|길) *(지하 *)?[0-9]+(-[0-9]+)?(?![0-9-]*번?길)'
                          AND dataset NOT IN ('zerowaste_shop', 'other')
+                         AND hashtextextended(dataset || address_key, 0) IN (
+                             SELECT hashtextextended(dataset || address_key, 0) FROM staging
+                             GROUP BY 1 HAVING count(*) > 1)
                    ) addressed WHERE line > first
                ) pairs JOIN staging USING (line) ORDER BY line, first"""
         )
@@ -170,8 +174,9 @@ async def twins(tx: AsyncConnection) -> AsyncIterator[tuple[int, int, str]]:
             yield row[0], row[1], row[2]
 
 
-async def drop(tx: AsyncConnection, lines: Iterable[int]) -> None:
-    await tx.execute("DELETE FROM staging WHERE line = ANY(%s)", (list(lines),))
+async def drop(tx: AsyncConnection, lines: Collection[int]) -> None:
+    if lines:
+        await tx.execute("DELETE FROM staging WHERE line = ANY(%s)", (list(lines),))
 
 
 @dataclass(frozen=True)
@@ -238,8 +243,11 @@ FROM staging s FULL JOIN (SELECT * FROM location.places WHERE feed_id = %(feed)s
 
 
 async def changes(tx: AsyncConnection, feed: int | None) -> Changes:
-    """Difference between the file and what is there."""
-    cursor = await tx.execute(_CHANGES, {"feed": feed})
+    """Difference between the file and what is there; without a feed nothing is."""
+    if feed is None:
+        cursor = await tx.execute("SELECT count(*), 0, 0, 0, 0 FROM staging")
+    else:
+        cursor = await tx.execute(_CHANGES, {"feed": feed})
     row = await cursor.fetchone()
     assert row is not None
     return Changes(*row)

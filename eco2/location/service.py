@@ -32,7 +32,7 @@ STALE_AFTER = timedelta(days=365)
 SAME_PLACE_METERS = 50
 WALKED = 20_000
 """Places that the index may have to walk past; beyond that the filter's own index is quicker."""
-BOXES = (5_000.0, 40_000.0)
+BOXES = (5_000.0, 40_000.0, 150_000.0)
 """Radii in which a filter that few places near pass is looked for, before all of Korea."""
 OPEN_AMONG = 1_000
 """The nearest places among which one that is open is looked for at night."""
@@ -204,30 +204,36 @@ async def _nearest(
     services: Services, lat: float, lon: float, radius: float | None, groups: Sequence[Sequence[str]], limit: int
 ) -> list[Place]:
     db = services.db
-    if not groups or await _is_common(services, lat, lon, groups, limit):
-        return await store.nearest(db, lat, lon, radius, groups, limit)
-    totals = await _totals(services)
-    if min(sum(totals.get(tag, 0) for tag in group) for group in groups) <= WALKED:
-        return await store.nearest_of_rare(db, lat, lon, radius, groups, limit)
-    for box in BOXES:
-        if radius is not None and radius <= box:
-            break
-        found = await store.nearest_of_rare(db, lat, lon, box, groups, limit)
-        if len(found) >= limit:
+    among = await _walk(services, lat, lon, groups, limit)
+    while among <= WALKED:
+        found, complete = await store.nearest(db, lat, lon, radius, groups, limit, among)
+        if complete:
             return found
+        among *= 8
+    totals = await _totals(services)
+    if min(sum(totals.get(tag, 0) for tag in group) for group in groups) > WALKED:
+        for box in BOXES:
+            if radius is not None and radius <= box:
+                break
+            found = await store.nearest_of_rare(db, lat, lon, box, groups, limit)
+            if len(found) >= limit:
+                return found
     return await store.nearest_of_rare(db, lat, lon, radius, groups, limit)
 
 
-async def _is_common(services: Services, lat: float, lon: float, groups: Sequence[Sequence[str]], limit: int) -> bool:
-    """True when, by the counts around, enough places pass the filter before too many have been looked at."""
+async def _walk(services: Services, lat: float, lon: float, groups: Sequence[Sequence[str]], limit: int) -> int:
+    """Number of nearest places among which enough pass the filter, by the counts around; more than WALKED for a rare
+    filter. Where there is hardly any place around, the counts of all Korea tell."""
+    if not groups:
+        return limit
     x, y = cell(lat, lon, AROUND_LEVEL)
     tags = ["", *(tag for group in groups for tag in group)]
-    counted = await store.counts_around(services.db, AROUND_LEVEL, x, y, 1, tags)
-    everything = counted.get("", 0)
-    if not everything:
-        return False
+    counted: Mapping[str, int] = await store.counts_around(services.db, AROUND_LEVEL, x, y, 1, tags)
+    if counted.get("", 0) < limit:
+        counted = await _totals(services)
+    everything = counted.get("", 0) or 1
     share = math.prod(min(1.0, sum(counted.get(tag, 0) for tag in group) / everything) for group in groups)
-    return share * everything >= limit and limit / share <= WALKED
+    return int(min(WALKED + 1, 1.5 * limit / share)) if share * everything >= limit else WALKED + 1
 
 
 async def _totals(services: Services) -> Mapping[str, int]:

@@ -65,16 +65,31 @@ def _places(rows: Sequence[Row]) -> list[Place]:
     return [Place(*row) for row in rows]
 
 
-async def nearest(db: Database, lat: float, lon: float, radius: float | None, groups: Tags, limit: int) -> list[Place]:
-    """Walks the index outwards from the point until it has found enough; good for filters that many places pass."""
-    within: LiteralString = f" AND ST_DWithin(geog, {_HERE}, %(radius)s)" if radius is not None else ""
+async def nearest(
+    db: Database, lat: float, lon: float, radius: float | None, groups: Tags, limit: int, among: int
+) -> tuple[list[Place], bool]:
+    """Those of the `among` nearest that pass the filter, and whether there can be no others within radius and limit.
+
+    The index is walked without the filter, so that the planner has no choice to get wrong."""
     statement: LiteralString = f"""
-        SELECT {_PLACE}, p.meters
-        FROM (SELECT *, geog <-> {_HERE} AS meters FROM location.places
-              WHERE retired_at IS NULL AND geog IS NOT NULL{_GROUPS[len(groups)]}{within}
-              ORDER BY geog <-> {_HERE} LIMIT %(limit)s) p
-        JOIN location.feeds f ON f.id = p.feed_id ORDER BY p.meters, p.id"""
-    return _places(await db.rows(statement, **_values(lat, lon, radius, groups, limit)))
+        WITH walked AS MATERIALIZED (
+            SELECT id, tags, geog <-> {_HERE} AS meters FROM location.places
+            WHERE retired_at IS NULL AND geog IS NOT NULL ORDER BY geog <-> {_HERE} LIMIT %(among)s
+        ), near AS (
+            SELECT id, meters FROM walked
+            WHERE (%(radius)s::float8 IS NULL OR meters <= %(radius)s){_GROUPS[len(groups)]}
+            ORDER BY meters LIMIT %(limit)s
+        )
+        SELECT {_PLACE}, near.meters, reach.walked, reach.meters
+        FROM (SELECT count(*) walked, max(meters) meters FROM walked) reach
+        LEFT JOIN (near JOIN location.places p USING (id) JOIN location.feeds f ON f.id = p.feed_id) ON true
+        ORDER BY near.meters, near.id"""
+    values = _values(lat, lon, radius, groups, limit)
+    rows = await db.rows(statement, **values, among=among)
+    found = [Place(*row[:-2]) for row in rows if row[0] is not None]
+    walked, reach = rows[0][-2:]
+    complete = len(found) >= limit or walked < among or (radius is not None and reach >= radius)
+    return found, complete
 
 
 async def nearest_of_rare(

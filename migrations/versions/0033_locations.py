@@ -126,12 +126,12 @@ def _counting(rows: str) -> str:
 
 
 def _changes(table: str, sign: int) -> str:
+    # The place is computed once a row, in the inner query, and not again for each of its tags.
     return f"""
-        SELECT unnest(tags || ''::text) tag,
-               floor((ST_X(geog::geometry) - 124) / 0.02)::integer x,
-               floor((ST_Y(geog::geometry) - 33) / 0.016)::integer y,
-               {sign} n, {sign} * ST_Y(geog::geometry) lat, {sign} * ST_X(geog::geometry) lon
-        FROM {table} WHERE geog IS NOT NULL AND retired_at IS NULL
+        SELECT unnest(tags || ''::text) tag, floor((lon - 124) / 0.02)::integer x, floor((lat - 33) / 0.016)::integer y,
+               {sign} n, {sign} * lat lat, {sign} * lon lon
+        FROM (SELECT tags, ST_Y(geog::geometry) lat, ST_X(geog::geometry) lon
+              FROM {table} WHERE geog IS NOT NULL AND retired_at IS NULL OFFSET 0) located
     """
 
 

@@ -64,7 +64,7 @@ _CODE_OF = {province: code for code, province in AREA_CODES.items()}
 
 def cleaned(text: str) -> str:
     """One line; "" where the cell says that there is nothing."""
-    plain = _SPACE.sub(" ", text).strip()
+    plain = " ".join(text.split())
     return "" if plain.lower() in NOTHING else plain
 
 
@@ -113,14 +113,21 @@ class Regions:
         self._provinces = {name: name for name in self._districts} | FORMER_PROVINCES
         short = {name[:2]: name for name in self._districts if name[:2] not in ("충청", "경상", "전라")}
         self._provinces |= {name: full for name, full in short.items() if name not in self._provinces}
-        self.of = lru_cache(maxsize=16384)(self._of)
+        self._of_heads = lru_cache(maxsize=16384)(self._of)
 
     @classmethod
     def load(cls) -> Self:
         return cls(Districts.load(None))
 
-    def _of(self, addresses: tuple[str, ...], named: str = "", phone: str = "") -> Region:
+    def of(self, addresses: tuple[str, ...], named: str = "", phone: str = "") -> Region:
         """From the first address that says it; what is left open, from a region's name, then from a phone number."""
+        heads = tuple(" ".join(address.split(None, 3)[:3]) for address in addresses)
+        found = self._of_heads(heads, named, "")
+        if not found.province and phone:
+            found = self._of_heads(heads, named, phone[:4])
+        return self._of(addresses, named, phone) if found.province == "인천광역시" else found
+
+    def _of(self, addresses: tuple[str, ...], named: str = "", phone: str = "") -> Region:
         province = district = ""
         said: list[str] = []
         for text in (*addresses, named):

@@ -234,7 +234,7 @@ class Normaliser:
             self._extra(cells),
             *((point.x, point.y, point.srid) if point else (None, None, None)),
         )
-        content = hashlib.blake2b(repr(fields).encode(), digest_size=16).digest()
+        content = hashlib.blake2b(orjson.dumps(fields), digest_size=16).digest()
         place_key = _key_of(key, address_key, detail, point)
         return Row(line, f"#{number}" if number else place_key, place_key, content, *fields)
 
