@@ -69,6 +69,7 @@ SERVICES = (
         needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
     Process("recycling-api", "api", 49, "eco2.recycling.main:run", "recycling-api.recycling", needs=("postgres",)),
+    Process("info-api", "api", 19, "eco2.info.main:run", "info-api.info", needs=("postgres",)),
     Process(
         "location-api",
         "api",

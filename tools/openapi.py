@@ -60,6 +60,7 @@ TAGS = {
     "events": "The progress of a job, live.",
     "recycling": "The knowledge base: items, streams, rules, districts, and questions in words.",
     "locations": "Places where things are taken: the nearest, by name, in clusters, for a thing.",
+    "info": "News of the environment, and notices.",
     "characters": "Characters and points that scans earn, and leaderboards of districts.",
     "users": "The signed-in user: profile, preferences, scans, all data.",
 }

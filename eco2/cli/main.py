@@ -2,7 +2,7 @@
 
 import typer
 
-from eco2.cli import auth, console, jobs, knowledge, operations, places, regions, scan, stack, text, vision
+from eco2.cli import auth, console, jobs, knowledge, news, operations, places, regions, scan, stack, text, vision
 from eco2.run import TARGETS, advice
 from eco2.run import run as start
 
@@ -20,6 +20,8 @@ app.command()(scan.choose)
 app.command()(knowledge.ask)
 app.add_typer(knowledge.knowledge, name="knowledge")
 app.add_typer(regions.regions, name="regions")
+app.add_typer(news.notice, name="notice")
+app.add_typer(news.news, name="news")
 local.command()(scan.token)
 app.add_typer(places.places, name="places")
 job = typer.Typer(help="Look into one job.", no_args_is_help=True)

@@ -46,6 +46,9 @@ REPORT_GENERATE = Task("report.generate", Q_BATCH, "batch.report", 0, 600, "run 
 CLEANUP_CACHE = Task("cleanup.cache", Q_SCHED, "sched.cleanup", 1, 900, "run id")
 CLEANUP_PHOTOS = Task("cleanup.photos", Q_SCHED, "sched.photos", 1, 3600, "run id")
 CLEANUP_UPLOADS = Task("cleanup.uploads", Q_SCHED, "sched.uploads", 1, 3600, "run id")
+NEWS_NAVER = Task("news.naver", Q_SCHED, "sched.naver", 1, 300, "run id")
+NEWS_NEWSDATA = Task("news.newsdata", Q_SCHED, "sched.newsdata", 1, 300, "run id")
+NEWS_FEEDS = Task("news.feeds", Q_SCHED, "sched.feeds", 1, 600, "run id")
 STATS_AGGREGATE = Task("stats.aggregate", Q_SCHED, "sched.stats", 2, 900, "run id")
 BACKUP_DATABASE = Task("backup.database", Q_SCHED, "sched.backup", 3, 4 * 3600, "run id")
 
@@ -61,6 +64,9 @@ TASKS = {
         CLEANUP_CACHE,
         CLEANUP_PHOTOS,
         CLEANUP_UPLOADS,
+        NEWS_NAVER,
+        NEWS_NEWSDATA,
+        NEWS_FEEDS,
         STATS_AGGREGATE,
         BACKUP_DATABASE,
     )
@@ -71,6 +77,9 @@ SCHEDULE = {
     CLEANUP_CACHE.name: "0 * * * *",
     CLEANUP_PHOTOS.name: "20 * * * *",
     CLEANUP_UPLOADS.name: "40 * * * *",
+    NEWS_NAVER.name: "1,11,21,31,41,51 * * * *",
+    NEWS_NEWSDATA.name: "7,37 * * * *",
+    NEWS_FEEDS.name: "4,19,34,49 * * * *",
     BACKUP_DATABASE.name: "0 2 * * *",
     STATS_AGGREGATE.name: "0 3 * * *",
 }

@@ -22,6 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 BUCKET, UPLOAD_BUCKET, OPS_BUCKET = "eco2-images", "eco2-uploads", "eco2-ops"
 DATABASE = "eco2"
 VHOST, TASKS_VHOST = "eco2", "tasks"
+SAMPLE_FEED = "견본 소식"
 FRONTEND = "http://localhost:5173"
 CORS_ORIGINS = (FRONTEND, "http://127.0.0.1:5173", "http://localhost:3000")
 
@@ -31,6 +32,7 @@ STORE_MASTER, STORE_VOLUME, STORE_FILER = 11, 12, 13
 STORE_MASTER_GRPC, STORE_VOLUME_GRPC, STORE_FILER_GRPC, STORE_S3_GRPC = 14, 15, 16, 17
 GATEWAY_ADMIN = 21
 OAUTH_EMULATOR = 46
+NEWS_EMULATOR = 18
 SPAN = 50
 """How many ports from the base upwards belong to one stack."""
 
@@ -73,6 +75,8 @@ class LocalSettings(BaseSettings):
     """Of web apps that may call the API, as a JSON list or with commas between; default: CORS_ORIGINS."""
     redirect_urls: Urls | None = None
     """Other base URLs of the API, whose callbacks a sign-in may use."""
+    news_feeds: str | None = None
+    """RSS and Atom feeds as JSON, name → address, in the place of the emulated one."""
     frontend_url: str | None = None
     """The web app in which a sign-in ends that names none."""
 
@@ -270,6 +274,8 @@ def given_web(settings: LocalSettings) -> dict[str, str]:
         origins = (settings.frontend_url, *(CORS_ORIGINS if origins is None else origins))
     if origins is not None:
         given["ECO2_CORS_ORIGINS"] = _origins(origins, "ECO2_CORS_ORIGINS")
+    if settings.news_feeds:
+        given["ECO2_NEWS_FEEDS"] = settings.news_feeds
     if settings.redirect_urls is not None:
         given["ECO2_REDIRECT_URLS"] = _origins(settings.redirect_urls, "ECO2_REDIRECT_URLS")
     return given
@@ -364,6 +370,9 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_REDIRECT_URLS": json.dumps([f"http://localhost:{at.gateway_port}"]),
         "ECO2_FRONTEND_URL": FRONTEND,
         "ECO2_OAUTH_EMULATOR_URL": f"http://127.0.0.1:{at.port(OAUTH_EMULATOR)}",
+        "ECO2_NEWS_EMULATOR_URL": f"http://127.0.0.1:{at.port(NEWS_EMULATOR)}",
+        "ECO2_NEWS_JITTER": "0",
+        "ECO2_NEWS_FEEDS": json.dumps({SAMPLE_FEED: f"http://127.0.0.1:{at.port(NEWS_EMULATOR)}/feed.xml"}),
         **grpc_addresses(at),
         **at.given,
     }

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from eco2.local import config, probes, queue_health, servers, topology
 from eco2.local.addresses import addresses
 from eco2.local.config import Layout, LocalError
+from eco2.local.emulators import news as news_emulator
 from eco2.local.emulators import oauth as oauth_emulator
 from eco2.local.queue_health import Management
 from eco2.local.supervisor import Echo, Supervisor, Unit
@@ -135,6 +136,8 @@ def units(at: Layout, only: Collection[str] = (), *, with_migrations: bool = Tru
             made.extend(_server_units(at, row, with_migrations))
     if any(unit.name == "auth-api" for unit in made):
         made.append(oauth_emulator.unit(at))
+    if any(unit.name == "batch-worker" for unit in made):
+        made.append(news_emulator.unit(at))
     return made
 
 

@@ -16,7 +16,8 @@ from eco2.core.errors import AWAY, BadRequest, NotFound, TooMany
 from eco2.core.postgres import Database
 from eco2.core.turns import PerMinute
 from eco2.knowledge import Item, Knowledge, Lang, Region, asking, days, grounding, read
-from eco2.knowledge.districts import Districts
+from eco2.knowledge.answer import drop_offs
+from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.knowledge.matching import suggest
 from eco2.llm.calls import Llm
 from eco2.llm.wire import LlmFailed
@@ -174,11 +175,16 @@ async def with_days(
     told = answer["items"] or (asked and asked.collections) or "clarify" in answer or about_days
     if asked is None or "emergency" in answer or not told:
         return answer
+    named = [] if answer["items"] else await aside(question, _named, knowledge, question)
+    taken = [_taken(knowledge, item, answer["lang"]) for item in named if item.stream not in days.STREAMS]
+    if named and len(taken) == len(named):
+        return {**answer, "answer": "\n".join(taken)}
     streams = [days.STREAMS.get(item["stream"]) for item in answer["items"]]
+    streams += [days.STREAMS[item.stream] for item in named if item.stream in days.STREAMS]
     asked = replace(asked, collections=tuple(dict.fromkeys(filter(None, streams))) or asked.collections)
     text = await _days(db, knowledge, asked, question, answer["lang"])
     ends = (answer.get("clarify", "") if "candidates" in answer else "") if all(streams) else answer["answer"]
-    found: Json = {**answer, "answer": "\n\n".join(filter(None, (text, ends)))}
+    found: Json = {**answer, "answer": "\n\n".join(filter(None, (text, *taken, ends)))}
     if len(asked.districts) > 1:
         return {**found, "clarify": text}
     if not answer["items"] and "candidates" not in answer:
@@ -186,7 +192,32 @@ async def with_days(
     name = asked.districts[0]
     path = f"/api/v1/recycling/regions/{quote(name)}/calendar"
     stream = f"?stream={asked.collections[0]}" if len(asked.collections) == 1 else ""
-    return {**found, "district": answer["district"] or {"id": name, "name": name}, "calendar": f"{path}{stream}"}
+    told_district = answer["district"] if _is(knowledge, districts, answer["district"], name) else None
+    return {**found, "district": told_district or {"id": name, "name": name}, "calendar": f"{path}{stream}"}
+
+
+def _named(knowledge: Knowledge, question: str) -> list[Item]:
+    """The things that a question for a day is about."""
+    mentions = asking.understand(knowledge, question).reading.mentions
+    return list({item.id: item for mention in mentions if isinstance(item := mention.subject, Item)}.values())
+
+
+def _taken(knowledge: Knowledge, item: Item, lang: Lang) -> str:
+    """What is told of a thing that is put out on no day: where it goes instead."""
+    stream, ko = knowledge.stream(item.stream), lang == "ko"
+    places = [place.where_ko if ko else place.where_en for place in drop_offs(knowledge, item, item.stream)[:1]]
+    if ko:
+        return " ".join([f"{item.ko}: 요일에 맞춰 내놓는 것이 아니에요({stream.ko}).", *places])
+    return " ".join([f"{item.en}: not put out on a day ({stream.en}).", *places])
+
+
+def _is(knowledge: Knowledge, districts: Districts, told: Json | None, name: str) -> bool:
+    """Whether the region whose rules were applied is the district itself, and not the province above it."""
+    region = knowledge.regions.get(told["id"]) if told else None
+    try:
+        return region is not None and districts.named(region.ko) == name
+    except UnknownDistrict:
+        return False
 
 
 async def _days(db: Database, knowledge: Knowledge, asked: days.DayQuestion, question: str, lang: Lang) -> str:

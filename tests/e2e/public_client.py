@@ -144,3 +144,16 @@ class PublicClient:
 
     async def characters(self) -> list[str]:
         return [row["name"] for row in (await self.call("GET", "/api/v1/users/me/characters")).json()]
+
+    async def news(self, screens: int, **query: str) -> list[dict[str, Any]]:
+        """The news screen, scrolled so far: it asks for the next page with the cursor of the last."""
+        shown: list[dict[str, Any]] = []
+        cursor: dict[str, str] = {}
+        for _ in range(screens):
+            answer = await self.call("GET", "/api/v1/info/news", params={"limit": "3", **query, **cursor})
+            page = answer.raise_for_status().json()
+            shown += page["articles"]
+            if not page["has_more"]:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        return shown

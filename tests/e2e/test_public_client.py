@@ -110,3 +110,17 @@ async def test_another_users_scan_signs_nobody_out(client: SignedIn) -> None:
     job = (await one.call("POST", "/api/v1/scan", json={"image_url": await one.upload(photos.jpeg())})).json()
     assert (await other.call("GET", job["result_url"])).status_code == 404
     assert (other.route, other.logouts) == (HOME, 0)
+
+
+async def test_the_news_screen_scrolls_through_its_tabs_without_repeating(client: SignedIn) -> None:
+    """The stack orders a round of its emulated feed when it starts for the first time."""
+    one = await client()
+    async with asyncio.timeout(90):
+        while len(await one.news(1, source="rss", category="environment")) < 2:
+            await asyncio.sleep(0.5)
+    for tab in (await one.call("GET", "/api/v1/info/categories")).json()["categories"]:
+        shown = await one.news(3, category=tab["id"])
+        assert shown, tab
+        assert len({row["id"] for row in shown}) == len(shown)
+        assert all(tab["id"] in ("all", row["category"]) for row in shown)
+    assert all(row["thumbnail_url"] for row in await one.news(2, has_image="true"))

@@ -19,6 +19,7 @@ from tests.load import (
     footprint,
     grants,
     jobs,
+    news,
     pipeline,
     places,
     polling,
@@ -55,6 +56,7 @@ SCENARIOS: dict[str, Scenario] = {
     "edge_auth": edge.edge_auth,
     "denied_memory": edge.denied_memory,
     "revocation": edge.revocation_latency,
+    "news_page_p95": news.news_page,
     "daily_stats_5m": jobs.daily_stats,
     "backup_memory": jobs.backup_memory,
     "places_import": places.places,
@@ -67,7 +69,12 @@ SCENARIOS: dict[str, Scenario] = {
     "places_memory": places.places,
 }
 """In the order in which they run. Names with the same function run together."""
-ON_DEMAND = ("daily_stats_5m", "backup_memory", *(name for name in SCENARIOS if name.startswith("places_")))
+ON_DEMAND = (
+    "news_page_p95",
+    "daily_stats_5m",
+    "backup_memory",
+    *(name for name in SCENARIOS if name.startswith("places_")),
+)
 """Fill a database first, for minutes: they run when they are named."""
 
 out = Console(stderr=True)

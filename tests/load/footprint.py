@@ -7,6 +7,7 @@ from statistics import median
 
 from eco2 import knowledge
 from eco2.local.emulators import llm as llm_emulator
+from eco2.local.emulators import news as news_emulator
 from eco2.local.emulators import oauth as oauth_emulator
 from eco2.photos import reading
 from eco2.scan.vision import network
@@ -18,7 +19,7 @@ from tests.load.pipeline import AT_ONCE
 from tests.load.report import Measure
 
 JOBS = 1000
-ELSEWHERE = (llm_emulator.NAME, oauth_emulator.NAME)
+ELSEWHERE = (llm_emulator.NAME, news_emulator.NAME, oauth_emulator.NAME)
 
 
 async def memory_pss(bench: Bench, _wanted: Collection[str]) -> list[Measure]:

@@ -51,6 +51,7 @@ LINES = {
     "edge_auth_p99": Line(15, "ms"),
     "denied_memory": Line(40, "MB"),
     "revocation_p99": Line(200, "ms"),
+    "news_page_p95": Line(5, "ms"),
     "daily_stats_5m": Line(60, "s"),
     "backup_memory": Line(200, "MB"),
     "places_import": Line(10_000, "rows/s", more_is_better=True),
