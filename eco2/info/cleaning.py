@@ -1,4 +1,4 @@
-"""What others write, made fit to be shown and compared: text, addresses, titles, pictures, dates."""
+"""Text, addresses, titles, pictures and dates of strangers, made fit to be shown and compared."""
 
 import html
 import re

@@ -36,7 +36,7 @@ PAUSE, LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=6)
 
 @dataclass(frozen=True)
 class Told:
-    """What became of a round. `error`: why there was none; `skipped`: the source is left alone until then."""
+    """Outcome of a round. `error`: the reason of a failure; `skipped`: the source is left alone until then."""
 
     source: str
     seen: int = 0
@@ -136,7 +136,7 @@ def article(categories: Categories, entry: Entry, now: datetime) -> Article | No
 
 
 def told_before(plain: str, titles: Sequence[str]) -> bool:
-    """Whether one of the titles is the same but for some letters; numbers have to agree ("3일 날씨", "4일 날씨")."""
+    """True when one of the titles differs by some letters at most; numbers have to agree ("3일 날씨", "4일 날씨")."""
     if len(plain) < SHORTEST_COMPARED:
         return plain in titles
     near = process.extract(plain, titles, scorer=fuzz.ratio, score_cutoff=SAME_SCORE, limit=5)

@@ -1,4 +1,4 @@
-"""Where news come from, each behind `Source`: the news search of Naver, NewsData, RSS and Atom feeds."""
+"""Sources of news, each behind `Source`: the news search of Naver, NewsData, RSS and Atom feeds."""
 
 import calendar
 import re
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a feed called its last answer."""
+    """Name of a feed's last answer, to be told when nothing is new."""
 
     etag: str | None = None
     last_modified: str | None = None

@@ -25,7 +25,7 @@ _EXAMPLE = (
 
 
 class PutOut(BaseModel):
-    """When something is put out. `days` is empty where the source says it in words (`method`)."""
+    """Days and times of putting something out. `days` is empty where the source says it in words (`method`)."""
 
     collection: Annotated[Collection, Field(examples=["vinyl"])]
     name: Annotated[str, Field(examples=["비닐류"])]

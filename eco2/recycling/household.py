@@ -77,7 +77,7 @@ class Read:
 
 
 class _Left(Exception):
-    """Why a line is left out."""
+    """Reason to leave a line out."""
 
 
 def read(path: Path, districts: Districts, today: date) -> Read:

@@ -203,7 +203,7 @@ def _named(knowledge: Knowledge, question: str) -> list[Item]:
 
 
 def _taken(knowledge: Knowledge, item: Item, lang: Lang) -> str:
-    """What is told of a thing that is put out on no day: where it goes instead."""
+    """Sentence about a thing that is put out on no day: where it goes instead."""
     stream, ko = knowledge.stream(item.stream), lang == "ko"
     places = [place.where_ko if ko else place.where_en for place in drop_offs(knowledge, item, item.stream)[:1]]
     if ko:
@@ -212,7 +212,7 @@ def _taken(knowledge: Knowledge, item: Item, lang: Lang) -> str:
 
 
 def _is(knowledge: Knowledge, districts: Districts, told: Json | None, name: str) -> bool:
-    """Whether the region whose rules were applied is the district itself, and not the province above it."""
+    """True when the region whose rules were applied is the district itself, not the province above it."""
     region = knowledge.regions.get(told["id"]) if told else None
     try:
         return region is not None and districts.named(region.ko) == name

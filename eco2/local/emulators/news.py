@@ -45,7 +45,7 @@ class Told(BaseModel):
     link: str | None = None
     picture: str | None = None
     hours: float = 1
-    """How long ago it was published."""
+    """Since it was published."""
 
 
 SAMPLE = (
