@@ -68,7 +68,7 @@ class Area:
     tel: str = ""
 
     def pickup(self, collection: Collection) -> Pickup | None:
-        """Days on which that is put out. Film and clear bottles without a day of their own go with the other recyclables."""
+        """Its days. Film and clear bottles without a day of their own go with the other recyclables."""
         found = {pickup.collection: pickup for pickup in self.pickups}
         return found.get(collection) or (found.get("recycle") if collection in ("vinyl", "clear_pet") else None)
 
