@@ -190,7 +190,7 @@ def _incheon(district: str, text: str) -> str:
 
 # --- phone numbers ----------------------------------------------------------------------------------------------------
 
-_MOBILE = re.compile(r"(?<!\d)01[016789][-. )]*\d{3,4}[-. ]*\d{4}")
+MOBILE = re.compile(r"(?<!\d)01[016789][-. )]*\d{3,4}[-. ]*\d{4}")
 _FULL = re.compile(r"(?<!\d)(02|0[3-6]\d|070|080|050\d?)[-. )]*(\d{3,4})[-. ]+(\d{4})(?!\d)")
 _JOINED = re.compile(r"(?<!\d)(02|0[3-6]\d|070|080)(\d{3,4})(\d{4})(?!\d)")
 _SERVICE = re.compile(r"(?<!\d)(1[3568]\d\d)[-. ]?(\d{4})(?!\d)")
@@ -202,7 +202,7 @@ def phone(text: str, province: str = "") -> str:
     """The first number of an office; "" for none. One without an area code gets that of the province.
 
     Mobile numbers are of persons, and are left out."""
-    plain = _MOBILE.sub(" ", _SPACE.sub(" ", text))
+    plain = MOBILE.sub(" ", _SPACE.sub(" ", text))
     for pattern in (_FULL, _JOINED):
         match = pattern.search(plain)
         if match:

@@ -127,7 +127,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Field → titles, as `plain` makes them; the first that a file has counts."""
 
-PRIVATE = re.compile(r"대표자|담당자(?:명|성명)?$|성명|휴대|핸드폰|개인|주민|생년|indivtelno|이메일|email")
+PRIVATE = re.compile(r"대표자|담당자|관리자명|관리인|점주|성명|휴대|핸드폰|개인|주민|생년|indivtelno|이메일|email")
 """Columns about persons: they are dropped when they are read."""
 
 

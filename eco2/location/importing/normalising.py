@@ -240,7 +240,7 @@ class Normaliser:
 
     def _extra(self, cells: list[str]) -> str | None:
         """Columns that no field takes, as they came."""
-        found = {title: cells[at].strip()[:LONGEST_TEXT] for title, at in self.columns.others if cells[at].strip()}
+        found = {title: text for title, at in self.columns.others if (text := _text(cells[at].strip()))}
         return orjson.dumps(found).decode() if found else None
 
     # --- opening hours -----------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def _key_of(name_key: str, address_key: str, detail: str | None, point: Point | 
 
 
 def _text(cell: str) -> str | None:
-    found = "" if cell.lower() in addresses.NOTHING else cell.strip()
+    found = "" if cell.lower() in addresses.NOTHING else addresses.MOBILE.sub("", cell).strip()
     return found[:LONGEST_TEXT] or None
 
 

@@ -481,3 +481,12 @@ def test_licences_that_do_not_allow_it_are_refused(tmp_path: Path, licence: str)
     with pytest.raises(ImportRefused):
         order(path, "generic", licence=licence)
     assert order(path, "generic", licence="kogl-1").feed.licence == "kogl-1"
+
+
+def test_people_and_their_mobile_numbers_are_not_kept() -> None:
+    header = "이름,주소,담당자전화번호,관리자명,비고,기타"
+    row, _ = row_of(
+        header, ["가", "서울 마포구 독막로 1", "010-1111-2222", "홍길동", "문의 010-1234-5678", "01012345678"]
+    )
+    assert row is not None
+    assert (row.introduction, row.extra) == ("문의", None)
