@@ -93,9 +93,10 @@ def decide(knowledge: Knowledge, item: Item, situations: Sequence[Situation], re
     Of each the first that applies and leads to another stream decides; no other kind of situation does. What a district
     does with a thing in such a situation holds for it: a lamp that broke is a broken lamp."""
     for situation in knowledge.by_precedence(list(situations)):
-        target = situation.target_stream
-        if target and target != item.stream and knowledge.applies(situation, item, item.stream):
-            return Outcome(_in_district(knowledge, situation, region) or target, situation)
+        if situation.target_stream and knowledge.applies(situation, item, item.stream):
+            target = _in_district(knowledge, situation, region) or situation.target_stream
+            if target != item.stream:
+                return Outcome(target, situation)
     for case in _exceptions(knowledge, item):
         if case.condition and case.then != item.stream and _holds(case, situations):
             return Outcome(case.then, case)

@@ -7,7 +7,7 @@ from typing import Any
 
 from eco2.knowledge import recognising, regions, telling
 from eco2.knowledge.answer import Advice, Lang, advise, drop_offs, listed, localized, unique
-from eco2.knowledge.attribution import dangers, meant, settled
+from eco2.knowledge.attribution import HAZARDOUS, dangerous, dangers, meant, settled
 from eco2.knowledge.composing import ask_which, names_of
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Emergency, Item, Region, Situation, Source, Topic
@@ -18,8 +18,6 @@ from eco2.knowledge.words.text import bounded, is_korean, normalize, topic
 LONGEST_QUESTION = 500
 MAX_ITEMS = 8
 MAX_DONTS = 4
-HAZARDOUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
-"""Streams of things that are dangerous in a bag."""
 
 DISPOSAL = re.compile(
     r"버리|버려|버릴|버림|분리|재활용|수거|배출|폐기|처분|처리|쓰레기|내놓|내놔|봉투|수거함|버렸|뿌리|보증금|"
@@ -235,21 +233,17 @@ def _things(knowledge: Knowledge, asked: Asked) -> list[tuple[Mention | None, It
     found: list[tuple[Mention | None, Item | None]] = [
         (mention, meant(knowledge, mention, asked.region)) for mention in asked.mentions
     ]
-    dangerous = [pair for pair in found if pair[1] and is_dangerous(pair[1])]
+    grave = [pair for pair in found if pair[1] and dangerous(pair[1])]
     if asked.emergency:
         instead = asked.emergency.items
-        fits = [pair for pair in dangerous if not instead or (pair[1] and _of(pair[1], instead))]
+        fits = [pair for pair in grave if not instead or (pair[1] and _of(pair[1], instead))]
         return fits[:MAX_ITEMS] or [(None, knowledge.item(name)) for name in instead]
-    kept = [*dangerous, *(pair for pair in found if pair not in dangerous)][:MAX_ITEMS]
+    kept = [*grave, *(pair for pair in found if pair not in grave)][:MAX_ITEMS]
     return [pair for pair in found if pair in kept]
 
 
 def _of(item: Item, names: Sequence[str]) -> bool:
     return item.id in names or item.stream in HAZARDOUS
-
-
-def is_dangerous(item: Item) -> bool:
-    return bool(item.care or item.warns or item.dont_ko) or item.stream in HAZARDOUS
 
 
 def emergency_text(emergency: Emergency, lang: Lang) -> str:

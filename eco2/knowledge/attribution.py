@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 from eco2.knowledge.answer import Named, decide
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Item, Region, Situation
+from eco2.knowledge.models import Ambiguity, Item, Region, Situation
 from eco2.knowledge.reading import Mention, read
 from eco2.knowledge.words.text import squash
 
 HOLDS = "battery"
 """The scope of what many things hold: what is dangerous about it is dangerous about them."""
 BESIDES = re.compile(r".{0,8}도(?:있|요|나왔|나옴|같이|함께|버|들)|(?:s|es)?(?:too|aswell|also)")
+HAZARDOUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
+"""Streams of things that are dangerous in a bag."""
+IS = re.compile(r"(?:인데|이에요|예요|이예요|에요|입니다|이야|임|같은데|같아요|이라고|라고|맞)")
+"""After a word that says what the thing is."""
 CONTENT = re.compile(
     r"(?:이|가|을|를|은|는)?(?:아직|좀|조금|많이|다|잔뜩|살짝|심하게|완전히)*"
     r"(?:묻|남|들어있|들었|배[어었여인]|뱄|밴|섞[여였이인]|끼[었어]|낀|붙|범벅|새[요었어]|샜|흘)"
@@ -35,7 +39,7 @@ def told(knowledge: Knowledge, text: str | None, item: Item, region: Region | No
     if not text:
         return Told()
     reading = read(knowledge, text)
-    others = [m for m in reading.mentions if not _about(text, m, item)]
+    others = [m for m in reading.mentions if not _about(knowledge, text, m, item)]
     named = [Named(found, m.situations) for m in others if (found := meant(knowledge, m, region)) and found != item]
     if not named:
         return Told(tuple(knowledge.situations_in(text)))
@@ -63,14 +67,60 @@ def settled(knowledge: Knowledge, mention: Mention, region: Region | None = None
     streams = {outcomes[item.id].stream for item in moved}
     if len(streams) != 1:
         return None
+    causes = [outcomes[item.id].cause for item in moved]
+    if like := next((cause.like for cause in causes if isinstance(cause, Situation) and cause.like), None):
+        return knowledge.item(like)
     return next((item for item in candidates if item.stream in streams), moved[0])
 
 
-def _about(text: str, mention: Mention, item: Item) -> bool:
+@dataclass(frozen=True)
+class Called:
+    """Name that the words give the thing in a photo. `item`: they settle it. `choices`: what they may mean."""
+
+    item: Item | None = None
+    choices: tuple[Item, ...] = ()
+
+
+def called(knowledge: Knowledge, text: str | None, seen: Item | None, region: Region | None = None) -> Called:
+    """Words beat the photo about what the thing is: unless they only name what is in it, a part of it, or one more."""
+    if not text:
+        return Called(seen)
+    mentions = read(knowledge, text).mentions
+    about = [
+        m for m in mentions if not (_besides(text, m) or _content(text, m) or (seen and _part(knowledge, text, m)))
+    ]
+    clear = {m.subject.id: m.subject for m in about if isinstance(m.subject, Item)}
+    kinds = [m for m in about if not isinstance(m.subject, Item)]
+    if seen is None:
+        found = [settled(knowledge, m, region) or m.subject for m in about]
+        choices = knowledge.choices(found)
+        return Called(choices[0] if len(choices) == 1 else None, tuple(choices))
+    agrees = seen.id in clear or any(
+        isinstance(m.subject, Ambiguity) and seen.id in m.subject.candidates for m in kinds
+    )
+    if agrees or len(clear) > 1 or not about:
+        return Called(seen)
+    if clear:
+        (item,) = clear.values()
+        return Called(item) if not dangerous(seen) or dangerous(item) else Called(None, (item, seen))
+    named = [m for m in kinds if IS.match(_parts(text, m)[1])]
+    choices = knowledge.choices(m.subject for m in named)
+    return Called(None, (*choices, seen)) if choices else Called(seen)
+
+
+def dangerous(item: Item) -> bool:
+    """True where something about the item is marked as danger, or its stream is one of dangerous things."""
+    return bool(item.care or item.warns or item.dont_ko) or item.stream in HAZARDOUS
+
+
+def _about(knowledge: Knowledge, text: str, mention: Mention, item: Item) -> bool:
     """True for a mention of the thing itself, or of a part of it: a word for several things names no second one,
     unless it is told as one more."""
     if isinstance(mention.subject, Item):
-        return mention.subject.id == item.id or _content(text, mention)
+        harmless = not dangerous(mention.subject) and not _besides(text, mention)
+        return (
+            mention.subject.id == item.id or _content(text, mention) or (harmless and _part(knowledge, text, mention))
+        )
     return item.id in mention.subject.candidates or not _besides(text, mention)
 
 
@@ -78,6 +128,12 @@ def _besides(text: str, mention: Mention) -> bool:
     """True for a thing that is told as one more: "형광등도 있어요"."""
     before, after = _parts(text, mention)
     return mention.role == "beside" or bool(BESIDES.match(after) or BEFORE.search(before))
+
+
+def _part(knowledge: Knowledge, text: str, mention: Mention) -> bool:
+    """True for a word that names a part of most things ("라벨"), unless it is said to be the thing."""
+    parts = knowledge.lexicon.korean.parts | knowledge.lexicon.english.parts
+    return mention.span.term in parts and not IS.match(_parts(text, mention)[1])
 
 
 def _content(text: str, mention: Mention) -> bool:
@@ -108,4 +164,5 @@ def dangers(knowledge: Knowledge, items: Sequence[Item], situations: Sequence[Si
             return situation.target_stream is not None
         return any(knowledge.applies(situation, item, item.stream) for item in items)
 
-    return [situation for situation in situations if situation.kind == "safety" and concerns(situation)]
+    about = [situation for situation in situations if situation.kind == "safety" and concerns(situation)]
+    return about or (dangers(knowledge, [], situations) if items else [])

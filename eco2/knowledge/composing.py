@@ -15,7 +15,7 @@ from eco2.knowledge.answer import (
 )
 from eco2.knowledge.attribution import dangers
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import GENERAL_BAG, Ambiguity, Item, Region, RuleException, Situation, UnknownAnswer
+from eco2.knowledge.models import GENERAL_BAG, Ambiguity, Item, Region, RuleException, Situation, Stream, UnknownAnswer
 from eco2.knowledge.reading import subjects
 from eco2.knowledge.words.text import supposing, topic
 
@@ -114,19 +114,25 @@ def compose_unknown(
     waste: bool = True,
     lang: Lang = "ko",
     region: Region | None = None,
+    stream: Stream | None = None,
 ) -> dict[str, object]:
     """The same shape where there is no item: where each candidate goes, how to photograph it (again), and a question.
 
     The question is about the words if they name something, else about the candidates. Without `waste` the photo
-    shows nothing to throw away. What is dangerous comes before everything else that is to be done."""
+    shows nothing to throw away. What is dangerous comes before everything else that is to be done. `stream`: where
+    things of the material go, which is sure although the thing is not."""
     unknown = knowledge.situation_book.unknown
     case = unknown.unclear if waste else unknown.no_waste
     question = _question(unknown, subjects(knowledge, user_input or ""), candidates, lang)
     dangers = _dangers(knowledge, candidates, situations, lang)
-    sentences = [*dangers, localized(case, "lead", lang), question or localized(case, "ask", lang)]
+    first = [localized(unknown, "hold", lang)] if candidates else []
+    if stream:
+        name, where = localized(stream, "", lang), localized(stream, "where", lang)
+        first = [localized(unknown, "material", lang).format(name=name, where=where)]
+    sentences = [*dangers, *(first if stream else []), localized(case, "lead", lang)]
+    sentences.append(question or localized(case, "ask", lang))
     each = [_candidate(knowledge, item, situations, lang, region) for item in candidates]
-    hold = [localized(unknown, "hold", lang)] if candidates else []
-    steps = [*hold, *dangers, *each, *listed(case, "steps", lang)]
+    steps = [*dangers, *first, *each, *listed(case, "steps", lang)]
     return _answer(steps, [localized(case, "fault", lang)], sentences)
 
 
@@ -152,13 +158,17 @@ def _candidate(
 
 def _question(unknown: UnknownAnswer, about: Sequence[Item | Ambiguity], candidates: Sequence[Item], lang: Lang) -> str:
     if len(about) > 1:
-        named = [localized(subject, "", lang) if isinstance(subject, Item) else subject.term for subject in about]
+        named = [localized(one, "", lang) if isinstance(one, Item) else _term(one, lang) for one in about]
         return localized(unknown, "several", lang).format(names=", ".join(named))
     for subject in about:
         if isinstance(subject, Ambiguity):
             return ask_which(names_of(candidates, lang, subject), unknown, subject, lang)
     names = names_of(candidates[:MAX_NAMED], lang)
     return localized(unknown, "guesses", lang).format(names=names) if names else ""
+
+
+def _term(word: Ambiguity, lang: Lang) -> str:
+    return word.terms_en[0] if lang == "en" and word.terms_en else word.term
 
 
 def names_of(items: Sequence[Item], lang: Lang, of: Ambiguity | None = None) -> str:

@@ -133,6 +133,8 @@ def _check_words(taxonomy: Taxonomy) -> Iterator[str]:
     ids = [record.id for record in records(taxonomy)]
     for entry in taxonomy.ambiguous:
         yield from _unknown(TAXONOMY, f"ambiguous.{entry.term}", "item", entry.candidates, ids)
+    for alike in taxonomy.look_alikes:
+        yield from _unknown(TAXONOMY, "look_alikes", "item", alike, ids)
     for word, claims in claimed_words(taxonomy).items():
         if not word:
             yield f"{TAXONOMY}: {claims[0]}: has an empty alias"

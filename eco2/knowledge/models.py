@@ -140,7 +140,8 @@ class Ambiguity(Model):
 
 
 class Taxonomy(Model):
-    """`no_bag_ko`: the sentence that something must not go into the general bag."""
+    """`no_bag_ko`: the sentence that something must not go into the general bag. `look_alikes`: things that a photo
+    hardly tells apart, dangerous ones among them."""
 
     majors: tuple[MajorClass, ...]
     recyclable_major: str
@@ -149,6 +150,7 @@ class Taxonomy(Model):
     no_bag_en: str = ""
     streams: tuple[Stream, ...]
     ambiguous: tuple[Ambiguity, ...]
+    look_alikes: tuple[tuple[str, ...], ...] = ()
     groups: tuple[Group, ...]
 
 
@@ -296,7 +298,8 @@ class NoItem(Model):
 class UnknownAnswer(Model):
     """The answers that ask: a photo that could not be told, one without waste, and what is asked of the words.
 
-    `{names}` is replaced by what there is to choose from, `{question}` by that of the ambiguous word. `hold` is the
+    `material` is told first where the material is sure and the thing is not. `{names}` is replaced by what there is to
+    choose from, `{question}` by that of the ambiguous word. `hold` is the
     first step where there are candidates, `candidate` that of each: its `{name}`, its `{stream}` and `{where}` it goes.
     """
 
@@ -304,6 +307,8 @@ class UnknownAnswer(Model):
     no_waste: NoItem
     hold_ko: str
     hold_en: str = ""
+    material_ko: str = "{name}: {where}"
+    material_en: str = "{name}: {where}"
     candidate_ko: str
     candidate_en: str = ""
     guesses_ko: str

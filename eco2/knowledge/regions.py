@@ -145,7 +145,9 @@ def about(region: Region | None, place: str, field: RegionField, lang: Literal["
     told = collections(region, lang) if field == "collections" else [str(getattr(region, f"{field}_{lang}"))]
     name = place or (region.ko if lang == "ko" else region.en)
     known = [line for line in told if line]
-    return [*(known or [_NOT_KNOWN[lang].format(place=name)]), *_contact(region, lang)]
+    if not known or (place and field == "collections"):  # what the region above tells are no days
+        known.insert(0, _NOT_KNOWN[lang].format(place=name))
+    return [*known, *_contact(region, lang)]
 
 
 _NOT_KNOWN = {"ko": "{place}의 자료는 아직 없어요.", "en": "I have no data for {place} yet."}

@@ -8,8 +8,9 @@ from typing import Any
 
 from eco2 import knowledge as kb
 from eco2.core.errors import NotFound
-from eco2.knowledge import Item, Knowledge, Situation, attribution
-from eco2.knowledge.composing import MAX_NAMED
+from eco2.knowledge import Item, Knowledge, Situation, attribution, recognising
+from eco2.knowledge.answer import listed, localized
+from eco2.knowledge.composing import MAX_NAMED, MAX_STEPS
 from eco2.scan.audience import ANYBODY, Audience
 from eco2.scan.vision.result import Other, VisionResult
 
@@ -27,6 +28,7 @@ LOOK_ALIKES = (
     frozenset(("종이", "종이팩")),
     frozenset(("무색페트병", "플라스틱류", "비닐류")),
 )
+MAX_LOOK_ALIKES = 2
 MAX_CANDIDATES = 7
 """Each has a step of the answer, of which there are ten."""
 WORTH_SHOWING = 0.08
@@ -45,17 +47,43 @@ def match(
 ) -> Json:
     """From what was seen and said to an item with its rule, or to the candidates that the user chooses from."""
     seen = VisionResult.from_json(dict(vision))
-    named = knowledge.choices(kb.subjects(knowledge, user_input or ""))
-    item = knowledge.item(seen.item_id) if seen.item_id else None
-    if item is None and len(named) == 1:
-        item = named[0]
+    shown = knowledge.item(seen.item_id) if seen.item_id else None
+    called = attribution.called(knowledge, user_input, shown, audience.region)
+    item = called.item
     rule = rule_of(knowledge, item, user_input, seen.situations, waste=seen.waste, audience=audience)
+    others = [_other(knowledge, other, audience) for other in seen.others if other.item_id in knowledge.items]
     if item is None:
-        rule["candidates"] = _candidates(knowledge, named, seen)
+        rule["candidates"] = _candidates(knowledge, called.choices, seen)
+        rule |= _of_material(knowledge, rule["candidates"], seen, audience) if not called.choices else {}
     else:
         rule["shown"] = shows(knowledge, vision, item)
-    rule["others"] = [_other(knowledge, other, audience) for other in seen.others if other.item_id in knowledge.items]
+        named = attribution.told(knowledge, user_input, item, audience.region).others[:MAX_NAMED]
+        told = [Other(one.item.id, 0.0, tuple(s.id for s in one.situations)) for one in named]
+        others += [
+            _other(knowledge, one, audience) for one in told if one.item_id not in {o.item_id for o in seen.others}
+        ]
+    rule["others"] = others
     return rule
+
+
+def _of_material(knowledge: Knowledge, candidates: Sequence[Json], seen: VisionResult, audience: Audience) -> Json:
+    """News of a sure material although the thing is not sure: where such things go, and the candidates that would
+    change that."""
+    items = [item for row in candidates if (item := knowledge.resolve(row["minor_category"]))]
+    of_it = [item for item in items if item.classification.middle_category == seen.category]
+    if not of_it:
+        return {}
+    streams = {item.id: kb.decide(knowledge, item, (), audience.region).stream for item in items}
+    usual = [item for item in of_it if knowledge.stream(streams[item.id]).kind == "recycle"]
+    likely = (usual or of_it)[0]
+    stream = streams[likely.id]
+    differing = [row for row, item in zip(candidates, items, strict=True) if streams[item.id] != stream]
+    return {
+        "stream_id": stream,
+        "material": likely.id,
+        "disposal_rules": kb.disposal_rules(knowledge, likely),
+        "candidates": differing or list(candidates),
+    }
 
 
 def shows(knowledge: Knowledge, vision: Mapping[str, Any] | None, item: Item) -> bool:
@@ -92,8 +120,14 @@ def _candidates(knowledge: Knowledge, named: Sequence[Item], seen: VisionResult)
     """Meanings of the words, with confidence 0 where the photo does not show it, then what the photo shows."""
     guesses = {guess.item_id: guess.confidence for guess in seen.candidates} if seen.waste else {}
     shown = [item_id for item_id, confidence in guesses.items() if confidence >= WORTH_SHOWING]
-    ids = list(dict.fromkeys([*(item.id for item in named), *shown]))[:MAX_CANDIDATES]
+    ids = list(dict.fromkeys([*(item.id for item in named), *shown, *_look_alikes(knowledge, shown)]))[:MAX_CANDIDATES]
     return [_candidate(knowledge.item(item_id), guesses.get(item_id, 0.0)) for item_id in ids]
+
+
+def _look_alikes(knowledge: Knowledge, shown: Sequence[str]) -> list[str]:
+    """The dangerous things that look like one of the guesses."""
+    alike = [name for group in knowledge.taxonomy.look_alikes if not set(group).isdisjoint(shown) for name in group]
+    return [name for name in alike if attribution.dangerous(knowledge.item(name))][:MAX_LOOK_ALIKES]
 
 
 def rule_of(
@@ -108,7 +142,8 @@ def rule_of(
     """The stored form of stage `rule`; without an item, the user has to choose.
 
     `visible`: ids of situations seen. `waste`: whether the photo shows any; rules stored by older versions lack it, and
-    `shown`, which tells whether the photo bears out that it shows the item.
+    `shown`, which tells whether the photo bears out that it shows the item. `match` may add `material`: an item of the
+    material that is sure, while the thing is not.
     """
     visible = visible if waste else (NO_WASTE, *visible)
     said = list(_told(knowledge, item, user_input, audience))
@@ -150,17 +185,17 @@ def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None
     if rule["item_id"] is None:
         names = [candidate["minor_category"] for candidate in rule["candidates"]]
         candidates = [item for item in map(knowledge.resolve, names) if item is not None]
-        return dict(
-            kb.compose_unknown(
-                knowledge,
-                candidates,
-                user_input,
-                situations=situations,
-                waste=_shows_waste(rule),
-                lang=audience.lang,
-                region=audience.region,
-            )
+        composed = kb.compose_unknown(
+            knowledge,
+            candidates,
+            user_input,
+            situations=situations,
+            waste=_shows_waste(rule),
+            lang=audience.lang,
+            region=audience.region,
+            stream=knowledge.stream(rule["stream_id"]) if rule.get("material") else None,
         )
+        return _with_emergency(knowledge, dict(composed), user_input, audience)
     item = knowledge.item(rule["item_id"])
     others = attribution.told(knowledge, user_input, item, audience.region).others[:MAX_NAMED]
     composed = dict(kb.compose_answer(knowledge, item, situations, others, lang=audience.lang, region=audience.region))
@@ -171,7 +206,21 @@ def answer(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None
             unclear = knowledge.situation_book.unknown.unclear
             why = unclear.fault_ko if audience.lang == "ko" else unclear.fault_en
         composed["insufficiencies"] = [why] if why else []
-    return composed
+    return _with_emergency(knowledge, composed, user_input, audience)
+
+
+def _with_emergency(knowledge: Knowledge, composed: Json, user_input: str | None, audience: Audience) -> Json:
+    """The answer after what somebody in danger has to do first; it earns nothing."""
+    emergency = recognising.emergency(knowledge, user_input)
+    if emergency is None:
+        return composed
+    first, name = listed(emergency, "first", audience.lang), localized(emergency, "", audience.lang)
+    steps = [" ".join(first), *composed["disposal_steps"].values()]
+    return {
+        "disposal_steps": {f"단계{n}": step for n, step in enumerate(steps[:MAX_STEPS], start=1)},
+        "insufficiencies": [name, *composed["insufficiencies"]],
+        "user_answer": " ".join([*first, composed["user_answer"]]),
+    }
 
 
 def _shows_waste(rule: Mapping[str, Any]) -> bool:
@@ -179,7 +228,8 @@ def _shows_waste(rule: Mapping[str, Any]) -> bool:
 
 
 def _situations(knowledge: Knowledge, rule: Mapping[str, Any]) -> Sequence[Situation]:
-    return [knowledge.situations[name] for name in rule["situations"]]
+    """Those of a rule; one stored by another version may name some that are gone."""
+    return [knowledge.situations[name] for name in rule["situations"] if name in knowledge.situations]
 
 
 def unsure(rule: Mapping[str, Any]) -> bool:
@@ -191,7 +241,7 @@ def unsure(rule: Mapping[str, Any]) -> bool:
 
 def none_of_these(rule: Mapping[str, Any]) -> Json:
     """The rule when the user has refused every candidate."""
-    return {**rule, "candidates": [], "none_of_these": True}
+    return {**rule, "stream_id": None, "material": None, "candidates": [], "none_of_these": True}
 
 
 def reward(
@@ -229,12 +279,22 @@ def stream(knowledge: Knowledge, rule: Mapping[str, Any]) -> Json | None:
 def classification(knowledge: Knowledge, rule: Mapping[str, Any], user_input: str | None) -> Json:
     """`classification_result` of the contract."""
     classes = {"major_category": UNKNOWN, "middle_category": UNKNOWN, "minor_category": UNKNOWN}
-    if rule["item_id"] is not None:
-        item = knowledge.item(rule["item_id"])
+    about = [item for row in rule["candidates"] if (item := knowledge.resolve(row["minor_category"]))]
+    if known := rule["item_id"] or rule.get("material"):
+        item = knowledge.item(known)
+        about = [item] if rule["item_id"] else [item, *about]
         found = kb.classified(knowledge, item, rule["stream_id"] or item.stream)
         classes = {name: getattr(found, name) for name in classes}
+        classes["minor_category"] = found.minor_category if rule["item_id"] else UNKNOWN
+    streams = dict.fromkeys(filter(None, [rule["stream_id"]]))
+    tags = [
+        situation.ko
+        for situation in _situations(knowledge, rule)
+        if any(knowledge.applies(situation, one, stream) for one in about for stream in (one.stream, *streams))
+        or (not about and not situation.safety)
+    ]
     return {
         "classification": classes,
-        "situation_tags": [situation.ko for situation in _situations(knowledge, rule)],
+        "situation_tags": tags,
         "meta": {"user_input": user_input or ""},
     }

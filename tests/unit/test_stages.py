@@ -30,9 +30,130 @@ def test_what_was_seen_finds_its_rule(knowledge: kb.Knowledge) -> None:
     assert rule["disposal_rules"]
 
 
-def test_words_decide_only_when_the_photo_does_not(knowledge: kb.Knowledge) -> None:
-    assert stages.match(knowledge, seen(None, "ceramic"), "우유팩이에요")["item_id"] == "milk_carton"
-    assert stages.match(knowledge, seen("ceramic"), "우유팩이에요")["item_id"] == "ceramic"
+def test_words_beat_the_photo_about_what_it_is(knowledge: kb.Knowledge) -> None:
+    for photo in (seen(None, "ceramic"), seen("ceramic", "ceramic"), seen("drink_can", "drink_can")):
+        rule = stages.match(knowledge, photo, "우유팩이에요")
+        assert rule["item_id"] == "milk_carton"
+        assert not rule["shown"], "and earn nothing that the photo does not show"
+    assert stages.match(knowledge, seen("drink_can"), "종이컵인데 커피가 남았어요")["item_id"] == "paper_cup"
+
+
+@pytest.mark.parametrize(
+    ("photo", "words"),
+    [
+        ("plastic_bag", "김치 국물이 묻었어요"),
+        ("water_pet", "뚜껑은 어떻게 해요?"),
+        ("water_pet", "라벨이 안 떨어져요"),
+        ("water_pet", "건전지도 같이 있어요"),
+        ("water_pet", "페트병이에요"),
+        ("ceramic", "어떻게 버려요?"),
+    ],
+)
+def test_what_is_in_it_a_part_of_it_or_beside_it_is_not_the_thing(
+    knowledge: kb.Knowledge, photo: str, words: str
+) -> None:
+    assert stages.match(knowledge, seen(photo), words)["item_id"] == photo
+
+
+def test_words_for_several_things_against_the_photo_offer_the_choice(knowledge: kb.Knowledge) -> None:
+    rule = stages.match(knowledge, seen("ceramic"), "이거 페트병인데 어떻게 버려요")
+    names = [knowledge.item(name).ko for name in ("water_pet", "colored_pet", "oil_soysauce_pet", "ceramic")]
+    assert (rule["item_id"], rule["needs_choice"]) == (None, True)
+    assert [row["minor_category"] for row in rule["candidates"]] == names
+
+
+def test_words_never_beat_the_dangers_of_a_photo(knowledge: kb.Knowledge) -> None:
+    rule = stages.match(knowledge, seen("power_bank"), "플라스틱 통이에요 우유팩이에요")
+    named = [row["minor_category"] for row in rule["candidates"]]
+    assert rule["item_id"] == "power_bank" or knowledge.item("power_bank").ko in named
+    photo = {**seen("phone"), "situations": ["battery_swollen"]}
+    assert stages.match(knowledge, photo, "휴대폰이에요")["stream_id"] == "professional"
+
+
+@pytest.mark.parametrize("words", ["배터리가 부풀었어요", "the battery is swollen"])
+def test_danger_that_is_told_comes_first_whatever_the_photo_shows(knowledge: kb.Knowledge, words: str) -> None:
+    audience = Audience("ko" if re.search("[가-힣]", words) else "en", None)
+    told = "누르거나 뜯지 마세요" if audience.lang == "ko" else "do not press or open it"
+    for photo in (seen("phone"), seen(None, "phone", "ceramic"), seen(None), seen(None, waste=False)):
+        rule = stages.match(knowledge, photo, words, audience)
+        answer = stages.answer(knowledge, rule, words, audience)
+        assert any(told in step for step in list(answer["disposal_steps"].values())[:2])
+        assert stages.reward(knowledge, rule, answer, audience) is None
+
+
+def test_other_things_named_are_answered_in_their_own_situation(knowledge: kb.Knowledge) -> None:
+    words = "형광등 깨진 것도 있어요"
+    seoul = Audience.of(knowledge, "ko", "서울특별시 마포구")
+    for audience, stream in ((ANYBODY, "noncombustible_sack"), (seoul, "general_bag")):
+        rule = stages.match(knowledge, seen("drinking_glass"), words, audience)
+        assert rule["item_id"] == "drinking_glass"
+        assert "broken_glass" not in rule["situations"], "the glass is whole"
+        (lamp,) = rule["others"]
+        assert (lamp["stream"]["id"], lamp["confidence"]) == (stream, 0.0)
+        assert "환기" in str(lamp["final_answer"])
+        steps = list(stages.answer(knowledge, rule, words, audience)["disposal_steps"].values())
+        assert any("환기" in step and "장갑" in step for step in steps)
+
+
+def test_an_emergency_comes_before_the_thing_and_earns_nothing(knowledge: kb.Knowledge) -> None:
+    words = "아이가 단추형 건전지를 삼켰어요"
+    for photo in (seen("milk_carton", "milk_carton"), seen(None, "ceramic")):
+        rule = stages.match(knowledge, photo, words)
+        answer = stages.answer(knowledge, rule, words)
+        assert "119" in answer["disposal_steps"]["단계1"]
+        assert answer["user_answer"].startswith("토하게 하지")
+        assert stages.reward(knowledge, rule, answer) is None
+
+
+def test_a_sure_material_is_told_at_once_and_only_what_would_change_it_is_asked(knowledge: kb.Knowledge) -> None:
+    guesses = (Candidate("jar", 0.5), Candidate("drink_bottle", 0.4), Candidate("soju_bottle", 0.1))
+    vision = VisionResult(None, 0.97, guesses, True, True, "test", category="유리병").to_json()
+    for audience, told in ((ANYBODY, "유리병"), (Audience("en", None), "Glass bottles")):
+        rule = stages.match(knowledge, vision, None, audience)
+        assert rule["stream_id"] == "glass_bottle"
+        assert [row["minor_category"] for row in rule["candidates"]] == [knowledge.item("soju_bottle").ko]
+        answer = stages.answer(knowledge, rule, None, audience)
+        assert told in answer["disposal_steps"]["단계1"]
+        assert told in answer["user_answer"]
+        assert stages.reward(knowledge, rule, answer) is None
+        classes = stages.classification(knowledge, rule, None)["classification"]
+        assert classes["middle_category"] == "유리병"
+        assert classes["minor_category"] == stages.UNKNOWN
+        refused = stages.none_of_these(rule)
+        assert stages.unsure(refused)
+        assert stages.stream(knowledge, refused) is None
+
+
+def test_dangerous_look_alikes_are_among_the_candidates(knowledge: kb.Knowledge) -> None:
+    for guess, danger in (("drink_can", "butane_can"), ("led_bulb", "fluorescent_tube")):
+        rule = stages.match(knowledge, seen(None, guess), None)
+        rows = {row["minor_category"]: row["confidence"] for row in rule["candidates"]}
+        assert rows[knowledge.item(danger).ko] == 0.0
+        assert len(rule["candidates"]) <= stages.MAX_CANDIDATES
+
+
+def test_a_rerouted_thing_is_of_the_class_where_it_goes(knowledge: kb.Knowledge) -> None:
+    rule = stages.match(knowledge, seen("pizza_box"), "기름이 잔뜩 배었어요")
+    classes = stages.classification(knowledge, rule, None)["classification"]
+    assert classes["major_category"] == "일반종량제폐기물"
+    assert classes["minor_category"] == knowledge.item("pizza_box").ko
+
+
+def test_only_what_concerns_the_thing_is_tagged(knowledge: kb.Knowledge) -> None:
+    rule = stages.match(knowledge, seen("drink_bottle"), "깨졌어요")
+    assert stages.classification(knowledge, rule, None)["situation_tags"] == [knowledge.situations["broken_glass"].ko]
+
+
+def test_rules_of_the_release_before_are_read(knowledge: kb.Knowledge) -> None:
+    """Neither what is new in them is missed, nor a situation that is gone."""
+    rule = stages.match(knowledge, seen("water_pet", "water_pet"), "라벨은 뗐어요")
+    old = {**rule, "situations": [*rule["situations"], "gone"]}
+    assert stages.answer(knowledge, old, None)["disposal_steps"]
+    assert stages.classification(knowledge, old, None)["classification"]["middle_category"] == "무색페트병"
+    vision = seen(None, "jar", "ceramic")
+    del vision["category"]
+    asked_before = stages.match(knowledge, vision, None)
+    assert stages.stream(knowledge, asked_before) is None
 
 
 def asked(knowledge: kb.Knowledge, vision: dict[str, Any], words: str | None) -> tuple[list[tuple[str, float]], str]:

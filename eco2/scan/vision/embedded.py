@@ -179,6 +179,7 @@ def _result(senses: Senses, beliefs: Beliefs, category: str | None, material: st
         needs_choice=not sure,
         waste=waste,
         model=name,
+        category=category if waste and not sure else None,
     )
 
 

@@ -25,7 +25,8 @@ class VisionResult:
 
     `confidence` is that of the best candidate, or, where `waste` is False, that of there being no waste. `situations`
     are ids of what can be seen of its state (soiled, with contents, …), `evidence` the words and marks that were read
-    on it, `others` what else is in the photo; a model that cannot tell leaves them out.
+    on it, `others` what else is in the photo, `category` the middle class that is sure where the item is not; a model
+    that cannot tell leaves them out.
     """
 
     item_id: str | None
@@ -37,6 +38,7 @@ class VisionResult:
     situations: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     others: tuple[Other, ...] = ()
+    category: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
