@@ -7,9 +7,9 @@ from typing import Any
 
 from eco2.knowledge import recognising, regions, telling
 from eco2.knowledge.answer import Advice, Lang, advise, drop_offs, listed, localized, unique
-from eco2.knowledge.attribution import HAZARDOUS, dangerous, dangers, meant, settled
+from eco2.knowledge.attribution import dangerous, dangers, meant, settled
 from eco2.knowledge.composing import ask_which, names_of
-from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.knowledge import DANGEROUS, Knowledge
 from eco2.knowledge.models import Ambiguity, Emergency, Item, Region, Situation, Source, Topic
 from eco2.knowledge.reading import Mention, Reading, read
 from eco2.knowledge.words.index import names as item_names
@@ -186,7 +186,7 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
     first = [emergency_text(asked.emergency, lang)] if asked.emergency else []
     parts, items, questions, candidates = _about_things(knowledge, asked)
     topics = [topic_text(one, asked) for one in asked.topics]
-    if not items and not asked.emergency:
+    if not items and not asked.emergency and not asked.topics:
         parts += _dangers_told(knowledge, asked)
         items += [_unknown_danger(knowledge, lang)] if parts or DANGER.search(asked.text) else []
     if not (items or questions or topics or first):
@@ -243,7 +243,7 @@ def _things(knowledge: Knowledge, asked: Asked) -> list[tuple[Mention | None, It
 
 
 def _of(item: Item, names: Sequence[str]) -> bool:
-    return item.id in names or item.stream in HAZARDOUS
+    return item.id in names or item.stream in DANGEROUS
 
 
 def emergency_text(emergency: Emergency, lang: Lang) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eco2.knowledge.answer import Named, decide
-from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.knowledge import DANGEROUS, Knowledge
 from eco2.knowledge.models import Ambiguity, Item, Region, Situation
 from eco2.knowledge.reading import Mention, read
 from eco2.knowledge.words.text import squash
@@ -13,8 +13,6 @@ from eco2.knowledge.words.text import squash
 HOLDS = "battery"
 """The scope of what many things hold: what is dangerous about it is dangerous about them."""
 BESIDES = re.compile(r".{0,8}도(?:있|요|나왔|나옴|같이|함께|버|들)|(?:s|es)?(?:too|aswell|also)")
-HAZARDOUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
-"""Streams of things that are dangerous in a bag."""
 IS = re.compile(r"(?:인데|이에요|예요|이예요|에요|입니다|이야|임|같은데|같아요|이라고|라고|맞)")
 """After a word that says what the thing is."""
 CONTENT = re.compile(
@@ -110,7 +108,7 @@ def called(knowledge: Knowledge, text: str | None, seen: Item | None, region: Re
 
 def dangerous(item: Item) -> bool:
     """True where something about the item is marked as danger, or its stream is one of dangerous things."""
-    return bool(item.care or item.warns or item.dont_ko) or item.stream in HAZARDOUS
+    return bool(item.care or item.warns or item.dont_ko) or item.stream in DANGEROUS
 
 
 def _about(knowledge: Knowledge, text: str, mention: Mention, item: Item) -> bool:

@@ -31,6 +31,7 @@ def lost(knowledge: Knowledge, said: dict[str, str], text: str) -> list[str]:
     meant = {item.id for item in knowledge.choices([mention.subject for mention in reading.mentions])}
     streams = {knowledge.item(name).stream for name in meant}
     told = "".join(reading.unread)
+    longer = [mention.span.term for mention in reading.mentions]  # "shower head light bulb" holds a headlight bulb
     return [
         name
         for name, word in said.items()
@@ -38,6 +39,7 @@ def lost(knowledge: Knowledge, said: dict[str, str], text: str) -> list[str]:
         and name not in meant
         and item.stream not in streams
         and word.replace(" ", "") not in told
+        and not any(word.replace(" ", "").lower() in term for term in longer)
     ]
 
 
