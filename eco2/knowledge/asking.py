@@ -18,7 +18,6 @@ from eco2.knowledge.words.text import bounded, is_korean, normalize, topic
 LONGEST_QUESTION = 500
 MAX_ITEMS = 8
 MAX_DONTS = 4
-DAYS_TOPIC = "collection_days"
 
 DISPOSAL = re.compile(
     r"버리|버려|버릴|버림|분리|재활용|수거|배출|폐기|처분|처리|쓰레기|내놓|내놔|봉투|수거함|버렸|뿌리|보증금|"
@@ -144,14 +143,8 @@ class Asked:
 
     @property
     def mentions(self) -> Sequence[Mention]:
-        """Things to answer: not those that only say what a question about the system is about. What is dangerous has no
-        day of collection, so it is answered where that was asked."""
-        alone = {one.id for one in self.topics if one.alone}
-        if self.emergency or not alone:
-            return self.reading.mentions
-        if alone != {DAYS_TOPIC}:
-            return ()
-        return [m for m in self.reading.mentions if isinstance(m.subject, Item) and dangerous(m.subject)]
+        """Things to answer: not those that only say what a question about the system is about."""
+        return () if any(one.alone for one in self.topics) and not self.emergency else self.reading.mentions
 
 
 def understand(knowledge: Knowledge, question: str, district: str | None = None, lang: Lang | None = None) -> Asked:
