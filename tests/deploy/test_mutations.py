@@ -105,6 +105,15 @@ MISTAKES = (
         "role: worker}", "operators_of_rabbitmq_are_as_the_seed_has_them",
     ),
     Mistake(
+        "an Application to a namespace that its project does not allow", "clusters/base/apps/35-data-crs.yaml",
+        "namespace: postgres", "namespace: default", "projects_allow_what_is_deployed",
+    ),
+    Mistake(
+        "migrations that no automatic sync runs", "workloads/migrations/base/job.yaml",
+        "argocd.argoproj.io/sync-options: Force=true,Replace=true", "argocd.argoproj.io/hook: Sync",
+        "no_application_is_hooks_alone",
+    ),
+    Mistake(
         "a chart of any version", "clusters/prod/apps/07-keda.yaml", '"2.16.1"', '"2.x"',
         "versions_are_pinned_and_written_down",
     ),

@@ -55,7 +55,17 @@ def _namespace_outside_the_project(platform: Platform) -> None:
     platform.find("Redis", "redis-cache", "dev")["metadata"]["namespace"] = "kube-system"
 
 
-@checker(_unknown_source, _rights_from_the_apps, _cluster_wide_from_the_data, _namespace_outside_the_project)
+def _destination_outside_the_project(platform: Platform) -> None:
+    find_application(platform, "dev", "data")["spec"]["destination"]["namespace"] = "default"
+
+
+@checker(
+    _unknown_source,
+    _rights_from_the_apps,
+    _cluster_wide_from_the_data,
+    _namespace_outside_the_project,
+    _destination_outside_the_project,
+)
 def projects_allow_what_is_deployed(platform: Platform) -> Iterator[str]:
     for environment in ENVIRONMENTS:
         projects = {
@@ -73,6 +83,10 @@ def projects_allow_what_is_deployed(platform: Platform) -> Iterator[str]:
                 repository = source["repoURL"]
                 if repository not in project["sourceRepos"]:
                     yield f"{environment}: project {row.spec['project']} does not allow {repository} ({row.name})"
+            # Argo CD refuses the Application for this alone, whatever the namespaces of its objects.
+            space = row.spec["destination"].get("namespace", "")
+            if not _destination(project, space):
+                yield f"{environment}: project {row.spec['project']} does not allow {row.name} to namespace {space}"
         for row, item in deployed(platform, environment):
             fault = _refused(projects.get(row.spec["project"], {}), row, item)
             if fault:
@@ -88,13 +102,37 @@ def _refused(project: dict[str, Any], row: Application, item: Object) -> str | N
     if kind in CLUSTER_WIDE:
         return None if listed("clusterResourceWhitelist") else "its kind is not in clusterResourceWhitelist"
     space = item["metadata"].get("namespace") or row.spec["destination"]["namespace"]
-    if not any(entry["namespace"] in ("*", space) for entry in project.get("destinations", [])):
+    if not _destination(project, space):
         return f"namespace {space}"
     if listed("namespaceResourceBlacklist"):
         return "its kind is in namespaceResourceBlacklist"
     if "namespaceResourceWhitelist" in project and not listed("namespaceResourceWhitelist"):
         return "its kind is not in namespaceResourceWhitelist"
     return None
+
+
+def _destination(project: dict[str, Any], namespace: str) -> bool:
+    return any(entry["namespace"] in ("*", namespace) for entry in project.get("destinations", []))
+
+
+def _migrations_as_a_hook(platform: Platform) -> None:
+    metadata = platform.find("Job", "migrations", "prod")["metadata"]
+    metadata["annotations"] = {"argocd.argoproj.io/hook": "Sync"}
+
+
+@checker(_migrations_as_a_hook)
+def no_application_is_hooks_alone(platform: Platform) -> Iterator[str]:
+    """Hooks do not count for the status of a sync: an Application of nothing else is always in sync, never synced."""
+    for environment in ENVIRONMENTS:
+        for row in applications(platform, environment):
+            items = platform.builds.get(row.folder or "", [])
+            if items and all(_is_hook(item) for item in items):
+                yield f"{environment}: {row.name} has nothing but hooks, which automatic syncs never run"
+
+
+def _is_hook(item: Object) -> bool:
+    annotations = item["metadata"].get("annotations", {})
+    return any(name in annotations for name in ("argocd.argoproj.io/hook", "helm.sh/hook"))
 
 
 def _data_is_pruned(platform: Platform) -> None:
