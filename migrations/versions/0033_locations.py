@@ -1,7 +1,7 @@
 """Places where things are taken, the files they come from, counts of them by area, and what people say about them
 
-Needs PostGIS. A role that is no superuser cannot install it: the local stack does it beforehand, and in a cluster the
-database has it from its creation.
+Needs PostGIS and pg_trgm. A role that is no superuser cannot install them: the local stack does it beforehand, and in
+a cluster the database has them from its creation.
 
 Revision ID: 0033
 Revises: 0032
@@ -159,7 +159,13 @@ _TRANSITIONS = {
 
 def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS postgis")
-    op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    # Beside PostGIS: a backup holds our schemas and `public` without extensions, and is put back where these are there.
+    (path,) = (
+        op.get_bind()
+        .exec_driver_sql("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'postgis'")
+        .one()
+    )
+    op.execute(f"CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA {path}")
     op.execute("CREATE SCHEMA location")
     for statement in (FEEDS, PLACES, CLUSTERS, FEEDBACK):
         op.execute(statement)
@@ -178,11 +184,6 @@ def upgrade() -> None:
     ):
         op.execute(statement)
     # The function finds PostGIS wherever it is installed, also when a backup is put back, which sets no path.
-    (path,) = (
-        op.get_bind()
-        .exec_driver_sql("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'postgis'")
-        .one()
-    )
     op.execute(_function(f"pg_catalog, {path}"))
     for event, rows in _TRANSITIONS.items():
         op.execute(
@@ -193,4 +194,3 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP SCHEMA location CASCADE")
-    op.execute("DROP EXTENSION IF EXISTS pg_trgm")

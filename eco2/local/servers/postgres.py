@@ -44,7 +44,7 @@ def _prepare(at: Layout, user: str | None) -> None:
 
 
 def setup_database(at: Layout) -> str | None:
-    """Role, database and PostGIS of our own; what exists is left alone. PostGIS needs the superuser once.
+    """Role, database and extensions of our own; what exists is left alone. PostGIS needs the superuser once.
 
     Returns a sentence when the database of a server that is not new was missing."""
     from psycopg import connect
@@ -67,6 +67,7 @@ def setup_database(at: Layout) -> str | None:
             db.execute("CREATE SCHEMA IF NOT EXISTS postgis")
             db.execute("GRANT USAGE ON SCHEMA postgis TO PUBLIC")
             db.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA postgis")
+            db.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA postgis")
     return DATABASE_MISSING if missing and not new else None
 
 
