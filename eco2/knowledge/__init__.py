@@ -1,4 +1,4 @@
-"""What Eco² knows about waste: items, streams, rules, situations, characters. Imports nothing of ours."""
+"""Knowledge of Eco² about waste: items, streams, rules, situations, characters. Imports nothing of ours."""
 
 from eco2.knowledge.answer import (
     Lang,

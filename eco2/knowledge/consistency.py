@@ -1,4 +1,4 @@
-"""What the files of data/ must agree on among each other; each finding is one "file: key: what"."""
+"""Rules on which the files of data/ must agree; each finding is one "file: key: what"."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -127,7 +127,7 @@ class Knowledge:
         return self.by_precedence([situation for name, situation in self.situations.items() if name in named])
 
     def dangerous(self, term: str) -> bool:
-        """Whether a word may name something that hurts people in a bag or a press."""
+        """True when a word may name something that hurts people in a bag or a press."""
         return any(item.stream in DANGEROUS or item.care for item in self.named(term))
 
     @cached_property
@@ -186,7 +186,7 @@ class Knowledge:
         return sorted(situations, key=lambda s: self.situation_book.precedence.index(s.kind))
 
     def applies(self, situation: Situation, item: Item, stream_id: str) -> bool:
-        """Whether the situation says something about the item on its way into the stream."""
+        """True when the situation says something about the item on its way into the stream."""
         scopes = (self.situation_book.scopes[name] for name in situation.applies_to)
         return any(_in_scope(scope, item.id, stream_id) for scope in scopes)
 

@@ -189,7 +189,7 @@ def _name(entry: object, number: str) -> str:
 
 
 def entry_name(entry: object) -> str:
-    """How an entry of a list is called; "" where it has no name."""
+    """Name of an entry of a list; "" where it has no name."""
     keys = entry if isinstance(entry, dict) else {}
     return next((str(keys[key]) for key in NAMING if key in keys), "")
 

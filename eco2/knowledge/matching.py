@@ -81,7 +81,7 @@ def corrected(knowledge: Knowledge, text: str) -> str:
 
 
 def _told_with(knowledge: Knowledge, word: str, others: Sequence[str]) -> int:
-    """How many items have the word and another one of the sentence."""
+    """Number of items that have the word and another one of the sentence."""
     postings = knowledge.index.postings
     here = {number for number, _ in postings.get(singular(word), ())}
     return sum(len(here & {n for n, _ in postings.get(singular(other), ())}) for other in others)

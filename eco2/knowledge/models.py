@@ -199,7 +199,7 @@ class Contact(Model):
 
 
 class Rule(Model):
-    """How a stream works. `forbid` are phrases no advice for this stream may contain. `care`: how many of `dont_ko`,
+    """Working of a stream. `forbid` are phrases no advice for this stream may contain. `care`: how many of `dont_ko`,
     from the first one, are about danger and hold wherever the thing goes."""
 
     stream: str
@@ -221,7 +221,7 @@ class Rule(Model):
 
 
 class Deposit(Model):
-    """What is paid back for a deposit bottle of a size."""
+    """Deposit that is paid back for a bottle of a size."""
 
     volume_ko: str
     volume_en: str
@@ -283,7 +283,7 @@ class Situation(Model):
 
 
 class NoItem(Model):
-    """What to say and to do when there is no item; `ask_ko` where there is nothing to choose from either."""
+    """Words and steps for the case that there is no item; `ask_ko` where there is nothing to choose from either."""
 
     steps_ko: tuple[str, ...] = Field(min_length=1)
     steps_en: tuple[str, ...] = ()

@@ -74,14 +74,14 @@ def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> s
 
 
 def _head_of(knowledge: Knowledge, one: Span, other: Span) -> bool:
-    """Whether a noun only says again what a name ends with: the 용기 of a 컵라면스티로폼."""
+    """True when a noun only says again what a name ends with: the 용기 of a 컵라면스티로폼."""
     items = knowledge.named(one.term)
     generic = other.term in knowledge.lexicon.korean.containers and not one.term.endswith(other.term)
     return generic and len(items) == 1 and normalize(items[0].ko).endswith(other.term)
 
 
 def _fits(knowledge: Knowledge, item: Item, dropped: str) -> bool:
-    """Whether an item is of the materials that a dropped part of a word names: a 맥주 페트병 is no 맥주병."""
+    """True when an item is of the materials that a dropped part of a word names: a 맥주 페트병 is no 맥주병."""
     solid = [material for material in knowledge.lexicon.materials.materials if material.id in SOLID]
     told = [material for material in solid if any(word in dropped for word in material.said)]
     return all(_named_after(knowledge, item, material) or item.stream in material.streams for material in told)
@@ -105,7 +105,7 @@ class _Around:
 
 
 def subject(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequence[Span] = ()) -> Item | Ambiguity:
-    """What a noun means, with what is said around it."""
+    """Meaning of a noun, with all that is said around it."""
     around = _around(knowledge, squashed, span, nouns)
     found = _named(knowledge, squashed, span, nouns, around)
     return _sibling(knowledge, found, around) if isinstance(found, Item) else found
@@ -130,7 +130,7 @@ def _named(
 
 
 def _around(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequence[Span]) -> _Around:
-    """What stands between the nouns before and after, without kinds that it is said not to be."""
+    """Text between the nouns before and after, without kinds that the noun is said not to be."""
     start = max((noun.end for noun in nouns if noun.end <= span.start), default=0)
     end = min((noun.start for noun in nouns if noun.start >= span.end), default=len(squashed.text))
     text = squashed.text[start : span.start] + " " + squashed.text[span.end : end]

@@ -82,7 +82,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class _Found:
-    """What stands in a sentence, before it is told what it means there. `parts` are those of the nouns."""
+    """Nouns and words of a sentence, before their meaning there is told. `parts` are those of the nouns."""
 
     squashed: Squashed
     tokens: Sequence[Token]
@@ -159,7 +159,7 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
 
 
 def _told_in(knowledge: Knowledge, span: Span, phrase: Span) -> bool:
-    """Whether a noun only helps to tell a state, unlike the container of "빈 병"."""
+    """True when a noun only helps to tell a state, unlike the container of "빈 병"."""
     asked = span.end == phrase.end and span.start > phrase.start and span.term in knowledge.lexicon.korean.containers
     more = phrase.end - phrase.start > span.end - span.start or not knowledge.dangerous(span.term)
     return _within(span, phrase) and more and not asked
@@ -189,7 +189,7 @@ def _mentions(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], list[
 
 
 def _narrows(knowledge: Knowledge, found: _Found, span: Span) -> bool:
-    """Whether a noun only tells which kind of the next one is meant: the 로봇 of "로봇 장난감"."""
+    """True when a noun only tells which kind of the next one is meant: the 로봇 of "로봇 장난감"."""
     following = next((noun for noun in found.nouns if noun.start == span.end), None)
     if following is None or span.end in found.squashed.breaks | found.squashed.stops:
         return False
@@ -222,12 +222,12 @@ def _clear(knowledge: Knowledge, found: _Found, meant: Sequence[Span]) -> list[S
 
 
 def _signed(found: _Found, one: Span, other: Span) -> bool:
-    """Whether a sign of a list stands between two nouns."""
+    """True when a sign of a list stands between two nouns."""
     return any(one.end <= place <= other.start for place in found.squashed.breaks)
 
 
 def _together(found: _Found, one: Span, other: Span) -> bool:
-    """Whether two nouns are told one after the other as in a list."""
+    """True when two nouns are told one after the other as in a list."""
     between = found.squashed.text[one.end : other.start]
     return (
         between == ""
@@ -254,14 +254,14 @@ def _unique(found: _Found, mentions: Iterable[Mention]) -> list[Mention]:
 
 
 def _same(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:
-    """Whether a word names again what another one did, as "장난감" after "소리 나는 장난감"."""
+    """True when a word names again what another one did, as "장난감" after "소리 나는 장난감"."""
     if isinstance(one, Item) and isinstance(other, Ambiguity):
         return one.id in other.candidates
     return _name(one) == _name(other)
 
 
 def _told_as_another(found: _Found, one: Mention, other: Mention, things: int) -> bool:
-    """Whether two words for one item name two things: a 공유기 and a 셋톱박스 of one list."""
+    """True when two words for one item name two things: a 공유기 and a 셋톱박스 of one list."""
     signs = _signed(found, one.span, other.span)
     between = found.squashed.text[one.span.end : other.span.start]
     linked = signs or _together(found, one.span, other.span) or AND_THEN.search(between) is not None
@@ -306,12 +306,12 @@ def _with_unknown_words(
 
 
 def _broken(found: _Found, word: Span) -> bool:
-    """Whether the dictionary has no such word, so that it is misspelt or a new name."""
+    """True when the dictionary has no such word, so that it is misspelt or a new name."""
     return any(word.start <= token.start < word.end and token.tags[0] == "UNKNOWN" for token in found.tokens)
 
 
 def _left_out(knowledge: Knowledge, found: _Found, word: Span) -> bool:
-    """Whether a word is only said not to be meant, or to be where things go."""
+    """True when a word is only said not to be meant, or to be where things go."""
     rest = found.squashed.text[word.end :]
     return rest.startswith((*knowledge.lexicon.korean.excluded, "에", "으로", "로"))
 
@@ -360,7 +360,7 @@ def _dangers_in_parts(knowledge: Knowledge, found: _Found, mentions: Sequence[Me
 
 
 def _share(found: _Found, one: Span, other: Span) -> bool:
-    """Whether what is said before one noun holds for the next: "곰팡이 핀 이불이랑 옷"; not "젖은 상자, 책"."""
+    """True when what is said before one noun holds for the next: "곰팡이 핀 이불이랑 옷"; not "젖은 상자, 책"."""
     between = found.squashed.text[one.end : other.start]
     return not _signed(found, one, other) and (between in AND or between in ("and", "s", "sand", "esand"))
 
@@ -385,7 +385,7 @@ def _owner(found: _Found, mentions: Sequence[Mention], phrase: Span) -> int:
 
 
 def _modifies(found: _Found, phrase: Span, noun: Span) -> bool:
-    """Whether a phrase ends in an adnominal ending and no other noun or sentence stands between it and a noun."""
+    """True when a phrase ends in an adnominal ending and no other noun or sentence stands between it and a noun."""
     squashed = found.squashed
     if any(phrase.end <= place <= noun.start for place in squashed.stops):
         return False

@@ -137,7 +137,7 @@ def _section_faults(question: Question, streams: Sequence[str], asked_back: bool
 
 
 def _covered(wanted: Sequence[Sequence[str]], streams: Sequence[str]) -> int:
-    """How many of the wanted entries can each have a stream of their own."""
+    """Number of wanted entries that can each have a stream of their own."""
     if not wanted or not streams:
         return 0
     without = partial(_covered, wanted[1:])

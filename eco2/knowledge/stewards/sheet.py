@@ -56,7 +56,7 @@ def _situations(knowledge: Knowledge, item: Item) -> Iterator[str]:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What changed between two states of the files, a line for each record that came, went or differs."""
+    """Changes between two states of the files, a line for each record that came, went or differs."""
     return [line for name in sorted({*before, *after}) for line in _changed(name, before.get(name), after.get(name))]
 
 

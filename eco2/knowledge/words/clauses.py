@@ -108,7 +108,7 @@ class Walk:
         return k
 
     def inside(self, n: int) -> bool:
-        """Whether a word like "inside" follows a thing: "지갑 속 영수증"."""
+        """True when a word like "inside" follows a thing: "지갑 속 영수증"."""
         k = self._edges[n][1]
         return k < len(self.tokens) and k not in self._starts and not self._parted(k) and self._is_inside(k)
 
@@ -117,7 +117,7 @@ class Walk:
         return self.tokens[k].surface in INSIDE and self.tokens[k].noun
 
     def example(self, n: int) -> bool:
-        """Whether a thing is an example of the next one: "비타민 같은 영양제"."""
+        """True when a thing is an example of the next one: "비타민 같은 영양제"."""
         k = self._edges[n][1]
         while k < len(self.tokens) and k not in self._starts and self.tokens[k].has("SN", "NR"):
             k += 1
@@ -132,7 +132,7 @@ class Walk:
         return longest if start + len(longest) in self._ends else ""
 
     def _boxed(self, n: int) -> bool:
-        """Whether a thing only names a box or bag for its kind: "형광등 수거함"."""
+        """True when a thing only names a box or bag for its kind: "형광등 수거함"."""
         k = self._after_counters(self._edges[n][1])
         return k < len(self.tokens) and k not in self._starts and not self._parted(k) and bool(self._box(k))
 
@@ -232,7 +232,7 @@ class Walk:
         return None
 
     def _adjacent(self, n: int) -> bool:
-        """Whether the next thing follows directly, without a sign."""
+        """True when the next thing follows directly, without a sign."""
         if n + 1 >= len(self.things):
             return False
         first = self._edges[n + 1][0]
@@ -240,7 +240,7 @@ class Walk:
         return not self._parted(first) and all(token.surface == "의" for token in between)
 
     def _in_list(self, n: int) -> bool:
-        """Whether three things or more stand side by side."""
+        """True when three things or more stand side by side."""
         start = n
         while start and self._adjacent(start - 1):
             start -= 1

@@ -175,11 +175,11 @@ class Sentence:
         return "main"
 
     def _signed(self, n: int) -> bool:
-        """Whether a sign parts a thing from the one before."""
+        """True when a sign parts a thing from the one before."""
         return any(self._parted(k) for k in range(self._edges[n - 1][1], self._edges[n][0] + 1))
 
     def _arrived(self, n: int) -> bool:
-        """Whether something came in a thing: "it came in a box"."""
+        """True when something came in a thing: "it came in a box"."""
         before = self.tokens[max(0, self._edges[n][0] - LOOK_BACK) : self._edges[n][0]]
         return any(token.surface in self.words.arrives for token in before)
 

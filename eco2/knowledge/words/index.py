@@ -47,7 +47,7 @@ ENGLISH_FUNCTION_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Index:
-    """What is searched where the exact index has nothing: the letters of all terms, and the bigrams of all items."""
+    """Terms and items to search where the exact index has nothing: letters of all terms, bigrams of all items."""
 
     terms: tuple[str, ...]
     letters: tuple[str, ...]
@@ -169,7 +169,7 @@ def _cut(word: Span) -> Span:
 
 
 def is_noun(word: str) -> bool:
-    """Whether an unknown word may be the name of a thing."""
+    """True when an unknown word may be the name of a thing."""
     if is_hangul(word[0]):
         return len(word) > 1 and tokens.nouns_end(word) > 1
     return len(word) > 2 and word not in ENGLISH_FUNCTION_WORDS and not word.isdigit()

@@ -97,7 +97,7 @@ class Sentence(Walk):
         )
 
     def _counts(self, n: int) -> bool:
-        """Whether a container only counts: "고추장 한 통", "반병"."""
+        """True when a container only counts: "고추장 한 통", "반병"."""
         first = self._edges[n][0]
         before = self.tokens[first - 1] if first else None
         counted = self.things[n].term in self.words.containers or self.tokens[first].has("NNBC")
@@ -105,24 +105,24 @@ class Sentence(Walk):
         return counted and number and not self._parted(first)
 
     def _holds_danger(self, n: int) -> bool:
-        """Whether a container of no name of its own follows what is dangerous in it: "신나 통"."""
+        """True when a container of no name of its own follows what is dangerous in it: "신나 통"."""
         generic = self.things[n].term in self.words.containers | self.words.parts
         dangerous = self.things[n - 1] in self.dangerous and self.things[n] not in self.dangerous
         return generic and dangerous and self._adjacent(n - 1)
 
     def _answers(self, n: int) -> bool:
-        """Whether a class is all that is told of the topic before it: "닭뼈는 종량제, 튀김옷은 음쓰"."""
+        """True when a class is all that is told of the topic before it: "닭뼈는 종량제, 튀김옷은 음쓰"."""
         particles, k = self.tail(n - 1)
         return particles in ("은", "는") and k == self._edges[n][0]
 
     def _asked_to_be(self, k: int) -> bool:
-        """Whether a token asks if something may count as the noun before: "음식물 되나요"."""
+        """True when a token asks if something may count as the noun before: "음식물 되나요"."""
         return (
             k < len(self.tokens) and self.tokens[k].stem in ("되", "돼", "맞", "가능", "아니") and not self._parted(k)
         )
 
     def _of_a_quality(self, n: int) -> bool:
-        """Whether a thing only tells of which smell, stain or fee: "김치 냄새"."""
+        """True when a thing only tells of which smell, stain or fee: "김치 냄새"."""
         k = self._edges[n][1]
         following = self.tokens[k].surface if k < len(self.tokens) and not self._parted(k) else ""
         return k not in self._starts and following in self.words.qualities
@@ -155,7 +155,7 @@ class Sentence(Walk):
         return any(part in ("main", "beside") for part in found[n + 1 :])
 
     def _others(self, n: int, found: list[Part]) -> bool:
-        """Whether another thing may be what is asked about."""
+        """True when another thing may be what is asked about."""
         return self._later(n, found) or any(m != n for m in range(n))
 
     def _is(self, clause: Clause, *kinds: str) -> bool:
@@ -260,7 +260,7 @@ class Sentence(Walk):
         return "main"
 
     def _held(self, n: int) -> bool:
-        """Whether the thing before is what this one is in: "유리병 안에 왁스가 굳어 있어요"."""
+        """True when the thing before is what this one is in: "유리병 안에 왁스가 굳어 있어요"."""
         particles, k = self.tail(n - 1)
         at = particles.startswith(AT) or (k < len(self.tokens) and self.tokens[k].surface in INSIDE)
         return at and self.things[n - 1].term not in self.words.places

@@ -35,7 +35,7 @@ class Verbs(Model):
 
 
 class Nouns(Model):
-    """What both languages have lists of."""
+    """Lists of words that both languages have."""
 
     places: Words = frozenset()
     parts: Words = frozenset()

@@ -109,11 +109,11 @@ class Squashed:
         return sorted(self.ends)
 
     def aside(self, span: "Span") -> bool:
-        """Whether a word stands in brackets after others."""
+        """True when a word stands in brackets after others."""
         return any(0 < start <= span.start and span.end <= end for start, end in self.asides)
 
     def bracketed(self, one: int, other: int) -> bool:
-        """Whether a bracket opens or ends between two places."""
+        """True when a bracket opens or ends between two places."""
         return any(one <= place <= other for aside in self.asides for place in aside)
 
     def word_end(self, position: int) -> int:
@@ -187,7 +187,7 @@ def supposing(noun: str) -> str:
 
 
 def _closed(noun: str) -> bool:
-    """Whether it ends in a consonant, as it is spoken; what stands in brackets is not."""
+    """True when it ends in a consonant, as it is spoken; what stands in brackets is not."""
     last = re.sub(r"\(.*?\)", "", noun).strip()[-1:]
     return (ord(last) - ord("가")) % 28 > 0 if is_hangul(last) else last.lower() in set("lmnr")
 
@@ -217,7 +217,7 @@ def _after_gap(text: str, place: int, gaps: Sequence[frozenset[str]]) -> set[int
 
 
 def says(text: str, words: Sequence[str]) -> bool:
-    """Whether the stems stand somewhere in a normalized text, not negated."""
+    """True when the stems stand somewhere in a normalized text, not negated."""
     start = text.find(words[0])
     while start >= 0:
         if phrase_ends(text, words, start):
@@ -235,7 +235,7 @@ NO = re.compile(
 
 
 def advises(text: str, words: str) -> bool:
-    """Whether a sentence of the text holds the words, as written, and does not say no."""
+    """True when a sentence of the text holds the words, as written, and does not say no."""
     wanted = words.lower()
     return any(wanted in sentence.lower() and not NO.search(sentence) for sentence in SENTENCE.split(text))
 
@@ -263,7 +263,7 @@ def phrase_spans(squashed: Squashed, phrases: Openings, after: Iterable[int] = (
 
 
 def _whole(squashed: Squashed, end: int) -> bool:
-    """Whether a phrase in English ends as its last word does, but for an ending: no "hot" in "hotline"."""
+    """True when a phrase in English ends as its last word does, but for an ending: no "hot" in "hotline"."""
     last = squashed.text[end - 1 : end]
     rest = squashed.text[end : squashed.word_end(end)] if last.isascii() and end < len(squashed.text) else ""
     return not rest or end in squashed.ends or rest in ENDINGS
@@ -325,7 +325,7 @@ def is_initials(text: str) -> bool:
 
 
 def is_korean(text: str) -> bool:
-    """Whether a reader of the text reads Korean: at least a third of its letters are Hangul, or it has none."""
+    """True when a reader of the text reads Korean: at least a third of its letters are Hangul, or it has none."""
     letters = [char for char in text if char.isalpha()]
     hangul = sum(is_hangul(char) or "ㄱ" <= char <= "ㅣ" for char in letters)
     return 3 * hangul >= len(letters)

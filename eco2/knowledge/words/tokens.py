@@ -102,7 +102,7 @@ def plain(word: str) -> str:
 
 @lru_cache(maxsize=4096)
 def nouns_end(word: str) -> int:
-    """How many letters of a written word are nouns, from its first one: 0 for a verb or an adverb.
+    """Number of letters of a written word that are nouns, from its first one: 0 for a verb or an adverb.
 
     A word that is not known falls into odd pieces, so what is cut off must be an ending or a particle for sure."""
     parts = [(m.surface, m.feature.pos.split("+")) for m in _mecab().parse(word)]
@@ -123,6 +123,6 @@ def nouns_end(word: str) -> int:
 
 
 def is_word(word: str) -> bool:
-    """Whether the dictionary has a word as one noun: then it is no misspelt one."""
+    """True when the dictionary has a word as one noun: then it is no misspelt one."""
     parts = _mecab().parse(word)
     return len(parts) == 1 and parts[0].feature.pos in ("NNG", "NNP")

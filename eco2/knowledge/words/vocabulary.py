@@ -27,7 +27,7 @@ def claimed_words(taxonomy: Taxonomy) -> dict[str, list[str]]:
 
 
 def class_words(taxonomy: Taxonomy, lexicon: Lexicon) -> Iterator[str]:
-    """How people call a stream in "is it …?"."""
+    """Names that people give a stream in "is it …?"."""
     yield from lexicon.korean.classes | lexicon.english.classes
     for stream in taxonomy.streams:
         yield from (normalize(stream.ko), normalize(stream.en))
