@@ -167,6 +167,34 @@ def syncs_are_automatic_and_keep_data(platform: Platform) -> Iterator[str]:
                 yield f"{environment}: {row.name} removes {', '.join(sorted(kinds & KEPT)) or 'definitions'} by itself"
 
 
+def _compared_by_its_own_schemas(platform: Platform) -> None:
+    del find_application(platform, "prod", "istiod")["metadata"]["annotations"][COMPARE]
+
+
+def _job_compared_by_the_server(platform: Platform) -> None:
+    find_application(platform, "prod", "migrations")["metadata"]["annotations"][COMPARE] = "ServerSideDiff=true"
+
+
+COMPARE = "argocd.argoproj.io/compare-options"
+
+
+@checker(_compared_by_its_own_schemas, _job_compared_by_the_server)
+def what_the_server_applies_it_compares(platform: Platform) -> Iterator[str]:
+    """Argo CD's own schemas may be older than the cluster; a Job that is replaced cannot be compared by the server."""
+    for environment in ENVIRONMENTS:
+        for folder in (f"clusters/{environment}", f"platform/crds/{environment}"):
+            for item in platform.builds[folder]:
+                if item["kind"] != "Application":
+                    continue
+                metadata, spec = item["metadata"], item["spec"]
+                by_server = metadata.get("annotations", {}).get(COMPARE) == "ServerSideDiff=true"
+                if by_server != ("ServerSideApply=true" in spec["syncPolicy"].get("syncOptions", [])):
+                    yield f"{environment}: {metadata['name']} is compared by another than applies it"
+                objects = platform.builds.get(spec.get("source", {}).get("path", ""), [])
+                if by_server and any(row["kind"] == "Job" for row in objects):
+                    yield f"{environment}: {metadata['name']} has a Job, which the server cannot compare"
+
+
 def _rare_poll(platform: Platform) -> None:
     _argocd_values(platform)["configs"]["cm"]["timeout.reconciliation"] = "1h"
 
@@ -176,7 +204,7 @@ def _silent(platform: Platform) -> None:
 
 
 def _waves_do_not_wait(platform: Platform) -> None:
-    del _argocd_values(platform)["configs"]["cm"]["resource.customizations.health.argoproj.io_Application"]
+    del _argocd_values(platform)["configs"]["cm"][HEALTH]
 
 
 def _argocd_values(platform: Platform, environment: str = "prod") -> dict[str, Any]:
@@ -184,7 +212,25 @@ def _argocd_values(platform: Platform, environment: str = "prod") -> dict[str, A
     return dict(item["spec"]["source"]["helm"]["valuesObject"])
 
 
-@checker(_rare_poll, _silent, _waves_do_not_wait)
+def _unsynced_is_healthy(platform: Platform) -> None:
+    settings = _argocd_values(platform)["configs"]["cm"]
+    settings[HEALTH] = settings[HEALTH].replace('~= "Synced"', '== "Unknown"')
+
+
+def _refused_is_waited_for(platform: Platform) -> None:
+    settings = _argocd_values(platform)["configs"]["cm"]
+    settings[HEALTH] = settings[HEALTH].replace("InvalidSpecError", "OrphanedResourceWarning")
+
+
+HEALTH = "resource.customizations.health.argoproj.io_Application"
+HEALTH_OF = {
+    'status.sync.status ~= "Synced"': "takes one that was never synced for healthy",
+    '"InvalidSpecError"': "waits for one that it refuses",
+    '"ComparisonError"': "waits for one that it cannot render",
+}
+
+
+@checker(_rare_poll, _silent, _waves_do_not_wait, _unsynced_is_healthy, _refused_is_waited_for)
 def argo_cd_polls_waits_and_tells(platform: Platform) -> Iterator[str]:
     """Every three minutes; a wave is waited for; Slack hears of each sync."""
     for environment in ENVIRONMENTS:
@@ -192,8 +238,11 @@ def argo_cd_polls_waits_and_tells(platform: Platform) -> Iterator[str]:
         settings, notices = values["configs"]["cm"], values["notifications"]
         if settings.get("timeout.reconciliation") != "180s":
             yield f"{environment}: Git is not polled every 3 minutes"
-        if "resource.customizations.health.argoproj.io_Application" not in settings:
+        if HEALTH not in settings:
             yield f"{environment}: Argo CD does not wait for the Applications of a wave: their health is not told"
+        for part, fault in HEALTH_OF.items():
+            if part not in settings.get(HEALTH, part):
+                yield f"{environment}: Argo CD {fault}"
         told = {trigger for row in notices["subscriptions"] for trigger in row["triggers"]}
         for trigger in ("on-deployed", "on-sync-failed", "on-health-degraded"):
             if trigger not in told or f"trigger.{trigger}" not in notices["triggers"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tests.deploy.applications import find_application
 from tests.deploy.checks import checker
 from tests.deploy.fleet import deployments, of_kind
 from tests.deploy.platform import ENVIRONMENTS, Object, Platform
@@ -64,3 +65,32 @@ def _canary(platform: Platform, environment: str, item: Object, canary: Object) 
             yield f"{environment}: route {row['name']} begins with {weights}"
     if canary["steps"][0] != {"setWeight": 10}:
         yield f"{environment}: a new release of {name} first gets {canary['steps'][0]}, not a tenth of the requests"
+
+
+def _two_scale_a_process(platform: Platform) -> None:
+    platform.find("Deployment", "scan-worker", "prod")["spec"]["replicas"] = 2
+
+
+def _rollout_and_sync(platform: Platform) -> None:
+    platform.find("Deployment", "scan-api", "dev")["spec"]["replicas"] = 1
+
+
+def _all_ignored(platform: Platform) -> None:
+    template = find_application(platform, "prod", "apis")["spec"]["template"]["spec"]
+    template["ignoreDifferences"] = [{"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}]
+
+
+@checker(_two_scale_a_process, _rollout_and_sync, _all_ignored)
+def replicas_have_one_master(platform: Platform) -> Iterator[str]:
+    """What an autoscaler or a Rollout scales has no replicas of its own; of the others a sync restores them."""
+    for environment in ENVIRONMENTS:
+        scaled = {
+            item["spec"]["scaleTargetRef"]["name"]
+            for item in of_kind(platform, environment, "HorizontalPodAutoscaler", "ScaledObject")
+        }
+        scaled |= {item["spec"]["workloadRef"]["name"] for item in of_kind(platform, environment, "Rollout")}
+        for name, item in deployments(platform, environment).items():
+            if ("replicas" in item["spec"]) is (name in scaled):
+                yield f"{environment}: {name} {'has replicas of its own' if name in scaled else 'has no replicas'}"
+        if "ignoreDifferences" in find_application(platform, environment, "apis")["spec"]["template"]["spec"]:
+            yield f"{environment}: a sync leaves what somebody changed by hand"
