@@ -174,6 +174,8 @@ class Pod:
 UPSTREAM = (
     Pod("gateway", "istio-system", {"istio": "ingressgateway"}, "istio-ingressgateway"),
     Pod("istiod", "istio-system", {"app": "istiod"}, "istiod"),
+    Pod("kiali", "istio-system", {"app.kubernetes.io/name": "kiali"}, "kiali"),
+    Pod("argocd-server", "argocd", {"app.kubernetes.io/name": "argocd-server"}, "argocd-server"),
     Pod("prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, "prometheus"),
     Pod("keda", "keda", {"app": "keda-operator"}, "keda-operator"),
     Pod("topology-operator", "rabbitmq-system", {}, "messaging-topology-operator"),

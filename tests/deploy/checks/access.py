@@ -14,6 +14,7 @@ from tools.manifests import settings_of
 
 AMQP, MANAGEMENT, BROKER_METRICS, DISTRIBUTION, EPMD = 5672, 15672, 15692, 25672, 4369
 POSTGRES, REDIS, SENTINEL = 5432, 6379, 26379
+ARGO_CD, KIALI = 8080, 20001
 HTTP, GRPC, SIDECAR_METRICS = 8000, 50051, 15020
 STORES, BROKER = (POSTGRES, REDIS, SENTINEL), (AMQP, MANAGEMENT, BROKER_METRICS, DISTRIBUTION, EPMD)
 LOOSE = {"stranger-in-scan"}
@@ -29,10 +30,12 @@ def _expected(environment: str) -> Mapping[tuple[str, int], set[str]]:
     stores = {"data-operator"}
     return {
         ("eco2-rabbitmq", AMQP): _readers("ECO2_BROKER_URL", "ECO2_TASKS_BROKER_URL") | {"eco2-rabbitmq"},
-        ("eco2-rabbitmq", MANAGEMENT): {"gateway", "istiod", "keda", "prometheus", "topology-operator"},
+        ("eco2-rabbitmq", MANAGEMENT): {"gateway", "keda", "prometheus", "topology-operator"},
         ("eco2-rabbitmq", BROKER_METRICS): {"prometheus"},
         ("eco2-rabbitmq", DISTRIBUTION): {"eco2-rabbitmq"},
         ("eco2-rabbitmq", EPMD): {"eco2-rabbitmq"},
+        ("argocd-server", ARGO_CD): {"gateway"},
+        ("kiali", KIALI): {"gateway"},
         ("postgres", POSTGRES): _readers("ECO2_DATABASE_URL") | stores | loose | {"postgres", "migrations"},
         **{
             ("redis", port): _readers("ECO2_REDIS_STREAMS_URL", "ECO2_REDIS_CACHE_URL") | stores | loose | {"redis"}
@@ -106,7 +109,14 @@ def _management_for_all(platform: Platform) -> None:
     del policy["spec"]["ingress"][1]["from"]
 
 
+def _operators_pages_for_all(platform: Platform) -> None:
+    for item in of_kind(platform, "prod", "NetworkPolicy"):
+        if item["metadata"]["namespace"] in ("argocd", "istio-system"):
+            item["spec"]["podSelector"] = {"matchLabels": {"app": "nobody"}}
+
+
 @checker(
+    _operators_pages_for_all,
     _open,
     _whole_namespace,
     _no_default,
