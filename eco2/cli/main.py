@@ -45,7 +45,9 @@ def run(process: str = typer.Argument(help=f"One of: {', '.join(TARGETS)}.")) ->
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    wait: float = typer.Option(None, metavar="SECONDS", help="Change nothing; wait so long until somebody else has."),
+) -> None:
     """Bring the database of ECO2_DATABASE_URL to the newest schema."""
     from eco2.core import migrations
     from eco2.core.settings import DatabaseSettings, Settings, load
@@ -56,7 +58,10 @@ def migrate() -> None:
     with advice("eco2 local env"):
         url = load(MigrationSettings).database_url
     with console.sentences():
-        migrations.upgrade(url)
+        if wait is None:
+            migrations.upgrade(url)
+        else:
+            migrations.wait(url, wait)
 
 
 def main() -> None:

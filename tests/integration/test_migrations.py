@@ -5,6 +5,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -23,6 +24,7 @@ from eco2.location import tables as _location  # noqa: F401
 from eco2.my import tables as _my  # noqa: F401
 from eco2.recycling import tables as _recycling  # noqa: F401
 from eco2.scan import tables as _scan  # noqa: F401
+from tests.redis_server import free_port
 
 SCHEMAS = {"scan", "image", "character", "users", "auth", "jobs", "recycling", "location", "info"}
 
@@ -93,3 +95,28 @@ def test_a_database_that_is_away_is_one_sentence(environment: dict[str, str]) ->
     assert done.returncode == 1
     assert done.stderr.startswith("The database does not answer")
     assert "Traceback" not in done.stderr
+
+
+def test_a_release_waits_for_its_schema_and_for_no_older_or_newer_one(empty_database: URL) -> None:
+    url = empty_database.render_as_string(hide_password=False)
+    with pytest.raises(migrations.DatabaseOlder, match="revision none"):
+        migrations.wait(url, 0)
+    migrations.upgrade(url)
+    migrations.downgrade(url, "-1")
+    with pytest.raises(migrations.DatabaseOlder, match="eco2 migrate"):
+        migrations.wait(url, 0)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(migrations.wait, url, 60)
+        migrations.upgrade(url)
+        waiting.result()
+    engine = create_engine(psycopg_url(url))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    migrations.wait(url, 0)
+
+
+def test_a_server_that_is_away_is_waited_for(empty_database: URL) -> None:
+    nowhere = empty_database.set(port=free_port()).render_as_string(hide_password=False)
+    with pytest.raises(migrations.DatabaseOlder):
+        migrations.wait(nowhere, 0)

@@ -12,6 +12,7 @@ from tests.deploy.platform import ENVIRONMENTS, Object, Platform, title
 from tools.manifests import settings_of
 
 HTTP, GRPC = 8000, 50051
+DATABASE, WAIT = "postgres", ["eco2", "migrate", "--wait"]
 TIERS = {"api": "business-logic", "grpc": "business-logic", "worker": "worker", "stream": "integration"}
 SEEDED = {
     "chat-api.chat": {HTTP},
@@ -321,3 +322,25 @@ def images_are_tagged_by_service_and_environment(platform: Platform) -> Iterator
             domain = "migrations" if name == "migrations" else item["metadata"]["namespace"]
             if repository != IMAGE or not tag.startswith(f"{domain}-{environment}-") or tag.endswith("-latest"):
                 yield f"{environment}: {name} runs {container(item)['image']}"
+
+
+def _no_wait(platform: Platform) -> None:
+    del platform.find("Deployment", "character-api", "prod")["spec"]["template"]["spec"]["initContainers"]
+
+
+def _wait_for_another_release(platform: Platform) -> None:
+    (schema,) = platform.find("Deployment", "my-api", "dev")["spec"]["template"]["spec"]["initContainers"]
+    schema["image"] += "-old"
+
+
+@checker(_no_wait, _wait_for_another_release)
+def who_reads_the_database_waits_for_its_schema(platform: Platform) -> Iterator[str]:
+    """The migrations and the roll-out of one commit begin together."""
+    for environment in ENVIRONMENTS:
+        for name, found in deployments(platform, environment).items():
+            if {"secretRef": {"name": DATABASE}} not in container(found)["envFrom"]:
+                continue
+            release = container(found)["image"]
+            first = found["spec"]["template"]["spec"].get("initContainers", [])
+            if not any(one["command"][:3] == WAIT and one["image"] == release for one in first):
+                yield f"{environment}: {name} begins before the migrations of its release ({' '.join(WAIT)})"
