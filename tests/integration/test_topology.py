@@ -135,6 +135,7 @@ WRITES = {
     ("auth-api", "eco2"): {"authz.fanout"},
     ("my-api", "eco2"): {"reward.direct"},
     ("scan-api", "eco2"): {"scan.direct"},
+    ("location-api", "tasks"): {"tasks"},
     ("scan-api", "tasks"): {"tasks"},
     ("scan-worker", "eco2"): {"scan.direct", "reward.direct", "dlx"},
     ("scan-sweeper", "eco2"): {"scan.direct", "reward.direct"},
