@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 POLL_SECONDS = 1.0
+CONNECT_SECONDS = 10
 
 
 def config(database_url: str) -> Config:
@@ -55,7 +56,8 @@ def wait(database_url: str, seconds: float) -> None:
     while (applied := _applied_or_none(database_url)) != head and (applied is None or applied in older):
         if time.monotonic() >= end:
             raise DatabaseOlder(
-                f"The database has revision {applied or 'none'}, this release needs {head}; run `eco2 migrate`."
+                f"The database is away or has no schema, or that of revision {applied or 'none'}; this release needs "
+                f"{head}: run `eco2 migrate`."
             )
         time.sleep(min(POLL_SECONDS, seconds))
 
@@ -65,7 +67,8 @@ def _known(found: Config) -> set[str]:
 
 
 def _applied(database_url: str) -> str | None:
-    engine = create_engine(psycopg_url(database_url), poolclass=NullPool)
+    limits = {"connect_timeout": CONNECT_SECONDS}
+    engine = create_engine(psycopg_url(database_url), poolclass=NullPool, connect_args=limits)
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
