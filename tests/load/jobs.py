@@ -5,7 +5,6 @@ They fill a database of their own on the stack's server first, which takes longe
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
@@ -15,7 +14,6 @@ from typing import Any
 import orjson
 import psutil
 import psycopg
-from sqlalchemy import make_url
 
 from eco2 import knowledge
 from eco2.core import migrations
@@ -24,6 +22,7 @@ from eco2.core.tables import open_engine
 from eco2.jobs import backup, stats
 from eco2.jobs.settings import BackupSettings
 from eco2.scan import stages
+from tests.databases import new_database
 from tests.load.bench import Bench
 from tests.load.report import Measure
 
@@ -48,16 +47,9 @@ JOIN bench_templates t ON t.id = n %% %(templates)s
 @asynccontextmanager
 async def _database(bench: Bench) -> AsyncIterator[str]:
     """URL of a migrated database on the stack's server, gone afterwards."""
-    given = bench.target.environment["ECO2_DATABASE_URL"]
-    name = f"bench_{uuid.uuid4().hex[:8]}"
-    async with await psycopg.AsyncConnection.connect(given, autocommit=True) as db:
-        await db.execute(f"CREATE DATABASE {name}".encode())
-        url = make_url(given).set(database=name).render_as_string(hide_password=False)
+    with new_database(bench.target.environment["ECO2_DATABASE_URL"], "bench") as url:
         await asyncio.to_thread(migrations.upgrade, url)
-        try:
-            yield url
-        finally:
-            await db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        yield url
 
 
 def _templates() -> list[tuple[str, str, str, str | None]]:

@@ -1,11 +1,8 @@
 """A database of their own for the tests of jobs, so that the running scheduler plans nothing in it."""
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import migrations
@@ -13,18 +10,15 @@ from eco2.core.settings import DatabaseSettings
 from eco2.core.tables import open_engine
 from eco2.jobs.dead_letters import Urls
 from eco2.messaging.broker import Publisher
+from tests.databases import new_database
 
 
 @pytest.fixture(scope="module")
 def database_url(environment: dict[str, str]) -> Iterator[str]:
     """A migrated database that is gone afterwards."""
-    name = f"jobs_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(environment["ECO2_DATABASE_URL"], autocommit=True) as db:
-        db.execute(f"CREATE DATABASE {name}")
-        url = make_url(environment["ECO2_DATABASE_URL"]).set(database=name).render_as_string(hide_password=False)
+    with new_database(environment["ECO2_DATABASE_URL"], "jobs") as url:
         migrations.upgrade(url)
         yield url
-        db.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import psycopg
 import pyrage
 import pytest
 from aiohttp import web
-from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
@@ -25,6 +24,7 @@ from eco2.jobs import backup, store
 from eco2.jobs.objects import OpsStore, OpsStoreDown
 from eco2.jobs.settings import BackupSettings
 from eco2.local import servers
+from tests.databases import new_database
 from tests.redis_server import free_port
 
 NOW = datetime(2026, 11, 25, 17, tzinfo=UTC)
@@ -74,11 +74,8 @@ async def safe(environment: dict[str, str], database_url: str, own: AsyncEngine,
 @pytest.fixture
 def empty(environment: dict[str, str]) -> Iterator[str]:
     """URL of a new, empty database."""
-    name = f"empty_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(environment["ECO2_DATABASE_URL"], autocommit=True) as db:
-        db.execute(f"CREATE DATABASE {name}")
-        yield make_url(environment["ECO2_DATABASE_URL"]).set(database=name).render_as_string(hide_password=False)
-        db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with new_database(environment["ECO2_DATABASE_URL"], "empty") as url:
+        yield url
 
 
 def count(url: str, table: str) -> int:
