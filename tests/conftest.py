@@ -94,6 +94,14 @@ def environment(stack: Stack) -> dict[str, str]:
     return config.environment(stack.layout)
 
 
+@pytest.fixture(scope="session")
+async def management(stack: Stack) -> AsyncIterator[httpx2.AsyncClient]:
+    """The broker's management API."""
+    login = ("eco2", stack.layout.credentials.broker_password)
+    async with httpx2.AsyncClient(base_url=f"{stack.layout.management_url}/api", auth=login) as client:
+        yield client
+
+
 S = TypeVar("S", bound=SettingsGroup)
 
 

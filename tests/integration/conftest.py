@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import httpx2
 import pytest
 
 from eco2 import knowledge
@@ -10,7 +9,6 @@ from eco2.core import redis
 from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings
 from eco2.core.storage import Storage
-from eco2.local.stack import Stack
 from eco2.messaging.broker import Publisher
 from eco2.messaging.events import EventBus
 from eco2.photos.pool import Decoders
@@ -53,11 +51,3 @@ async def services(settings: FromStack, database: Database, publisher: Publisher
 async def decoders() -> AsyncIterator[Decoders]:
     async with Decoders(PhotoSettings()) as decoders:
         yield decoders
-
-
-@pytest.fixture(scope="session")
-async def management(stack: Stack) -> AsyncIterator[httpx2.AsyncClient]:
-    """The broker's management API."""
-    login = ("eco2", stack.layout.credentials.broker_password)
-    async with httpx2.AsyncClient(base_url=f"{stack.layout.management_url}/api", auth=login) as client:
-        yield client
