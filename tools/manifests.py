@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from eco2.contracts.queues import TASK_QUEUES, TASKS_VHOST, VHOST
+from eco2.contracts.queues import vhost_of
 from eco2.core.settings import Settings
 from eco2.processes import SERVICES, Process
 
@@ -28,6 +28,7 @@ COMPONENTS = {
     "TokenSettings": "signing-keys",
     "BrokerSettings": "broker",
     "TasksBrokerSettings": "tasks-broker",
+    "ChatBrokerSettings": "chat-broker",
 }
 """Group of settings → folder of `workloads/domains/components` that gives them."""
 HOMES = {"workers": "jobs", "event_router": "sse"}
@@ -92,8 +93,7 @@ def kustomization(row: Process) -> str:
         lines += ["patches:", "  - target: {kind: Deployment}", "    patch: |-"]
         lines += ["      - {op: add, path: /spec/replicas, value: 2}"]
     for queue in row.queues:
-        vhost = TASKS_VHOST if queue in TASK_QUEUES else VHOST
-        values = f'vhostName: {vhost}, queueName: {queue}, mode: QueueLength, value: "{PER_REPLICA}"'
+        values = f'vhostName: {vhost_of(queue)}, queueName: {queue}, mode: QueueLength, value: "{PER_REPLICA}"'
         lines += ["          - type: rabbitmq", f"            metadata: {{{values}}}"]
         lines += ["            authenticationRef: {kind: ClusterTriggerAuthentication, name: broker}"]
     return _HEAD + "\n".join(lines) + "\n"

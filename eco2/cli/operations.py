@@ -71,7 +71,7 @@ def _urls() -> "Urls":
     from eco2.jobs.settings import DeadLetterSettings
 
     settings = console.settings(DeadLetterSettings)
-    return Urls(settings.broker_url, settings.tasks_broker_url)
+    return Urls(settings.broker_url, settings.tasks_broker_url, settings.chat_broker_url)
 
 
 @dlq.command("list")

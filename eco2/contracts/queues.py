@@ -23,7 +23,12 @@ TASKS_EXCHANGE = "tasks"
 
 Q_AI, Q_BATCH, Q_API, Q_SCHED, Q_DLQ = "q.ai", "q.batch", "q.api", "q.sched", "q.dlq"
 
-_HOUR = 3_600_000
+CHAT_VHOST = "chat"
+CHAT_EXCHANGE = "chat.direct"
+CHAT_QUEUE = "chat.process"
+
+_MINUTE = 60_000
+_HOUR = 60 * _MINUTE
 
 
 @dataclass(frozen=True)
@@ -128,3 +133,28 @@ TASK_QUEUES = {
         TaskQueue(Q_DLQ, "dlq.*"),
     )
 }
+
+
+# --- vhost `chat` -----------------------------------------------------------------------------------------------------
+
+CHAT_EXCHANGES = {CHAT_EXCHANGE: "direct", DEAD_LETTER_EXCHANGE: "direct"}
+CHAT_DEAD_LETTERS = "dlq.chat.process"
+CHAT_QUEUES = {
+    queue.name: queue
+    for queue in (
+        # A turn that waited longer has failed by then, and its user knows.
+        Queue(CHAT_QUEUE, 10 * _MINUTE, 3, CHAT_DEAD_LETTERS),
+        Queue(CHAT_DEAD_LETTERS, 7 * 24 * _HOUR),
+    )
+}
+CHAT_BINDINGS = (
+    Binding(CHAT_EXCHANGE, CHAT_QUEUE, CHAT_QUEUE),
+    Binding(DEAD_LETTER_EXCHANGE, CHAT_DEAD_LETTERS, CHAT_DEAD_LETTERS),
+)
+
+
+def vhost_of(queue: str) -> str:
+    """The vhost in which the queue of that name is."""
+    if queue in TASK_QUEUES:
+        return TASKS_VHOST
+    return CHAT_VHOST if queue in CHAT_QUEUES else VHOST

@@ -128,6 +128,11 @@ class TasksBrokerSettings(SettingsGroup):
     """The same broker's vhost of scheduled and background work: `amqp://user:password@host:port/tasks`"""
 
 
+class ChatBrokerSettings(SettingsGroup):
+    chat_broker_url: ServerUrl
+    """The same broker's vhost of the chat agent: `amqp://user:password@host:port/chat`"""
+
+
 class TasksWorkerSettings(Settings, TasksBrokerSettings):
     """Settings of every Celery worker; all of them are in vhost `tasks`."""
 

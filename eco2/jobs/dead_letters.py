@@ -1,4 +1,4 @@
-"""The dead letters of both vhosts: look at them, send them again, drop them.
+"""The dead letters of all vhosts: look at them, send them again, drop them.
 
 They stay in their queues until somebody decides. Looking takes them out and puts them back, so whoever looks waits for
 the one who does already; the letters are in the broker all the time. Sending again publishes with a confirm and then
@@ -25,6 +25,10 @@ from aiormq.exceptions import ChannelLockedResource
 
 from eco2.contracts.queues import (
     BINDINGS,
+    CHAT_BINDINGS,
+    CHAT_DEAD_LETTERS,
+    CHAT_QUEUES,
+    CHAT_VHOST,
     DEAD_LETTER_QUEUES,
     Q_AI,
     Q_DLQ,
@@ -49,7 +53,11 @@ from eco2.messaging.headers import printable, whole_number
 
 log = logging.getLogger(__name__)
 
-QUEUES = {VHOST: [queue.name for queue in DEAD_LETTER_QUEUES], TASKS_VHOST: [Q_DLQ]}
+QUEUES = {
+    VHOST: [queue.name for queue in DEAD_LETTER_QUEUES],
+    TASKS_VHOST: [Q_DLQ],
+    CHAT_VHOST: [CHAT_DEAD_LETTERS],
+}
 TURN = "dead-letters.reader"
 TURN_SECONDS, TURN_PAUSE = 20.0, 0.1
 MOST = 1000
@@ -64,9 +72,14 @@ SHORT = 200
 BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 30, 120, 480))
 """How long after its death a letter is sent again by itself, by how often that was done before."""
 RESUMED = {REWARD_QUEUE, *TASK_QUEUES} - {Q_AI, Q_DLQ}
-"""Queues whose work is still wanted when its message has died. A scan has failed by then, and its user knows."""
-_WORK = {queue.name for queue in WORK_QUEUES}
-_TARGETS = {binding.queue: (binding.exchange, binding.routing_key) for binding in BINDINGS if binding.queue in _WORK}
+"""Queues whose work is still wanted when its message has died. A scan or a turn of a chat has failed by then, and its
+user knows."""
+_WORK = {queue.name: queue for queue in (*WORK_QUEUES, *CHAT_QUEUES.values()) if queue.dead_letter_key}
+_TARGETS = {
+    binding.queue: (binding.exchange, binding.routing_key)
+    for binding in (*BINDINGS, *CHAT_BINDINGS)
+    if binding.queue in _WORK
+}
 _TASK_WORK = set(TASK_QUEUES) - {Q_DLQ}
 _A_WORD = re.compile(r"[\w.:@<+-]{1,128}", re.ASCII)
 LAST_YEAR = 9999
@@ -105,13 +118,17 @@ class DeadLettersBusy(Unavailable):
 
 @dataclass(frozen=True)
 class Urls:
-    """AMQP URLs of the two vhosts."""
+    """AMQP URLs of the vhosts. Without `chat` its letters are left alone: nobody sends them again by themselves."""
 
     eco2: str
     tasks: str
+    chat: str | None = None
 
-    def of(self, vhost: str) -> str:
-        return {VHOST: self.eco2, TASKS_VHOST: self.tasks}[vhost]
+    @property
+    def vhosts(self) -> dict[str, str]:
+        """Vhost → its URL."""
+        chat = {} if self.chat is None else {CHAT_VHOST: self.chat}
+        return {VHOST: self.eco2, TASKS_VHOST: self.tasks, **chat}
 
 
 @dataclass(frozen=True)
@@ -203,8 +220,8 @@ def _death(headers: dict[str, Any]) -> dict[str, Any]:
 
 def _own_origin(vhost: str, held_in: str, headers: dict[str, Any]) -> tuple[str, str, str]:
     """(queue, exchange, routing key) of a letter that a worker wrote; empty where that is no queue of work."""
-    if vhost == VHOST:
-        queue = next(one.name for one in WORK_QUEUES if one.dead_letter_key == held_in)
+    if vhost != TASKS_VHOST:
+        queue = next(name for name, one in _WORK.items() if one.dead_letter_key == held_in)
         return (queue, *_TARGETS[queue])
     key = printable(headers.get(ROUTING_KEY_HEADER) or "", SHORT)
     queue = next((name for name in _TASK_WORK if comes_from(name, key)), "")
@@ -215,7 +232,7 @@ def _origin(vhost: str, death: dict[str, Any]) -> tuple[str, str, str]:
     """The same from what the broker noted. Where the message was sent to a queue by name, that queue's own binding."""
     queue, keys = death.get("queue"), death.get("routing-keys")
     queue = queue if isinstance(queue, str) else ""
-    if vhost == VHOST:
+    if vhost != TASKS_VHOST:
         return (printable(queue, SHORT), *_TARGETS.get(queue, ("", "")))
     key = keys[0] if isinstance(keys, list) and keys and isinstance(keys[0], str) else ""
     known = queue in _TASK_WORK and comes_from(queue, key)
@@ -317,14 +334,14 @@ def revived(letter: DeadLetter) -> aio_pika.Message:
 
 
 @asynccontextmanager
-async def opened(urls: Urls, vhosts: Sequence[str] = tuple(QUEUES)) -> AsyncIterator[list[_Box]]:
-    """The dead-letter queues of these vhosts. BrokerDown."""
+async def opened(urls: Urls, vhosts: Sequence[str] | None = None) -> AsyncIterator[list[_Box]]:
+    """The dead-letter queues of these vhosts, by default of all. BrokerDown."""
     try:
         boxes: list[_Box] = []
         connections = []
         try:
-            for vhost in vhosts:
-                connection = await open_connection(urls.of(vhost))
+            for vhost in vhosts or urls.vhosts:
+                connection = await open_connection(urls.vhosts[vhost])
                 connections.append(connection)
                 await _turn(connection)
                 channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -397,7 +414,7 @@ async def _handful(queue: AbstractQueue, wanted: int) -> list[AbstractIncomingMe
 # --- what the operator and the scheduler do ---------------------------------------------------------------------------
 
 
-async def listed(urls: Urls, vhosts: Sequence[str] = tuple(QUEUES)) -> list[DeadLetter]:
+async def listed(urls: Urls, vhosts: Sequence[str] | None = None) -> list[DeadLetter]:
     """All letters, the oldest first."""
     async with opened(urls, vhosts) as boxes:
         return sorted((letter for box in boxes for letter in box.letters), key=lambda letter: letter.died_at)

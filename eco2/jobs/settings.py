@@ -64,3 +64,4 @@ class ReportSettings(DatabaseSettings, OpsStorageSettings):
 class DeadLetterSettings(SettingsGroup):
     broker_url: str
     tasks_broker_url: str
+    chat_broker_url: str

@@ -21,7 +21,7 @@ from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, SERVICES, Pr
 CHECKOUT = Path(__file__).resolve().parents[2]
 BUCKET, UPLOAD_BUCKET, OPS_BUCKET = "eco2-images", "eco2-uploads", "eco2-ops"
 DATABASE = "eco2"
-VHOST, TASKS_VHOST = "eco2", "tasks"
+VHOST, TASKS_VHOST, CHAT_VHOST = "eco2", "tasks", "chat"
 SAMPLE_FEED = "견본 소식"
 FRONTEND = "http://localhost:5173"
 CORS_ORIGINS = (FRONTEND, "http://127.0.0.1:5173", "http://localhost:3000")
@@ -352,6 +352,7 @@ def environment(at: Layout) -> dict[str, str]:
     return {
         **servers,
         "ECO2_TASKS_BROKER_URL": urlsplit(servers["ECO2_BROKER_URL"])._replace(path=f"/{TASKS_VHOST}").geturl(),
+        "ECO2_CHAT_BROKER_URL": urlsplit(servers["ECO2_BROKER_URL"])._replace(path=f"/{CHAT_VHOST}").geturl(),
         "ECO2_ENVIRONMENT": "local",
         "ECO2_HOME": str(at.home),
         "ECO2_PORT_BASE": str(at.port_base),

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 
 from eco2.local import probes
-from eco2.local.config import TASKS_VHOST, VHOST, LocalError
+from eco2.local.config import CHAT_VHOST, TASKS_VHOST, VHOST, LocalError
 
 QUEUES = "/api/queues?columns=name,vhost,type,state,leader"
 ELECTION_SECONDS = 15
@@ -37,7 +37,8 @@ class Management:
 
 def dead(rows: Iterable[dict[str, Any]]) -> list[str]:
     """Ours among `rows`, as the management API gives `QUEUES`, that nobody can publish to or consume from."""
-    ours = (row for row in rows if row["vhost"] in (VHOST, TASKS_VHOST) and not row["name"].startswith("amq."))
+    vhosts = (VHOST, TASKS_VHOST, CHAT_VHOST)
+    ours = (row for row in rows if row["vhost"] in vhosts and not row["name"].startswith("amq."))
     return sorted(row["name"] for row in ours if _is_dead(row))
 
 

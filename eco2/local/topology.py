@@ -13,7 +13,7 @@ from eco2.local.config import CHECKOUT, LocalError
 _BASE = CHECKOUT / "workloads" / "rabbitmq" / "base"
 TOPOLOGY = _BASE / "topology"
 """Vhost `eco2`: exactly the resources that the infrastructure document lists."""
-EVERYTHING = (TOPOLOGY, _BASE / "policies", _BASE / "tasks-topology")
+EVERYTHING = (TOPOLOGY, _BASE / "tasks-topology", _BASE / "chat-topology", _BASE / "policies")
 
 
 def manifests(*directories: Path) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from aiormq import Channel, spec
 from prometheus_client import Counter
 
-from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, QUEUES, TASK_QUEUES, TASKS_EXCHANGE
+from eco2.contracts.queues import CHAT_QUEUES, DEAD_LETTER_EXCHANGE, QUEUES, TASK_QUEUES, TASKS_EXCHANGE
 from eco2.contracts.tasks import (
     DIED_HEADER,
     ERROR_HEADER,
@@ -103,12 +103,13 @@ class Refused:
 async def reject(
     channel: Channel, queue: str, tag: int, message: Carried, *, requeue: bool, error: str = "its work failed"
 ) -> None:
-    """Reject a message of vhost `eco2`, which dead-letters it at once or at the limit of its deliveries.
+    """Reject a message of a quorum queue, which dead-letters it at once or at the limit of its deliveries.
 
     A queue of RabbitMQ crashes when it dead-letters a message whose `x-death` is not a broker's, and loses it. The
     letter of such a message is sent here. BROKER_ERRORS.
     """
-    key = QUEUES[queue].dead_letter_key if queue in QUEUES else None
+    known = QUEUES.get(queue) or CHAT_QUEUES.get(queue)
+    key = known.dead_letter_key if known else None
     if key is None or "x-death" not in message.headers or _is_a_brokers(message.headers["x-death"]):
         await channel.basic_reject(tag, requeue=requeue)
         return

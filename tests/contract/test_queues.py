@@ -67,15 +67,18 @@ def test_the_topology_of_the_document_is_a_kustomization_of_its_own() -> None:
     assert {vhost_of(resource) for resource in manifests(TOPOLOGY)} == {queues.VHOST}
 
 
-def test_there_are_26_resources_and_those_of_the_tasks() -> None:
+def test_there_are_26_resources_and_those_of_tasks_and_chats() -> None:
     counted = Counter((vhost_of(resource), resource["kind"]) for resource in manifests())
     topology = {"Vhost": 1, "Exchange": 5, "Queue": 10, "Binding": 10}
     assert sum(topology.values()) == 26
     tasks = {"Vhost": 1, "Exchange": 1, "Queue": 5, "Binding": 5}
+    chat = {"Vhost": 1, "Exchange": 2, "Queue": 2, "Binding": 2}
     assert counted == {
         **{(queues.VHOST, kind): count for kind, count in topology.items()},
         **{(queues.TASKS_VHOST, kind): count for kind, count in tasks.items()},
+        **{(queues.CHAT_VHOST, kind): count for kind, count in chat.items()},
         (queues.VHOST, "Policy"): 1,
+        (queues.CHAT_VHOST, "Policy"): 1,
     }
 
 
@@ -126,10 +129,25 @@ def test_every_dead_letter_key_leads_to_its_queue() -> None:
 
 
 def test_looking_at_a_dead_letter_never_uses_it_up() -> None:
-    policy = specs("Policy")["keep-dead-letters"]
-    assert policy["definition"]["delivery-limit"] >= 1_000_000
-    matched = {name for name in queues.QUEUES if re.search(policy["pattern"], name)}
-    assert matched == {queue.name for queue in queues.DEAD_LETTER_QUEUES}
+    for vhost, known in ((queues.VHOST, queues.QUEUES), (queues.CHAT_VHOST, queues.CHAT_QUEUES)):
+        (policy,) = specs("Policy", vhost).values()
+        assert policy["definition"]["delivery-limit"] >= 1_000_000
+        matched = {name for name in known if re.search(policy["pattern"], name)}
+        assert matched == {name for name, queue in known.items() if queue.dead_letter_key is None}
+
+
+def test_the_queue_of_chats_and_its_dead_letters() -> None:
+    found = {spec["name"]: spec for spec in specs("Queue", queues.CHAT_VHOST).values()}
+    assert {name: spec["arguments"] for name, spec in found.items()} == {
+        name: queue.arguments for name, queue in queues.CHAT_QUEUES.items()
+    }
+    assert {(spec["type"], spec["durable"]) for spec in found.values()} == {("quorum", True)}
+    exchanges = specs("Exchange", queues.CHAT_VHOST).values()
+    assert {spec["name"]: spec["type"] for spec in exchanges} == queues.CHAT_EXCHANGES
+    routes = specs("Binding", queues.CHAT_VHOST).values()
+    assert {queues.Binding(s["source"], s["destination"], s["routingKey"]) for s in routes} == set(queues.CHAT_BINDINGS)
+    limited = queues.CHAT_QUEUES[queues.CHAT_QUEUE]
+    assert (limited.delivery_limit, limited.dead_letter_key) == (3, queues.CHAT_DEAD_LETTERS)
 
 
 # resource name → (queue, binding, priority, TTL in ms, dead-letter key), as the architecture document lists them
@@ -190,4 +208,8 @@ def test_every_task_that_has_a_process_of_its_own_has_somebody_who_does_it() -> 
 
 
 def test_every_consumed_queue_exists() -> None:
-    assert {name for row in SERVICES for name in row.queues} <= {*queues.QUEUES, *queues.TASK_QUEUES}
+    assert {name for row in SERVICES for name in row.queues} <= {
+        *queues.QUEUES,
+        *queues.TASK_QUEUES,
+        *queues.CHAT_QUEUES,
+    }

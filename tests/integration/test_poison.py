@@ -103,7 +103,7 @@ class Way:
     headers: bytes = b""
 
     def url(self, urls: Urls) -> str:
-        return urls.of(self.vhost)
+        return urls.vhosts[self.vhost]
 
 
 def way(queue: str) -> Way:

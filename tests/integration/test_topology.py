@@ -47,16 +47,19 @@ def api(stack: Layout) -> Iterator[httpx2.Client]:
         yield client
 
 
-def rows(api: httpx2.Client, what: str) -> list[dict[str, Any]]:
-    return list(api.get(f"/{what}/{queues.VHOST}").raise_for_status().json())
+def rows(api: httpx2.Client, what: str, vhost: str = queues.VHOST) -> list[dict[str, Any]]:
+    return list(api.get(f"/{what}/{vhost}").raise_for_status().json())
 
 
-def test_queues_are_those_of_the_contract(api: httpx2.Client) -> None:
-    found = {row["name"]: row for row in rows(api, "queues")}
-    assert set(found) == set(queues.QUEUES)
+@pytest.mark.parametrize(
+    ("vhost", "known"), [(queues.VHOST, queues.QUEUES), (queues.CHAT_VHOST, queues.CHAT_QUEUES)], ids=["eco2", "chat"]
+)
+def test_queues_are_those_of_the_contract(api: httpx2.Client, vhost: str, known: dict[str, queues.Queue]) -> None:
+    found = {row["name"]: row for row in rows(api, "queues", vhost)}
+    assert set(found) == set(known)
     for name, row in found.items():
         assert (row["type"], row["durable"], row["exclusive"]) == ("quorum", True, False)
-        assert row["arguments"] == {**queues.QUEUES[name].arguments, "x-queue-type": "quorum"}
+        assert row["arguments"] == {**known[name].arguments, "x-queue-type": "quorum"}
 
 
 def test_exchanges_are_those_of_the_contract(api: httpx2.Client) -> None:
@@ -73,7 +76,7 @@ def test_bindings_are_those_of_the_contract(api: httpx2.Client) -> None:
 
 def test_applying_again_changes_nothing(stack: Layout, api: httpx2.Client) -> None:
     before = [rows(api, what) for what in ("exchanges", "bindings")]
-    assert topology.apply(stack.management_url, "eco2", stack.credentials.broker_password) == 26 + 12 + 1
+    assert topology.apply(stack.management_url, "eco2", stack.credentials.broker_password) == 26 + 12 + 7 + 2
     assert [rows(api, what) for what in ("exchanges", "bindings")] == before
 
 
@@ -84,10 +87,14 @@ def test_a_queue_with_other_arguments_says_what_to_do(stack: Layout, tmp_path: P
         topology.apply(stack.management_url, "eco2", stack.credentials.broker_password, tmp_path)
 
 
-@pytest.mark.parametrize("queue", queues.WORK_QUEUES, ids=lambda queue: queue.name)
+QUORUM = (*queues.WORK_QUEUES, queues.CHAT_QUEUES[queues.CHAT_QUEUE])
+
+
+@pytest.mark.parametrize("queue", QUORUM, ids=lambda queue: queue.name)
 async def test_delivery_limit_ends_in_the_dead_letter_queue(stack: Layout, queue: queues.Queue) -> None:
-    binding = next(b for b in queues.BINDINGS if b.queue == queue.name)
-    connection = await aio_pika.connect(environment(stack)["ECO2_BROKER_URL"])
+    binding = next(b for b in (*queues.BINDINGS, *queues.CHAT_BINDINGS) if b.queue == queue.name)
+    chat = queues.vhost_of(queue.name) == queues.CHAT_VHOST
+    connection = await aio_pika.connect(environment(stack)["ECO2_CHAT_BROKER_URL" if chat else "ECO2_BROKER_URL"])
     async with connection, asyncio.timeout(30):
         channel = await connection.channel()
         exchange = await channel.get_exchange(binding.exchange)
@@ -204,6 +211,7 @@ async def test_users_may_do_what_their_process_does_and_nothing_else(
     everything = {
         queues.VHOST: (set(queues.EXCHANGES), set(queues.QUEUES)),
         queues.TASKS_VHOST: ({queues.TASKS_EXCHANGE}, set(queues.TASK_QUEUES)),
+        queues.CHAT_VHOST: (set(queues.CHAT_EXCHANGES), set(queues.CHAT_QUEUES)),
     }
     for user, vhost in users:
         exchanges, names = everything[vhost]

@@ -17,6 +17,7 @@ POSTGRES, REDIS, SENTINEL = 5432, 6379, 26379
 ARGO_CD, KIALI = 8080, 20001
 HTTP, GRPC, SIDECAR_METRICS = 8000, 50051, 15020
 STORES, BROKER = (POSTGRES, REDIS, SENTINEL), (AMQP, MANAGEMENT, BROKER_METRICS, DISTRIBUTION, EPMD)
+BROKER_URLS = ("ECO2_BROKER_URL", "ECO2_TASKS_BROKER_URL", "ECO2_CHAT_BROKER_URL")
 LOOSE = {"stranger-in-scan"}
 """What dev lets through besides: Pods that somebody starts in a namespace of the platform may use the data stores."""
 
@@ -29,7 +30,7 @@ def _expected(environment: str) -> Mapping[tuple[str, int], set[str]]:
     loose = LOOSE | _services() if environment == "dev" else set()
     stores = {"data-operator"}
     return {
-        ("eco2-rabbitmq", AMQP): _readers("ECO2_BROKER_URL", "ECO2_TASKS_BROKER_URL") | {"eco2-rabbitmq"},
+        ("eco2-rabbitmq", AMQP): _readers(*BROKER_URLS) | {"eco2-rabbitmq"},
         ("eco2-rabbitmq", MANAGEMENT): {"gateway", "keda", "prometheus", "topology-operator"},
         ("eco2-rabbitmq", BROKER_METRICS): {"prometheus"},
         ("eco2-rabbitmq", DISTRIBUTION): {"eco2-rabbitmq"},
@@ -167,7 +168,7 @@ def _differences(where: str, found: set[str], wanted: set[str]) -> Iterator[str]
 
 def _users_spaces(everybody: Mapping[str, Pod]) -> set[str]:
     """All Pods of the namespaces that have a user of the broker."""
-    spaces = {everybody[name].namespace for name in _readers("ECO2_BROKER_URL", "ECO2_TASKS_BROKER_URL")}
+    spaces = {everybody[name].namespace for name in _readers(*BROKER_URLS)}
     return {pod.name for pod in everybody.values() if pod.namespace in spaces}
 
 

@@ -13,7 +13,11 @@ from tests.deploy.platform import ENVIRONMENTS, Platform, title
 
 TOPOLOGY = "workloads/rabbitmq/{}/topology"
 SEEDED = Counter(Vhost=1, Exchange=5, Queue=10, Binding=10)
-VHOSTS = {"ECO2_BROKER_URL": queues.VHOST, "ECO2_TASKS_BROKER_URL": queues.TASKS_VHOST}
+VHOSTS = {
+    "ECO2_BROKER_URL": queues.VHOST,
+    "ECO2_TASKS_BROKER_URL": queues.TASKS_VHOST,
+    "ECO2_CHAT_BROKER_URL": queues.CHAT_VHOST,
+}
 LOOKS_ON = "keda"
 """Users that are no process."""
 NODES = "eco2-rabbitmq-server"
@@ -109,6 +113,46 @@ def vhost_tasks_has_the_queues_of_the_contract(platform: Platform) -> Iterator[s
         )
 
 
+CHAT_TOPOLOGY = "workloads/rabbitmq/{}/chat-topology"
+
+
+def _endless_chat(platform: Platform) -> None:
+    del platform.find("Queue", "chat-process-queue", "prod")["spec"]["arguments"]["x-delivery-limit"]
+
+
+def _chat_of_eco2(platform: Platform) -> None:
+    platform.find("Queue", "dlq-chat-process", "dev")["spec"]["vhost"] = "eco2"
+
+
+def _no_dead_letters_of_chats(platform: Platform) -> None:
+    folder = platform.builds[CHAT_TOPOLOGY.format("staging")]
+    folder.remove(next(item for item in folder if item["metadata"]["name"] == "dlq-chat-process-binding"))
+
+
+@checker(_endless_chat, _chat_of_eco2, _no_dead_letters_of_chats)
+def vhost_chat_has_the_queues_of_the_contract(platform: Platform) -> Iterator[str]:
+    for environment in ENVIRONMENTS:
+        folder = platform.builds[CHAT_TOPOLOGY.format(environment)]
+        found = {kind: [item["spec"] for item in folder if item["kind"] == kind] for kind in SEEDED}
+        yield from (
+            f"{environment}: {spec['name']} is not in vhost chat"
+            for kind in ("Exchange", "Queue")
+            for spec in found[kind]
+            if spec["vhost"] != queues.CHAT_VHOST
+        )
+        yield from _differences(
+            sorted(queues.CHAT_EXCHANGES.items()), sorted((spec["name"], spec["type"]) for spec in found["Exchange"])
+        )
+        yield from _differences(
+            [(row.name, "quorum", row.arguments) for row in queues.CHAT_QUEUES.values()],
+            [(spec["name"], spec["type"], spec.get("arguments", {})) for spec in found["Queue"]],
+        )
+        yield from _differences(
+            [(row.exchange, row.queue, row.routing_key) for row in queues.CHAT_BINDINGS],
+            [(spec["source"], spec["destination"], spec["routingKey"]) for spec in found["Binding"]],
+        )
+
+
 def _no_user(platform: Platform) -> None:
     folder = platform.builds["workloads/rabbitmq/prod/users"]
     folder.remove(next(item for item in folder if title(item) == "User rabbitmq/my-api"))
@@ -181,7 +225,11 @@ def _half_a_pattern(platform: Platform) -> None:
 
 @checker(_reads_everything, _cannot_consume, _half_a_pattern)
 def users_read_the_queues_they_consume_and_no_others(platform: Platform) -> Iterator[str]:
-    everything = {queues.VHOST: set(queues.QUEUES), queues.TASKS_VHOST: set(queues.TASK_QUEUES)}
+    everything = {
+        queues.VHOST: set(queues.QUEUES),
+        queues.TASKS_VHOST: set(queues.TASK_QUEUES),
+        queues.CHAT_VHOST: set(queues.CHAT_QUEUES),
+    }
     for environment in ENVIRONMENTS:
         for item in of_kind(platform, environment, "Permission"):
             spec = item["spec"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from eco2.contracts.queues import TASK_QUEUES, TASKS_VHOST, VHOST
+from eco2.contracts.queues import vhost_of
 from eco2.contracts.tasks import TASKS
 from eco2.core.ops import OpsApp
 from eco2.processes import SERVERS, SERVICES, Process
@@ -170,7 +170,7 @@ def workers_scale_by_their_queues_and_services_by_their_cpu(platform: Platform) 
                 continue
             triggers = keda["spec"]["triggers"] if keda else []
             queues = {(row["metadata"]["vhostName"], row["metadata"]["queueName"]) for row in triggers}
-            if queues != {(_vhost(queue), queue) for queue in row.queues}:
+            if queues != {(vhost_of(queue), queue) for queue in row.queues}:
                 yield f"{environment}: {row.name} scales by {sorted(queues)}, but consumes {row.queues}"
             if (hpa is None) != (row.kind == "worker"):
                 yield f"{environment}: {row.name} has {'no' if hpa is None else 'a'} HorizontalPodAutoscaler"
@@ -185,10 +185,6 @@ def workers_scale_by_their_queues_and_services_by_their_cpu(platform: Platform) 
 def _utilisation(hpa: Object) -> int:
     (metric,) = hpa["spec"]["metrics"]
     return int(metric["containerResource"]["target"]["averageUtilization"])
-
-
-def _vhost(queue: str) -> str:
-    return TASKS_VHOST if queue in TASK_QUEUES else VHOST
 
 
 def _short_grace(platform: Platform) -> None:

@@ -1,9 +1,10 @@
-"""Dead letters of both vhosts: why, how often, when again; sent again without loss, dropped, or left."""
+"""Dead letters of all vhosts: why, how often, when again; sent again without loss, dropped, or left."""
 
 import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,15 @@ from eco2 import knowledge
 from eco2.character import store as ownerships
 from eco2.cli.main import app
 from eco2.contracts.grants import Grant
-from eco2.contracts.queues import DEAD_LETTER_EXCHANGE, Q_API, REWARD_EXCHANGE, REWARD_QUEUE, TASKS_EXCHANGE
+from eco2.contracts.queues import (
+    CHAT_EXCHANGE,
+    CHAT_QUEUE,
+    DEAD_LETTER_EXCHANGE,
+    Q_API,
+    REWARD_EXCHANGE,
+    REWARD_QUEUE,
+    TASKS_EXCHANGE,
+)
 from eco2.jobs import dead_letters
 from eco2.jobs.dead_letters import DeadLetter, Urls
 from eco2.messaging.broker import BrokerDown, Publisher
@@ -220,3 +229,25 @@ async def test_a_look_that_never_ends_is_said(urls: Urls, monkeypatch: pytest.Mo
     async with dead_letters.opened(urls):
         with pytest.raises(dead_letters.DeadLettersBusy):
             await dead_letters.listed(urls)
+
+
+async def test_letters_of_vhost_chat_are_seen_and_sent_again_by_the_operator_alone(
+    urls: Urls, environment: dict[str, str]
+) -> None:
+    every = replace(urls, chat=environment["ECO2_CHAT_BROKER_URL"])
+    body = orjson.dumps({"job_id": str(uuid.uuid4())})
+    async with await aio_pika.connect(environment["ECO2_CHAT_BROKER_URL"]) as connection, asyncio.timeout(30):
+        channel = await connection.channel()
+        exchange = await channel.get_exchange(CHAT_EXCHANGE, ensure=False)
+        await exchange.publish(aio_pika.Message(body, message_id=uuid.uuid4().hex), CHAT_QUEUE)
+        queue = await channel.get_queue(CHAT_QUEUE, ensure=False)
+        await (await queue.get()).reject(requeue=False)
+        found = await letter(every, orjson.loads(body)["job_id"])
+        assert (found.vhost, found.held_in, found.queue, found.due_at) == ("chat", "dlq.chat.process", CHAT_QUEUE, None)
+        assert found.id not in [one.id for one in await dead_letters.listed(urls)]
+        (settled,) = await dead_letters.settle(every, [found.id], everything=False, again=True)
+        assert settled.problem is None
+        while (again := await queue.get(fail=False)) is None:
+            await asyncio.sleep(0.05)
+        assert again.body == body
+        await again.ack()
