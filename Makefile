@@ -30,6 +30,12 @@ test: setup ## Everything a contributor runs before a commit: lint, then all tes
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest -m "not slow"
 
+LAST_FAILED := .pytest_cache/v/cache/lastfailed
+.PHONY: test-again
+test-again: setup ## After `make test`: run the tests that failed once more, if they were at most 5, and name them
+	@$(BIN)/python -c 'import json; found = json.load(open("$(LAST_FAILED)")); print("failed once:", *found, sep="\n  "); exit(len(found) > 5)'
+	@$(BIN)/pytest -m "not slow" --last-failed --last-failed-no-failures none
+
 .PHONY: test-full
 test-full: test ## The same and the slow lane (every server restarted in mid-job)
 	@$(BIN)/pytest -m slow
