@@ -15,6 +15,7 @@ import orjson
 from pydantic import BaseModel
 
 from eco2 import knowledge
+from eco2.auth import native_api
 from eco2.core.app import BadUser, ErrorBody, MissingUser, ValidationErrorBody, api_app, error_responses
 from eco2.ext_authz import service as ext_authz
 from eco2.photos.check import PhotoTypeRefused
@@ -37,6 +38,8 @@ PUBLIC = (
     f"{AUTH}/{{provider}}/login",
     f"{AUTH}/{{provider}}/authorize",
     f"{AUTH}/{{provider}}/callback",
+    f"{AUTH}/{{provider}}/app",
+    f"{AUTH}/token",
     f"{AUTH}/refresh",
     f"{AUTH}/logout",
 )
@@ -79,7 +82,8 @@ def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
     routers = [import_module(f"{module}.api").router for module in modules]
-    app = api_app("Eco²", *routers, waste_api.router, user_scans_api.router, feedback_api.router, calendar_api.router)
+    more = [module.router for module in (waste_api, user_scans_api, feedback_api, calendar_api)]
+    app = api_app("Eco²", native_api.router, *routers, *more)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
     found["servers"] = [{"url": "/"}]

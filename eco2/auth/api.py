@@ -265,9 +265,14 @@ async def _start(
 ) -> Start:
     frontend = frontend_origin or x_frontend_origin
     made = await sign_in.start(at, caller, provider, redirect_uri, frontend, device_id, browsers)
+    keep_browser(at, response, made)
+    return made
+
+
+def keep_browser(at: Services, response: Response, made: Start) -> None:
+    """Set the cookie by which the callback knows the browser again."""
     name, path, domain = _browser_cookie(at.settings)
     cookies.put(response, name, made.browser, int(at.settings.state_ttl.total_seconds()), path, domain)
-    return made
 
 
 Started = Annotated[Start, Depends(_start)]
@@ -320,7 +325,10 @@ def _authorization(started: Start) -> AuthorizationUrl:
     response_class=RedirectResponse,
     summary="Where the provider sends the browser back",
     responses={
-        302: {"description": "Signed in: to `/#/home` of the web app, with both cookies"},
+        302: {
+            "description": "Signed in: to `/#/home` of the web app, with both cookies. To the native app that began, "
+            "with `code` or `error`"
+        },
         307: {"description": "Not signed in: to `/#/login?error=…` of the web app"},
         **error_responses(sign_in.Prefetched),
     },
@@ -342,7 +350,8 @@ async def callback(
     if _is_prefetch(request):
         raise sign_in.Prefetched
     ending = await sign_in.finish(at, caller, provider, Answer(code, state, error), browsers)
-    response = RedirectResponse(ending.url, 302 if ending.pair else 307, {"Cache-Control": "no-store"})
+    status = 302 if ending.pair or ending.to_app else 307
+    response = RedirectResponse(ending.url, status, {"Cache-Control": "no-store"})
     if ending.pair:
         _keep(request, response, ending.pair, alone=_most_values(request) > 0)
     return response

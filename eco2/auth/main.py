@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from eco2.auth import keys, relay, rpc
+from eco2.auth import keys, native_api, relay, rpc
 from eco2.auth.api import router
 from eco2.auth.keys import Keyring
 from eco2.auth.oauth import Providers
@@ -78,7 +78,7 @@ def app(settings: Settings) -> OpsApp:
         ):
             yield Resources(at, answering)
 
-    return create_app(NAME, settings, resources, router)
+    return create_app(NAME, settings, resources, native_api.router, router)
 
 
 def run() -> None:

@@ -130,6 +130,8 @@ class Endpoints:
     read: Callable[[Json], Profile]
     scope: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    ask: tuple[tuple[str, str], ...] = ()
+    """Has the provider ask the user although it knows who it is and was asked before."""
     pkce: bool = True
 
 
@@ -140,6 +142,7 @@ PROVIDERS = {
         # Otherwise the addresses of its pictures are plain http.
         "https://kapi.kakao.com/v2/user/me?secure_resource=true",
         _kakao,
+        ask=(("prompt", "select_account"),),
     ),
     "google": Endpoints(
         "https://accounts.google.com/o/oauth2/v2/auth",
@@ -155,6 +158,7 @@ PROVIDERS = {
         "https://nid.naver.com/oauth2.0/token",
         "https://openapi.naver.com/v1/nid/me",
         _naver,
+        ask=(("auth_type", "reprompt"),),
         pkce=False,
     ),
 }
@@ -200,13 +204,15 @@ class Providers:
             trust_env=False,
         )
 
-    def authorization_url(self, provider: str, redirect_uri: str, state: str, verifier: str) -> str:
-        """NotOffered."""
+    def authorization_url(
+        self, provider: str, redirect_uri: str, state: str, verifier: str, *, asks: bool = False
+    ) -> str:
+        """NotOffered. `asks`: the user has to answer, signed in there or not."""
         at = self._endpoints(provider)
         client = self._client(provider, at, redirect_uri)
-        url, _ = client.create_authorization_url(
-            at.authorize, state, code_verifier=verifier if at.pkce else None, **dict(at.extra)
-        )
+        parameters = dict(at.extra + (at.ask if asks else ()))
+        proof = verifier if at.pkce else None
+        url, _ = client.create_authorization_url(at.authorize, state, code_verifier=proof, **parameters)
         return str(url)
 
     async def profile_of_code(self, provider: str, redirect_uri: str, code: str, state: str, verifier: str) -> Profile:

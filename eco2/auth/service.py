@@ -159,6 +159,27 @@ async def limit(at: Services, what: str, who: str, most: int) -> int:
 # Tokens
 
 
+async def open_session(
+    at: Services, caller: Caller, user: UUID, provider: str, device_id: str | None, session_id: UUID
+) -> Session | None:
+    """A signed-in device. None where the session was opened before."""
+    async with at.engine.begin() as tx:
+        session = await store.add_session(
+            tx,
+            id=session_id,
+            user_id=user,
+            provider=provider,
+            role="citizen",
+            device_id=device_id,
+            refresh_id=uuid4(),
+            **caller.columns,
+        )
+        if session:
+            ids = {"id": uuid4(), "user_id": user, "session_id": session.id}
+            await store.audit(tx, provider=provider, outcome="signed_in", **ids, **caller.columns)
+    return session
+
+
 def pair_of(at: Services, session: Session) -> Pair:
     """The tokens of the session as it is. The same session always gives the same tokens, until a key is rotated."""
     settings, made_at = at.settings, int(session.refreshed_at.timestamp())

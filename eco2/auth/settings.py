@@ -1,5 +1,6 @@
 """Settings of auth-api."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -18,6 +19,14 @@ from eco2.core.settings import (
     SettingsGroup,
     StreamsSettings,
 )
+
+NATIVE_REDIRECT = re.compile(
+    r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/"
+    r"|http://(127\.0\.0\.1|\[::1\])/"
+    r"|(?!https?:)[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+:/)"
+    r"[A-Za-z0-9._~/-]*"
+)
+"""RFC 8252: claimed https, loopback, or a scheme of a domain turned round, so that two apps do not take the same."""
 
 
 class TokenSettings(SettingsGroup):
@@ -62,6 +71,9 @@ class Settings(
     """Other base URLs of the API whose callbacks are allowed."""
     frontend_url: str
     """The web app; sign-ins that name no other end there. Others have to be among `cors_origins`."""
+    native_redirect_uris: tuple[str, ...] = ()
+    """Where a sign-in of a native app may end: https addresses that the app claims, `http://127.0.0.1/path` or
+    `http://[::1]/path` (any port), or an address of the app's own scheme, which has a dot (`kr.example.app:/path`)."""
     grpc_my_api: str
     """`host:port` of the UsersService."""
     refresh_grace: Duration = timedelta(seconds=60)
@@ -84,6 +96,9 @@ class Settings(
         for url in (self.public_url, self.frontend_url, *self.redirect_urls):
             if urlsplit(url).scheme not in ("http", "https") or url.endswith("/"):
                 raise ValueError(f"{url!r} is not of the form https://host")
+        for uri in self.native_redirect_uris:
+            if not NATIVE_REDIRECT.fullmatch(uri):
+                raise ValueError(f"native_redirect_uris: {uri!r} is no address of a native app")
         return self
 
     @property

@@ -1,7 +1,8 @@
 """Sign in: the start that leads to a provider, and the callback that the browser comes back to.
 
 A sign-in belongs to the browser that began it, by a cookie that was issued here. Its callback may come several times (a
-double tap, a page that was fetched ahead): one does the work, the others wait and end the same way.
+double tap, a page that was fetched ahead): one does the work, the others wait and end the same way. It ends in the web
+app with cookies, or in a native app with a one-time code (`native`).
 """
 
 import asyncio
@@ -12,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from eco2.auth import store
+from eco2.auth import native, store
 from eco2.auth.oauth import ProviderAway
-from eco2.auth.service import Caller, Pair, Services, TooMany, limit, pair_of
+from eco2.auth.service import Caller, Pair, Services, TooMany, limit, open_session, pair_of
 from eco2.auth.settings import Settings
-from eco2.auth.store import Outcome, SignIn
+from eco2.auth.store import AppTarget, Outcome, SignIn
 from eco2.core.errors import AWAY, AppError, BadRequest, Unavailable
 
 log = logging.getLogger(__name__)
@@ -64,10 +65,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ending:
-    """Where the browser goes after the callback, with tokens if it is signed in."""
+    """Where the browser goes after the callback, with tokens if it is signed in itself."""
 
     url: str
     pair: Pair | None = None
+    to_app: bool = False
 
 
 # Begin
@@ -81,6 +83,7 @@ async def start(
     frontend: str | None,
     device_id: str | None,
     browsers: Sequence[str],
+    app: AppTarget | None = None,
 ) -> Start:
     """Where to send the browser; RedirectRefused, NotOffered, TooMany. `browsers`: cookies of an earlier start."""
     await limit(at, "starts-of-network", caller.network, at.settings.sign_ins_per_minute_of_network)
@@ -94,10 +97,11 @@ async def start(
     else:
         browser = secrets.token_urlsafe(32)
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
-    url = at.providers.authorization_url(provider, target, state, verifier)
+    asks = app is not None and not native.is_claimed(app.redirect_uri)
+    url = at.providers.authorization_url(provider, target, state, verifier, asks=asks)
     device = device_id[:DEVICE_MAX] if device_id else None
     ttl = at.settings.state_ttl
-    begun = SignIn(provider, target, frontend, verifier, _digest(browser), device)
+    begun = SignIn(provider, target, frontend, verifier, _digest(browser), device, app)
     await store.keep_sign_in(at.cache, state, begun, int(ttl.total_seconds()))
     return Start(provider, state, url, datetime.now(UTC) + ttl, browser)
 
@@ -146,7 +150,7 @@ async def finish(at: Services, caller: Caller, provider: str, answer: Answer, br
         await limit(at, "callbacks", _digest(answer.state or ""), at.settings.sign_ins_per_minute)
         if settled is None and await store.claim_sign_in(at.cache, answer.state or "", CLAIM_SECONDS):
             return await _finish_once(at, caller, found, answer)
-        return await _finish_again(at, found, answer, settled)
+        return await _finish_again(at, answer, settled)
     except _expected() as failure:
         reason = _reason(failure)
         if found is None:
@@ -165,18 +169,22 @@ async def _begun(at: Services, provider: str, answer: Answer, browsers: Sequence
 
 
 async def _finish_once(at: Services, caller: Caller, found: SignIn, answer: Answer) -> Ending:
-    pair, session, reason = None, None, None
+    session: store.Session | None = None
+    app_code, reason = None, None
     try:
         if answer.error or not answer.code or len(answer.code) > CODE_MAX:
             raise _SignInFailed("access_denied" if answer.error == "access_denied" else "oauth_failed")
-        session = await _sign_in(at, caller, found, answer.code, answer.state or "")
-        pair = pair_of(at, session)
+        user = await _user_of(at, found, answer.code, answer.state or "")
+        if found.app:
+            app_code = await native.grant(at, user, found, found.app)
+        else:
+            session = await open_session(at, caller, user, found.provider, found.device_id, uuid4())
     except _expected() as failure:
         reason = _reason(failure)
         await _audit_failure(at, caller, found.provider, reason)
-    outcome = Outcome(found, _digest(answer.code or ""), session.id if session else None, reason)
+    outcome = Outcome(found, _digest(answer.code or ""), session.id if session else None, reason, app_code)
     await _settle(at, answer.state or "", outcome)
-    return Ending(found.frontend + HOME, pair) if pair else _failed(at, found, reason or "oauth_failed")
+    return _ended(at, outcome, session)
 
 
 async def _settle(at: Services, state: str, outcome: Outcome) -> None:
@@ -187,18 +195,27 @@ async def _settle(at: Services, state: str, outcome: Outcome) -> None:
         log.warning("the outcome of a sign-in is not kept: %s", error)
 
 
-async def _finish_again(at: Services, found: SignIn, answer: Answer, settled: Outcome | None) -> Ending:
-    """The session as it is now, if it is that of the same code and not over."""
+async def _finish_again(at: Services, answer: Answer, settled: Outcome | None) -> Ending:
+    """End as the first call did, with the session as it is now; if it is that of the same code and not over."""
     settled = settled or await _awaited(at, answer.state or "")
     if settled.code != _digest(answer.code or ""):
         raise _SignInFailed("invalid_state")
     if settled.session is None:
-        return _failed(at, found, settled.reason or "oauth_failed")
+        return _ended(at, settled, None)
     async with at.engine.connect() as tx:
         session = await store.session(tx, settled.session)
     if session is None or session.revoked_at is not None:
         raise _SignInFailed("invalid_state")
-    return Ending(found.frontend + HOME, pair_of(at, session))
+    return _ended(at, settled, session)
+
+
+def _ended(at: Services, outcome: Outcome, session: store.Session | None) -> Ending:
+    app = outcome.sign_in.app
+    if app and outcome.app_code:
+        return Ending(native.address(app, code=outcome.app_code), to_app=True)
+    if session:
+        return Ending(outcome.sign_in.frontend + HOME, pair_of(at, session))
+    return _failed(at, outcome.sign_in, outcome.reason or "oauth_failed")
 
 
 async def _awaited(at: Services, state: str) -> Outcome:
@@ -211,6 +228,8 @@ async def _awaited(at: Services, state: str) -> Outcome:
 
 
 def _failed(at: Services, found: SignIn | None, reason: str) -> Ending:
+    if found and found.app:
+        return Ending(native.address(found.app, error=reason), to_app=True)
     frontend = found.frontend if found else at.settings.frontend_url
     return Ending(f"{frontend}{LOGIN}?{urlencode({'error': reason})}")
 
@@ -225,23 +244,9 @@ def _reason(failure: Exception) -> str:
     return "provider_unavailable" if isinstance(failure, ProviderAway) else "oauth_failed"
 
 
-async def _sign_in(at: Services, caller: Caller, begun: SignIn, code: str, state: str) -> store.Session:
+async def _user_of(at: Services, begun: SignIn, code: str, state: str) -> UUID:
     profile = await at.providers.profile_of_code(begun.provider, begun.redirect_uri, code, state, begun.verifier)
-    user = await at.users.find_or_create(profile)
-    async with at.engine.begin() as tx:
-        session = await store.add_session(
-            tx,
-            id=uuid4(),
-            user_id=user,
-            provider=profile.provider,
-            role="citizen",
-            device_id=begun.device_id,
-            refresh_id=uuid4(),
-            **caller.columns,
-        )
-        signed_in = {"user_id": user, "session_id": session.id}
-        await store.audit(tx, id=uuid4(), provider=profile.provider, outcome="signed_in", **signed_in, **caller.columns)
-    return session
+    return await at.users.find_or_create(profile)
 
 
 # Audit

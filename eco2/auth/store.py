@@ -22,6 +22,7 @@ WINDOW_SECONDS = 60
 _STATE = "auth:state:{}"
 _OUTCOME = "auth:outcome:{}"
 _BROWSER = "auth:browser:{}"
+_GRANT = "auth:grant:{}"
 _LIMIT = "auth:limit:{}:{}"
 _CLAIMED = "claimed"
 
@@ -54,9 +55,11 @@ the transaction: it may have waited for a lock since."""
 _SESSION = [sessions.c[name] for name in Session.__dataclass_fields__]
 
 
-async def add_session(tx: AsyncConnection, **values: Any) -> Session:
-    made = insert(sessions).values(**values, refreshed_at=_NOW, replaced=[]).returning(*_SESSION)
-    return Session(*(await tx.execute(made)).one())
+async def add_session(tx: AsyncConnection, **values: Any) -> Session | None:
+    """None where there is a session of this id."""
+    made = upsert(sessions).values(**values, refreshed_at=_NOW, replaced=[]).on_conflict_do_nothing()
+    row = (await tx.execute(made.returning(*_SESSION))).one_or_none()
+    return Session(*row) if row else None
 
 
 async def now(tx: AsyncConnection) -> datetime:
@@ -236,6 +239,15 @@ async def declare_complete(redis: Redis, run_id: str) -> None:
 
 
 @dataclass(frozen=True)
+class AppTarget:
+    """Native app that began a sign-in: where it waits, its own state, and the digest of its verifier (PKCE, S256)."""
+
+    redirect_uri: str
+    state: str
+    challenge: str
+
+
+@dataclass(frozen=True)
 class SignIn:
     """Keep what the start of a sign-in leaves for its callback. `browser` is the digest of the cookie."""
 
@@ -245,16 +257,30 @@ class SignIn:
     verifier: str
     browser: str
     device_id: str | None
+    app: AppTarget | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Keep what the callback made of a sign-in for a repeated call: a session, or the reason why there is none."""
+    """Keep what the callback made of a sign-in for a repeated call: a session, the one-time code of a native app, or
+    the reason why there is neither."""
 
     sign_in: SignIn
     code: str
     session: UUID | None
     reason: str | None
+    app_code: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Sign-in that a one-time code stands for."""
+
+    user: UUID
+    provider: str
+    device_id: str | None
+    redirect_uri: str
+    challenge: str
 
 
 async def keep_sign_in(redis: Redis, state: str, sign_in: SignIn, seconds: int) -> None:
@@ -277,8 +303,13 @@ async def sign_in(redis: Redis, state: str) -> SignIn | Outcome | None:
     if settled and settled != _CLAIMED:
         found = orjson.loads(settled)
         session = UUID(found["session"]) if found["session"] else None
-        return Outcome(SignIn(**found["sign_in"]), found["code"], session, found["reason"])
-    return SignIn(**orjson.loads(begun)) if begun else None
+        return Outcome(_read(found["sign_in"]), found["code"], session, found["reason"], found.get("app_code"))
+    return _read(orjson.loads(begun)) if begun else None
+
+
+def _read(found: dict[str, Any]) -> SignIn:
+    app = found.get("app")
+    return SignIn(**{**found, "app": AppTarget(**app) if app else None})
 
 
 async def claim_sign_in(redis: Redis, state: str, seconds: int) -> bool:
@@ -291,6 +322,21 @@ async def settle_sign_in(redis: Redis, state: str, outcome: Outcome, seconds: in
         pipe.set(_OUTCOME.format(state), orjson.dumps(outcome), ex=seconds)
         pipe.delete(_STATE.format(state))
         await pipe.execute()
+
+
+async def keep_grant(redis: Redis, digest: str, grant: Grant, seconds: int) -> None:
+    await redis.set(_GRANT.format(digest), orjson.dumps(grant), ex=seconds)
+
+
+async def grant(redis: Redis, digest: str) -> Grant | None:
+    if not (found := await redis.get(_GRANT.format(digest))):
+        return None
+    values = orjson.loads(found)
+    return Grant(**{**values, "user": UUID(values["user"])})
+
+
+async def drop_grant(redis: Redis, digest: str) -> None:
+    await redis.delete(_GRANT.format(digest))
 
 
 async def count(redis: Redis, what: str, who: str) -> tuple[int, int]:

@@ -24,6 +24,7 @@ DATABASE = "eco2"
 VHOST, TASKS_VHOST, CHAT_VHOST = "eco2", "tasks", "chat"
 SAMPLE_FEED = "견본 소식"
 FRONTEND = "http://localhost:5173"
+NATIVE_REDIRECTS = ("http://127.0.0.1/signed-in", "http://[::1]/signed-in", "kr.eco2.app:/signed-in")
 CORS_ORIGINS = (FRONTEND, "http://127.0.0.1:5173", "http://localhost:3000")
 
 # Offsets to the port base that are not in the table of processes: side doors of the private servers.
@@ -75,6 +76,8 @@ class LocalSettings(BaseSettings):
     """Of web apps that may call the API, as a JSON list or with commas between; default: CORS_ORIGINS."""
     redirect_urls: Urls | None = None
     """Other base URLs of the API, whose callbacks a sign-in may use."""
+    native_redirect_uris: Urls | None = None
+    """Where a sign-in of a native app may end; default: NATIVE_REDIRECTS."""
     news_feeds: str | None = None
     """RSS and Atom feeds as JSON, name → address, in the place of the emulated one."""
     frontend_url: str | None = None
@@ -274,6 +277,8 @@ def given_web(settings: LocalSettings) -> dict[str, str]:
         origins = (settings.frontend_url, *(CORS_ORIGINS if origins is None else origins))
     if origins is not None:
         given["ECO2_CORS_ORIGINS"] = _origins(origins, "ECO2_CORS_ORIGINS")
+    if settings.native_redirect_uris is not None:
+        given["ECO2_NATIVE_REDIRECT_URIS"] = json.dumps(settings.native_redirect_uris)
     if settings.news_feeds:
         given["ECO2_NEWS_FEEDS"] = settings.news_feeds
     if settings.redirect_urls is not None:
@@ -370,6 +375,7 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_PUBLIC_URL": at.public_url,
         "ECO2_REDIRECT_URLS": json.dumps([f"http://localhost:{at.gateway_port}"]),
         "ECO2_FRONTEND_URL": FRONTEND,
+        "ECO2_NATIVE_REDIRECT_URIS": json.dumps(NATIVE_REDIRECTS),
         "ECO2_OAUTH_EMULATOR_URL": f"http://127.0.0.1:{at.port(OAUTH_EMULATOR)}",
         "ECO2_NEWS_EMULATOR_URL": f"http://127.0.0.1:{at.port(NEWS_EMULATOR)}",
         "ECO2_NEWS_JITTER": "0",

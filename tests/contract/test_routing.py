@@ -84,6 +84,8 @@ PATHS = (
     "/api/v1/health",
     "/api/v1/authz/ping",
     "/api/v1/auth/refresh",
+    "/api/v1/auth/token",
+    "/api/v1/auth/kakao/app",
     "/api/v1/images/scan",
     "/api/v1/scan",
     "/api/v1/scan/categories",

@@ -86,6 +86,7 @@ async def signed_in(at: Services, user: uuid.UUID | None = None) -> tuple[Sessio
             role="citizen",
             refresh_id=uuid.uuid4(),
         )
+    assert session is not None
     return session, service.pair_of(at, session)
 
 
