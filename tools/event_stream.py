@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from eco2.contracts.events import Stage, Status
+from eco2.contracts.events import STAGES, Service, Stage, Status
 
 Json = dict[str, Any]
 
@@ -27,6 +27,24 @@ FRAME: Json = {
     "traceparent": f"00-{_TRACE}-{_SPAN}-01",
     "stream_id": "1795312800123-0",
 }
+TOKEN: Json = {
+    "job_id": JOB,
+    "stage": "token",
+    "node": "answer",
+    "content": "페트병은 ",
+    "ts": "1795312801.250",
+    "seq": 1001,
+    "round": 1,
+    "after": 8,
+}
+RECOVERY: Json = {
+    "job_id": JOB,
+    "stage": "token_recovery",
+    "status": "snapshot",
+    "accumulated": "페트병은 라벨을 ",
+    "last_seq": 1002,
+    "completed": False,
+}
 KEEPALIVE: Json = {"timestamp": "2026-11-30T08:46:14.123456+00:00"}
 ENDED: Json = {"type": "error", "error": "session_ended", "message": "Your session was ended; sign in again."}
 
@@ -38,9 +56,19 @@ _ERRORS = {
     503: ("UNAVAILABLE", "Try again in a moment."),
 }
 
+
+def _stages(service: Service) -> str:
+    return ", ".join(stage for stage in Stage if stage in STAGES[service])
+
+
 _DESCRIPTION = (
-    f"Server-sent events. `event:` is the stage ({', '.join(Stage)}), `id:` the `seq` of the event, and `data:` one "
-    "JSON object, a `JobEvent`. `done` is the last event and ends the stream.\n\n"
+    f"Server-sent events. `event:` is the stage (scan: {_stages(Service.SCAN)}; chat: {_stages(Service.CHAT)}), "
+    "`id:` the `seq` of the event, and `data:` one JSON object, a `JobEvent`. `done` is the last event and ends the "
+    "stream.\n\n"
+    "While a chat's answer is written its text comes in pieces: `token` with a `TokenEvent`, to be added to what is "
+    "shown. `token_recovery` with a `TokenRecoveryEvent` replaces what is shown: it comes first on a connection opened "
+    "in the middle of an answer, after pieces that were lost, and when an answer begins anew. Neither has an "
+    "`id:`, and `done` has the whole answer.\n\n"
     "After 15 s of silence comes `keepalive` with a `KeepaliveEvent`, which has no `id:`. A stream that the platform "
     "ends before `done` says so by `error` with a `StreamError`: `session_ended` (sign in again) or `timeout` (connect "
     "again).\n\n"
@@ -74,12 +102,31 @@ def schemas() -> dict[str, Json]:
             "oneOf": [{"type": "string", "const": ""}, {"$ref": "#/components/schemas/ScanResult"}],
         },
         "message": _text("What to show meanwhile; in `done` of a scan without a result, its `error`."),
+        "part": _text("Which of several that the stage has, where it has several."),
         "trace_id": _text("Of the request that began the job; empty outside of a trace."),
         "span_id": _text("As `trace_id`."),
         "traceparent": _text("Both, as W3C Trace Context writes them."),
         "stream_id": _text("Where the event stands in the log of events; for logs only."),
     }
-    optional = {"message", "trace_id", "span_id"}
+    optional = {"message", "part", "trace_id", "span_id"}
+    piece: Json = {
+        "job_id": _text("The job.", format="uuid"),
+        "stage": {"type": "string", "const": "token"},
+        "node": _text("What writes the text."),
+        "content": _text("The piece, to be added to what is shown."),
+        "ts": _text("As in `JobEvent`.", pattern=r"^[0-9]+\.[0-9]+$"),
+        "seq": {"type": "integer", "minimum": 1001, "description": "Counts the pieces from 1001 without a gap."},
+        "round": {"type": "integer", "description": "Which attempt to write the text."},
+        "after": {"type": "integer", "description": "`seq` of the newest event when the piece was written."},
+    }
+    so_far: Json = {
+        "job_id": _text("The job.", format="uuid"),
+        "stage": {"type": "string", "const": "token_recovery"},
+        "status": {"type": "string", "const": "snapshot"},
+        "accumulated": _text("The text so far, in place of what is shown."),
+        "last_seq": {"type": "integer", "description": "`seq` of the newest piece in it."},
+        "completed": {"type": "boolean", "const": False},
+    }
     return {
         "JobEvent": {
             "type": "object",
@@ -89,6 +136,8 @@ def schemas() -> dict[str, Json]:
             "required": [name for name in properties if name not in optional],
             "examples": [FRAME],
         },
+        "TokenEvent": _object("TokenEvent", piece, TOKEN),
+        "TokenRecoveryEvent": _object("TokenRecoveryEvent", so_far, RECOVERY),
         "KeepaliveEvent": {
             "type": "object",
             "title": "KeepaliveEvent",
@@ -107,6 +156,16 @@ def schemas() -> dict[str, Json]:
             "required": ["type", "error", "message"],
             "examples": [ENDED],
         },
+    }
+
+
+def _object(title: str, properties: Json, example: Json) -> Json:
+    return {
+        "type": "object",
+        "title": title,
+        "properties": properties,
+        "required": list(properties),
+        "examples": [example],
     }
 
 

@@ -1,8 +1,8 @@
 """The event bus seen from outside the router: producers emit, readers ask for the owner, the newest event and the log.
 
 A frame is one JSON object: `job_id` str, `stage`, `status`, `seq` int, `ts` str (epoch seconds), `progress` int,
-`result` (object on the event that carries one, else ""), `message` str (only where given), `traceparent` ("" outside
-of a trace); the router adds `stream_id`, and the gateway `trace_id` and `span_id`, which `traceparent` has.
+`result` (object on the event that carries one, else ""), `message` and `part` str (only where given), `traceparent` (""
+outside of a trace); the router adds `stream_id`, and the gateway `trace_id` and `span_id`, which `traceparent` has.
 """
 
 import time
@@ -13,7 +13,22 @@ import orjson
 from opentelemetry import trace
 from redis.asyncio import Redis
 
-from eco2.contracts.events import ENDED_TTL_SECONDS, JOB_TTL_SECONDS, Draft, Stage, channel, job_key, log_key, shard_key
+from eco2.contracts.events import (
+    ENDED_TTL_SECONDS,
+    FIRST_TOKEN,
+    JOB_TTL_SECONDS,
+    STAGES,
+    TEXT_BYTES,
+    TOKEN,
+    Draft,
+    Service,
+    Stage,
+    channel,
+    job_key,
+    log_key,
+    shard_key,
+    text_key,
+)
 
 LOOK_SECONDS = 2.0
 STREAM_LENGTH = 100_000
@@ -32,7 +47,10 @@ for i = 6, #ARGV, 4 do
   if seq == 0 and redis.call('HEXISTS', job, 'terminal') == 0 then
     seq = redis.call('HINCRBY', job, 'seq', 1)
     redis.call('HSET', job, key, seq)
-    if terminal == '1' then redis.call('HSET', job, 'terminal', seq) end
+    if terminal == '1' then
+      redis.call('HSET', job, 'terminal', seq)
+      redis.call('UNLINK', KEYS[3])
+    end
     redis.call('XADD', stream, 'MAXLEN', '~', ARGV[3], '*', 'job_id', ARGV[1], 'seq', seq, 'frame', head .. seq .. tail)
   end
   seqs[#seqs + 1] = seq
@@ -53,6 +71,27 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 return tonumber(terminal)
 """
 
+# A part of the text: appended to what was said, and published for whoever listens. The first part of a newer round
+# drops the text of the one before. A repeated part, one of an older round, and one after the end change nothing.
+_SAY = f"""
+local job, text = KEYS[1], KEYS[2]
+local round, part, most, content = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local known = redis.call('HMGET', job, 'round', 'part', 'said', 'seq', 'terminal')
+local current, last, said = tonumber(known[1] or 0), tonumber(known[2] or 0), tonumber(known[3] or {FIRST_TOKEN - 1})
+if known[5] or round < current or (round == current and part <= last) then return 0 end
+if round > current then redis.call('UNLINK', text) end
+if redis.call('STRLEN', text) + #content > most then return 0 end
+said = said + 1
+redis.call('HSET', job, 'round', round, 'part', part, 'said', said)
+redis.call('APPEND', text, content)
+redis.call('EXPIRE', text, ARGV[5])
+redis.call('EXPIRE', job, ARGV[5])
+redis.call('PUBLISH', ARGV[6], ARGV[7] .. said .. ',"round":' .. round .. ',"after":' .. (known[4] or 0) .. ARGV[8])
+return said
+"""
+
+_TEXT = "local at = redis.call('HMGET', KEYS[1], 'round', 'said') return {at[1], at[2], redis.call('GET', KEYS[2])}"
+
 _STANDING = "return {redis.call('HGET', KEYS[1], 'owner'), redis.call('ZREVRANGE', KEYS[2], 0, 0)[1] or false}"
 
 
@@ -65,9 +104,23 @@ class Head:
     terminal: int
 
 
+@dataclass(frozen=True)
+class Text:
+    """Text of a job as far as it is written. `seq` is that of its last part; a newer `round` began anew."""
+
+    round: int
+    seq: int
+    content: str
+
+
 class EventBus:
-    def __init__(self, redis: Redis) -> None:
+    """`service`: that of a producer, whose events are held to the stages of its service."""
+
+    def __init__(self, redis: Redis, service: Service | None = None) -> None:
         self.redis = redis
+        self._stages = STAGES[service] if service else frozenset(Stage)
+        self._say = redis.register_script(_SAY)
+        self._text = redis.register_script(_TEXT)
         self._emit = redis.register_script(_EMIT)
         self._standing = redis.register_script(_STANDING)
         self._end = redis.register_script(_END)
@@ -89,9 +142,28 @@ class EventBus:
             return []
         args: list[str | bytes | int] = [job_id, JOB_TTL_SECONDS, STREAM_LENGTH, ENDED_TTL_SECONDS, owner]
         for draft in drafts:
+            if draft.stage not in self._stages:
+                raise ValueError(f"{draft.stage} is no stage of this service")
             args += [draft.key, int(draft.terminal), *_frame_halves(job_id, draft)]
-        seqs: list[int] = await self._emit(keys=[job_key(job_id), shard_key(job_id)], args=args)
+        seqs: list[int] = await self._emit(keys=[job_key(job_id), shard_key(job_id), text_key(job_id)], args=args)
         return seqs
+
+    async def say(self, job_id: str, round_: int, part: int, content: str, node: str) -> int:
+        """Send the next part of a text to whoever follows; its `seq`, 0 where nothing was sent.
+
+        Parts count from 1 in each round. A round is an attempt to write the text: the first part of a newer one drops
+        what was said, and from then on nothing of an older one is sent. So a worker that takes over from one that may
+        still be alive says what it says once. Past TEXT_BYTES nothing is sent; the terminal event has the whole.
+        """
+        head = {"job_id": job_id, "stage": TOKEN, "node": node, "content": content, "ts": f"{time.time():.3f}"}
+        args: list[str | bytes | int] = [round_, part, TEXT_BYTES, content, JOB_TTL_SECONDS, channel(job_id)]
+        args += [orjson.dumps(head)[:-1] + b',"seq":', b"}"]
+        return int(await self._say(keys=[job_key(job_id), text_key(job_id)], args=args))
+
+    async def text(self, job_id: str) -> Text | None:
+        """None where no text is being written: before its first part and after the terminal event."""
+        round_, seq, content = await self._text(keys=[job_key(job_id), text_key(job_id)])
+        return None if content is None else Text(int(round_), int(seq), content)
 
     async def fullness(self) -> float:
         """Share of its memory limit that the server uses; 0.0 where it has none."""
@@ -134,7 +206,7 @@ class EventBus:
 
     async def forget(self, job_id: str) -> None:
         """Remove all that readers and producers know about a job that is over."""
-        await self.redis.delete(job_key(job_id), log_key(job_id))
+        await self.redis.delete(job_key(job_id), log_key(job_id), text_key(job_id))
 
     async def log(self, job_id: str, after: int, limit: int) -> list[str]:
         """Frames with a `seq` above `after`, in order; one that another router still holds may be missing between."""
@@ -165,6 +237,8 @@ def _tail(draft: Draft) -> dict[str, object]:
     }
     if draft.message is not None:
         tail["message"] = draft.message
+    if draft.part is not None:
+        tail["part"] = draft.part
     return tail
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from eco2 import knowledge
+from eco2.contracts.events import Service
 from eco2.contracts.queues import Q_AI, SCAN_EXCHANGE, SCAN_VISION
 from eco2.contracts.tasks import IMAGE_ANALYZE, IMAGE_CLASSIFY
 from eco2.core import redis
@@ -102,7 +103,7 @@ async def open_resources(settings: AiWorkerSettings) -> AsyncIterator[Resources]
         resources = Resources(
             db=db,
             storage=Storage(settings),
-            bus=EventBus(streams),
+            bus=EventBus(streams, Service.SCAN),
             publisher=publishers[0],
             knowledge=knowledge.load(settings.data_dir),
             upload_secret=settings.upload_secret,

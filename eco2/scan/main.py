@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from eco2 import knowledge
+from eco2.contracts.events import Service
 from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
 from eco2.core.ops import Check, OpsApp, serve
@@ -50,7 +51,7 @@ def app(settings: ApiSettings) -> OpsApp:
                 services = Services(
                     db=db,
                     storage=Storage(settings),
-                    bus=EventBus(streams),
+                    bus=EventBus(streams, Service.SCAN),
                     publisher=publisher,
                     knowledge=knowledge.load(settings.data_dir),
                     upload_secret=settings.upload_secret,

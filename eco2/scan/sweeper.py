@@ -16,6 +16,7 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from eco2 import knowledge
+from eco2.contracts.events import Service
 from eco2.contracts.queues import (
     DEAD_LETTER_EXCHANGE,
     Q_AI,
@@ -186,7 +187,7 @@ async def open_resources(settings: SweeperWorkerSettings) -> AsyncIterator[Resou
         resources = Resources(
             db=db,
             storage=Storage(settings),
-            bus=EventBus(streams),
+            bus=EventBus(streams, Service.SCAN),
             publisher=publishers[0],
             knowledge=knowledge.load(settings.data_dir),
             upload_secret=settings.upload_secret,

@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 from eco2 import knowledge
-from eco2.contracts.events import Stage
+from eco2.contracts.events import Service, Stage
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
 from eco2.core import telemetry
 from eco2.core.errors import AppError, Unavailable
@@ -159,7 +159,7 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
         resources = Resources(
             db=db,
             storage=Storage(settings),
-            bus=EventBus(streams),
+            bus=EventBus(streams, Service.SCAN),
             publisher=publisher,
             knowledge=base,
             upload_secret=settings.upload_secret,

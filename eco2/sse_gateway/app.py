@@ -9,6 +9,7 @@ from prometheus_client import Gauge
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from eco2.contracts.events import Service
 from eco2.contracts.identity import SESSION_HEADER, USER_ID_HEADER
 from eco2.core import proof
 from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
@@ -20,7 +21,6 @@ from eco2.sse_gateway.revocations import Revocations
 from eco2.sse_gateway.settings import Settings
 from eco2.sse_gateway.stream import Job, Stream, ended_frame, timeout_frame
 
-SERVICES = ("scan", "chat")
 JOB_ID_LENGTH = (10, 100)
 LAST_WORDS_SECONDS = 1.0
 """How long a client that does not read may hold up the end of its stream."""
@@ -216,8 +216,8 @@ def _job(scope: Scope, query: dict[str, list[str]]) -> Job:
         raise NotFound("There is nothing at this path.")
     if scope["method"] != "GET":
         raise MethodNotAllowed(headers={"Allow": "GET"})
-    service, job_id = match.groups() if match else ("scan", query.get("job_id", [""])[0])
-    if service not in SERVICES:
+    service, job_id = match.groups() if match else (Service.SCAN, query.get("job_id", [""])[0])
+    if service not in frozenset(Service):
         raise UnsupportedService
     if not JOB_ID_LENGTH[0] <= len(job_id) <= JOB_ID_LENGTH[1]:
         raise InvalidJobId

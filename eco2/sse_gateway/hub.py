@@ -7,6 +7,7 @@ listens has the log to set that right, and is woken to look at it whenever the c
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from prometheus_client import Gauge
@@ -15,9 +16,10 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from eco2.contracts.events import Stage, channel
+from eco2.contracts.events import TOKEN, Stage, channel
 from eco2.core.errors import Unavailable
 from eco2.messaging.events import trace_ids
+from eco2.sse_gateway.text import Part
 
 PING_SECONDS = 5.0
 DEAD_SECONDS = 12.0
@@ -37,8 +39,9 @@ class Frame:
 
     __slots__ = ("data", "seq", "terminal")
 
-    def __init__(self, text: str) -> None:
-        event = orjson.loads(text)
+    def __init__(self, text: str, event: dict[str, Any] | None = None) -> None:
+        """`event`: the text as read, where it has been."""
+        event = event or orjson.loads(text)
         self.seq: int = event["seq"]
         self.terminal: bool = event["stage"] == Stage.DONE
         trace_id, span_id = trace_ids(event.get("traceparent", ""))
@@ -47,21 +50,24 @@ class Frame:
 
 
 class Listener:
-    """The mailbox of one stream. `frames` is a bounded short cut: whatever is not there is in the log.
+    """The mailbox of one stream. `frames` and `parts` are a bounded short cut: whatever is not there is in the log, or
+    in the text of the job.
 
     A future made for each wait instead of an asyncio.Event, which keeps 0.7 kB per stream for its queue of waiters.
     """
 
-    __slots__ = ("_waiter", "dropped", "frames", "gone", "woken")
+    __slots__ = ("_waiter", "dropped", "frames", "gone", "parts", "woken")
 
     def __init__(self) -> None:
         self.frames: dict[int, Frame] = {}
+        self.parts: dict[int, Part] = {}
         self.woken = self.dropped = self.gone = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def put(self, frame: Frame) -> None:
-        if len(self.frames) < KEPT_FRAMES:
-            self.frames[frame.seq] = frame
+    def put(self, received: Frame | Part) -> None:
+        kept: dict[int, Any] = self.parts if isinstance(received, Part) else self.frames
+        if len(kept) < KEPT_FRAMES:
+            kept[received.seq] = received
         else:
             self.dropped = True
         self.wake()
@@ -242,14 +248,19 @@ class Hub:
 def _deliver(entry: _Channel, message: str) -> None:
     """A message holds a frame a line: those of the job that the router had in hand at once."""
     try:
-        frames = [Frame(text) for text in message.split("\n")]
+        received = [_received(text) for text in message.split("\n")]
     except (ValueError, KeyError, TypeError):
         # Anybody may publish to a channel; what counts is in the log.
         log.warning("a live message is no event: %.100r", message)
         return
     for listener in entry.listeners:
-        for frame in frames:
-            listener.put(frame)
+        for one in received:
+            listener.put(one)
+
+
+def _received(text: str) -> Frame | Part:
+    event = orjson.loads(text)
+    return Part(event, text) if event["stage"] == TOKEN else Frame(text, event)
 
 
 def _confirm(entry: _Channel) -> None:

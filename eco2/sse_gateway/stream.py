@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,21 +10,27 @@ import orjson
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
+from eco2.contracts.events import Service
 from eco2.core.errors import Unavailable
 from eco2.core.ops import Send
 from eco2.messaging.events import EventBus
 from eco2.sse_gateway.hub import Frame, Hub, Listener
 from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.settings import Settings
+from eco2.sse_gateway.text import Told
 
 CHUNK = 64
 """Frames read from the log in one go: bounds what a slow client holds in memory."""
+WRITING = frozenset({Service.CHAT})
+"""Services whose jobs write a text."""
 GAP_SECONDS = (0.05, 1.0)
 """First and longest pause before the log is asked again for an event that is missing between others."""
 
 SENT = Counter("eco2_sse_frames_sent", "Event frames sent to clients")
 REPLAYED = Counter("eco2_sse_frames_replayed", "Of these, frames that came from the log")
 ENDED = Counter("eco2_sse_ended_by_service", "Streams whose end came from the job's service, its events being lost")
+SPOKEN = Counter("eco2_sse_tokens_sent", "Parts of texts sent to clients")
+RECOVERED = Counter("eco2_sse_texts_recovered", "Times that a client was sent a text so far in place of its parts")
 HEALED = Counter("eco2_sse_gaps_healed", "Times that the log had events whose live copy did not arrive in order")
 
 
@@ -50,6 +56,7 @@ class Stream:
         "sent_at",
         "settings",
         "states",
+        "told",
     )
 
     def __init__(
@@ -58,22 +65,63 @@ class Stream:
         self.bus, self.hub, self.states, self.settings = bus, hub, states, settings
         self.job, self.last, self.listener = job, last, listener
         self.behind = self.followed = False
+        self.told = Told() if job.service in WRITING else None
         self.gap_pause = 0.0
         self.sent_at = self.asked_at = asyncio.get_running_loop().time()
 
     async def run(self, send: Send) -> bool:
         """Send until the terminal event was sent (True) or the client has left (False)."""
+        if text := await self._text_so_far():
+            await self._send(send, text)
         while not self.listener.gone:
-            frames = self.listener.take(self.last) or await self._from_log() or await self._from_service()
-            if frames:
-                await self._send(send, b"".join(frame.data for frame in frames))
-                self.last, self.gap_pause = frames[-1].seq, 0.0
-                SENT.inc(len(frames))
-                if frames[-1].terminal:
-                    return True
+            frames, parts = self.listener.take(self.last), self._parts(self.last)
+            if not frames and not (parts and self.followed):
+                frames = await self._from_log() or await self._from_service()
+            over = bool(frames) and frames[-1].terminal
+            body = b"".join((*parts, *self._with_parts(frames)))
+            if self.told and not over and self._text_wanted(silent=not body):
+                body += await self._text_so_far()
+            if body:
+                await self._send(send, body)
+            if over:
+                return True
             if len(frames) < CHUNK:
                 await self.listener.wait(await self._keepalive(send))
         return False
+
+    def _text_wanted(self, silent: bool) -> bool:
+        """True when parts are missing, or when nothing came and the live copy of the last one may have been lost."""
+        parts = self.listener.parts
+        return (silent and not parts) or (self.told is not None and self.told.behind(parts, self.last))
+
+    def _with_parts(self, frames: list[Frame]) -> Iterator[bytes]:
+        """The frames, each with the parts of the text that were written before it; then what was written after them."""
+        for frame in frames:
+            yield from self._parts(frame.seq - 1)
+            yield frame.data
+            self.last, self.gap_pause = frame.seq, 0.0
+        if frames and not frames[-1].terminal:
+            yield from self._parts(self.last)
+        SENT.inc(len(frames))
+
+    def _parts(self, last: int) -> list[bytes]:
+        """Parts of the text that go to a client whose newest event is `last`."""
+        if self.told is None or not self.listener.parts:
+            return []
+        parts = [part.data for part in self.told.take(self.listener.parts, last)]
+        SPOKEN.inc(len(parts))
+        return parts
+
+    async def _text_so_far(self) -> bytes:
+        """The frame that brings the client up to what is written; empty where it has that."""
+        if self.told is None or not self.hub.connected:
+            return b""
+        try:
+            frame = self.told.recover(self.job.id, await self.bus.text(self.job.id))
+        except RedisError:
+            return b""
+        RECOVERED.inc(1 if frame else 0)
+        return frame
 
     async def _send(self, send: Send, body: bytes) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": True})

@@ -12,8 +12,10 @@ from openapi_spec_validator import validate
 
 from eco2 import knowledge as kb
 from eco2.local import envoy
+from eco2.messaging.events import Text
 from eco2.sse_gateway import stream
-from tools import errors, openapi
+from eco2.sse_gateway.text import Told
+from tools import errors, event_stream, openapi
 
 DOCUMENT = Path(__file__).parents[2] / "docs/api/openapi.json"
 ERRORS = DOCUMENT.with_name("errors.md")
@@ -160,6 +162,7 @@ def test_the_last_words_of_a_stream_fit_their_schemas(document: dict[str, Any]) 
         ("KeepaliveEvent", stream.keepalive_frame()),
         ("StreamError", stream.ended_frame()),
         ("StreamError", stream.timeout_frame(60)),
+        ("TokenRecoveryEvent", Told().recover(event_stream.JOB, Text(1, 1002, "페트병은 라벨을 "))),
     ):
         data = orjson.loads(frame.partition(b"data: ")[2])
         OAS31Validator(document["components"]["schemas"][kind]).validate(data)
