@@ -81,6 +81,10 @@ openapi: ## Write docs/api/openapi.json and docs/api/errors.md from the code
 	@$(BIN)/python -m tools.openapi docs/api/openapi.json
 	@$(BIN)/python -m tools.errors docs/api/errors.md
 
+.PHONY: metrics
+metrics: ## Write docs/metrics.md from the code
+	@$(BIN)/python -m tools.metrics docs/metrics.md
+
 .PHONY: manifests
 manifests: ## Write the folder of every process that has none in workloads/domains
 	@$(BIN)/python -m tools.manifests

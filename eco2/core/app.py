@@ -39,6 +39,10 @@ REQUEST_SECONDS = Histogram(
 )
 
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods with time series of their own: a client may make up as many others as it likes."""
+
+
 class Resources(Protocol):
     """Resources that a service keeps open: its clients, and how to tell that they answer."""
 
@@ -323,7 +327,8 @@ class RequestEdge:
         if span.is_recording():  # named by its route, which was not known before; a path holds ids
             span.update_name(f"{scope['method']} {route}")
             span.set_attributes({"http.route": route, "url.path": scope["path"], "http.response.status_code": status})
-        REQUEST_SECONDS.labels(self.service, scope["method"], route, status).observe(seconds)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        REQUEST_SECONDS.labels(self.service, method, route, status).observe(seconds)
         level = logging.DEBUG if shortcut else logging.INFO  # as often as they are asked, nobody reads them
         if log.isEnabledFor(level):
             extra = {"method": scope["method"], "path": scope["path"], "status": status, "user": user}

@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
+from weakref import WeakSet
 
 import orjson
+from prometheus_client import Gauge, Histogram
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.types.json import set_json_dumps, set_json_loads
@@ -18,6 +20,18 @@ OPTIONS = "-c timezone=UTC -c statement_timeout=30s"
 RECONNECT_SECONDS = 10.0
 """How long a pool tries to replace a lost connection before it waits for somebody to ask for one: it pauses longer
 after each try, and must not sleep through the moment when the server is back."""
+
+STATEMENT_SECONDS = Histogram(
+    "eco2_db_statement_seconds",
+    "Time of a statement, with the wait for a connection",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+)
+CONNECTIONS = Gauge("eco2_db_connections", "Connections of the pools: open, and waited for", ["state"])
+_POOLS: "WeakSet[AsyncConnectionPool]" = WeakSet()
+CONNECTIONS.labels("open").set_function(lambda: sum(pool.get_stats().get("pool_size", 0) for pool in _POOLS))
+CONNECTIONS.labels("waited_for").set_function(
+    lambda: sum(pool.get_stats().get("requests_waiting", 0) for pool in _POOLS)
+)
 
 AWAY.update((OperationalError, InterfaceError))
 
@@ -61,6 +75,10 @@ class Database:
             return await self._execute(sql, values)
 
     async def _execute(self, sql: LiteralString, values: dict[str, object]) -> Sequence[Row]:
+        with STATEMENT_SECONDS.time():
+            return await self._run(sql, values)
+
+    async def _run(self, sql: LiteralString, values: dict[str, object]) -> Sequence[Row]:
         async with self._pool.connection() as connection:
             try:
                 cursor = await connection.execute(sql, values)
@@ -117,5 +135,6 @@ async def open_database(
             "options": f"{OPTIONS} {options}",
         },
     )
+    _POOLS.add(pool)
     async with pool:
         yield Database(pool, repeat=repeat)

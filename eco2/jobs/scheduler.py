@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 LEADING = Gauge("eco2_scheduler_leading", "1 while this scheduler leads")
 PLANNED = Counter("eco2_runs_planned_total", "Runs made because their time had come")
+LAST_DONE = Gauge("eco2_task_last_done_timestamp_seconds", "When a run of the task was done last", ["task"])
+OLDEST = Gauge("eco2_runs_oldest_waiting_seconds", "Age of the oldest run that nobody has begun; 0 without one")
+MEASURE_SECONDS = 15.0
 REPLAYED = Counter("eco2_letters_replayed_total", "Dead letters sent again by the scheduler")
 
 
@@ -45,9 +48,12 @@ async def tick(tx: AsyncConnection, publisher: Publisher) -> int:
 
 
 async def _lead(tx: AsyncConnection, publisher: Publisher, settings: SchedulerSettings) -> None:
-    looked = 0.0
+    looked = measured = 0.0
     while True:
         await tick(tx, publisher)
+        if time.monotonic() - measured > MEASURE_SECONDS:
+            await _measure(tx)
+            measured = time.monotonic()
         if time.monotonic() - looked > settings.replay_interval.total_seconds():
             urls = dead_letters.Urls(settings.broker_url, settings.tasks_broker_url)
             try:
@@ -63,6 +69,14 @@ async def _lead(tx: AsyncConnection, publisher: Publisher, settings: SchedulerSe
         await asyncio.sleep(TICK_SECONDS)
 
 
+async def _measure(tx: AsyncConnection) -> None:
+    """Note how late the runs are, and when each task was done last."""
+    for task, at in (await store.last_done(tx)).items():
+        LAST_DONE.labels(task).set(at.timestamp())
+    OLDEST.set(await store.oldest_waiting(tx))
+    await tx.commit()
+
+
 async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSettings) -> None:
     """Lead whenever nobody else does, for as long as the process lives."""
     passing: tuple[type[Exception], ...] = (SQLAlchemyError, *AWAY)
@@ -76,6 +90,8 @@ async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSet
         except passing as error:
             log.warning("lost the lead: %s", str(error).partition("\n")[0])
         LEADING.set(0)
+        LAST_DONE.clear()  # the one that leads tells
+        OLDEST.set(0)
         await asyncio.sleep(STANDBY_SECONDS)
 
 

@@ -56,6 +56,23 @@ async def alone(engine: AsyncEngine, run_id: str) -> AsyncIterator[None]:
             await connection.invalidate()  # ends the session, and with it the lock, whatever state it is in
 
 
+async def last_done(tx: AsyncConnection) -> dict[str, datetime]:
+    """Task → when a run of it was done last, as far back as runs are kept."""
+    done = (
+        select(runs.c.task, func.max(runs.c.finished_at).label("at"))
+        .where(runs.c.status == "done")
+        .group_by(runs.c.task)
+    )
+    return {row.task: row.at for row in await tx.execute(done)}
+
+
+async def oldest_waiting(tx: AsyncConnection) -> float:
+    """Age in seconds of the oldest run that no worker has begun; 0 without one."""
+    age = func.extract("epoch", func.now() - func.min(runs.c.created_at))
+    waiting = select(func.coalesce(age, 0)).where(runs.c.status.in_(("due", "sent")))
+    return float((await tx.execute(waiting)).scalar_one())
+
+
 async def claim(tx: AsyncConnection, run_id: str) -> Run | None:
     """The run, now in work and with one attempt more; None when it is done or unknown."""
     values = {"status": "running", "attempts": runs.c.attempts + 1, "started_at": func.now(), "error": None}

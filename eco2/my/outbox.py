@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
@@ -41,6 +41,7 @@ PAUSES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds until a message that could not be delivered is tried again, by its attempts."""
 
 MESSAGES = Counter("eco2_outbox_letters_total", "Deliveries to other services", ["kind", "outcome"])
+OLDEST = Gauge("eco2_outbox_oldest_seconds", "Age of the oldest message that is not delivered; 0 without one")
 
 
 class NotConnected(Unavailable):
@@ -102,6 +103,7 @@ class Outbox:
     async def _run_purge(self) -> None:
         while True:
             await _survive(self.purge())
+            await _survive(self.measure())
             await asyncio.sleep(self.purge_interval.total_seconds())
 
     async def purge(self) -> None:
@@ -116,6 +118,11 @@ class Outbox:
         for user in gone:
             log.info("account purged", extra={"user": str(user)})
         self.ring()
+
+    async def measure(self) -> None:
+        """Note the age of the oldest message."""
+        async with self.engine.connect() as tx:
+            OLDEST.set(await store.oldest_message(tx))
 
     async def deliver(self, kind: str) -> int:
         """Deliver what is due, at most a batch; returns how many messages were tried."""

@@ -185,6 +185,12 @@ async def take_messages(tx: AsyncConnection, kind: str, lease: timedelta, limit:
     return [OutboxMessage(*row) for row in await tx.execute(taken.returning(*columns))]
 
 
+async def oldest_message(tx: AsyncConnection) -> float:
+    """Age in seconds of the oldest message that is not delivered; 0 without one."""
+    age = func.extract("epoch", func.now() - func.min(outbox.c.created_at))
+    return float((await tx.execute(select(func.coalesce(age, 0)))).scalar_one())
+
+
 async def delivered(tx: AsyncConnection, message: int) -> None:
     await tx.execute(delete(outbox).where(outbox.c.id == message))
 

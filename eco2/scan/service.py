@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from eco2 import photos
@@ -43,11 +44,13 @@ from eco2.scan.limits import UNLIMITED, Limits, Standing, refusal
 from eco2.scan.marks import Marks
 from eco2.scan.progress import both, completed, started
 from eco2.scan.recent_jobs import RecentJobs
-from eco2.scan.result import done_event
+from eco2.scan.result import done_event, outcome
 from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job, Json
 
 log = logging.getLogger(__name__)
+
+ENDED = Counter("eco2_scans_ended_total", "Scans that ended, by the outcome of their result", ["outcome"])
 
 EVENTS_TAKE = timedelta(seconds=2)
 """Far longer than the last events of a job are on their way to its streams."""
@@ -244,6 +247,7 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
         if not await store.complete(services.db, job.id, answer, reward):
             return
         job = replace(job, answer=answer, reward=reward, status="completed")
+        ENDED.labels(outcome(job)).inc()
     await announce(services, job)
 
 
@@ -295,12 +299,13 @@ def _photo(job: Job) -> Photo | None:
 
 async def fail(services: Services, job_id: UUID, reason: AppError) -> None:
     """End the job as failed, unless it has ended already; say so in either case."""
-    job = await store.fail(services.db, job_id, reason.code, reason.message, reason.english) or await store.load(
-        services.db, job_id
-    )
-    if job is None:
-        return
-    await announce(services, job)
+    job = await store.fail(services.db, job_id, reason.code, reason.message, reason.english)
+    if job is not None:
+        ENDED.labels("failed").inc()
+    else:
+        job = await store.load(services.db, job_id)
+    if job is not None:
+        await announce(services, job)
 
 
 async def find(db: Database, job_id: UUID, user: UUID) -> Job:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from eco2 import knowledge
 from eco2.contracts.events import Service
@@ -50,6 +50,8 @@ NAME = "scan-sweeper"
 log = logging.getLogger(__name__)
 
 SWEPT = Counter("eco2_scan_swept_total", "Jobs that the sweeper had to take care of", ["kind"])
+OPEN = Gauge("eco2_scan_open_jobs", "Scans that have not ended, as the sweeper counted last")
+OLDEST = Gauge("eco2_scan_oldest_seconds", "Age of the oldest scan that waits for a step, or 0", ["waits_for"])
 AT_ONCE = 8
 """Jobs taken care of at the same time: where each waits for a server that is away, a round still has an end."""
 PAGES_SECONDS = 10.0
@@ -66,7 +68,13 @@ async def sweep(services: Services, settings: SweeperSettings, lost: LostJobs, p
     Ends come first, and every job by itself: neither waits for one that cannot be sent.
     """
     async with sweeper_store.sweeping(services.db) as ours:
-        return await _round(services, settings, lost, places) if ours else {}
+        if not ours:
+            return {}
+        backlog = await sweeper_store.backlog(services.db)
+        OPEN.set(backlog.open)
+        for step, seconds in backlog.oldest.items():
+            OLDEST.labels(step).set(seconds)
+        return await _round(services, settings, lost, places)
 
 
 async def _round(services: Services, settings: SweeperSettings, lost: LostJobs, places: Places) -> dict[str, int]:

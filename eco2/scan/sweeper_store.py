@@ -44,6 +44,32 @@ class Page:
     """None: there are no more rows behind this page."""
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """Scans in the hands of the platform."""
+
+    open: int
+    oldest: Mapping[str, float]
+    """Step that a scan waits for → seconds since its oldest came to that point."""
+
+
+async def backlog(db: Database) -> Backlog:
+    """Count what has not ended, and find the oldest that waits for its message, its end and its announcement."""
+    row = await db.row(
+        f"""SELECT count(*) FILTER (WHERE {IS_OPEN}),
+            min(created_at) FILTER (WHERE status = 'queued' AND enqueued_at IS NULL),
+            min(created_at) FILTER (WHERE {IS_OPEN}),
+            min(finished_at) FILTER (WHERE status IN ('completed', 'failed')),
+            now()
+        FROM scan.jobs WHERE {UNFINISHED}"""
+    )
+    assert row is not None, "an aggregate has a row"
+    found, *since, now = row
+    steps = ("message", "end", "announcement")
+    ages = (0.0 if at is None else (now - at).total_seconds() for at in since)
+    return Backlog(found, dict(zip(steps, ages, strict=True)))
+
+
 async def _unfinished(db: Database, found: LiteralString, older: timedelta, after: Place) -> Page:
     sql = _UNFINISHED + found + _OLDEST_FIRST
     rows = await db.rows(sql, older=older, created_at=after[0], id=after[1], page=PAGE)
