@@ -40,7 +40,7 @@ def connect(url: str, token: str) -> httpx2.Client:
     except ValueError:
         complete = False
     if not complete:
-        raise ClientError(f"{url!r}은(는) 주소가 아니에요. http://127.0.0.1:8080처럼 http://나 https://로 적어 주세요.")
+        raise ClientError(f"{url!r}은(는) 주소가 아니에요. http://localhost:8080처럼 http://나 https://로 적어 주세요.")
     return httpx2.Client(
         base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=httpx2.Timeout(30, connect=5)
     )

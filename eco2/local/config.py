@@ -144,7 +144,8 @@ class Layout:
 
     @property
     def public_url(self) -> str:
-        return f"http://127.0.0.1:{self.gateway_port}"
+        """By the name that web apps on this machine have as well: cookies pass between pages of one host only."""
+        return f"http://localhost:{self.gateway_port}"
 
     @property
     def management_url(self) -> str:
@@ -373,7 +374,7 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_MODEL_DIR": str(at.folder("models")),
         "ECO2_CORS_ORIGINS": json.dumps(CORS_ORIGINS),
         "ECO2_PUBLIC_URL": at.public_url,
-        "ECO2_REDIRECT_URLS": json.dumps([f"http://localhost:{at.gateway_port}"]),
+        "ECO2_REDIRECT_URLS": json.dumps([f"http://127.0.0.1:{at.gateway_port}"]),
         "ECO2_FRONTEND_URL": FRONTEND,
         "ECO2_NATIVE_REDIRECT_URIS": json.dumps(NATIVE_REDIRECTS),
         "ECO2_OAUTH_EMULATOR_URL": f"http://127.0.0.1:{at.port(OAUTH_EMULATOR)}",

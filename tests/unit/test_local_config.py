@@ -159,9 +159,9 @@ def test_what_is_no_origin_is_said(url: str) -> None:
 
 def test_clients_upload_and_download_through_the_gateway(at: Layout) -> None:
     found = config.environment(at)
-    assert found["ECO2_STORAGE_PUBLIC_ENDPOINT"] == "http://127.0.0.1:8080"
-    assert found["ECO2_CDN_BASE_URL"] == "http://127.0.0.1:8080/eco2-images"
-    assert found["ECO2_ISSUER"] == "http://127.0.0.1:8080/api/v1/auth"
+    assert found["ECO2_STORAGE_PUBLIC_ENDPOINT"] == "http://localhost:8080"
+    assert found["ECO2_CDN_BASE_URL"] == "http://localhost:8080/eco2-images"
+    assert found["ECO2_ISSUER"] == "http://localhost:8080/api/v1/auth"
     assert "http://localhost:5173" in json.loads(found["ECO2_CORS_ORIGINS"])
 
 
