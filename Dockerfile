@@ -20,6 +20,7 @@ RUN python -m venv /venv \
     && pip install --no-cache-dir --require-hashes --requirement requirements/app.txt
 COPY eco2 eco2
 COPY data data
+COPY docs/api docs/api
 COPY migrations migrations
 COPY workloads workloads
 # The embedded vision model is built from its weights once, here, not by every pod at its start.

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.character import leaderboard, service, store
-from eco2.character.catalogue import Rendered
 from eco2.character.leaderboard import Period
 from eco2.character.points import Reason
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
 from eco2.core.cursors import BadCursor
+from eco2.core.rendered import Rendered
 
 router = APIRouter(prefix="/api/v1", tags=["characters"])
 
@@ -55,7 +55,7 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged s
 )
 async def catalogue(request: Request) -> Response:
     """Changes with a release only: send `If-None-Match` with the `ETag` that you got."""
-    return _answer(request.app.state.resources.catalogue, request)
+    return _rendered(request.app.state.resources.catalogue, request)
 
 
 @router.get(
@@ -67,13 +67,11 @@ async def catalogue(request: Request) -> Response:
     responses={**_UNCHANGED, **error_responses(*_USER_ERRORS)},
 )
 async def districts(request: Request) -> Response:
-    return _answer(request.app.state.resources.district_names, request)
+    return _rendered(request.app.state.resources.district_names, request)
 
 
-def _answer(rendered: Rendered, request: Request) -> Response:
-    if rendered.is_known(request.headers.get("if-none-match", "")):
-        return Response(status_code=304, headers=rendered.headers)
-    return Response(rendered.body, headers=rendered.headers, media_type="application/json")
+def _rendered(rendered: Rendered, request: Request) -> Response:
+    return rendered.answer(request)
 
 
 @router.get(

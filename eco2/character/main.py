@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from eco2 import knowledge
 from eco2.character import rpc
 from eco2.character.api import router
-from eco2.character.catalogue import Rendered, catalogue
+from eco2.character.catalogue import catalogue
 from eco2.character.settings import ApiSettings
 from eco2.core import grpc, telemetry
 from eco2.core.app import create_app
 from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.rendered import Rendered
 from eco2.core.settings import load
 from eco2.core.tables import open_engine, ping
 from eco2.knowledge import Knowledge
@@ -50,7 +51,7 @@ def app(settings: ApiSettings) -> OpsApp:
                 knowledge=base,
                 districts=districts,
                 catalogue=catalogue(base.characters),
-                district_names=Rendered.of(districts.names),
+                district_names=Rendered.json(districts.names),
                 answering=answering,
             )
 

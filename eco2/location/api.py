@@ -53,7 +53,7 @@ class Entry(BaseModel):
     needs_check: Annotated[bool, Field(description="Its data is older than a year", examples=[False])] = False
 
 
-class DataSource(BaseModel):
+class PlaceSource(BaseModel):
     title: str
     publisher: str
     licence: str
@@ -89,7 +89,7 @@ class Detail(BaseModel):
     start_time: Annotated[str | None, Field(examples=["09:00"])] = None
     end_time: Annotated[str | None, Field(examples=["18:00"])] = None
     data_source: Annotated[
-        DataSource | None,
+        PlaceSource | None,
         Field(
             examples=[
                 {
@@ -133,14 +133,14 @@ class Nearest(BaseModel):
     places: Annotated[list[Entry], Field(description="Nearest first")]
 
 
-class FeedbackRequest(BaseModel):
+class PlaceReportRequest(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "gone", "comment": "수거함이 없어졌어요."}]})
 
     kind: Kind
     comment: Annotated[Text | None, Field(max_length=500)] = None
 
 
-class Feedback(BaseModel):
+class PlaceReport(BaseModel):
     id: Annotated[UUID, Field(examples=["0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"])]
     place_id: Annotated[int, Field(examples=[_ID])]
     kind: Annotated[Kind, Field(examples=["gone"])]
@@ -324,11 +324,11 @@ async def nearest(
 @router.post(
     "/{place_id}/feedback",
     operation_id="reportPlace",
-    response_model=Feedback,
+    response_model=PlaceReport,
     status_code=201,
     summary="Say that something about a place is wrong",
     responses=error_responses(*_USER_ERRORS, service.LocationNotFound, service.TooManyReports),
 )
-async def feedback(request: Request, user: User, place_id: PlaceId, body: FeedbackRequest) -> Any:
+async def feedback(request: Request, user: User, place_id: PlaceId, body: PlaceReportRequest) -> Any:
     """Stewards read it. The same kind again replaces what you said."""
     return asdict(await service.say(_services(request), user, place_id, body.kind, body.comment))

@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.rendered import is_known
 from eco2.knowledge import Item, Knowledge, Lang, Region, Rule, Situation, Stream
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.asking import LONGEST_QUESTION
@@ -29,7 +30,7 @@ class Versioned(APIRoute):
         async def versioned(request: Request) -> Response:
             etag = f'"{_knowledge(request).version}"'
             headers = {"ETag": etag, "Cache-Control": f"public, max-age={MAX_AGE}"}
-            if request.method == "GET" and _matches(request.headers.get("if-none-match", ""), etag):
+            if request.method == "GET" and is_known(request, etag):
                 return Response(status_code=304, headers=headers)
             response = await handle(request)
             if request.method == "GET" and response.status_code == 200:
@@ -37,11 +38,6 @@ class Versioned(APIRoute):
             return response
 
         return versioned
-
-
-def _matches(given: str, etag: str) -> bool:
-    known = {entry.strip().removeprefix("W/") for entry in given.split(",")}
-    return bool({"*", etag} & known)
 
 
 def _knowledge(request: Request) -> Knowledge:

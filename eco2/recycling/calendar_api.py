@@ -84,7 +84,7 @@ def _put_out(area: Area, name: Collection) -> PutOut:
     )
 
 
-class DataSource(BaseModel):
+class CalendarSource(BaseModel):
     title: Annotated[str, Field(examples=["전국 생활쓰레기 배출정보 표준데이터"])]
     publisher: Annotated[str, Field(examples=["행정안전부(공공데이터포털)"])]
     url: Annotated[str | None, Field(examples=["https://www.data.go.kr"])]
@@ -93,7 +93,7 @@ class DataSource(BaseModel):
     sample: Annotated[bool, Field(description="Made up for trying, not the real days", examples=[False])]
 
     @classmethod
-    def of(cls, found: Schedule, today: date) -> "DataSource":
+    def of(cls, found: Schedule, today: date) -> "CalendarSource":
         return cls(
             title=found.title,
             publisher=found.publisher,
@@ -110,7 +110,7 @@ class CollectionCalendar(BaseModel):
     first: Annotated[date, Field(description="`next` begins here", examples=["2026-11-30"])]
     days: Annotated[int, Field(examples=[14])]
     areas: list[AreaDays]
-    source: DataSource
+    source: CalendarSource
 
 
 Stream = Annotated[
@@ -164,7 +164,7 @@ async def days(
         first=start,
         days=count,
         areas=[AreaDays.of(one, asked, start, count) for one in calendar.areas(found, area)],
-        source=DataSource.of(found, today),
+        source=CalendarSource.of(found, today),
     )
 
 

@@ -58,14 +58,14 @@ class ScanSubmitted(BaseModel):
     status: Literal["queued"] = "queued"
 
 
-class Classification(BaseModel):
+class ScanClassification(BaseModel):
     major_category: Annotated[str, Field(examples=["재활용폐기물"])]
     middle_category: Annotated[str, Field(examples=["무색페트병"])]
     minor_category: Annotated[str, Field(examples=["생수병"])]
 
 
 class ClassificationResult(BaseModel):
-    classification: Classification
+    classification: ScanClassification
     situation_tags: list[str]
     meta: dict[str, Any]
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from eco2.core.app import BadUser, MissingUser, User, error_responses
 from eco2.core.cursors import BadCursor
 from eco2.scan import user_scans
-from eco2.scan.api import Classification, Reward, Stream
+from eco2.scan.api import Reward, ScanClassification, Stream
 from eco2.scan.result import Outcome
 
 router = APIRouter(prefix="/api/v1/users/me", tags=["users"])
@@ -29,7 +29,7 @@ class ScanEntry(BaseModel):
     finished_at: Annotated[datetime | None, Field(examples=["2026-11-22T09:30:04Z"])]
     image_url: Annotated[str, Field(examples=["https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg"])]
     classification: Annotated[
-        Classification | None,
+        ScanClassification | None,
         Field(
             examples=[{"major_category": "재활용폐기물", "middle_category": "무색페트병", "minor_category": "생수병"}]
         ),

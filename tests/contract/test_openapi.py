@@ -133,6 +133,11 @@ def test_operations_have_names_for_generated_clients(document: dict[str, Any]) -
     assert [name for name in names if not re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", name)] == []
 
 
+def test_schemas_have_names_for_generated_clients(document: dict[str, Any]) -> None:
+    """Two models of one name get names made of their modules, which generators cut to the same class again."""
+    assert [name for name in document["components"]["schemas"] if not re.fullmatch(r"[A-Z][A-Za-z]+", name)] == []
+
+
 def test_every_tag_is_declared_and_used(document: dict[str, Any]) -> None:
     declared = [tag["name"] for tag in document["tags"]]
     assert set(declared) == {tag for _, operation in operations(document) for tag in operation["tags"]}

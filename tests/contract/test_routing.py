@@ -83,6 +83,9 @@ def test_a_base_names_no_environment() -> None:
 PATHS = (
     "/api/v1/health",
     "/api/v1/authz/ping",
+    "/api/v1/openapi.json",
+    "/api/v1/docs",
+    "/api/v1/docs/reference.js",
     "/api/v1/auth/refresh",
     "/api/v1/auth/token",
     "/api/v1/auth/kakao/app",
