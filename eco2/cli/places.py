@@ -148,7 +148,9 @@ def show(place: int = typer.Argument(help="The id, as /locations shows it.")) ->
         found = await store.find(db, place)
         if found is None:
             raise service.LocationNotFound(f"There is no place {place}.")
-        return {**asdict(found), "feedback": await store.said(db, place, 100)}
+        hours = json.loads(found.place.hours) if found.place.hours else None
+        shown = {**asdict(found), "place": {**found.place._asdict(), "hours": hours}}
+        return {**shown, "feedback": await store.said(db, place, 100)}
 
     typer.echo(json.dumps(_with_database(find), ensure_ascii=False, indent=2, default=str))
 
@@ -164,16 +166,17 @@ def near(
     """Show the nearest places, and whether they are open."""
     from eco2.knowledge import holidays
     from eco2.location import service, store
+    from eco2.location.hours import Clock
 
     async def find(db: "Database") -> "list[Place]":
         if stream:
             return await store.nearest_of_rare(db, lat, lon, None, [[f"stream:{stream}"]], limit)
         return (await store.nearest(db, lat, lon, None, [], limit, limit))[0]
 
-    now, days = datetime.now(UTC), holidays.load()
+    now, clock = datetime.now(UTC), Clock(holidays.load())
     rows = []
     for one in _with_database(find):
-        entry = service.entry(one, now, days)
+        entry = service.entry(one, now, clock)
         rows.append(
             {
                 "id": entry.id,

@@ -64,24 +64,32 @@ class Database:
 
     async def rows(self, sql: LiteralString, **values: object) -> Sequence[Row]:
         """All rows; none for a statement that returns none."""
+        return await self._rows(sql, values, None)
+
+    async def rows_planned(self, sql: LiteralString, **values: object) -> Sequence[Row]:
+        """All rows of a statement that PostgreSQL plans anew for the values each time: for one whose best plan depends
+        on them. A prepared statement soon has one plan for all."""
+        return await self._rows(sql, values, False)
+
+    async def _rows(self, sql: LiteralString, values: dict[str, object], prepare: bool | None) -> Sequence[Row]:
         if not self._repeat:
-            return await self._execute(sql, values)
+            return await self._execute(sql, values, prepare)
         try:
-            return await self._execute(sql, values)
+            return await self._execute(sql, values, prepare)
         except ReadOnlyDatabase:
             raise
         except (OperationalError, InterfaceError):
             await self._pool.check()  # after a restart every pooled connection is dead, not just the one we met
-            return await self._execute(sql, values)
+            return await self._execute(sql, values, prepare)
 
-    async def _execute(self, sql: LiteralString, values: dict[str, object]) -> Sequence[Row]:
+    async def _execute(self, sql: LiteralString, values: dict[str, object], prepare: bool | None) -> Sequence[Row]:
         with STATEMENT_SECONDS.time():
-            return await self._run(sql, values)
+            return await self._run(sql, values, prepare)
 
-    async def _run(self, sql: LiteralString, values: dict[str, object]) -> Sequence[Row]:
+    async def _run(self, sql: LiteralString, values: dict[str, object], prepare: bool | None) -> Sequence[Row]:
         async with self._pool.connection() as connection:
             try:
-                cursor = await connection.execute(sql, values)
+                cursor = await connection.execute(sql, values, prepare=prepare)
             except ReadOnlySqlTransaction as error:
                 raise await _read_only(connection, error) from error
             return await cursor.fetchall() if cursor.description else ()
@@ -112,12 +120,8 @@ async def _configure(connection: AsyncConnection) -> None:
 
 
 @asynccontextmanager
-async def open_database(
-    settings: DatabaseSettings, *, repeat: bool, options: LiteralString = ""
-) -> AsyncIterator[Database]:
-    """A `Database` for the block. It connects on first use; PoolTimeout when there is no connection within 5 s.
-
-    `options`: settings of its sessions, as `-c name=value`."""
+async def open_database(settings: DatabaseSettings, *, repeat: bool) -> AsyncIterator[Database]:
+    """A `Database` for the block. It connects on first use; PoolTimeout when there is no connection within 5 s."""
     pool = AsyncConnectionPool(
         settings.database_url,
         min_size=0,
@@ -132,7 +136,7 @@ async def open_database(
             "autocommit": True,
             "prepare_threshold": 0,
             "connect_timeout": CONNECT_SECONDS,
-            "options": f"{OPTIONS} {options}",
+            "options": OPTIONS,
         },
     )
     _POOLS.add(pool)

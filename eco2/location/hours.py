@@ -19,9 +19,12 @@ from itertools import pairwise
 from typing import Any, TypedDict
 from zoneinfo import ZoneInfo
 
+import orjson
+
 KOREA = ZoneInfo("Asia/Seoul")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
+MOST_KNOWN = 5_000
 _KOREAN = "월화수목금토일"
 
 Intervals = list[list[str]]
@@ -352,6 +355,27 @@ class Today:
 
 
 UNKNOWN = Today()
+
+
+class Clock:
+    """Tells the states of places. What one text of hours says at one minute is worked out once for all that have it."""
+
+    def __init__(self, holidays: Holidays) -> None:
+        self._holidays = holidays
+        self._minute = 0
+        self._known: dict[str, Today] = {}
+
+    def state(self, hours: str | None, now: datetime) -> Today:
+        """`hours`: the stored form as JSON."""
+        if hours is None:
+            return UNKNOWN
+        minute = int(now.timestamp() / 60)
+        if minute != self._minute or len(self._known) > MOST_KNOWN:
+            self._minute, self._known = minute, {}
+        found = self._known.get(hours)
+        if found is None:
+            found = self._known[hours] = today(orjson.loads(hours), now, self._holidays)
+        return found
 
 
 def today(hours: Hours | None, now: datetime, holidays: Holidays) -> Today:

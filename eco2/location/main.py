@@ -16,6 +16,7 @@ from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import holidays
 from eco2.location import rpc, store
 from eco2.location.api import router
+from eco2.location.hours import Clock
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import Kakao
 from eco2.location.service import Services
@@ -24,8 +25,6 @@ from eco2.location.worker import Background
 from eco2.messaging.broker import Publisher
 
 NAME = "location-api"
-PLANNED_ANEW = "-c plan_cache_mode=force_custom_plan"
-"""Statements run by how rare a filter is; a plan for any filter would be wrong for most."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def app(settings: ApiSettings) -> OpsApp:
     async def resources() -> AsyncIterator[Resources]:
         base, days = knowledge.load(settings.data_dir), holidays.load(settings.data_dir)
         async with AsyncExitStack() as stack:
-            db = await stack.enter_async_context(open_database(settings, repeat=True, options=PLANNED_ANEW))
+            db = await stack.enter_async_context(open_database(settings, repeat=True))
             cache = redis.connect(settings.redis_cache_url, retries=0, decode_responses=False, socket_timeout=0.5)
             stack.push_async_callback(cache.aclose)
             publisher = Publisher(settings.tasks_broker_url)
@@ -56,7 +55,7 @@ def app(settings: ApiSettings) -> OpsApp:
                 kakao=kakao,
                 background=Background(cache, publisher),
                 knowledge=base,
-                holidays=days,
+                clock=Clock(days),
                 regions=Regions.load(),
                 searches=PerMinute(settings.location_searches_per_minute),
                 reports=Turns(most_waiting=10),

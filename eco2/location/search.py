@@ -28,7 +28,7 @@ async def search(
     here: tuple[float | None, float | None] = (lat, lon) if lat is not None and lon is not None else (None, None)
     wanted = read(services.regions, q, here[0], here[1], radius)
     own = once(await store.search(services.db, wanted, LIMIT))
-    found = [entry(place, now, services.holidays) for place in own]
+    found = [entry(place, now, services.clock) for place in own]
     if len(found) >= LIMIT:
         return found
     others = await _at_kakao(services, Query(q, here[0], here[1], radius if here[0] is not None else None), bool(found))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from functools import lru_cache
 from uuid import UUID, uuid4
 
 from eco2.core.errors import BadRequest, NotFound, TooMany
@@ -15,8 +15,8 @@ from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import Knowledge
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.models import DropOff
-from eco2.location import categories, hours, store, words
-from eco2.location.hours import KOREA, Holidays, Today
+from eco2.location import categories, store
+from eco2.location.hours import KOREA, Clock
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import Kakao, KakaoPlace
 from eco2.location.store import Cluster, Details, Place
@@ -30,6 +30,8 @@ RADIUS_MIN, RADIUS_MAX = 100, 50_000
 GRPC_LIMIT_MAX, GRPC_RADIUS = 200, 5_000
 STALE_AFTER = timedelta(days=365)
 SAME_PLACE_METERS = 50
+WALKED_AT_FIRST = 2_000
+"""Places that the index walks past in 2 ms, before anything is known of the filter."""
 WALKED = 20_000
 """Places that the index may have to walk past; beyond that the filter's own index is quicker."""
 BOXES = (5_000.0, 40_000.0, 150_000.0)
@@ -105,7 +107,7 @@ class Services:
     kakao: Kakao
     background: Background
     knowledge: Knowledge
-    holidays: Holidays
+    clock: Clock
     regions: Regions
     searches: PerMinute
     reports: Turns
@@ -116,7 +118,7 @@ class Services:
     counted_at: float = -math.inf
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Entry:
     """A place as a list shows it. `distance_km` is 0 where nobody said from where."""
 
@@ -197,19 +199,21 @@ async def centers(
 ) -> list[Entry]:
     """The nearest places, nearest first."""
     found = await _nearest(services, lat, lon, radius, chosen.groups, limit)
-    return [entry(place, now, services.holidays) for place in once(found)]
+    return [entry(place, now, services.clock) for place in once(found)]
 
 
 async def _nearest(
     services: Services, lat: float, lon: float, radius: float | None, groups: Sequence[Sequence[str]], limit: int
 ) -> list[Place]:
     db = services.db
+    found, complete = await store.nearest(db, lat, lon, radius, groups, limit, WALKED_AT_FIRST)
+    if complete:
+        return found
     among = await _walk(services, lat, lon, groups, limit)
-    while among <= WALKED:
-        found, complete = await store.nearest(db, lat, lon, radius, groups, limit, among)
+    if among <= WALKED:
+        found, complete = await store.nearest(db, lat, lon, radius, groups, limit, WALKED)
         if complete:
             return found
-        among *= 8
     totals = await _totals(services)
     if min(sum(totals.get(tag, 0) for tag in group) for group in groups) > WALKED:
         for box in BOXES:
@@ -224,8 +228,6 @@ async def _nearest(
 async def _walk(services: Services, lat: float, lon: float, groups: Sequence[Sequence[str]], limit: int) -> int:
     """Number of nearest places among which enough pass the filter, by the counts around; more than WALKED for a rare
     filter. Where there is hardly any place around, the counts of all Korea tell."""
-    if not groups:
-        return limit
     x, y = cell(lat, lon, AROUND_LEVEL)
     tags = ["", *(tag for group in groups for tag in group)]
     counted: Mapping[str, int] = await store.counts_around(services.db, AROUND_LEVEL, x, y, 1, tags)
@@ -249,7 +251,7 @@ def once(found: Iterable[Place]) -> list[Place]:
     kept: list[Place] = []
     seen: dict[tuple[str, str], list[Place]] = {}
     for place in found:
-        twins = seen.setdefault((place.dataset, words.key(place.name)), [])
+        twins = seen.setdefault((place.dataset, place.name_key), [])
         if any(near(place, twin) for twin in twins):
             continue
         twins.append(place)
@@ -277,8 +279,9 @@ def distance_text(distance: float) -> str:
     return f"{round(distance / 10) * 10}m" if distance < 995 else f"{distance / 1000:.1f}km"
 
 
-def entry(place: Place, now: datetime, holidays: Holidays) -> Entry:
-    state = hours.today(place.hours, now, holidays)
+def entry(place: Place, now: datetime, clock: Clock) -> Entry:
+    state = clock.state(place.hours, now)
+    away, away_text = _distance(place.meters)
     return Entry(
         id=place.id,
         name=place.name,
@@ -286,10 +289,14 @@ def entry(place: Place, now: datetime, holidays: Holidays) -> Entry:
         road_address=place.road_address or place.lot_address,
         latitude=place.latitude,
         longitude=place.longitude,
-        **_distance(place.meters),
+        distance_km=away,
+        distance_text=away_text,
         store_category=place.store_category,
         pickup_categories=place.pickup_categories,
-        **vars(state),
+        is_holiday=state.is_holiday,
+        is_open=state.is_open,
+        start_time=state.start_time,
+        end_time=state.end_time,
         phone=place.phone,
         place_url=place.place_url,
         kakao_place_id=place.kakao_place_id,
@@ -300,18 +307,19 @@ def entry(place: Place, now: datetime, holidays: Holidays) -> Entry:
     )
 
 
-def _distance(distance: float | None) -> dict[str, Any]:
-    if distance is None:
-        return {"distance_km": 0.0, "distance_text": None}
-    return {"distance_km": round(distance / 1000, 3), "distance_text": distance_text(distance)}
+def _distance(distance: float | None) -> tuple[float, str | None]:
+    return (0.0, None) if distance is None else (round(distance / 1000, 3), distance_text(distance))
 
 
+@lru_cache(maxsize=256)
 def needs_check(data_date: date | None, now: datetime) -> bool:
     return data_date is None or data_date < now.astimezone(KOREA).date() - STALE_AFTER
 
 
 def of_kakao(place: KakaoPlace, lat: float | None, lon: float | None) -> Entry:
-    away = None if lat is None or lon is None else meters(lat, lon, place.latitude, place.longitude)
+    away, away_text = _distance(
+        None if lat is None or lon is None else meters(lat, lon, place.latitude, place.longitude)
+    )
     words_of_it = f"{place.name} {place.category}"
     return Entry(
         id=place.id,
@@ -320,10 +328,14 @@ def of_kakao(place: KakaoPlace, lat: float | None, lon: float | None) -> Entry:
         road_address=place.road_address or place.lot_address,
         latitude=place.latitude,
         longitude=place.longitude,
-        **_distance(away),
+        distance_km=away,
+        distance_text=away_text,
         store_category=categories.store_of(words_of_it),
         pickup_categories=[],
-        **vars(Today()),
+        is_holiday=None,
+        is_open=None,
+        start_time=None,
+        end_time=None,
         phone=place.phone,
         place_url=place.place_url,
         kakao_place_id=str(-place.id),
@@ -406,7 +418,7 @@ async def nearest_for(
     entries: list[Entry] = []
     for wanted in (limit * 4, OPEN_AMONG) if open_now else (limit,):
         places = await _nearest(services, lat, lon, radius, [list(dict.fromkeys(tags))], wanted)
-        entries = [entry(place, now, services.holidays) for place in once(places)]
+        entries = [entry(place, now, services.clock) for place in once(places)]
         if open_now:
             entries = [one for one in entries if one.is_open]
         if len(entries) >= limit or len(places) < wanted:

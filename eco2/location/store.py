@@ -1,13 +1,14 @@
 """Every SQL statement of location-api, and the keys of Redis.
 
-PostGIS is found by the role's search path. Statements that look for the nearest places are planned for their values:
-whether a filter is rare decides how they run.
+PostGIS is found by the role's search path. Statements whose plan depends on how rare a filter is are planned for their
+values (`rows_planned`); the others have no choice to get wrong.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from eco2.core.postgres import Database, Row
@@ -16,16 +17,18 @@ Tags = Sequence[Sequence[str]]
 """Groups of tags: a place has to have one of each group."""
 
 _PLACE: LiteralString = """
-    p.id, p.name, p.source, p.dataset, p.road_address, p.lot_address, p.detail,
+    p.id, p.name, p.name_key, p.source, p.dataset, p.road_address, p.lot_address, p.detail,
     ST_Y(p.geog::geometry), ST_X(p.geog::geometry), p.store_category, p.pickup_categories, p.streams, p.phone,
-    p.place_url, p.kakao_place_id, p.hours, p.residents_only, coalesce(p.data_date, f.data_date)
+    p.place_url, p.kakao_place_id, p.hours::text, p.residents_only, coalesce(p.data_date, f.data_date)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
+    """`hours`: the JSON of `eco2.location.hours`."""
+
     id: int
     name: str
+    name_key: str
     source: str
     dataset: str
     road_address: str | None
@@ -39,7 +42,7 @@ class Place:
     phone: str | None
     place_url: str | None
     kakao_place_id: str | None
-    hours: dict[str, Any] | None
+    hours: str | None
     residents_only: bool
     data_date: date | None
     meters: float | None = None
@@ -47,66 +50,105 @@ class Place:
 
 # --- nearest ----------------------------------------------------------------------------------------------------------
 
-_GROUPS: tuple[LiteralString, ...] = (
-    "",
-    " AND tags && %(tags0)s::text[]",
-    " AND tags && %(tags0)s::text[] AND tags && %(tags1)s::text[]",
-    " AND tags && %(tags0)s::text[] AND tags && %(tags1)s::text[] AND tags && %(tags2)s::text[]",
+_FITS: tuple[LiteralString, ...] = (
+    "true",
+    "tags && %(tags0)s::text[]",
+    "tags && %(tags0)s::text[] AND tags && %(tags1)s::text[]",
+    "tags && %(tags0)s::text[] AND tags && %(tags1)s::text[] AND tags && %(tags2)s::text[]",
+)
+_MAY_FIT: tuple[LiteralString, ...] = (
+    "true",
+    "bits & (SELECT location.bits(%(tags0)s::text[])) <> 0",
+    "bits & (SELECT location.bits(%(tags0)s::text[])) <> 0 AND bits & (SELECT location.bits(%(tags1)s::text[])) <> 0",
+    "bits & (SELECT location.bits(%(tags0)s::text[])) <> 0 AND bits & (SELECT location.bits(%(tags1)s::text[])) <> 0 "
+    "AND bits & (SELECT location.bits(%(tags2)s::text[])) <> 0",
 )
 _HERE: LiteralString = "ST_SetSRID(ST_MakePoint(%(lon)s, %(lat)s), 4326)::geography"
+_POINT: LiteralString = "point(%(x)s, %(y)s)"
+_AROUND: LiteralString = (
+    "plane <@ box(point(%(x)s - %(reach)s, %(y)s - %(reach)s), point(%(x)s + %(reach)s, %(y)s + %(reach)s))"
+)
+_EVERYWHERE = 100.0
+_ECCENTRICITY = 0.0818191908426215
+_EQUATOR_METERS = 6_378_137.0
+
+
+def on_plane(lat: float, lon: float) -> tuple[float, float]:
+    """The point of the column `plane` (migration 0035)."""
+    phi = math.radians(max(-89.9, min(89.9, lat)))
+    bent = _ECCENTRICITY * math.atanh(_ECCENTRICITY * math.sin(phi))
+    return math.radians(lon), math.asinh(math.tan(phi)) - bent
+
+
+def reach_on_plane(lat: float, radius: float | None) -> float:
+    """A distance on the plane within which all places are that are `radius` metres away from a point."""
+    if radius is None:
+        return _EVERYWHERE
+    furthest = math.radians(min(89.9, abs(lat) + radius / 110_000))
+    return 1.001 * radius / (_EQUATOR_METERS * math.cos(furthest))
 
 
 def _values(lat: float, lon: float, radius: float | None, groups: Tags, limit: int) -> dict[str, Any]:
     tags = {f"tags{number}": list(group) for number, group in enumerate(groups)}
-    return {"lat": lat, "lon": lon, "radius": radius, "limit": limit, **tags}
+    x, y = on_plane(lat, lon)
+    where = {"lat": lat, "lon": lon, "x": x, "y": y, "reach": reach_on_plane(lat, radius)}
+    return {**where, "radius": radius, "limit": limit, **tags}
 
 
 def _places(rows: Sequence[Row]) -> list[Place]:
     return [Place(*row) for row in rows]
 
 
+def _walk(groups: int) -> LiteralString:
+    # The index alone says which of the walked places may pass; only those are read. The last one is kept whatever it
+    # is: that it was met tells that the walk did not come to an end.
+    return f"""
+        SELECT {_PLACE}, ST_Distance(p.geog, {_HERE}), near.walked, {_FITS[groups]}
+        FROM (
+            SELECT id, walked, away FROM (
+                SELECT id, bits, plane <-> {_POINT} AS away, row_number() OVER (ORDER BY plane <-> {_POINT}) AS walked
+                FROM location.places WHERE retired_at IS NULL AND plane IS NOT NULL AND {_AROUND}
+                ORDER BY plane <-> {_POINT} LIMIT %(among)s
+            ) all_near WHERE walked = %(among)s OR ({_MAY_FIT[groups]})
+        ) near
+        JOIN location.places p USING (id) JOIN location.feeds f ON f.id = p.feed_id
+        WHERE near.walked = %(among)s OR ({_FITS[groups]})
+        ORDER BY near.away LIMIT %(limit)s"""
+
+
+_WALKS = [_walk(groups) for groups in range(len(_FITS))]
+
+
 async def nearest(
     db: Database, lat: float, lon: float, radius: float | None, groups: Tags, limit: int, among: int
 ) -> tuple[list[Place], bool]:
-    """Those of the `among` nearest that pass the filter, and whether there can be no others within radius and limit.
+    """Those of the `among` nearest that pass the filter, and whether there can be no others within radius and limit."""
+    rows = await db.rows(_WALKS[len(groups)], **_values(lat, lon, radius, groups, limit), among=among)
+    found = [place for *row, _, fits in rows if fits and _within(place := Place._make(row), radius)]
+    found.sort(key=lambda place: (place.meters, place.id))
+    ended = not rows or rows[-1][-2] < among
+    return found, ended or len(found) >= limit
 
-    The index is walked without the filter, so that the planner has no choice to get wrong."""
-    statement: LiteralString = f"""
-        WITH walked AS MATERIALIZED (
-            SELECT id, tags, geog <-> {_HERE} AS meters FROM location.places
-            WHERE retired_at IS NULL AND geog IS NOT NULL ORDER BY geog <-> {_HERE} LIMIT %(among)s
-        ), near AS (
-            SELECT id, meters FROM walked
-            WHERE (%(radius)s::float8 IS NULL OR meters <= %(radius)s){_GROUPS[len(groups)]}
-            ORDER BY meters LIMIT %(limit)s
-        )
-        SELECT {_PLACE}, near.meters, reach.walked, reach.meters
-        FROM (SELECT count(*) walked, max(meters) meters FROM walked) reach
-        LEFT JOIN (near JOIN location.places p USING (id) JOIN location.feeds f ON f.id = p.feed_id) ON true
-        ORDER BY near.meters, near.id"""
-    values = _values(lat, lon, radius, groups, limit)
-    rows = await db.rows(statement, **values, among=among)
-    found = [Place(*row[:-2]) for row in rows if row[0] is not None]
-    walked, reach = rows[0][-2:]
-    complete = len(found) >= limit or walked < among or (radius is not None and reach >= radius)
-    return found, complete
+
+def _within(place: Place, radius: float | None) -> bool:
+    return radius is None or place.meters is None or place.meters <= radius
 
 
 async def nearest_of_rare(
     db: Database, lat: float, lon: float, radius: float | None, groups: Tags, limit: int
 ) -> list[Place]:
     """Collects all places of the filter, then sorts them by distance; good where they are few, or few are near."""
-    within: LiteralString = f" AND ST_DWithin(geog, {_HERE}, %(radius)s)" if radius is not None else ""
+    within: LiteralString = f" AND {_AROUND} AND ST_DWithin(geog, {_HERE}, %(radius)s)" if radius is not None else ""
     statement: LiteralString = f"""
         WITH found AS MATERIALIZED (
             SELECT id, geog FROM location.places
-            WHERE retired_at IS NULL AND geog IS NOT NULL{_GROUPS[len(groups)]}{within}
+            WHERE retired_at IS NULL AND plane IS NOT NULL AND {_FITS[len(groups)]}{within}
         ), near AS (
             SELECT id, ST_Distance(geog, {_HERE}) AS meters FROM found ORDER BY 2 LIMIT %(limit)s
         )
         SELECT {_PLACE}, near.meters FROM near JOIN location.places p USING (id)
         JOIN location.feeds f ON f.id = p.feed_id ORDER BY near.meters, p.id"""
-    return _places(await db.rows(statement, **_values(lat, lon, radius, groups, limit)))
+    return _places(await db.rows_planned(statement, **_values(lat, lon, radius, groups, limit)))
 
 
 async def counts_around(db: Database, level: int, x: int, y: int, reach: int, tags: Sequence[str]) -> dict[str, int]:
@@ -223,14 +265,14 @@ async def search(db: Database, wanted: Wanted, limit: int) -> list[Place]:
     values: dict[str, Any] = {**vars(wanted), "regions": list(wanted.regions), "limit": limit}
     values |= {"end": _after(wanted.key), "pattern": f"%{wanted.letters}%"}
     if not wanted.key:
-        return _places(await db.rows(_OF_REGION, **values)) if wanted.regions else []
+        return _places(await db.rows_planned(_OF_REGION, **values)) if wanted.regions else []
     if wanted.is_initials:
-        return _places(await db.rows(_INITIALS, **values))
-    found = {place.id: place for place in _places(await db.rows(_PREFIX, **values))}
+        return _places(await db.rows_planned(_INITIALS, **values))
+    found = {place.id: place for place in _places(await db.rows_planned(_PREFIX, **values))}
     if len(found) < limit and len(wanted.letters) > 2:
-        found |= {place.id: place for place in _places(await db.rows(_PART, **values)) if place.id not in found}
+        found |= {place.id: place for place in _places(await db.rows_planned(_PART, **values)) if place.id not in found}
     if not found and len(wanted.letters) > 5:
-        found = {place.id: place for place in _places(await db.rows(_ALIKE, **values))}
+        found = {place.id: place for place in _places(await db.rows_planned(_ALIKE, **values))}
     return list(found.values())[:limit]
 
 
@@ -265,7 +307,7 @@ async def find(db: Database, place: int) -> Details | None:
             FROM location.places p JOIN location.feeds f ON f.id = p.feed_id WHERE p.id = %(id)s""",
         id=place,
     )
-    return Details(Place(*row[:18]), *row[18:]) if row else None
+    return Details(Place(*row[:19]), *row[19:]) if row else None
 
 
 async def retire(db: Database, place: int, by: str) -> bool:

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Date,
     DateTime,
     Double,
@@ -45,8 +46,18 @@ class Geography(UserDefinedType[Any]):
         return f"geography({self.shape},{self.srid})"
 
 
+class Point(UserDefinedType[Any]):
+    """A point of a plane."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "point"
+
+
 ischema_names["geography"] = Geography
 ischema_names["postgis.geography"] = Geography
+ischema_names["point"] = Point
 
 feeds = Table(
     "feeds",
@@ -97,6 +108,8 @@ places = Table(
     Column("data_date", Date),
     Column("extra", JSONB),
     Column("geog", Geography()),
+    Column("plane", Point(), Computed("… (migration 0035)", persisted=True)),
+    Column("bits", BigInteger, Computed("location.bits(tags)", persisted=True)),
     Column("created_at", TIME, nullable=False, server_default=func.now()),
     Column("updated_at", TIME, nullable=False, server_default=func.now()),
     Column("retired_at", TIME),
@@ -104,10 +117,11 @@ places = Table(
     CheckConstraint("source IN ('keco', 'zerowaste', 'kakao')", name="source"),
     Index("uq_places_feed_id_source_key", "feed_id", "source_key", unique=True),
     Index(
-        "ix_places_geog",
-        "geog",
+        "ix_places_plane",
+        "plane",
         postgresql_using="gist",
-        postgresql_where=text("retired_at IS NULL AND geog IS NOT NULL"),
+        postgresql_include=["id", "bits"],
+        postgresql_where=text("retired_at IS NULL AND plane IS NOT NULL"),
     ),
     Index("ix_places_tags", "tags", postgresql_using="gin", postgresql_where=_ACTIVE),
     Index(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import csv
 import os
+import random
 import signal
 import sys
 import uuid
@@ -372,6 +373,43 @@ async def test_centers_nearest_first_with_filters(load: Import, feed: str, perso
     far = await get(who, "/centers", lat=34.0, lon=126.0, stream="battery_bin")
     assert [one["name"] for one in far][:5] == [f"상자{n}" for n in range(5)], "without a radius it goes on"
     assert len(far) > 5
+
+
+async def test_a_walk_finds_the_nearest_and_says_whether_it_came_to_an_end(
+    load: Import, feed: str, database: Database
+) -> None:
+    made = random.Random(19)
+    here = (33.9, 124.9)
+    spots = [(here[0] + made.uniform(-0.03, 0.03), here[1] + made.uniform(-0.03, 0.03)) for _ in range(120)]
+    few = [Place(str(n), f"상자{n}", *spot) for n, spot in enumerate(spots) if n % 4 == 0]
+    await load(f"{feed}-a", few, "lamp-boxes")
+    await load(f"{feed}-b", [Place(str(n), f"옷{n}", *spot) for n, spot in enumerate(spots) if n % 4], "clothing-bins")
+    wanted = await database.rows(
+        """SELECT id FROM (
+               SELECT p.id, tags, ST_Distance(geog, ST_SetSRID(ST_MakePoint(%(lon)s, %(lat)s), 4326)::geography) away
+               FROM location.places p JOIN location.feeds f ON f.id = feed_id WHERE f.name LIKE %(feed)s
+           ) there WHERE away <= 2500 AND 'stream:lamp_bin' = ANY(tags) ORDER BY away""",
+        lat=here[0],
+        lon=here[1],
+        feed=f"{feed}-%",
+    )
+    lamps = [["stream:lamp_bin"], ["store:public_dropbox"]]
+    ids = [row[0] for row in wanted]
+    assert len(ids) > 5
+
+    async def walk(limit: int, among: int, radius: float = 2500) -> tuple[list[int], bool]:
+        found, complete = await store.nearest(database, *here, radius, lamps, limit, among)
+        return [place.id for place in found], complete
+
+    assert await walk(50, 1000) == (ids, True), "in the whole radius"
+    assert await walk(5, 1000) == (ids[:5], True), "as many as are asked for"
+    short, complete = await walk(50, 20)
+    assert (short, complete) == (ids[: len(short)], False), "the walk was too short to know"
+    assert 0 < len(short) < len(ids)
+    assert await walk(len(short), 20) == (short, True)
+    assert await walk(50, 1000, radius=100) == ([], True)
+    rare = await store.nearest_of_rare(database, *here, 2500, lamps, 50)
+    assert [place.id for place in rare] == ids
 
 
 async def test_zoom_in_the_client_s_way_and_radius_over_it(person: People) -> None:
