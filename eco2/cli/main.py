@@ -2,7 +2,21 @@
 
 import typer
 
-from eco2.cli import auth, console, jobs, knowledge, news, operations, places, regions, scan, stack, text, vision
+from eco2.cli import (
+    auth,
+    console,
+    jobs,
+    knowledge,
+    models,
+    news,
+    operations,
+    places,
+    regions,
+    scan,
+    stack,
+    text,
+    vision,
+)
 from eco2.run import TARGETS, advice
 from eco2.run import run as start
 
@@ -24,6 +38,7 @@ app.add_typer(news.notice, name="notice")
 app.add_typer(news.news, name="news")
 local.command()(scan.token)
 app.add_typer(places.places, name="places")
+app.add_typer(models.llm, name="llm")
 job = typer.Typer(help="Look into one job.", no_args_is_help=True)
 app.add_typer(job, name="job")
 job.command()(jobs.show)

@@ -52,7 +52,7 @@ def _none(value: object) -> object:
 
 class LlmSettings(SettingsGroup):
     llm_enabled: bool = True
-    """The kill switch: false makes every call fail at once."""
+    """False makes every call of the process fail at once. `eco2 llm stop` does that to all, without a restart."""
     llm_api_key: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None
     """Without it, and without `llm_providers`, there is no LLM."""
     llm_base_url: str = OPENAI_URL
@@ -72,13 +72,20 @@ class LlmSettings(SettingsGroup):
     """Of one attempt."""
     llm_deadline: Duration = timedelta(seconds=45)
     """Of a call with its waits and retries; below the time limit of the stage that makes it."""
+    llm_reply_deadline: Duration = timedelta(seconds=120)
+    """The same of a reply that is streamed; each wait for a piece of it has `llm_timeout`."""
+    llm_breaker_failures: int = Field(default=8, ge=1)
+    """Attempts in a row that time out, break or end in a 5xx, after which a provider is left alone."""
+    llm_breaker_pause: Duration = timedelta(seconds=30)
+    """For how long; then one call tries it."""
     llm_max_attempts: int = Field(default=4, ge=1)
     llm_max_output_tokens: int = Field(default=4096, ge=1)
     """Thinking included."""
     llm_daily_budget_usd: Annotated[float | None, BeforeValidator(_none)] = Field(default=20, ge=0)
     """Of all processes together, per day (UTC); `none` for no limit."""
     llm_prices: dict[str, Price] = Field(default_factory=dict)
-    """Laid over DEFAULT_PRICES. A model without a price counts as the dearest one; give your own models `[0, 0]`."""
+    """Laid over DEFAULT_PRICES, and `eco2 llm price` over both without a restart. A model without a price counts as the
+    dearest one; give your own models `[0, 0]`."""
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Every provider by name, in the order in which they are asked for a model."""

@@ -18,6 +18,7 @@ from eco2.knowledge import Knowledge
 from eco2.knowledge.districts import Districts
 from eco2.llm import spending
 from eco2.llm.calls import Llm
+from eco2.llm.control import Controls
 from eco2.recycling import calendar_api
 from eco2.recycling.api import router
 from eco2.recycling.service import Paid
@@ -46,22 +47,22 @@ def app(settings: ApiSettings) -> OpsApp:
     async def resources() -> AsyncIterator[Resources]:
         async with AsyncExitStack() as stack:
             questions = PerMinute(settings.questions_per_minute)
-            paid = _paid(settings, stack)
+            db = await stack.enter_async_context(open_database(settings, repeat=True))
+            paid = _paid(settings, stack, db)
             llm = paid.llm if paid else None
             log.info("%s", await spending.described(settings, llm, "answers are composed from the rules"))
-            db = await stack.enter_async_context(open_database(settings, repeat=True))
             districts = Districts.load(settings.data_dir)
             yield Resources(knowledge.load(settings.data_dir), districts, db, paid, questions)
 
     return create_app(NAME, settings, resources, router, calendar_api.router)
 
 
-def _paid(settings: ApiSettings, stack: AsyncExitStack) -> Paid | None:
+def _paid(settings: ApiSettings, stack: AsyncExitStack, db: Database) -> Paid | None:
     if not settings.endpoints() or settings.redis_cache_url is None:
         return None
     cache = redis.connect(settings.redis_cache_url)
     stack.push_async_callback(cache.aclose)
-    llm = Llm(settings, cache)
+    llm = Llm(settings, cache, Controls(db))
     stack.push_async_callback(llm.aclose)
     return Paid(llm, settings.llm_default_model)
 

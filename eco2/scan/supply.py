@@ -43,6 +43,10 @@ class Supply(BaseModel):
     budget_usd: float | None = None
     spent_usd: float = 0.0
     budget_spent: bool = False
+    stopped: str = ""
+    """Why an operator has stopped the paid model."""
+    resting: bool = False
+    """The model's provider is left alone for a moment, because its calls failed."""
 
     @classmethod
     def of_all(cls, told: Sequence[Self]) -> Self | None:
@@ -57,6 +61,7 @@ class Supply(BaseModel):
                 "limit": sum(limits) if len(limits) == len(told) else None,
                 "spent_usd": max(one.spent_usd for one in told),
                 "budget_spent": any(one.budget_spent for one in told),
+                "resting": any(one.resting for one in told),
             }
         )
 
@@ -83,6 +88,7 @@ class Teller:
         serves = llm is not None and llm.serves(settings.llm_default_model)
         self._model = settings.llm_default_model if serves else None
         self._ended: deque[float] = deque()
+        self._stopped = ""
 
     def ended(self) -> None:
         """A scan has ended."""
@@ -106,6 +112,8 @@ class Teller:
                 "budget_usd": None if spending.cap is None else spending.cap / 1e6,
                 "spent_usd": spending.spent / 1e6,
                 "budget_spent": spending.out,
+                "stopped": self._stopped,
+                "resting": self._llm.resting(),
             }
         )
 
@@ -120,6 +128,8 @@ class Teller:
             await self._withdraw()
 
     async def _tell(self) -> None:
+        if self._llm is not None:
+            self._stopped = await self._llm.stopped()
         try:
             await self._redis.hset(KEY, self._worker, self.now().model_dump_json())
         except (RedisError, OSError) as error:
@@ -163,6 +173,9 @@ def in_words(supply: Supply | None) -> str:
         return "nobody: no worker has said anything for a while"
     if supply.model is None:
         return "the embedded model (no paid one is configured)"
+    if supply.stopped:
+        return f"the embedded model: {supply.model} is stopped ({supply.stopped}; `eco2 llm start`)"
+    resting = ", which fails and is left alone for a moment" if supply.resting else ""
     limit = "" if supply.limit is None else f"; its provider lets {supply.limit:.2g} scans a second through"
     then = ": the embedded model answers until midnight (UTC)" if supply.budget_spent else ""
-    return f"{supply.model}, {spending_text(supply)}{then}{limit}"
+    return f"{supply.model}{resting}, {spending_text(supply)}{then}{limit}"

@@ -29,6 +29,7 @@ from eco2.core.time_limit import time_limit
 from eco2.knowledge import Knowledge
 from eco2.llm import spending
 from eco2.llm.calls import Llm
+from eco2.llm.control import Controls
 from eco2.messaging.broker import Heartbeat, Publisher
 from eco2.messaging.consumer import Delivery, consume_each
 from eco2.messaging.events import EventBus
@@ -153,7 +154,7 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)  # the loop must not wait for a photo
         decoders = await stack.enter_async_context(Decoders(settings))
         await decoders.warm()
-        llm = Llm(settings, cache) if settings.endpoints() else None
+        llm = Llm(settings, cache, Controls(db)) if settings.endpoints() else None
         if llm is not None:
             stack.push_async_callback(llm.aclose)
         resources = Resources(

@@ -349,10 +349,10 @@ async def test_nobody_listening_fails_fast(provider: Make) -> None:
 async def test_a_server_that_cannot_be_reached_in_time_is_no_call_that_may_be_billed(
     provider: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def unreachable(*_: Any) -> bytes:
+    async def unreachable(*_: Any, **__: Any) -> aiohttp.ClientResponse:
         raise aiohttp.ConnectionTimeoutError("connecting")  # a TimeoutError as well
 
-    monkeypatch.setattr("eco2.llm.client.Client.post_json", unreachable)
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", unreachable)
     with pytest.raises(ProviderFailed, match="connection"):
         await _ask(provider(max_attempts=1), "vision")
 

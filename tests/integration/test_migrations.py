@@ -19,6 +19,7 @@ from eco2.core.tables import metadata, psycopg_url
 from eco2.image import tables as _image  # noqa: F401
 from eco2.info import tables as _info  # noqa: F401
 from eco2.jobs import tables as _jobs  # noqa: F401
+from eco2.llm import tables as _llm  # noqa: F401
 from eco2.local.stack import Stack
 from eco2.location import tables as _location  # noqa: F401
 from eco2.my import tables as _my  # noqa: F401
@@ -26,7 +27,7 @@ from eco2.recycling import tables as _recycling  # noqa: F401
 from eco2.scan import tables as _scan  # noqa: F401
 from tests.redis_server import free_port
 
-SCHEMAS = {"scan", "image", "character", "users", "auth", "jobs", "recycling", "location", "info"}
+SCHEMAS = {"scan", "image", "character", "users", "auth", "jobs", "recycling", "location", "info", "llm"}
 
 
 @pytest.fixture

@@ -132,6 +132,9 @@ def test_an_operator_reads_who_looks_what_it_cost_and_what_limits_it() -> None:
     assert in_words(paid) == "gpt-5.2, 0.42 of 20 USD spent today (UTC)"
     assert "4.2 scans a second" in in_words(paid.model_copy(update={"limit": 4.2}))
     assert "until midnight" in in_words(paid.model_copy(update={"budget_spent": True}))
+    assert "left alone" in in_words(paid.model_copy(update={"resting": True}))
+    stopped = in_words(paid.model_copy(update={"stopped": "the bill"}))
+    assert stopped == "the embedded model: gpt-5.2 is stopped (the bill; `eco2 llm start`)"
     assert "no budget" in in_words(paid.model_copy(update={"budget_usd": None}))
 
 

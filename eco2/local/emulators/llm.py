@@ -32,11 +32,22 @@ from eco2.local.supervisor import Unit
 
 NAME = "llm-emulator"
 PORT_OFFSET = 45
-Fault = Literal["rate_limit", "error", "hang", "garbage", "cut", "wrong_item"]
+Fault = Literal["rate_limit", "error", "hang", "garbage", "cut", "wrong_item", "stall"]
 Json = dict[str, Any]
 
 _JOB, _PURPOSE = JOB_HEADER.lower().encode(), PURPOSE_HEADER.lower().encode()
 REPLY = "네, 확인했어요. 안내한 순서대로 배출해 주세요."
+
+
+class ToolUse(BaseModel):
+    """A call of a tool; `arguments` as a text are sent as they are."""
+
+    name: str
+    arguments: Json | str = {}
+
+    def rendered(self, index: int) -> Json:
+        text = self.arguments if isinstance(self.arguments, str) else orjson.dumps(self.arguments).decode()
+        return {"id": f"call_{index}", "type": "function", "function": {"name": self.name, "arguments": text}}
 
 
 class Behaviour(BaseModel):
@@ -44,7 +55,9 @@ class Behaviour(BaseModel):
 
     `median` seconds of latency with `sigma` 0 is always the same, otherwise log-normal. `item`: what every photo
     shows, instead of one derived from its bytes; `reply`: the facts that are chosen for every answer. `obeys`: it does
-    what the user's words say, and replies with them.
+    what the user's words say, and replies with them. `says`: the words of a reply that has no schema, which come in
+    pieces, one in `pause` seconds, if they are streamed. `calls`: the tools that it asks for first, where it
+    is given some. A reply that stalls or is cut is so in its middle.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,6 +71,9 @@ class Behaviour(BaseModel):
     seen: Json = {}
     """Fields of the vision reply to say instead: `others`, `evidence`, `situations`, …"""
     reply: list[str] | None = None
+    says: str = REPLY
+    pause: float = Field(default=0, ge=0)
+    calls: list[ToolUse] = []
     obeys: bool = False
     per_minute: int | None = Field(default=None, ge=1)
     """Of "*" only: requests of all purposes together, past which they are refused at once."""
@@ -171,10 +187,14 @@ class Emulator:
             "prompt_tokens": len(raw) // 4 if len(raw) < 40_000 else 10_000,
             "completion_tokens": len(content) // 2,
         }
+        calls = _tools(request, behaviour)
         if request.get("stream"):
-            await _stream(send, request["model"], content, usage, fault == "cut")
+            deltas = _tool_deltas(calls) if calls else _pieces(content)
+            await _stream(send, request["model"], deltas, usage, behaviour.pause, fault)
+            if fault == "stall":
+                await _gone(receive)
         else:
-            await _whole(send, request["model"], content, usage, fault == "cut", told)
+            await _whole(send, request["model"], content, usage, fault == "cut", told, calls)
         return fault is None
 
     def _limit(self) -> tuple[dict[str, str], float]:
@@ -216,9 +236,11 @@ class Emulator:
         messages = request["messages"]
         if not messages or not all("role" in message and "content" in message for message in messages):
             raise ValueError("messages need role and content")
+        for tool in request.get("tools", ()):
+            self._check(tool["function"]["parameters"])
         form = request.get("response_format", {})
         if form.get("type") != "json_schema":
-            return REPLY
+            return behaviour.says
         schema = form["json_schema"]["schema"]
         self._check(schema)
         if fault == "garbage":
@@ -259,6 +281,13 @@ def _chosen(message: Json, behaviour: Behaviour) -> Json:
     except (orjson.JSONDecodeError, TypeError, LookupError):
         return {"facts": []}
     return {"facts": [*words, *last.values()]}
+
+
+def _tools(request: Json, behaviour: Behaviour) -> list[Json]:
+    """Calls to answer with; none once they have been made."""
+    if not request.get("tools") or request["messages"][-1]["role"] == "tool":
+        return []
+    return [use.rendered(index) for index, use in enumerate(behaviour.calls)]
 
 
 def strict_problems(schema: Any) -> Iterator[str]:
@@ -318,10 +347,14 @@ def _envelope(model: str, kind: str) -> Json:
     return {"id": "chatcmpl-emulated", "object": kind, "created": int(time.time()), "model": model}
 
 
-async def _whole(send: Send, model: str, content: str, usage: Json, cut: bool, told: dict[str, str]) -> None:
+async def _whole(
+    send: Send, model: str, content: str, usage: Json, cut: bool, told: dict[str, str], calls: list[Json]
+) -> None:
     """With `cut` the connection ends in the middle: uvicorn closes it when the announced length is not sent."""
-    message = {"role": "assistant", "content": content, "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    message: Json = {"role": "assistant", "content": content, "refusal": None}
+    if calls:
+        message |= {"content": None, "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop", "logprobs": None}
     total = {**usage, "total_tokens": sum(usage.values())}
     body = orjson.dumps({**_envelope(model, "chat.completion"), "choices": [choice], "usage": total})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -330,15 +363,35 @@ async def _whole(send: Send, model: str, content: str, usage: Json, cut: bool, t
     await send({"type": "http.response.body", "body": body[: len(body) // 2] if cut else body, "more_body": cut})
 
 
-async def _stream(send: Send, model: str, content: str, usage: Json, cut: bool) -> None:
+def _pieces(content: str) -> list[Json]:
+    return [{"content": content[start : start + 12]} for start in range(0, len(content), 12)]
+
+
+def _tool_deltas(calls: list[Json]) -> list[Json]:
+    """Each call in two pieces, as the API sends them: its name, then its arguments by parts."""
+    deltas: list[Json] = []
+    for index, call in enumerate(calls):
+        arguments = call["function"]["arguments"]
+        half = len(arguments) // 2
+        function = {**call["function"], "arguments": arguments[:half]}
+        deltas.append({"tool_calls": [{**call, "index": index, "function": function}]})
+        deltas.append({"tool_calls": [{"index": index, "function": {"arguments": arguments[half:]}}]})
+    return deltas
+
+
+async def _stream(send: Send, model: str, deltas: list[Json], usage: Json, pause: float, fault: Fault | None) -> None:
     headers = [(b"content-type", b"text/event-stream")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    pieces = [content[start : start + 12] for start in range(0, len(content), 12)]
-    for piece in pieces[: len(pieces) // 2] if cut else pieces:
-        await _chunk(send, model, [{"index": 0, "delta": {"content": piece}, "finish_reason": None}])
-    if cut:
+    whole = fault not in ("cut", "stall", "garbage")
+    for delta in deltas if whole else deltas[: max(1, len(deltas) // 2)]:
+        await _chunk(send, model, [{"index": 0, "delta": delta, "finish_reason": None}])
+        await asyncio.sleep(pause)
+    if fault == "garbage":
+        await send({"type": "http.response.body", "body": b'data: {"choices": [\n\n', "more_body": False})
+    if not whole:
         return
-    await _chunk(send, model, [{"index": 0, "delta": {}, "finish_reason": "stop"}])
+    reason = "tool_calls" if "tool_calls" in deltas[-1] else "stop"
+    await _chunk(send, model, [{"index": 0, "delta": {}, "finish_reason": reason}])
     await _chunk(send, model, [], {**usage, "total_tokens": sum(usage.values())})
     await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
