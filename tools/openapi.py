@@ -23,10 +23,10 @@ from eco2.processes import SERVICES
 from eco2.recycling import calendar_api
 from eco2.recycling.api import ItemDetail
 from eco2.scan import feedback_api, stages, user_scans_api, waste_api
+from eco2.scan.outputs import Answer, Candidate, VisionResult
 from eco2.scan.progress import stage_text
 from eco2.scan.result import result_body
 from eco2.scan.store import Job
-from eco2.scan.vision.result import Candidate, VisionResult
 from tools import event_stream
 
 Json = dict[str, Any]
@@ -162,9 +162,9 @@ def scan_results() -> dict[str, Json]:
 
 
 def _completed(base: knowledge.Knowledge, vision: VisionResult) -> Job:
-    rule = stages.match(base, vision.to_json(), None)
+    rule = stages.match(base, vision, None)
     answer = stages.answer(base, rule, None)
-    return _job("completed", rule=rule, answer=answer, reward=stages.reward(base, rule, answer))
+    return _job("completed", rule=rule, answer=Answer.of(answer), reward=stages.reward(base, rule, answer))
 
 
 def _job(status: str, **outcome: Any) -> Job:

@@ -15,7 +15,7 @@ from eco2.auth.settings import Settings
 from eco2.auth.sign_in import Answer, Start
 from eco2.contracts.identity import ACCESS_COOKIE, AUTH_PATH, CLIENT_ADDRESS_HEADER, REFRESH_COOKIE
 from eco2.core import cookies
-from eco2.core.app import BadUser, ErrorBody, MissingUser, User, error_responses
+from eco2.core.app import BadUser, ErrorBody, MissingUser, User, error_responses, opened, services_of
 from eco2.core.errors import AppError
 from eco2.core.storable import takes_any_text
 
@@ -25,6 +25,8 @@ router = APIRouter(prefix=AUTH_PATH, tags=["auth"])
 Provider = Literal["kakao", "google", "naver"]
 _STATE = "3q2-7wAbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
 _URL = "https://kauth.kakao.com/oauth/authorize?response_type=code&client_id=…&state=…"
+
+At = Annotated[Services, opened(Services)]
 
 
 class Jwk(BaseModel):
@@ -79,11 +81,6 @@ class SessionInfo(BaseModel):
     current: Annotated[bool, Field(description="The session of this request", examples=[True])]
 
 
-def _services(request: Request) -> Services:
-    found: Services = request.app.state.resources.services
-    return found
-
-
 def _caller(request: Request) -> Caller:
     peer = request.client.host if request.client else ""
     address = request.headers.get(CLIENT_ADDRESS_HEADER) or peer
@@ -95,10 +92,9 @@ def _own_page(
     origin: Annotated[str | None, Header(include_in_schema=False)] = None,
     sec_fetch_site: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> None:
-    service.check_origin(_services(request).settings, origin, sec_fetch_site)
+    service.check_origin(services_of(request, Services).settings, origin, sec_fetch_site)
 
 
-At = Annotated[Services, Depends(_services)]
 From = Annotated[Caller, Depends(_caller)]
 own_page = Depends(_own_page)
 
@@ -135,7 +131,7 @@ def _browser_cookie(settings: Settings) -> tuple[str, str, str | None]:
 
 
 def _browsers(request: Request) -> list[str]:
-    name, _, _ = _browser_cookie(_services(request).settings)
+    name, _, _ = _browser_cookie(services_of(request, Services).settings)
     return cookies.values(request, name)
 
 
@@ -148,11 +144,11 @@ def _keep(request: Request, response: Response, pair: Pair, *, alone: bool) -> N
         ACCESS_COOKIE: (pair.access, pair.access_seconds),
         REFRESH_COOKIE: (pair.refresh, pair.refresh_seconds),
     }
-    cookies.keep(response, _services(request).settings.cookie_domain, both, alone=alone)
+    cookies.keep(response, services_of(request, Services).settings.cookie_domain, both, alone=alone)
 
 
 def _forget(request: Request, response: Response) -> None:
-    cookies.forget(response, _services(request).settings.cookie_domain)
+    cookies.forget(response, services_of(request, Services).settings.cookie_domain)
 
 
 def _most_values(request: Request) -> int:

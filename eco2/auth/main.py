@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from eco2.auth import keys, native_api, relay, rpc
 from eco2.auth.api import router
@@ -14,7 +13,7 @@ from eco2.auth.service import Services
 from eco2.auth.settings import Settings
 from eco2.auth.users import Users
 from eco2.core import grpc, telemetry
-from eco2.core.app import create_app
+from eco2.core.app import Resources, create_app
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.redis import connect
 from eco2.core.settings import load
@@ -22,23 +21,6 @@ from eco2.core.tables import open_engine, ping
 from eco2.messaging.broker import Publisher
 
 NAME = "auth-api"
-
-
-@dataclass(frozen=True)
-class Resources:
-    """The edge keeps the keys it has read, so what is away here only stops sign-ins, refreshes and logouts."""
-
-    services: Services
-    answering: Check
-
-    def checks(self) -> Mapping[str, Check]:
-        at = self.services
-        return {
-            "postgres": lambda: ping(at.engine),
-            "redis-streams": at.streams.ping,
-            "redis-cache": at.cache.ping,
-            "grpc": self.answering,
-        }
 
 
 @asynccontextmanager
@@ -70,13 +52,20 @@ async def relaying(services: Services) -> AsyncIterator[None]:
 
 def app(settings: Settings) -> OpsApp:
     @asynccontextmanager
-    async def resources() -> AsyncIterator[Resources]:
+    async def resources() -> AsyncIterator[Resources[Services]]:
         async with (
             open_services(settings) as at,
             relaying(at),
             grpc.serving(settings, rpc.registers(at)) as answering,
         ):
-            yield Resources(at, answering)
+            # The edge keeps the keys it has read, so what is away here only stops sign-ins, refreshes and logouts.
+            checks: dict[str, Check] = {
+                "postgres": lambda: ping(at.engine),
+                "redis-streams": at.streams.ping,
+                "redis-cache": at.cache.ping,
+                "grpc": answering,
+            }
+            yield Resources(at, checks)
 
     return create_app(NAME, settings, resources, native_api.router, router)
 

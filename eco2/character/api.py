@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from eco2.character import leaderboard, service, store
 from eco2.character.leaderboard import Period
 from eco2.character.points import Reason
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.character.service import Services
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened, signed_in
 from eco2.core.cursors import BadCursor
-from eco2.core.rendered import Rendered
 
 router = APIRouter(prefix="/api/v1", tags=["characters"])
+
+At = Annotated[Services, opened(Services)]
 
 District = Annotated[str, Field(examples=["서울특별시 금천구"])]
 
@@ -53,9 +55,9 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged s
     summary="All characters",
     responses={**_UNCHANGED, **error_responses(*_USER_ERRORS)},
 )
-async def catalogue(request: Request) -> Response:
+async def catalogue(request: Request, at: At) -> Response:
     """Changes with a release only: send `If-None-Match` with the `ETag` that you got."""
-    return _rendered(request.app.state.resources.catalogue, request)
+    return at.catalogue.answer(request)
 
 
 @router.get(
@@ -66,12 +68,8 @@ async def catalogue(request: Request) -> Response:
     summary="The districts that have a leaderboard",
     responses={**_UNCHANGED, **error_responses(*_USER_ERRORS)},
 )
-async def districts(request: Request) -> Response:
-    return _rendered(request.app.state.resources.district_names, request)
-
-
-def _rendered(rendered: Rendered, request: Request) -> Response:
-    return rendered.answer(request)
+async def districts(request: Request, at: At) -> Response:
+    return at.district_names.answer(request)
 
 
 @router.get(
@@ -81,11 +79,10 @@ def _rendered(rendered: Rendered, request: Request) -> Response:
     summary="The characters that you own",
     responses=error_responses(*_USER_ERRORS),
 )
-async def owned(user: User, request: Request) -> list[OwnedCharacter]:
+async def owned(user: User, at: At) -> list[OwnedCharacter]:
     """Oldest first. A character appears within seconds of the scan that earned it."""
-    resources = request.app.state.resources
-    async with resources.engine.connect() as tx:
-        rows = await service.owned(tx, resources.knowledge, user)
+    async with at.engine.connect() as tx:
+        rows = await service.owned(tx, at.knowledge, user)
     return [
         OwnedCharacter(
             id=row.id,
@@ -106,10 +103,9 @@ async def owned(user: User, request: Request) -> list[OwnedCharacter]:
     summary="Whether you own a character",
     responses=error_responses(*_USER_ERRORS, service.CharacterNotFound),
 )
-async def ownership(name: Annotated[str, Path(max_length=100)], user: User, request: Request) -> Ownership:
-    resources = request.app.state.resources
-    async with resources.engine.connect() as tx:
-        return Ownership(character_name=name, owned=await service.owns(tx, resources.knowledge, user, name))
+async def ownership(name: Annotated[str, Path(max_length=100)], user: User, at: At) -> Ownership:
+    async with at.engine.connect() as tx:
+        return Ownership(character_name=name, owned=await service.owns(tx, at.knowledge, user, name))
 
 
 # --- points -----------------------------------------------------------------------------------------------------------
@@ -155,25 +151,24 @@ class PointsAccount(BaseModel):
 )
 async def points(
     user: User,
-    request: Request,
+    at: At,
     cursor: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> PointsAccount:
-    resources = request.app.state.resources
-    async with resources.engine.connect() as tx:
+    async with at.engine.connect() as tx:
         found = await service.account(tx, user, cursor, limit, datetime.now(UTC))
     return PointsAccount(
         balance=found.balance,
         today=found.today,
-        daily_cap=resources.settings.points_daily_cap,
+        daily_cap=at.settings.points_daily_cap,
         streak=StreakDays(current=found.streak.current, longest=found.streak.longest),
-        history=[_entry(resources, line) for line in found.lines],
+        history=[_entry(at, line) for line in found.lines],
         next_cursor=found.cursor,
     )
 
 
-def _entry(resources: Any, line: store.Line) -> PointsEntry:
-    character = service.by_code(resources.knowledge).get(line.character_code)
+def _entry(at: Services, line: store.Line) -> PointsEntry:
+    character = service.by_code(at.knowledge).get(line.character_code)
     return PointsEntry(
         job_id=line.job_id,
         amount=line.amount,
@@ -224,8 +219,8 @@ class Leaderboard(BaseModel):
     summary="Whether you are on a leaderboard",
     responses=error_responses(*_USER_ERRORS),
 )
-async def membership(user: User, request: Request) -> Membership:
-    async with request.app.state.resources.engine.connect() as tx:
+async def membership(user: User, at: At) -> Membership:
+    async with at.engine.connect() as tx:
         return _membership(await store.member(tx, user))
 
 
@@ -238,11 +233,10 @@ async def membership(user: User, request: Request) -> Membership:
         *_USER_ERRORS, leaderboard.NicknameRefused, leaderboard.NicknameTaken, leaderboard.DistrictUnknown
     ),
 )
-async def join(body: Participation, user: User, request: Request) -> Membership:
+async def join(body: Participation, user: User, at: At) -> Membership:
     """Nobody is on one without asking. Again changes the nickname or the district."""
-    resources = request.app.state.resources
-    async with resources.engine.begin() as tx:
-        return _membership(await leaderboard.join(tx, resources.districts, user, body.nickname, body.district))
+    async with at.engine.begin() as tx:
+        return _membership(await leaderboard.join(tx, at.districts, user, body.nickname, body.district))
 
 
 @router.delete(
@@ -252,9 +246,9 @@ async def join(body: Participation, user: User, request: Request) -> Membership:
     summary="Leave the leaderboard",
     responses=error_responses(*_USER_ERRORS),
 )
-async def leave(user: User, request: Request) -> None:
+async def leave(user: User, at: At) -> None:
     """Your nickname and district are forgotten; your points stay."""
-    async with request.app.state.resources.engine.begin() as tx:
+    async with at.engine.begin() as tx:
         await store.leave(tx, user)
 
 
@@ -273,13 +267,12 @@ def _membership(member: store.Member | None) -> Membership:
 )
 async def board(
     user: User,
-    request: Request,
+    at: At,
     district: Annotated[str | None, Query(max_length=100, description="Default: yours")] = None,
     period: Period = "month",
 ) -> Leaderboard:
     """Shows people who asked for it, where there are enough of them; no ids."""
-    resources = request.app.state.resources
-    min_members = resources.settings.leaderboard_min_members
-    async with resources.engine.connect() as tx:
-        found = await leaderboard.board(tx, resources.districts, user, district, period, datetime.now(UTC), min_members)
+    min_members = at.settings.leaderboard_min_members
+    async with at.engine.connect() as tx:
+        found = await leaderboard.board(tx, at.districts, user, district, period, datetime.now(UTC), min_members)
     return Leaderboard.model_validate(asdict(found))

@@ -1,59 +1,42 @@
 """character-api: the catalogue, who owns which, points and leaderboards."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
 from eco2.character import rpc
 from eco2.character.api import router
 from eco2.character.catalogue import catalogue
+from eco2.character.service import Services
 from eco2.character.settings import ApiSettings
 from eco2.core import grpc, telemetry
-from eco2.core.app import create_app
-from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.app import Resources, create_app
+from eco2.core.ops import OpsApp, serve
 from eco2.core.rendered import Rendered
 from eco2.core.settings import load
 from eco2.core.tables import open_engine, ping
-from eco2.knowledge import Knowledge
 from eco2.knowledge.districts import Districts
 
 NAME = "character-api"
 
 
-@dataclass(frozen=True)
-class Resources:
-    settings: ApiSettings
-    engine: AsyncEngine
-    knowledge: Knowledge
-    districts: Districts
-    catalogue: Rendered
-    district_names: Rendered
-    answering: Check
-
-    def checks(self) -> Mapping[str, Check]:
-        return {"postgres": lambda: ping(self.engine), "grpc": self.answering}
-
-
 def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
-    async def resources() -> AsyncIterator[Resources]:
+    async def resources() -> AsyncIterator[Resources[Services]]:
         base, districts = knowledge.load(settings.data_dir), Districts.load(settings.data_dir)
         async with (
             open_engine(settings) as engine,
             grpc.serving(settings, rpc.registers(engine, base)) as answering,
         ):
-            yield Resources(
+            services = Services(
                 settings=settings,
                 engine=engine,
                 knowledge=base,
                 districts=districts,
                 catalogue=catalogue(base.characters),
                 district_names=Rendered.json(districts.names),
-                answering=answering,
             )
+            yield Resources(services, {"postgres": lambda: ping(engine), "grpc": answering})
 
     return create_app(NAME, settings, resources, router)
 

@@ -7,14 +7,17 @@ from uuid import UUID, uuid5
 
 from prometheus_client import Counter
 from pydantic import ValidationError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eco2.character import points, store
 from eco2.character.points import Rates, Streak
+from eco2.character.settings import ApiSettings
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.core import cursors
 from eco2.core.errors import NotFound
+from eco2.core.rendered import Rendered
 from eco2.knowledge import Character, Knowledge
+from eco2.knowledge.districts import Districts
 from eco2.messaging.consumer import Message, PoisonMessage
 
 EPOCH = datetime(2020, 1, 1, tzinfo=points.KOREA)
@@ -33,6 +36,18 @@ class Owned:
     id: UUID
     character: Character
     acquired_at: datetime
+
+
+@dataclass(frozen=True)
+class Services:
+    """Dependencies of character-api."""
+
+    settings: ApiSettings
+    engine: AsyncEngine
+    knowledge: Knowledge
+    districts: Districts
+    catalogue: Rendered
+    district_names: Rendered
 
 
 def character_id(code: str) -> UUID:

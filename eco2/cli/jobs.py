@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ async def _export(target: Path, since: datetime, *, words: bool) -> tuple[int, i
     unfinished = target.with_name(f"{target.name}.part")
     with unfinished.open("w", encoding="utf-8") as file:
         async with open_database(_settings(), repeat=False) as db:
-            async for row in feedback_store.rows(db, since):
+            async for row in feedback_store.judged(db, since):
                 line = feedback.example(base, row, words=words)
                 if line is None:
                     left += 1
@@ -140,9 +141,9 @@ async def _top(since: datetime, limit: int) -> list[Json]:
 
     return [
         {
-            **row,
-            **named(row["item_id"]),
-            "meant": [{**named(one["item"]), "times": one["times"]} for one in row["meant"]],
+            **asdict(row),
+            **named(row.item_id),
+            "meant": [{**named(one["item"]), "times": one["times"]} for one in row.meant],
         }
         for row in found
     ]

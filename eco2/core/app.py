@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
@@ -43,14 +43,34 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Methods with time series of their own: a client may make up as many others as it likes."""
 
 
-class Resources(Protocol):
-    """Resources that a service keeps open: its clients, and how to tell that they answer."""
-
-    def checks(self) -> Mapping[str, Check]: ...
+S = TypeVar("S")
 
 
-R = TypeVar("R", bound=Resources)
-Open = Callable[[], AbstractAsyncContextManager[R]]
+@dataclass(frozen=True)
+class Resources(Generic[S]):
+    """Resources that a service keeps open: `services` for its handlers, and the checks of its readiness."""
+
+    services: S
+    checks: Mapping[str, Check]
+
+
+Open = Callable[[], AbstractAsyncContextManager[Resources[S]]]
+
+
+def services_of(request: Request, kind: type[S]) -> S:
+    """Services that `create_app` opened, for code that no dependency reaches."""
+    found = request.app.state.services
+    assert isinstance(found, kind), f"the process opens {type(found).__name__}, not {kind.__name__}"
+    return found
+
+
+def opened(kind: type[S]) -> Any:
+    """Dependency of a handler on its services: `At = Annotated[Services, opened(Services)]`."""
+
+    async def find(request: Request) -> S:
+        return services_of(request, kind)
+
+    return Depends(find)
 
 
 class ErrorBody(BaseModel):
@@ -133,7 +153,7 @@ class Shortcut:
     """A GET of one object that is asked so often that the framework would cost more than the answer.
 
     `route` is that of the router, which documents it and answers whatever is not plainly good: an error of `answer`
-    (given resources, user and the id in the path) sends the request there.
+    (given services, user and the id in the path) sends the request there.
     """
 
     route: str
@@ -147,14 +167,14 @@ class Shortcut:
 def create_app(
     name: str,
     settings: AppSettings,
-    open_resources: Open[R],
+    open_resources: Open[S],
     *routers: APIRouter,
     shortcuts: Sequence[Shortcut] = (),
 ) -> OpsApp:
     """The ASGI app of one HTTP service.
 
-    `open_resources` is entered at start and left after the last request; handlers find what it yields as
-    `request.app.state.resources`.
+    `open_resources` is entered at start and left after the last request; handlers get its services by
+    `opened`.
     """
 
     checks: dict[str, Check] = {}
@@ -162,8 +182,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources() as resources:
-            app.state.resources = resources
-            checks.update(resources.checks())
+            app.state.services = resources.services
+            checks.update(resources.checks)
             yield
 
     app = api_app(name, *routers, lifespan=lifespan)
@@ -200,7 +220,7 @@ class _Shortcuts:
         try:
             user = next(uuid.UUID(value.decode()) for name, value in scope["headers"] if name == _USER_ID)
             wanted = uuid.UUID(scope["path"].removeprefix(shortcut.prefix))
-            return await shortcut.answer(self._app.state.resources, user, wanted)
+            return await shortcut.answer(self._app.state.services, user, wanted)
         except (AppError, ValueError, StopIteration):
             return None
         except tuple(AWAY):
@@ -235,7 +255,7 @@ def api_app(name: str, *routers: APIRouter, lifespan: Any = None) -> FastAPI:
 
 def _started(app: FastAPI) -> Check:
     async def started() -> None:
-        if not hasattr(app.state, "resources"):
+        if not hasattr(app.state, "services"):
             raise RuntimeError("still starting")
 
     return started

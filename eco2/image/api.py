@@ -4,20 +4,23 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eco2 import photos
 from eco2.contracts.uploads import Channel
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened
 from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.image import service
+from eco2.image.service import Services
 from eco2.photos.pool import DecodersDown
 
 MAX_METADATA = 4096
 
 router = APIRouter(prefix="/api/v1/images", tags=["images"])
+
+At = Annotated[Services, opened(Services)]
 
 _KEY = "scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg"
 _CDN_URL = f"https://images.example.org/{_KEY}"
@@ -110,27 +113,26 @@ _PHOTO_ERRORS = (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBrok
         TooMany,
     ),
 )
-async def start(channel: Channel, body: UploadRequest, user: User, request: Request) -> UploadTicket:
+async def start(channel: Channel, body: UploadRequest, user: User, at: At) -> UploadTicket:
     """The file goes straight to the object store: PUT it to `upload_url` within `expires_in` seconds.
 
     A user gets so many of them a minute: a 429 says after how many seconds there is another one (`Retry-After`)."""
-    resources = request.app.state.resources
     if body.uploader_id not in (None, user):
         raise service.UploaderMismatch
-    async with resources.turns.turn(user):
-        service.may_ask(resources.closed, user)
-        async with resources.engine.begin() as tx:
+    async with at.turns.turn(user):
+        service.may_ask(at.closed, user)
+        async with at.engine.begin() as tx:
             ticket = await service.start(
                 tx,
-                resources.storage,
-                resources.upload_secret,
+                at.storage,
+                at.upload_secret,
                 user,
                 channel,
                 body.filename,
                 body.content_type,
                 body.metadata,
-                resources.tickets_per_minute,
-                resources.closed,
+                at.tickets_per_minute,
+                at.closed,
             )
     return UploadTicket(
         key=ticket.key,
@@ -157,21 +159,20 @@ async def start(channel: Channel, body: UploadRequest, user: User, request: Requ
         DecodersDown,
     ),
 )
-async def complete(channel: Channel, body: UploadCallback, user: User, request: Request) -> UploadedImage:
+async def complete(channel: Channel, body: UploadCallback, user: User, at: At) -> UploadedImage:
     """Checks that the file is there and is a photo within the limits, and publishes it without metadata (EXIF, GPS).
 
     At most 15 MB, 16,384 pixels on the longer side and 64 megapixels; WebP at most 33, HEIC and GIF 58 megapixels (what
     decodes within the memory of a photo). Of an animation the first frame is kept."""
-    resources = request.app.state.resources
-    async with resources.engine.connect() as tx:
-        upload = await service.find_own(tx, resources.upload_secret, user, channel, body.key)
+    async with at.engine.connect() as tx:
+        upload = await service.find_own(tx, at.upload_secret, user, channel, body.key)
     # No connection is held while the photo is read.
-    checked = await service.check(resources.storage, resources.decoders, user, body.key)
-    await service.complete(resources.engine, resources.storage, body.key, checked)
+    checked = await service.check(at.storage, at.decoders, user, body.key)
+    await service.complete(at.engine, at.storage, body.key, checked)
     return UploadedImage(
         key=upload.key,
         channel=channel,
-        cdn_url=resources.storage.public_url(upload.key),
+        cdn_url=at.storage.public_url(upload.key),
         uploader_id=upload.user_id,
         metadata=upload.metadata,
         etag=checked.etag,

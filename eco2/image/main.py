@@ -1,20 +1,18 @@
 """image-api: presigned uploads."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import grpc, telemetry, user_data
-from eco2.core.app import create_app
+from eco2.core.app import Resources, create_app
 from eco2.core.ops import Check, OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.storage import Storage
 from eco2.core.tables import open_engine, ping
-from eco2.core.turns import Closed, Turns
+from eco2.core.turns import Turns
 from eco2.image import rpc
 from eco2.image.api import router
+from eco2.image.service import Services
 from eco2.image.settings import Settings
 from eco2.photos.pool import Decoders
 
@@ -23,28 +21,9 @@ MOST_WAITING = 100
 """Requests of one user that wait for their turn; a turn takes some milliseconds."""
 
 
-@dataclass(frozen=True)
-class Resources:
-    engine: AsyncEngine
-    storage: Storage
-    decoders: Decoders
-    upload_secret: str
-    tickets_per_minute: int
-    turns: Turns
-    answering: Check
-    closed: Closed = field(default_factory=Closed)
-
-    def checks(self) -> Mapping[str, Check]:
-        return {
-            "postgres": lambda: ping(self.engine),
-            "object-store": self.storage.ping,
-            "grpc": self.answering,
-        }
-
-
 def app(settings: Settings) -> OpsApp:
     @asynccontextmanager
-    async def resources() -> AsyncIterator[Resources]:
+    async def resources() -> AsyncIterator[Resources[Services]]:
         storage = Storage(settings)
         async with (
             Decoders(settings) as decoders,
@@ -52,9 +31,13 @@ def app(settings: Settings) -> OpsApp:
             grpc.serving(settings, {user_data.NAME: rpc.user_data_of(engine, storage)}) as answering,
         ):
             turns = Turns(MOST_WAITING)
-            yield Resources(
-                engine, storage, decoders, settings.upload_secret, settings.tickets_per_minute, turns, answering
-            )
+            services = Services(engine, storage, decoders, settings.upload_secret, settings.tickets_per_minute, turns)
+            checks: dict[str, Check] = {
+                "postgres": lambda: ping(engine),
+                "object-store": storage.ping,
+                "grpc": answering,
+            }
+            yield Resources(services, checks)
 
     return create_app(NAME, settings, resources, router)
 

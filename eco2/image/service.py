@@ -1,6 +1,6 @@
 """Presigned uploads: a URL for one PUT, and the check of what was put there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from eco2.contracts import uploads
 from eco2.contracts.uploads import Channel
 from eco2.core.errors import BadRequest, NotFound, TooMany
 from eco2.core.storage import Storage
-from eco2.core.turns import Closed
+from eco2.core.turns import Closed, Turns
 from eco2.image import store
 from eco2.photos import published
 from eco2.photos.pool import Decoders
@@ -50,6 +50,19 @@ class Ticket:
     upload_url: str
     cdn_url: str
     content_type: str
+
+
+@dataclass(frozen=True)
+class Services:
+    """Dependencies of image-api."""
+
+    engine: AsyncEngine
+    storage: Storage
+    decoders: Decoders
+    upload_secret: str
+    tickets_per_minute: int
+    turns: Turns
+    closed: Closed = field(default_factory=Closed)
 
 
 def may_ask(closed: Closed, user: UUID) -> None:

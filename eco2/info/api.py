@@ -3,15 +3,18 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from eco2.core.app import BadUser, MissingUser, error_responses, signed_in
+from eco2.core.app import BadUser, MissingUser, error_responses, opened, signed_in
 from eco2.core.errors import Unavailable
 from eco2.info import service
+from eco2.info.service import Services
 from eco2.info.store import Article
 
 router = APIRouter(prefix="/api/v1/info", tags=["info"], dependencies=[signed_in])
+
+At = Annotated[Services, opened(Services)]
 
 MAX_AGE = 30
 
@@ -80,7 +83,7 @@ class Health(BaseModel):
     ),
 )
 async def news(
-    request: Request,
+    at: At,
     response: Response,
     category: Annotated[str, Query(max_length=50, description="`all`, or one of the categories")] = service.ALL,
     source: Annotated[str, Query(max_length=50, description="all, naver, newsdata, rss, notice")] = service.ALL,
@@ -89,9 +92,8 @@ async def news(
     has_image: Annotated[bool, Query(description="Only articles with a picture")] = False,
 ) -> NewsPage:
     """While a source is away what it brought before is shown. A page that follows another repeats nothing of it."""
-    resources = request.app.state.resources
-    page = await service.page(resources.db, resources.categories, category, source, has_image, cursor, limit)
-    total, seconds = await resources.counts.total(category, source, has_image)
+    page = await service.page(at.db, at.categories, category, source, has_image, cursor, limit)
+    total, seconds = await at.counts.total(category, source, has_image)
     response.headers["Cache-Control"] = f"private, max-age={MAX_AGE}"
     return NewsPage(
         articles=[NewsArticle.of(one) for one in page.articles],
@@ -111,9 +113,9 @@ _LISTED = error_responses(MissingUser, BadUser)
     summary="The categories of news",
     responses=_LISTED,
 )
-async def news_categories(request: Request) -> NewsCategories:
+async def news_categories(at: At) -> NewsCategories:
     """`all` first."""
-    found = request.app.state.resources.categories.all
+    found = at.categories.all
     rows = [NewsCategory(id=service.ALL, name="전체"), *(NewsCategory(id=one.id, name=one.name) for one in found)]
     return NewsCategories(categories=rows)
 
@@ -125,8 +127,8 @@ async def news_categories(request: Request) -> NewsCategories:
     summary="The same",
     responses=_LISTED,
 )
-async def categories(request: Request) -> NewsCategories:
-    return await news_categories(request)
+async def categories(at: At) -> NewsCategories:
+    return await news_categories(at)
 
 
 @router.get("/health", operation_id="getInfoHealth", response_model=Health, summary="It answers", responses=_LISTED)

@@ -1,14 +1,16 @@
 """The API document, and a page to read it: Swagger UI from its package, so that no other host is asked for anything."""
 
-from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 
+from eco2.core.app import opened
 from eco2.core.errors import NotFound
 from eco2.core.rendered import Rendered
+from eco2.info.service import Services
 
 router = APIRouter(prefix="/api/v1", include_in_schema=False)
 
@@ -40,25 +42,27 @@ def load() -> dict[str, Rendered]:
     return {"openapi.json": Rendered.of(DOCUMENT.read_bytes(), "application/json"), **parts}
 
 
-def _answer(request: Request, name: str) -> Response:
-    known: Mapping[str, Rendered] = request.app.state.resources.reference
-    if name not in known:
+At = Annotated[Services, opened(Services)]
+
+
+def _answer(at: Services, request: Request, name: str) -> Response:
+    if name not in at.reference:
         raise NoSuchPart
-    response = known[name].answer(request)
+    response = at.reference[name].answer(request)
     response.headers.update(SHUT)
     return response
 
 
 @router.get("/openapi.json")
-async def document(request: Request) -> Response:
-    return _answer(request, "openapi.json")
+async def document(at: At, request: Request) -> Response:
+    return _answer(at, request, "openapi.json")
 
 
 @router.get("/docs")
-async def page(request: Request) -> Response:
-    return _answer(request, "docs")
+async def page(at: At, request: Request) -> Response:
+    return _answer(at, request, "docs")
 
 
 @router.get("/docs/{name}")
-async def part(request: Request, name: str) -> Response:
-    return _answer(request, name)
+async def part(at: At, request: Request, name: str) -> Response:
+    return _answer(at, request, name)

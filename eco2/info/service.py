@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 
 from eco2.core.errors import AWAY, BadRequest, NotFound
 from eco2.core.postgres import Database
+from eco2.core.rendered import Rendered
 from eco2.info import cleaning, store
 from eco2.info.categories import Categories
 from eco2.info.sources import KINDS, NOTICE
@@ -129,6 +130,14 @@ class Counts:
             if wanted[0] in (ALL, one_category) and wanted[1] in (ALL, one_source) and (pictured or not has_image)
         )
         return number, round(self._until - now)
+
+
+@dataclass(frozen=True)
+class Services:
+    db: Database
+    categories: Categories
+    counts: Counts
+    reference: Mapping[str, Rendered]
 
 
 def tell(states: Sequence[SourceState], now: datetime) -> None:

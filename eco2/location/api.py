@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened, signed_in
 from eco2.location import search as searching
 from eco2.location import service
 from eco2.location.categories import PICKUP_CATEGORIES, STORE_CATEGORIES, Source
@@ -176,9 +176,7 @@ PlaceId = Annotated[int, Path(ge=-(2**53), le=2**53)]
 _FILTER_ERRORS = (service.BadStoreCategory, service.BadPickupCategory, service.BadStream)
 
 
-def _services(request: Request) -> Services:
-    found: Services = request.app.state.resources.services
-    return found
+At = Annotated[Services, opened(Services)]
 
 
 def _json(found: Any) -> Response:
@@ -196,7 +194,7 @@ def _json(found: Any) -> Response:
     responses=error_responses(*_USER_ERRORS, *_FILTER_ERRORS),
 )
 async def centers(
-    request: Request,
+    at: At,
     lat: Latitude,
     lon: Longitude,
     radius: Radius = None,
@@ -207,12 +205,11 @@ async def centers(
 ) -> Any:
     """With neither `radius` nor `zoom` the nearest 50, however far. A wider view gets more places, 300 at most;
     `/locations/clusters` shows all of a wide view."""
-    services = _services(request)
-    chosen = service.filters(services.knowledge, store_category, pickup_category, stream)
+    chosen = service.filters(at.knowledge, store_category, pickup_category, stream)
     if radius is None and zoom is not None:
         radius = service.radius_of_zoom(zoom)
     limit = service.limit_of_radius(radius)
-    return _json(await service.centers(services, lat, lon, radius, chosen, limit, datetime.now(UTC)))
+    return _json(await service.centers(at, lat, lon, radius, chosen, limit, datetime.now(UTC)))
 
 
 @router.get(
@@ -223,14 +220,13 @@ async def centers(
     summary="One place",
     responses=error_responses(*_USER_ERRORS, service.LocationNotFound),
 )
-async def center(request: Request, place_id: PlaceId) -> Any:
-    services = _services(request)
-    found = await service.find(services, place_id)
+async def center(at: At, place_id: PlaceId) -> Any:
+    found = await service.find(at, place_id)
     now = datetime.now(UTC)
     if isinstance(found, KakaoPlace):
         return asdict(service.of_kakao(found, None, None)) | {"lot_address": found.lot_address}
     place = found.place
-    return asdict(service.entry(place, now, services.clock)) | {
+    return asdict(service.entry(place, now, at.clock)) | {
         "road_address": place.road_address,
         "lot_address": place.lot_address,
         "detail": place.detail,
@@ -255,7 +251,7 @@ async def center(request: Request, place_id: PlaceId) -> Any:
     responses=error_responses(*_USER_ERRORS, searching.TooManySearches, KakaoUnavailable),
 )
 async def search(
-    request: Request,
+    at: At,
     user: User,
     q: Words,
     lat: OptionalLatitude = None,
@@ -263,7 +259,7 @@ async def search(
     radius: Annotated[int, Query(ge=100, le=searching.RADIUS_MAX, description="Metres around lat and lon")] = 5000,
 ) -> Any:
     """Without `lat` and `lon` in all of Korea. Our own places come first, then those of Kakao, with ids below zero."""
-    return _json(await searching.search(_services(request), user, q, lat, lon, radius, datetime.now(UTC)))
+    return _json(await searching.search(at, user, q, lat, lon, radius, datetime.now(UTC)))
 
 
 @router.get(
@@ -273,8 +269,8 @@ async def search(
     summary="Suggestions while somebody types",
     responses=error_responses(*_USER_ERRORS, searching.TooManySearches),
 )
-async def suggest(request: Request, user: User, q: Words) -> Any:
-    return [asdict(one) for one in await searching.suggest(_services(request), user, q)]
+async def suggest(at: At, user: User, q: Words) -> Any:
+    return [asdict(one) for one in await searching.suggest(at, user, q)]
 
 
 @router.get(
@@ -286,7 +282,7 @@ async def suggest(request: Request, user: User, q: Words) -> Any:
     responses=error_responses(*_USER_ERRORS, *_FILTER_ERRORS, service.BadBox, service.OneFilter),
 )
 async def clusters(
-    request: Request,
+    at: At,
     bbox: Annotated[str, Query(max_length=200, description="west,south,east,north", examples=["124,33,132,39"])],
     zoom: Annotated[int, Query(ge=1, le=20, description="As for /locations/centers")] = 2,
     store_category: StoreCategory = "all",
@@ -294,9 +290,8 @@ async def clusters(
     stream: Streams = "all",
 ) -> Any:
     """Largest first, 1,000 at most. Counts are kept for one value of one filter."""
-    services = _services(request)
-    chosen = service.filters(services.knowledge, store_category, pickup_category, stream)
-    return [asdict(one) for one in await service.clusters(services, bbox, zoom, chosen)]
+    chosen = service.filters(at.knowledge, store_category, pickup_category, stream)
+    return [asdict(one) for one in await service.clusters(at, bbox, zoom, chosen)]
 
 
 @router.get(
@@ -308,7 +303,7 @@ async def clusters(
     responses=error_responses(*_USER_ERRORS, service.StreamOrItem, service.BadStream, service.ItemNotFound),
 )
 async def nearest(
-    request: Request,
+    at: At,
     lat: Latitude,
     lon: Longitude,
     stream: Annotated[str | None, Query(max_length=100, examples=["battery_bin"])] = None,
@@ -318,8 +313,7 @@ async def nearest(
     open_now: Annotated[bool, Query(description="Only places that are known to be open")] = False,
 ) -> Any:
     """Either `stream` or `item`. The kinds of places come from the knowledge base."""
-    services = _services(request)
-    found = await service.nearest_for(services, stream, item, lat, lon, radius, limit, open_now, datetime.now(UTC))
+    found = await service.nearest_for(at, stream, item, lat, lon, radius, limit, open_now, datetime.now(UTC))
     kinds = [{"id": kind.id, "name": kind.ko, "where": kind.where_ko} for kind in found.drop_offs]
     return _json({"stream": found.stream, "item": found.item, "drop_offs": kinds, "places": found.places})
 
@@ -332,6 +326,6 @@ async def nearest(
     summary="Say that something about a place is wrong",
     responses=error_responses(*_USER_ERRORS, service.LocationNotFound, service.TooManyReports),
 )
-async def feedback(request: Request, user: User, place_id: PlaceId, body: PlaceReportRequest) -> Any:
+async def feedback(at: At, user: User, place_id: PlaceId, body: PlaceReportRequest) -> Any:
     """Stewards read it. The same kind again replaces what you said."""
-    return asdict(await service.say(_services(request), user, place_id, body.kind, body.comment))
+    return asdict(await service.say(at, user, place_id, body.kind, body.comment))

@@ -1,15 +1,12 @@
 """location-api: places where things are taken, over HTTP for clients and over gRPC for services."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-
-from redis.asyncio import Redis
 
 from eco2 import knowledge
 from eco2.core import grpc, redis, telemetry
-from eco2.core.app import create_app
-from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.app import Resources, create_app
+from eco2.core.ops import OpsApp, serve
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
 from eco2.core.turns import PerMinute, Turns
@@ -27,20 +24,9 @@ from eco2.messaging.broker import Publisher
 NAME = "location-api"
 
 
-@dataclass(frozen=True)
-class Resources:
-    services: Services
-    cache: Redis
-    answering: Check
-
-    def checks(self) -> Mapping[str, Check]:
-        """Neither Redis, Kakao nor the broker: without them our own data answers."""
-        return {"postgres": lambda: store.ready(self.services.db), "grpc": self.answering}
-
-
 def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
-    async def resources() -> AsyncIterator[Resources]:
+    async def resources() -> AsyncIterator[Resources[Services]]:
         base, days = knowledge.load(settings.data_dir), holidays.load(settings.data_dir)
         async with AsyncExitStack() as stack:
             db = await stack.enter_async_context(open_database(settings, repeat=True))
@@ -62,7 +48,8 @@ def app(settings: ApiSettings) -> OpsApp:
                 feedback_per_day=settings.place_feedback_per_day,
             )
             answering = await stack.enter_async_context(grpc.serving(settings, rpc.registers(services)))
-            yield Resources(services, cache, answering)
+            # Neither Redis, Kakao nor the broker: without them our own data answers.
+            yield Resources(services, {"postgres": lambda: store.ready(db), "grpc": answering})
 
     return create_app(NAME, settings, resources, router)
 

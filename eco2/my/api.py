@@ -3,17 +3,20 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from eco2.core import cookies
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened
 from eco2.core.errors import Unavailable
 from eco2.my import export, service
+from eco2.my.outbox import Services
 from eco2.my.store import Account
 
 router = APIRouter(prefix="/api/v1/users/me", tags=["users"])
+
+At = Annotated[Services, opened(Services)]
 
 _ERRORS = (MissingUser, BadUser, service.UserNotFound)
 Language = Literal["ko", "en"]
@@ -70,9 +73,9 @@ class PreferencesChange(BaseModel):
     "", operation_id="getProfile", response_model=Profile, summary="Your profile", responses=error_responses(*_ERRORS)
 )
 async def me(
-    user: User, request: Request, x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None
+    user: User, at: At, x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Profile:
-    async with request.app.state.resources.engine.connect() as tx:
+    async with at.engine.connect() as tx:
         account = await service.find(tx, user)
         return _profile(account, await service.provider_of(tx, user, x_auth_provider))
 
@@ -87,10 +90,10 @@ async def me(
 async def change(
     body: ProfileChange,
     user: User,
-    request: Request,
+    at: At,
     x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Profile:
-    async with request.app.state.resources.engine.begin() as tx:
+    async with at.engine.begin() as tx:
         account = await service.change(tx, user, body.model_dump(exclude_unset=True))
         return _profile(account, await service.provider_of(tx, user, x_auth_provider))
 
@@ -102,17 +105,16 @@ async def change(
     summary="Delete your account",
     responses=error_responses(*_ERRORS),
 )
-async def leave(user: User, request: Request) -> Response:
+async def leave(user: User, at: At) -> Response:
     """Signs you out everywhere and takes the cookies back.
 
     Signing in again within 30 days restores the account; then all data is removed.
     """
-    resources = request.app.state.resources
-    async with resources.engine.begin() as tx:
+    async with at.engine.begin() as tx:
         await service.leave(tx, user)
-    resources.outbox.ring()
+    at.outbox.ring()
     response = Response(status_code=204)
-    cookies.forget(response, resources.cookie_domain)
+    cookies.forget(response, at.cookie_domain)
     return response
 
 
@@ -123,8 +125,8 @@ async def leave(user: User, request: Request) -> Response:
     summary="Your preferences",
     responses=error_responses(*_ERRORS),
 )
-async def preferences(user: User, request: Request) -> Preferences:
-    async with request.app.state.resources.engine.connect() as tx:
+async def preferences(user: User, at: At) -> Preferences:
+    async with at.engine.connect() as tx:
         return _preferences(await service.find(tx, user))
 
 
@@ -135,12 +137,11 @@ async def preferences(user: User, request: Request) -> Preferences:
     summary="Change your preferences",
     responses=error_responses(*_ERRORS, service.NoChanges, service.DistrictUnknown),
 )
-async def prefer(body: PreferencesChange, user: User, request: Request) -> Preferences:
+async def prefer(body: PreferencesChange, user: User, at: At) -> Preferences:
     """Scans that you submit a moment later are answered in that language, and by the rules of that district."""
-    resources = request.app.state.resources
-    async with resources.engine.begin() as tx:
-        account = await service.prefer(tx, resources.districts, user, body.model_dump(exclude_unset=True))
-    resources.outbox.ring()
+    async with at.engine.begin() as tx:
+        account = await service.prefer(tx, at.districts, user, body.model_dump(exclude_unset=True))
+    at.outbox.ring()
     return _preferences(account)
 
 
@@ -160,11 +161,10 @@ class Exported(BaseModel):
     summary="A copy of all your data",
     responses=error_responses(*_ERRORS, Unavailable),
 )
-async def export_all(user: User, request: Request) -> StreamingResponse:
-    resources = request.app.state.resources
-    async with resources.engine.connect() as tx:
+async def export_all(user: User, at: At) -> StreamingResponse:
+    async with at.engine.connect() as tx:
         account = await export.account(tx, user)
-    pages = await export.first_pages(resources.outbox.others.data, user)
+    pages = await export.first_pages(at.outbox.others.data, user)
     headers = {"Content-Disposition": 'attachment; filename="eco2-export.json"', "Cache-Control": "no-store"}
     return StreamingResponse(export.write(account, pages, user), headers=headers, media_type="application/json")
 

@@ -4,42 +4,26 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.pb.auth_pb2_grpc import SessionServiceStub
 from eco2.contracts.pb.scan_pb2_grpc import PreferencesServiceStub
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc, telemetry
-from eco2.core.app import create_app
-from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.app import Resources, create_app
+from eco2.core.ops import OpsApp, serve
 from eco2.core.settings import load
 from eco2.core.tables import open_engine, ping
 from eco2.knowledge.districts import Districts
 from eco2.messaging.broker import Publisher
 from eco2.my import rpc
 from eco2.my.api import router
-from eco2.my.outbox import Others, Outbox
+from eco2.my.outbox import Others, Outbox, Services
 from eco2.my.settings import Settings
 
 NAME = "my-api"
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Resources:
-    engine: AsyncEngine
-    outbox: Outbox
-    answering: Check
-    districts: Districts
-    cookie_domain: str | None
-
-    def checks(self) -> Mapping[str, Check]:
-        """The services that are told are not among them: what cannot be told yet waits in the outbox."""
-        return {"postgres": lambda: ping(self.engine), "grpc": self.answering}
 
 
 @asynccontextmanager
@@ -89,13 +73,15 @@ def _end_with(task: "asyncio.Task[None]") -> None:
 
 def app(settings: Settings) -> OpsApp:
     @asynccontextmanager
-    async def resources() -> AsyncIterator[Resources]:
+    async def resources() -> AsyncIterator[Resources[Services]]:
         districts = Districts.load(settings.data_dir)
         async with open_engine(settings) as engine, connect(settings) as others:
             outbox = Outbox(engine, others, settings.purge_after, settings.purge_interval)
             services = {rpc.NAME: rpc.register(engine, outbox.ring)}
             async with delivering(outbox), grpc.serving(settings, services) as answering:
-                yield Resources(engine, outbox, answering, districts, settings.cookie_domain)
+                at = Services(engine, outbox, districts, settings.cookie_domain)
+                # The services that are told are not checked: what cannot be told yet waits in the outbox.
+                yield Resources(at, {"postgres": lambda: ping(engine), "grpc": answering})
 
     return create_app(NAME, settings, resources, router)
 

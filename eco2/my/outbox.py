@@ -20,6 +20,7 @@ from eco2.contracts.pb import auth_pb2, scan_pb2, user_data_pb2
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core import grpc
 from eco2.core.errors import AWAY, Unavailable
+from eco2.knowledge.districts import Districts
 from eco2.messaging.broker import Publisher
 from eco2.my import store
 from eco2.my.store import OutboxMessage
@@ -192,3 +193,13 @@ _KINDS: Mapping[str, Callable[[Outbox, OutboxMessage], Awaitable[None]]] = {
     "revoke": Outbox._revoke,
     "purge": Outbox._purge,
 }
+
+
+@dataclass(frozen=True)
+class Services:
+    """Dependencies of my-api."""
+
+    engine: AsyncEngine
+    outbox: Outbox
+    districts: Districts
+    cookie_domain: str | None

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened, services_of
 from eco2.core.rendered import is_known
 from eco2.knowledge import Item, Knowledge, Lang, Region, Rule, Situation, Stream
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.asking import LONGEST_QUESTION
 from eco2.knowledge.models import DropOff, Source
 from eco2.recycling import service
+from eco2.recycling.service import Services
 
 MAX_AGE = 300  # seconds that a client need not ask again
 LONGEST_PAGE = 500
@@ -28,7 +29,7 @@ class Versioned(APIRoute):
         handle = super().get_route_handler()
 
         async def versioned(request: Request) -> Response:
-            etag = f'"{_knowledge(request).version}"'
+            etag = f'"{services_of(request, Services).knowledge.version}"'
             headers = {"ETag": etag, "Cache-Control": f"public, max-age={MAX_AGE}"}
             if request.method == "GET" and is_known(request, etag):
                 return Response(status_code=304, headers=headers)
@@ -40,11 +41,7 @@ class Versioned(APIRoute):
         return versioned
 
 
-def _knowledge(request: Request) -> Knowledge:
-    found: Knowledge = request.app.state.resources.knowledge
-    return found
-
-
+At = Annotated[Services, opened(Services)]
 router = APIRouter(prefix="/api/v1/recycling", tags=["recycling"], route_class=Versioned)
 
 
@@ -211,13 +208,13 @@ Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE)]
     responses=error_responses(service.CursorUnknown, service.StreamNotFound),
 )
 async def items(
-    request: Request,
+    at: At,
     stream: Annotated[str | None, Query(max_length=100)] = None,
     group: Annotated[str | None, Query(max_length=100)] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> ItemPage:
-    knowledge = _knowledge(request)
+    knowledge = at.knowledge
     rows = service.items(knowledge, stream, group)
     found, after = service.page(rows, cursor, limit)
     return ItemPage(items=[ItemSummary.of(knowledge, item) for item in found], total=len(rows), next_cursor=after)
@@ -230,8 +227,8 @@ async def items(
     summary="One item with everything known about it",
     responses=error_responses(service.ItemNotFound),
 )
-async def item(request: Request, item_id: str) -> ItemDetail:
-    knowledge = _knowledge(request)
+async def item(at: At, item_id: str) -> ItemDetail:
+    knowledge = at.knowledge
     return ItemDetail.of(knowledge, service.one(knowledge.items.get(item_id), service.ItemNotFound))
 
 
@@ -239,7 +236,7 @@ async def item(request: Request, item_id: str) -> ItemDetail:
     "/search", operation_id="suggestItems", response_model=list[ItemSummary], summary="Suggestions while somebody types"
 )
 async def search(
-    request: Request,
+    at: At,
     q: Annotated[
         str,
         Query(
@@ -251,7 +248,7 @@ async def search(
     ],
     limit: Annotated[int, Query(ge=1, le=50)] = 10,
 ) -> list[ItemSummary]:
-    knowledge = _knowledge(request)
+    knowledge = at.knowledge
     return [ItemSummary.of(knowledge, item) for item in service.search(knowledge, q, limit)]
 
 
@@ -261,13 +258,13 @@ async def search(
     response_model=list[DisposalStream],
     summary="The ways of getting rid of things",
 )
-async def streams(request: Request) -> list[Stream]:
-    return list(_knowledge(request).streams.values())
+async def streams(at: At) -> list[Stream]:
+    return list(at.knowledge.streams.values())
 
 
 @router.get("/rules", operation_id="listRules", response_model=list[Rule], summary="How each stream works")
-async def rules(request: Request) -> list[Rule]:
-    return list(_knowledge(request).rules.values())
+async def rules(at: At) -> list[Rule]:
+    return list(at.knowledge.rules.values())
 
 
 @router.get(
@@ -277,8 +274,8 @@ async def rules(request: Request) -> list[Rule]:
     summary="How one stream works",
     responses=error_responses(service.StreamNotFound),
 )
-async def rule(request: Request, stream_id: str) -> Rule:
-    return service.one(_knowledge(request).rules.get(stream_id), service.StreamNotFound)
+async def rule(at: At, stream_id: str) -> Rule:
+    return service.one(at.knowledge.rules.get(stream_id), service.StreamNotFound)
 
 
 @router.get(
@@ -287,9 +284,9 @@ async def rule(request: Request, stream_id: str) -> Rule:
     response_model=list[Situation],
     summary="The conditions that change what to do",
 )
-async def situations(request: Request) -> list[Situation]:
+async def situations(at: At) -> list[Situation]:
     """In order of precedence: safety first."""
-    knowledge = _knowledge(request)
+    knowledge = at.knowledge
     return knowledge.by_precedence(list(knowledge.situations.values()))
 
 
@@ -299,8 +296,8 @@ async def situations(request: Request) -> list[Situation]:
     response_model=list[Region],
     summary="The districts whose own rules are known",
 )
-async def regions(request: Request) -> list[Region]:
-    return service.regions(_knowledge(request))
+async def regions(at: At) -> list[Region]:
+    return service.regions(at.knowledge)
 
 
 @router.get(
@@ -310,8 +307,8 @@ async def regions(request: Request) -> list[Region]:
     summary="The rules of one district",
     responses=error_responses(service.RegionNotFound),
 )
-async def region(request: Request, region_id: str) -> Region:
-    return service.one(_knowledge(request).regions.get(region_id), service.RegionNotFound)
+async def region(at: At, region_id: str) -> Region:
+    return service.one(at.knowledge.regions.get(region_id), service.RegionNotFound)
 
 
 @router.post(
@@ -322,12 +319,9 @@ async def region(request: Request, region_id: str) -> Region:
     summary="Ask how to get rid of something",
     responses=error_responses(MissingUser, BadUser, service.TooManyQuestions),
 )
-async def ask(request: Request, body: Question, user: User) -> Any:
+async def ask(at: At, body: Question, user: User) -> Any:
     """Answered item by item, from the rules; what is no question about waste is declined. An ambiguous word is answered
     with `clarify` and `candidates`."""
-    resources = request.app.state.resources
-    service.count_question(resources.questions, user)
-    answer = await service.ask(resources.knowledge, resources.paid, body.question, body.district, body.lang)
-    return await service.with_days(
-        resources.db, resources.knowledge, resources.districts, answer, body.question, body.district
-    )
+    service.count_question(at.questions, user)
+    answer = await service.ask(at.knowledge, at.paid, body.question, body.district, body.lang)
+    return await service.with_days(at.db, at.knowledge, at.districts, answer, body.question, body.district)

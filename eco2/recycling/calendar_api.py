@@ -13,6 +13,7 @@ from eco2.knowledge.days import Area, Schedule
 from eco2.knowledge.models import Collection, Day
 from eco2.knowledge.regions import COLLECTIONS
 from eco2.recycling import calendar
+from eco2.recycling.api import At
 
 router = APIRouter(prefix="/api/v1/recycling/regions", tags=["recycling"])
 
@@ -125,10 +126,9 @@ AreaName = Annotated[
 ]
 
 
-async def _schedule(request: Request, region_id: str) -> Schedule:
-    resources = request.app.state.resources
-    district = calendar.district_of(resources.knowledge, resources.districts, region_id)
-    return await calendar.known_schedule(resources.db, resources.knowledge, district)
+async def _schedule(at: At, region_id: str) -> Schedule:
+    district = calendar.district_of(at.knowledge, at.districts, region_id)
+    return await calendar.known_schedule(at.db, at.knowledge, district)
 
 
 _FAULTS = (calendar.DistrictUnknown, calendar.NoDays, calendar.AreaNotFound, calendar.NotCollected, Unavailable)
@@ -142,7 +142,7 @@ _FAULTS = (calendar.DistrictUnknown, calendar.NoDays, calendar.AreaNotFound, cal
     responses=error_responses(calendar.DayOutOfRange, *_FAULTS),
 )
 async def days(
-    request: Request,
+    at: At,
     response: Response,
     region_id: str,
     stream: Stream = None,
@@ -153,8 +153,8 @@ async def days(
     """`region_id`: the id of a region, or the name of a district (서울특별시 마포구; 마포구 where that is clear).
 
     Ask when you show it: `next` holds for today."""
-    asked = calendar.collection(request.app.state.resources.knowledge, stream)
-    found = await _schedule(request, region_id)
+    asked = calendar.collection(at.knowledge, stream)
+    found = await _schedule(at, region_id)
     today = calendar.today()
     start = calendar.start(first, today)
     response.headers["Cache-Control"] = "no-store"
@@ -181,10 +181,10 @@ async def days(
         **error_responses(*_FAULTS),
     },
 )
-async def days_ics(request: Request, region_id: str, stream: Stream = None, area: AreaName = None) -> Response:
+async def days_ics(request: Request, at: At, region_id: str, stream: Stream = None, area: AreaName = None) -> Response:
     """Weekly events without a date of today in them; their ids stay the same when the days change."""
-    asked = calendar.collection(request.app.state.resources.knowledge, stream)
-    found = await _schedule(request, region_id)
+    asked = calendar.collection(at.knowledge, stream)
+    found = await _schedule(at, region_id)
     body = calendar.icalendar(found, calendar.areas(found, area), asked)
     etag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": f"public, max-age={HOUR}"}

@@ -3,48 +3,32 @@
 The knowledge base is loaded at start. Collection days are in PostgreSQL; while that is away everything else answers."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from eco2 import knowledge
 from eco2.core import redis, telemetry
-from eco2.core.app import create_app
-from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.app import Resources, create_app
+from eco2.core.ops import OpsApp, serve
 from eco2.core.postgres import Database, open_database
 from eco2.core.settings import load
 from eco2.core.turns import PerMinute
-from eco2.knowledge import Knowledge
 from eco2.knowledge.districts import Districts
 from eco2.llm import spending
 from eco2.llm.calls import Llm
 from eco2.llm.control import Controls
 from eco2.recycling import calendar_api
 from eco2.recycling.api import router
-from eco2.recycling.service import Paid
+from eco2.recycling.service import Paid, Services
 from eco2.recycling.settings import ApiSettings
 
 NAME = "recycling-api"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Resources:
-    """`paid`: the model that words answers, where one is configured; its failure only makes them plainer."""
-
-    knowledge: Knowledge
-    districts: Districts
-    db: Database
-    paid: Paid | None
-    questions: PerMinute
-
-    def checks(self) -> Mapping[str, Check]:
-        return {}
-
-
 def app(settings: ApiSettings) -> OpsApp:
     @asynccontextmanager
-    async def resources() -> AsyncIterator[Resources]:
+    async def resources() -> AsyncIterator[Resources[Services]]:
         async with AsyncExitStack() as stack:
             questions = PerMinute(settings.questions_per_minute)
             db = await stack.enter_async_context(open_database(settings, repeat=True))
@@ -52,7 +36,8 @@ def app(settings: ApiSettings) -> OpsApp:
             llm = paid.llm if paid else None
             log.info("%s", await spending.described(settings, llm, "answers are composed from the rules"))
             districts = Districts.load(settings.data_dir)
-            yield Resources(knowledge.load(settings.data_dir), districts, db, paid, questions)
+            services = Services(knowledge.load(settings.data_dir), districts, db, paid, questions)
+            yield Resources(services, {})
 
     return create_app(NAME, settings, resources, router, calendar_api.router)
 

@@ -118,6 +118,17 @@ class Paid:
     model: str
 
 
+@dataclass(frozen=True)
+class Services:
+    """Dependencies of recycling-api. `paid`: where a model is configured; its failure only makes answers plainer."""
+
+    knowledge: Knowledge
+    districts: Districts
+    db: Database
+    paid: Paid | None
+    questions: PerMinute
+
+
 async def ask(
     knowledge: Knowledge, paid: Paid | None, question: str, district: str | None, lang: Lang | None
 ) -> dict[str, Any]:

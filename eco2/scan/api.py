@@ -3,11 +3,11 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import knowledge, photos
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, signed_in
+from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened, signed_in
 from eco2.core.cursors import BadCursor
 from eco2.core.errors import TooMany
 from eco2.core.storage import StorageDown
@@ -19,9 +19,11 @@ from eco2.scan.progress import stage_text
 from eco2.scan.result import Outcome, result_body
 from eco2.scan.stages import ImageGone
 from eco2.scan.store import Job
-from eco2.scan.submission import Door
+from eco2.scan.submission import ApiServices
 
 router = APIRouter(prefix="/api/v1/scan", tags=["scan"])
+
+At = Annotated[ApiServices, opened(ApiServices)]
 
 _JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
 RETRY_SECONDS = 2
@@ -225,7 +227,7 @@ _SUBMIT_RESPONSES = error_responses(
 async def submit(
     body: ScanRequest,
     user: User,
-    request: Request,
+    at: At,
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> ScanSubmitted:
     """Answers at once; follow `stream_url`, or poll `result_url`. With the same idempotency key, the same job.
@@ -233,14 +235,13 @@ async def submit(
     A 429 says after how many seconds to try again (`Retry-After`): the user's own limits (`TOO_MANY_OPEN_JOBS`,
     `TOO_MANY_SCANS`, `TOO_MANY_REQUESTS`), or that of all (`TOO_MANY_JOBS`, `TOO_MANY_PAID_SCANS`). A known key
     meets none of them."""
-    job = await _submit(request.app.state.resources, body, user, x_idempotency_key)
+    job = await _submit(at, body, user, x_idempotency_key)
     base = f"/api/v1/scan/{job.id}"
     return ScanSubmitted(job_id=job.id, stream_url=f"{base}/events", result_url=f"{base}/result")
 
 
-async def _submit(resources: Any, body: ScanRequest, user: UUID, idempotency_key: str | None) -> Job:
-    door: Door = resources.door
-    return await submission.submit(resources, door, user, idempotency_key, body.image_url, body.user_input, body.model)
+async def _submit(at: ApiServices, body: ScanRequest, user: UUID, idempotency_key: str | None) -> Job:
+    return await submission.submit(at, at.door, user, idempotency_key, body.image_url, body.user_input, body.model)
 
 
 @router.post(
@@ -253,17 +254,16 @@ async def _submit(resources: Any, body: ScanRequest, user: UUID, idempotency_key
 async def classify(
     body: ScanRequest,
     user: User,
-    request: Request,
+    at: At,
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> Any:
     """For clients that cannot stream. After CLASSIFY_SECONDS the answer is 202; the job goes on. So it is at once where
     as many requests of the user wait already as scans may be open."""
-    resources = request.app.state.resources
-    job = await _submit(resources, body, user, x_idempotency_key)
-    with resources.door.waits.place(user) as free:
+    job = await _submit(at, body, user, x_idempotency_key)
+    with at.door.waits.place(user) as free:
         if free:
-            await service.wait_done(resources, job.id, CLASSIFY_SECONDS)
-    return await result_response(resources, job.id, user)
+            await service.wait_done(at, job.id, CLASSIFY_SECONDS)
+    return await result_response(at, job.id, user)
 
 
 @router.get(
@@ -274,8 +274,8 @@ async def classify(
     summary="The classes of waste",
     responses=error_responses(*_USER_ERRORS),
 )
-async def categories(request: Request) -> list[Category]:
-    return [Category.model_validate(row) for row in knowledge.categories(request.app.state.resources.knowledge)]
+async def categories(at: At) -> list[Category]:
+    return [Category.model_validate(row) for row in knowledge.categories(at.knowledge)]
 
 
 @router.get(
@@ -287,7 +287,7 @@ async def categories(request: Request) -> list[Category]:
     responses=error_responses(*_USER_ERRORS, BadCursor),
 )
 async def items(
-    request: Request,
+    at: At,
     response: Response,
     q: Annotated[str, Query(max_length=100, description="Part of a name, Korean or English; aliases count")] = "",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -295,7 +295,7 @@ async def items(
 ) -> list[ItemName]:
     """Best match first. A word for several things finds all of them; without `q` the list is that of the catalogue.
     Header `X-Next-Cursor` is there while more follow."""
-    found, following = service.page_of_items(request.app.state.resources.knowledge, q, cursor, limit)
+    found, following = service.page_of_items(at.knowledge, q, cursor, limit)
     if following is not None:
         response.headers["X-Next-Cursor"] = following
     return [ItemName(id=item.id, name_en=item.en, **item.classification.model_dump()) for item in found]
@@ -308,9 +308,9 @@ async def items(
     summary="The result of a scan",
     responses=_RESULT_RESPONSES,
 )
-async def result(job_id: UUID, user: User, request: Request) -> Any:
+async def result(job_id: UUID, user: User, at: At) -> Any:
     """A scan without an answer is 200 too: `outcome` is `failed` or `unsure`. A scan of another user is 404."""
-    return await result_response(request.app.state.resources, job_id, user)
+    return await result_response(at, job_id, user)
 
 
 @router.get(
@@ -320,16 +320,16 @@ async def result(job_id: UUID, user: User, request: Request) -> Any:
     summary="The result of a scan, under its former address",
     responses=_RESULT_RESPONSES,
 )
-async def task(job_id: UUID, user: User, request: Request) -> Any:
-    return await result_response(request.app.state.resources, job_id, user)
+async def task(job_id: UUID, user: User, at: At) -> Any:
+    return await result_response(at, job_id, user)
 
 
-async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
+async def result_response(at: service.Services, job_id: UUID, user: UUID) -> Any:
     """200 with the result, or 202 while there is none."""
-    job = await service.find(resources.db, job_id, user)
+    job = await service.find(at.db, job_id, user)
     if job.status in ("completed", "failed"):
-        return result_body(resources.knowledge, job)
-    stage, percent = await waste_flow.stage_of(resources, job)
+        return result_body(at.knowledge, job)
+    stage, percent = await waste_flow.stage_of(at, job)
     processing = ScanProcessing(message=stage_text(stage, job.language), current_stage=stage, progress=percent)
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return Response(processing.model_dump_json(), 202, headers, media_type="application/json")
@@ -342,10 +342,10 @@ async def result_response(resources: Any, job_id: UUID, user: UUID) -> Any:
     summary="Delete a scan with its photo",
     responses=error_responses(*_USER_ERRORS, service.ResultNotFound, StorageDown),
 )
-async def delete(job_id: UUID, user: User, request: Request) -> None:
+async def delete(job_id: UUID, user: User, at: At) -> None:
     """Its result, your feedback and its events go as well; the photo stays only where another scan of yours shows it.
     Characters and points that it earned stay. One that still runs ends. Deleting it again answers 404."""
-    await deletion.delete(request.app.state.resources, job_id, user)
+    await deletion.delete(at, job_id, user)
 
 
 @router.post(
@@ -357,12 +357,11 @@ async def delete(job_id: UUID, user: User, request: Request) -> None:
         *_USER_ERRORS, service.ResultNotFound, service.ChoiceNotNeeded, service.ChoiceUnknown, BrokerDown
     ),
 )
-async def choose(job_id: UUID, body: Choice, user: User, request: Request) -> dict[str, Any]:
+async def choose(job_id: UUID, body: Choice, user: User, at: At) -> dict[str, Any]:
     """Completes a result that has `needs_choice`, or one that is `unsure`. Repeating the same choice is harmless.
 
     With null the outcome becomes `unsure`; a name may still be given afterwards."""
-    resources = request.app.state.resources
-    job = await service.find(resources.db, job_id, user)
-    job = await service.choose(resources, job, body.minor_category)
-    await service.grant_choice(resources, job)
-    return result_body(resources.knowledge, job)
+    job = await service.find(at.db, job_id, user)
+    job = await service.choose(at, job, body.minor_category)
+    await service.grant_choice(at, job)
+    return result_body(at.knowledge, job)

@@ -4,17 +4,18 @@ One per job, changeable. What is kept says what we answered at that time and who
 its meaning when the job's other rows change. It leaves with its job.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
 
 from eco2.core.errors import BadRequest, Conflict, NotFound
 from eco2.knowledge import Knowledge
 from eco2.scan import service
+from eco2.scan.outputs import Json, Rule, VisionResult
 from eco2.scan.store import Job
 
 Verdict = Literal["right", "wrong"]
-Json = dict[str, Any]
 
 
 class NothingToJudge(Conflict):
@@ -52,49 +53,88 @@ class Judgement:
     model: str | None
 
 
+@dataclass(frozen=True)
+class Given:
+    """Feedback as its user sees it."""
+
+    job_id: UUID
+    verdict: Verdict
+    actual_item_id: str | None
+    comment: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Feedback with what is known of its scan."""
+
+    job_id: UUID
+    verdict: Verdict
+    item_id: str
+    actual_item_id: str | None
+    model: str | None
+    updated_at: datetime
+    image_key: str
+    user_input: str | None
+    vision: VisionResult | None
+    rule: Rule | None
+
+
+@dataclass(frozen=True)
+class Disputed:
+    """An item with how often it was judged, how often wrong, and what it was instead: `{item, times}`, most first."""
+
+    item_id: str
+    judged: int
+    wrong: int
+    meant: list[Json]
+
+
 def judge(
     knowledge: Knowledge, job: Job, verdict: Verdict, minor_category: str | None, comment: str | None
 ) -> Judgement:
     """NothingToJudge, ChoiceFirst, Contradiction, ChoiceUnknown."""
     if job.status != "completed" or job.rule is None:
         raise NothingToJudge
-    if job.rule["needs_choice"]:
+    if job.rule.needs_choice:
         raise ChoiceFirst
     actual = None
     if minor_category is not None:
         actual = knowledge.resolve(minor_category)
         if actual is None:
             raise service.ChoiceUnknown
-        if verdict == "right" or actual.id == job.rule["item_id"]:
+        if verdict == "right" or actual.id == job.rule.item_id:
             raise Contradiction
-    model = job.vision["model"] if job.vision else None
-    return Judgement(verdict, job.rule["item_id"], actual.id if actual else None, comment or None, model)
+    if job.rule.item_id is None:
+        raise NothingToJudge
+    model = job.vision.model if job.vision else None
+    return Judgement(verdict, job.rule.item_id, actual.id if actual else None, comment or None, model)
 
 
-def example(knowledge: Knowledge, row: Mapping[str, Any], *, words: bool) -> Json | None:
+def example(knowledge: Knowledge, row: Judged, *, words: bool) -> Json | None:
     """A line of the evaluation set: a photo with its true label. None where the label is not known (any more).
 
     `words`: with what the user said about the photo, which may be personal. Who the user is is never in it.
     """
-    item = knowledge.items.get(row["item_id"] if row["verdict"] == "right" else row["actual_item_id"] or "")
+    item = knowledge.items.get(row.item_id if row.verdict == "right" else row.actual_item_id or "")
     if item is None:
         return None
-    seen, rule = row["vision"] or {}, row["rule"]
+    seen = row.vision
     line = {
-        "id": str(row["job_id"]),
-        "image": row["image_key"],
-        "digest": seen.get("digest"),
+        "id": str(row.job_id),
+        "image": row.image_key,
+        "digest": seen.digest if seen else None,
         "item": item.id,
         "middle_category": item.classification.middle_category,
         "stream": item.stream,
-        "verdict": row["verdict"],
-        "answered": row["item_id"],
-        "seen": seen.get("item_id"),
-        "confidence": seen.get("confidence"),
-        "candidates": [candidate["item_id"] for candidate in seen.get("candidates", [])],
-        "chosen": rule.get("chosen") is not None,
-        "model": row["model"],
-        "source": seen.get("source"),
-        "at": row["updated_at"].isoformat(timespec="seconds"),
+        "verdict": row.verdict,
+        "answered": row.item_id,
+        "seen": seen.item_id if seen else None,
+        "confidence": seen.confidence if seen else None,
+        "candidates": [candidate.item_id for candidate in seen.candidates] if seen else [],
+        "chosen": row.rule is not None and row.rule.chosen is not None,
+        "model": row.model,
+        "source": seen.source if seen else None,
+        "at": row.updated_at.isoformat(timespec="seconds"),
     }
-    return {**line, "user_input": row["user_input"]} if words else line
+    return {**line, "user_input": row.user_input} if words else line

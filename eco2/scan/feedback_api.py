@@ -1,17 +1,17 @@
 """Routes of feedback on a result."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
 from eco2.knowledge import Knowledge
 from eco2.scan import feedback_store, service
-from eco2.scan.feedback import ChoiceFirst, Contradiction, NoFeedback, NothingToJudge, Verdict, judge
+from eco2.scan.api import At
+from eco2.scan.feedback import ChoiceFirst, Contradiction, Given, NoFeedback, NothingToJudge, Verdict, judge
 
 router = APIRouter(prefix="/api/v1/scan", tags=["scan"])
 
@@ -47,12 +47,11 @@ _ERRORS = (MissingUser, BadUser, service.ResultNotFound)
     summary="Say whether a result is right",
     responses=error_responses(*_ERRORS, NothingToJudge, ChoiceFirst, Contradiction, service.ChoiceUnknown),
 )
-async def give(job_id: UUID, body: Feedback, user: User, request: Request) -> GivenFeedback:
+async def give(job_id: UUID, body: Feedback, user: User, at: At) -> GivenFeedback:
     """Again replaces what you said before. The result stays as it is."""
-    resources = request.app.state.resources
-    job = await service.find(resources.db, job_id, user)
-    said = judge(resources.knowledge, job, body.verdict, body.minor_category, body.comment)
-    return _given(resources.knowledge, await feedback_store.save(resources.db, job, said))
+    job = await service.find(at.db, job_id, user)
+    said = judge(at.knowledge, job, body.verdict, body.minor_category, body.comment)
+    return _given(at.knowledge, await feedback_store.save(at.db, job, said))
 
 
 @router.get(
@@ -62,21 +61,20 @@ async def give(job_id: UUID, body: Feedback, user: User, request: Request) -> Gi
     summary="What you said about a result",
     responses=error_responses(*_ERRORS, NoFeedback),
 )
-async def given(job_id: UUID, user: User, request: Request) -> GivenFeedback:
-    resources = request.app.state.resources
-    await service.find(resources.db, job_id, user)
-    row = await feedback_store.load(resources.db, job_id, user)
+async def given(job_id: UUID, user: User, at: At) -> GivenFeedback:
+    await service.find(at.db, job_id, user)
+    row = await feedback_store.load(at.db, job_id, user)
     if row is None:
         raise NoFeedback
-    return _given(resources.knowledge, row)
+    return _given(at.knowledge, row)
 
 
-def _given(knowledge: Knowledge, row: Mapping[str, Any]) -> GivenFeedback:
-    item = knowledge.items.get(row["actual_item_id"])
+def _given(knowledge: Knowledge, said: Given) -> GivenFeedback:
+    item = knowledge.items.get(said.actual_item_id or "")
     return GivenFeedback(
-        job_id=row["job_id"],
-        verdict=row["verdict"],
+        job_id=said.job_id,
+        verdict=said.verdict,
         minor_category=item.ko if item else None,
-        comment=row["comment"],
-        updated_at=row["updated_at"],
+        comment=said.comment,
+        updated_at=said.updated_at,
     )

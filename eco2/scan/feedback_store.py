@@ -3,56 +3,48 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import LiteralString
 from uuid import UUID
 
-from eco2.core.postgres import Database, Row
-from eco2.scan.feedback import Judgement
-from eco2.scan.store import Job, Json
+from eco2.core.postgres import Database
+from eco2.scan import outputs
+from eco2.scan.feedback import Disputed, Given, Judged, Judgement
+from eco2.scan.outputs import Rule, VisionResult
+from eco2.scan.store import Job
 
-_GIVEN = "job_id, verdict, actual_item_id, comment, updated_at"
+_GIVEN: LiteralString = "job_id, verdict, actual_item_id, comment, updated_at"
 
 
-async def save(db: Database, job: Job, judgement: Judgement) -> Json:
+async def save(db: Database, job: Job, judgement: Judgement) -> Given:
     row = await db.row(
-        """INSERT INTO scan.feedback (job_id, user_id, verdict, item_id, actual_item_id, comment, model)
+        f"""INSERT INTO scan.feedback (job_id, user_id, verdict, item_id, actual_item_id, comment, model)
             VALUES (%(job)s, %(user)s, %(verdict)s, %(item_id)s, %(actual_item_id)s, %(comment)s, %(model)s)
             ON CONFLICT (job_id, user_id) DO UPDATE SET verdict = excluded.verdict, item_id = excluded.item_id,
                 actual_item_id = excluded.actual_item_id, comment = excluded.comment, model = excluded.model,
                 updated_at = now()
-            RETURNING job_id, verdict, actual_item_id, comment, updated_at""",
+            RETURNING {_GIVEN}""",
         job=job.id,
         user=job.user_id,
         **asdict(judgement),
     )
     assert row is not None
-    return _named(_GIVEN, row)
+    return Given(*row)
 
 
-async def load(db: Database, job_id: UUID, user: UUID) -> Json | None:
+async def load(db: Database, job_id: UUID, user: UUID) -> Given | None:
     row = await db.row(
-        """SELECT job_id, verdict, actual_item_id, comment, updated_at FROM scan.feedback
-           WHERE job_id = %(job)s AND user_id = %(user)s""",
-        job=job_id,
-        user=user,
+        f"SELECT {_GIVEN} FROM scan.feedback WHERE job_id = %(job)s AND user_id = %(user)s", job=job_id, user=user
     )
-    return _named(_GIVEN, row) if row else None
+    return Given(*row) if row else None
 
 
-async def of_jobs(db: Database, jobs: Sequence[UUID]) -> dict[UUID, Json]:
-    """Feedback of their owners on these jobs: `{verdict, actual_item_id, comment, updated_at}`."""
-    found = await db.rows(
-        """SELECT job_id, verdict, actual_item_id, comment, updated_at FROM scan.feedback
-           WHERE job_id = ANY(%(jobs)s)""",
-        jobs=list(jobs),
-    )
-    return {row[0]: _named("verdict, actual_item_id, comment, updated_at", row[1:]) for row in found}
+async def of_jobs(db: Database, jobs: Sequence[UUID]) -> dict[UUID, Given]:
+    """Feedback of their owners on these jobs."""
+    rows = await db.rows(f"SELECT {_GIVEN} FROM scan.feedback WHERE job_id = ANY(%(jobs)s)", jobs=list(jobs))
+    return {row[0]: Given(*row) for row in rows}
 
 
-def _named(columns: str, row: Row) -> Json:
-    return dict(zip(columns.split(", "), row, strict=True))
-
-
-async def rows(db: Database, since: datetime) -> AsyncIterator[Json]:
+async def judged(db: Database, since: datetime) -> AsyncIterator[Judged]:
     """All feedback since then with its job, oldest first, a few rows at a time."""
     async with db.connection() as connection, connection.transaction(), connection.cursor("feedback") as cursor:
         await cursor.execute(
@@ -62,16 +54,14 @@ async def rows(db: Database, since: datetime) -> AsyncIterator[Json]:
                WHERE f.updated_at >= %(since)s ORDER BY f.updated_at, f.job_id""",
             {"since": since},
         )
-        names = [column.name for column in cursor.description or ()]
         async for row in cursor:
-            yield dict(zip(names, row, strict=True))
+            vision, _ = outputs.attempt(VisionResult, row[-2])
+            rule, _ = outputs.attempt(Rule, row[-1])
+            yield Judged(*(*row[:-2], vision, rule))
 
 
-async def top(db: Database, since: datetime, limit: int) -> list[Json]:
-    """`{item_id, judged, wrong, meant: [{item, times}]}` of the items that people dispute most.
-
-    What many call wrong comes before what few do; `meant` is what they say it was, most often first.
-    """
+async def top(db: Database, since: datetime, limit: int) -> list[Disputed]:
+    """The items that people dispute most: what many call wrong comes before what few do."""
     found = await db.rows(
         """WITH said AS (
                SELECT item_id, count(*) AS judged, count(*) FILTER (WHERE verdict = 'wrong') AS wrong
@@ -95,4 +85,4 @@ async def top(db: Database, since: datetime, limit: int) -> list[Json]:
         since=since,
         limit=limit,
     )
-    return [_named("item_id, judged, wrong, meant", row) for row in found]
+    return [Disputed(*row) for row in found]

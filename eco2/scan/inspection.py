@@ -5,17 +5,15 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select
 
 from eco2.core import redis
+from eco2.core.postgres import open_database
 from eco2.core.settings import DatabaseSettings, StreamsSettings
-from eco2.core.tables import open_engine
 from eco2.messaging.events import EventBus, trace_ids
-from eco2.scan.tables import jobs
+from eco2.scan import store
+from eco2.scan.store import Job
 
 Json = dict[str, Any]
-
-_TIMES = ("created_at", "enqueued_at", "finished_at", "announced_at", "moved_at", "marked_at", "swept_at")
 
 
 class InspectSettings(DatabaseSettings, StreamsSettings):
@@ -24,42 +22,44 @@ class InspectSettings(DatabaseSettings, StreamsSettings):
 
 async def show(settings: InspectSettings, job_id: UUID) -> Json | None:
     """`{job, stages, events, trace_id}`; None when there is no such job. Events are kept for a while after the last."""
-    async with open_engine(settings) as engine, engine.connect() as tx:
-        row = (await tx.execute(select(jobs).where(jobs.c.id == job_id))).mappings().one_or_none()
-    if row is None:
+    async with open_database(settings, repeat=True) as db:
+        found = await store.load_with_times(db, job_id)
+    if found is None:
         return None
     async with redis.connect(settings.redis_streams_url) as streams:
         events = [orjson.loads(frame) for frame in await EventBus(streams).log(str(job_id), 0, 1000)]
     traces = [trace_id for event in events if (trace_id := trace_ids(event["traceparent"])[0])]
     return {
-        "job": _job(dict(row)),
+        "job": _job(*found),
         "stages": _stages(events),
         "events": [{name: event[name] for name in ("seq", "stage", "status", "ts", "progress")} for event in events],
         "trace_id": traces[0] if traces else None,
     }
 
 
-def _job(row: Json) -> Json:
+def _job(job: Job, times: dict[str, datetime | None]) -> Json:
     """Without the outputs themselves, which may quote the user; `sources` says where they came from."""
-    outputs = {stage: row[stage] for stage in ("vision", "rule", "answer", "reward")}
-    shown = {name: str(row[name]) for name in ("id", "user_id", "image_key", "status")}
-    times = {name: row[name].isoformat(timespec="milliseconds") if row[name] else None for name in _TIMES}
+    stored = {stage: getattr(job, stage) for stage in ("vision", "rule", "answer", "reward")}
+    sources = {"vision": job.vision and job.vision.source, "answer": job.answer and job.answer.source}
     return {
-        **shown,
-        "model": row["model"],
-        "error": row["error"],
-        "code": row["error_code"],
-        **times,
-        "seconds": _between(row["created_at"], row["finished_at"]),
-        "stored": [stage for stage, output in outputs.items() if output is not None],
-        "sources": {stage: outputs[stage].get("source") for stage in ("vision", "answer") if outputs[stage]},
-        "seen_by": outputs["vision"]["model"] if outputs["vision"] else None,
-        "item": outputs["rule"]["item_id"] if outputs["rule"] else None,
+        "id": str(job.id),
+        "user_id": str(job.user_id),
+        "image_key": job.image_key,
+        "status": job.status,
+        "model": job.model,
+        "error": job.error,
+        "code": job.error_code,
+        **{name: at.isoformat(timespec="milliseconds") if at else None for name, at in times.items()},
+        "seconds": _between(times["created_at"], times["finished_at"]),
+        "stored": [stage for stage, output in stored.items() if output is not None],
+        "sources": {stage: source for stage, source in sources.items() if stored[stage] is not None},
+        "seen_by": job.vision.model if job.vision else None,
+        "item": job.rule.item_id if job.rule else None,
     }
 
 
-def _between(start: datetime, end: datetime | None) -> float | None:
-    return round((end - start).total_seconds(), 3) if end else None
+def _between(start: datetime | None, end: datetime | None) -> float | None:
+    return round((end - start).total_seconds(), 3) if start and end else None
 
 
 def _stages(events: list[Json]) -> list[Json]:

@@ -42,11 +42,12 @@ from eco2.scan.audience import Audience
 from eco2.scan.in_work import InWork
 from eco2.scan.limits import UNLIMITED, Limits, Standing, refusal
 from eco2.scan.marks import Marks
+from eco2.scan.outputs import Answer, FinalAnswer, NewerForm, Rule
 from eco2.scan.progress import both, completed, started
 from eco2.scan.recent_jobs import RecentJobs
 from eco2.scan.result import done_event, outcome
 from eco2.scan.stages import ImageGone
-from eco2.scan.store import Job, Json
+from eco2.scan.store import Job
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +233,7 @@ def audience_of(services: Services, job: Job) -> Audience:
     return Audience.of(services.knowledge, job.language, job.district)
 
 
-Word = Callable[[Json, Json, Job], Awaitable[Json]]
+Word = Callable[[Rule, FinalAnswer, Job], Awaitable[Answer]]
 """Words the composed answer of a rule for the job."""
 
 
@@ -253,6 +254,7 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
 
 async def announce(services: Services, job: Job) -> None:
     """Say how a finished job ended, then mark that it was said: the sweeper repeats it where that mark is missing."""
+    job.require_outputs()
     await _announce(services, job)
     services.announced_marks.add(services.db, job.id)
 
@@ -260,7 +262,7 @@ async def announce(services: Services, job: Job) -> None:
 async def _announce(services: Services, job: Job) -> None:
     """Emit what is left to say about a finished job, and grant its reward before the last event."""
     job_id = str(job.id)
-    log.info("scan %s", job.status, extra={"item": job.rule["item_id"] if job.rule else None})
+    log.info("scan %s", job.status, extra={"item": job.rule.item_id if job.rule else None})
     done = done_event(services.knowledge, job)
     if job.status == "failed":
         await services.bus.emit(job_id, done)
@@ -276,7 +278,7 @@ async def grant(services: Services, job: Job) -> None:
     message = Grant(
         job_id=job.id,
         user_id=job.user_id,
-        character_code=job.reward["code"],
+        character_code=job.reward.code,
         source="scan",
         earned_at=datetime.now(UTC),
         photo=_photo(job),
@@ -293,8 +295,8 @@ async def grant_choice(services: Services, job: Job) -> None:
 
 def _photo(job: Job) -> Photo | None:
     """None for a job whose vision was stored by a version that did not tell photos apart."""
-    seen = job.vision or {}
-    return Photo(digest=seen["digest"], phash=seen["phash"]) if {"digest", "phash"} <= seen.keys() else None
+    seen = job.vision
+    return Photo(digest=seen.digest, phash=seen.phash) if seen and seen.digest and seen.phash else None
 
 
 async def fail(services: Services, job_id: UUID, reason: AppError) -> None:
@@ -312,13 +314,15 @@ async def find(db: Database, job_id: UUID, user: UUID) -> Job:
     job = await store.load_own(db, job_id, user)
     if job is None:
         raise ResultNotFound
+    job.require_outputs()
     return job
 
 
 async def states(services: Services, job_ids: Sequence[UUID]) -> list[tuple[Job, Draft | None]]:
     """Jobs with the terminal event of each that is over; None also while its events may still be on their way."""
     found = await store.states(services.db, job_ids, EVENTS_TAKE)
-    return [(job, done_event(services.knowledge, job) if over else None) for job, over in found]
+    told = {job.id for job, over in found if over and not isinstance(job.unread, NewerForm)}
+    return [(job, done_event(services.knowledge, job) if job.id in told else None) for job, _ in found]
 
 
 async def wait_done(services: Services, job_id: UUID, seconds: float) -> None:
@@ -345,37 +349,34 @@ async def choose(services: Services, job: Job, minor_category: str | None) -> Jo
         raise ChoiceUnknown
     if job.status != "completed" or job.rule is None:
         raise ChoiceNotNeeded
-    if not job.rule["needs_choice"]:
-        if job.rule.get("chosen") == item.id:
+    if not job.rule.needs_choice:
+        if job.rule.chosen == item.id:
             return job
         raise ChoiceNotNeeded
-    shows_waste = job.rule.get("waste", True)
     audience = audience_of(services, job)
     said = job.user_input
-    chosen_rule = await aside(
-        said, stages.rule_of, services.knowledge, item, said, waste=shows_waste, audience=audience
-    )
+    rule = await aside(said, stages.rule_of, services.knowledge, item, said, waste=job.rule.waste, audience=audience)
     shown = stages.shows(services.knowledge, job.vision, item)
-    rule = {**chosen_rule, "shown": shown, "chosen": item.id, "others": job.rule.get("others", [])}
+    rule = replace(rule, shown=shown, chosen=item.id, others=job.rule.others)
     answer = await aside(said, stages.answer, services.knowledge, rule, said, audience)
     reward = stages.reward(services.knowledge, rule, answer, audience)
-    chosen = await store.choose(services.db, job.id, rule, answer, reward)
+    chosen = await store.choose(services.db, job.id, rule, Answer.of(answer), reward)
     if chosen is None:  # somebody was faster: the same person, clicking twice?
         chosen = await find(services.db, job.id, job.user_id)
-        if chosen.rule is None or chosen.rule.get("chosen") != item.id:
+        if chosen.rule is None or chosen.rule.chosen != item.id:
             raise ChoiceNotNeeded
     return chosen
 
 
 async def _choose_none(services: Services, job: Job) -> Job:
     """The scan ends as unsure; the user may still name the thing."""
-    if job.status != "completed" or job.rule is None or not job.rule["needs_choice"]:
+    if job.status != "completed" or job.rule is None or not job.rule.needs_choice:
         raise ChoiceNotNeeded
     if stages.unsure(job.rule):
         return job
     rule = stages.none_of_these(job.rule)
     answer = stages.answer(services.knowledge, rule, None, audience_of(services, job))
-    chosen = await store.choose(services.db, job.id, rule, answer, None)
+    chosen = await store.choose(services.db, job.id, rule, Answer.of(answer), None)
     if chosen is None:
         raise ChoiceNotNeeded
     return chosen

@@ -9,9 +9,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from eco2.core.postgres import Database, Row
+from eco2.scan import outputs
 from eco2.scan.limits import UNLIMITED, Limits, Standing
-
-Json = dict[str, Any]
+from eco2.scan.outputs import Answer, NewerForm, Reward, Rule, VisionResult
 
 OPEN = ("queued", "processing")
 UNFINISHED: LiteralString = (
@@ -23,7 +23,9 @@ UNFINISHED: LiteralString = (
 
 @dataclass(frozen=True)
 class Job:
-    """A row of `scan.jobs`; `vision`, `rule`, `answer` are None until their stage is done."""
+    """A row of `scan.jobs`; `vision`, `rule`, `answer` are None until their stage is done.
+
+    `unread`: why one of them is None although it is stored."""
 
     id: UUID
     user_id: UUID
@@ -31,19 +33,25 @@ class Job:
     user_input: str | None
     model: str | None
     status: str
-    vision: Json | None
-    rule: Json | None
-    answer: Json | None
-    reward: Json | None
+    vision: VisionResult | None
+    rule: Rule | None
+    answer: Answer | None
+    reward: Reward | None
     error: str | None
     error_code: str | None
     language: str | None
     district: str | None
     enqueued: bool
+    unread: Exception | None = None
 
     @property
     def open(self) -> bool:
         return self.status in OPEN
+
+    def require_outputs(self) -> None:
+        """NewerForm for a completed job that only a newer release can read: it has not failed."""
+        if self.status == "completed" and isinstance(self.unread, NewerForm):
+            raise self.unread
 
 
 COLUMNS: LiteralString = """
@@ -58,8 +66,20 @@ IS_OPEN: LiteralString = "status IN ('queued', 'processing')"
 _MOVED: LiteralString = "moved_at = now(), marked_at = NULL"
 
 
+OUTPUTS: dict[str, type[Any]] = {"vision": VisionResult, "rule": Rule, "answer": Answer, "reward": Reward}
+_FIRST_OUTPUT = list(Job.__dataclass_fields__).index("vision")
+
+
+def job_of(row: Row) -> Job:
+    """The job of a row that is `COLUMNS`."""
+    end = _FIRST_OUTPUT + len(OUTPUTS)
+    found = zip(OUTPUTS.values(), row[_FIRST_OUTPUT:end], strict=True)
+    done, problems = zip(*(outputs.attempt(kind, stored) for kind, stored in found), strict=True)
+    return Job(*(*row[:_FIRST_OUTPUT], *done, *row[end:], next(filter(None, problems), None)))
+
+
 def _job(row: Row | None) -> Job | None:
-    return Job(*row) if row else None
+    return job_of(row) if row else None
 
 
 _TODAY: LiteralString = "(now() AT TIME ZONE 'Asia/Seoul')::date"
@@ -121,7 +141,7 @@ async def add(
 def _job_or_standing(row: Row | None) -> Job | Standing:
     """Of a row with the standing first, then the job or as many NULLs."""
     assert row is not None
-    return Standing(*row[:2]) if row[2] is None else Job(*row[2:])
+    return Standing(*row[:2]) if row[2] is None else job_of(row[2:])
 
 
 async def find_known(db: Database, user: UUID, idempotency_key: str) -> Job | Standing:
@@ -159,6 +179,15 @@ async def load(db: Database, job_id: UUID) -> Job | None:
     return _job(await db.row(f"SELECT {COLUMNS} FROM scan.jobs WHERE id = %(id)s", id=job_id))
 
 
+TIMES = ("created_at", "enqueued_at", "finished_at", "announced_at", "moved_at", "marked_at", "swept_at")
+_TIMES: LiteralString = ", ".join(f"jobs.{name}" for name in TIMES)
+
+
+async def load_with_times(db: Database, job_id: UUID) -> tuple[Job, dict[str, datetime | None]] | None:
+    row = await db.row(f"SELECT {_TIMES}, {COLUMNS} FROM scan.jobs WHERE id = %(id)s", id=job_id)
+    return (job_of(row[len(TIMES) :]), dict(zip(TIMES, row, strict=False))) if row else None
+
+
 async def load_own(db: Database, job_id: UUID, user: UUID) -> Job | None:
     """The job if it is the user's."""
     sql: LiteralString = f"SELECT {COLUMNS} FROM scan.jobs WHERE id = %(id)s AND user_id = %(user)s"
@@ -173,10 +202,10 @@ async def states(db: Database, job_ids: Sequence[UUID], quiet: timedelta) -> lis
         ids=list(job_ids),
         quiet=quiet,
     )
-    return [(Job(*row[:-1]), row[-1]) for row in rows]
+    return [(job_of(row[:-1]), row[-1]) for row in rows]
 
 
-async def save_vision(db: Database, job_id: UUID, vision: Json) -> bool:
+async def save_vision(db: Database, job_id: UUID, vision: VisionResult) -> bool:
     """False when the job has ended meanwhile, or its output is there: the first one stays, later stages rest on it.
 
     So do the other saves."""
@@ -186,19 +215,19 @@ async def save_vision(db: Database, job_id: UUID, vision: Json) -> bool:
                enqueued_at = coalesce(enqueued_at, now()), {_MOVED}
            WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') AND vision IS NULL RETURNING id""",
             id=job_id,
-            vision=Jsonb(vision),
+            vision=_stored(vision),
         )
         is not None
     )
 
 
-async def save_rule(db: Database, job_id: UUID, rule: Json) -> bool:
+async def save_rule(db: Database, job_id: UUID, rule: Rule) -> bool:
     return (
         await db.row(
             f"""UPDATE scan.jobs SET rule = %(rule)s, {_MOVED}
                 WHERE id = %(id)s AND {IS_OPEN} AND rule IS NULL RETURNING id""",
             id=job_id,
-            rule=Jsonb(rule),
+            rule=_stored(rule),
         )
         is not None
     )
@@ -212,7 +241,7 @@ async def in_work(db: Database, job_ids: Sequence[UUID]) -> None:
     )
 
 
-async def complete(db: Database, job_id: UUID, answer: Json, reward: Json | None) -> bool:
+async def complete(db: Database, job_id: UUID, answer: Answer, reward: Reward | None) -> bool:
     """False when the job has ended meanwhile. It is not announced yet: whoever has announced it says so afterwards."""
     return (
         await db.row(
@@ -220,15 +249,15 @@ async def complete(db: Database, job_id: UUID, answer: Json, reward: Json | None
                 finished_at = now()
             WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
             id=job_id,
-            answer=Jsonb(answer),
-            reward=_jsonb(reward),
+            answer=_stored(answer),
+            reward=_stored(reward) if reward else None,
         )
         is not None
     )
 
 
-def _jsonb(value: Json | None) -> Jsonb | None:
-    return None if value is None else Jsonb(value)
+def _stored(output: object) -> Jsonb:
+    return Jsonb(output, outputs.dumps)
 
 
 async def fail(db: Database, job_id: UUID, code: str, error: str, english: str) -> Job | None:
@@ -310,7 +339,7 @@ async def uploaded(db: Database, job_id: UUID, user: UUID, limits: Limits = UNLI
     return found if row[0] or isinstance(found, Job) else None
 
 
-async def choose(db: Database, job_id: UUID, rule: Json, answer: Json, reward: Json | None) -> Job | None:
+async def choose(db: Database, job_id: UUID, rule: Rule, answer: Answer, reward: Reward | None) -> Job | None:
     """Replace the outcome of a job that waits for a choice; None when it does not, so a choice counts once.
 
     Its reward is still to be granted, so the job is no longer announced."""
@@ -319,9 +348,9 @@ async def choose(db: Database, job_id: UUID, rule: Json, answer: Json, reward: J
             WHERE id = %(id)s AND status = 'completed' AND jobs.needs_choice
             RETURNING {COLUMNS}""",
         id=job_id,
-        rule=Jsonb(rule),
-        answer=Jsonb(answer),
-        reward=_jsonb(reward),
+        rule=_stored(rule),
+        answer=_stored(answer),
+        reward=_stored(reward) if reward else None,
     )
     return _job(row)
 
@@ -383,7 +412,7 @@ async def history(
         id=job_id,
         limit=limit,
     )
-    return [Dated(Job(*row[:-2]), *row[-2:]) for row in rows]
+    return [Dated(job_of(row[:-2]), *row[-2:]) for row in rows]
 
 
 async def photos_of(db: Database, user: UUID, limit: int) -> list[tuple[UUID, str]]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from eco2.core.errors import TooMany
 from eco2.core.turns import AtOnce, Recent, Turns
+from eco2.messaging.broker import Publisher
 from eco2.scan import service, store, waste_flow
 from eco2.scan.admission import Admission
 from eco2.scan.limits import Limits, Standing, full, refusal
@@ -48,6 +49,14 @@ class Door:
             except TooMany:
                 self.refused.add(user)
                 raise
+
+
+@dataclass(frozen=True)
+class ApiServices(Services):
+    """Dependencies of scan-api."""
+
+    tasks_publisher: Publisher
+    door: Door
 
 
 async def submit(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
 from eco2.core.postgres import Database
-from eco2.scan.store import COLUMNS, IS_OPEN, UNFINISHED, Job
+from eco2.scan.store import COLUMNS, IS_OPEN, UNFINISHED, Job, job_of
 
 SWEEP_LOCK = 0x7363616E
 
@@ -73,7 +73,7 @@ async def backlog(db: Database) -> Backlog:
 async def _unfinished(db: Database, found: LiteralString, older: timedelta, after: Place) -> Page:
     sql = _UNFINISHED + found + _OLDEST_FIRST
     rows = await db.rows(sql, older=older, created_at=after[0], id=after[1], page=PAGE)
-    jobs = [Job(*row[:-1]) for row in rows]
+    jobs = [job_of(row[:-1]) for row in rows]
     return Page(jobs, (rows[-1][-1], jobs[-1].id) if len(rows) == PAGE else None)
 
 

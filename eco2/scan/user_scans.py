@@ -11,9 +11,11 @@ from eco2.core.errors import BadRequest
 from eco2.core.postgres import Database
 from eco2.knowledge import Knowledge
 from eco2.scan import feedback_store, store
-from eco2.scan.result import result_body
+from eco2.scan.feedback import Given
+from eco2.scan.outputs import Json, plain
+from eco2.scan.result import Result, result_of
 from eco2.scan.service import Services
-from eco2.scan.store import Dated, Filter, Json
+from eco2.scan.store import Dated, Filter
 
 KST = timezone(timedelta(hours=9))
 """Days of the history are those of Korea, which has no other time in summer."""
@@ -108,21 +110,23 @@ def _place(cursor: str) -> tuple[datetime, UUID]:
 
 def entry(services: Services, row: Dated) -> Json:
     """One scan in a list: what it was, without the whole answer."""
-    job = row.job
-    body = result_body(services.knowledge, job)
-    found = body["pipeline_result"]
+    return _entry(services, row, result_of(services.knowledge, row.job))
+
+
+def _entry(services: Services, row: Dated, result: Result) -> Json:
+    job, found = row.job, result.pipeline_result
     return {
         "job_id": str(job.id),
         "status": job.status if job.status in ("completed", "failed") else "processing",
-        "outcome": body["outcome"],
+        "outcome": result.outcome,
         "created_at": row.created_at,
         "finished_at": row.finished_at,
         "image_url": services.storage.public_url(job.image_key),
-        "classification": found["classification_result"]["classification"] if found else None,
-        "stream": found["stream"] if found else None,
-        "needs_choice": body["needs_choice"],
-        "reward": body["reward"],
-        "error": body["error"] if body["outcome"] else None,
+        "classification": plain(found.classification_result.classification) if found else None,
+        "stream": plain(found.stream) if found else None,
+        "needs_choice": result.needs_choice,
+        "reward": plain(result.reward),
+        "error": result.error if result.outcome else None,
         "result_url": f"/api/v1/scan/{job.id}/result",
     }
 
@@ -132,14 +136,20 @@ async def export(services: Services, user: UUID, cursor: str) -> tuple[list[tupl
     everything = Filter(statuses=(*store.SHOWN, "waiting", "aborted"))
     rows, following = await history(services.db, user, everything, cursor or None, EXPORT_PAGE, newest=False)
     said = await feedback_store.of_jobs(services.db, [row.job.id for row in rows])
-    return [("scans", {**_copy(services, row), "feedback": said.get(row.job.id)}) for row in rows], following or ""
+    copies = [{**_copy(services, row), "feedback": _said(said.get(row.job.id))} for row in rows]
+    return [("scans", copy) for copy in copies], following or ""
+
+
+def _said(given: Given | None) -> Json | None:
+    if given is None:
+        return None
+    return {name: value for name, value in vars(given).items() if name != "job_id"}
 
 
 def _copy(services: Services, row: Dated) -> Json:
-    job = row.job
+    job, result = row.job, result_of(services.knowledge, row.job)
     said = {"user_input": job.user_input, "language": job.language, "district": job.district}
-    outcome = result_body(services.knowledge, job)
-    return {**entry(services, row), "status": job.status, **said, "result": outcome["pipeline_result"]}
+    return {**_entry(services, row, result), "status": job.status, **said, "result": plain(result.pipeline_result)}
 
 
 async def purge(services: Services, user: UUID) -> int:

@@ -4,13 +4,13 @@ from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from eco2.core.app import BadUser, MissingUser, User, error_responses
 from eco2.core.cursors import BadCursor
 from eco2.scan import user_scans
-from eco2.scan.api import Reward, ScanClassification, Stream
+from eco2.scan.api import At, Reward, ScanClassification, Stream
 from eco2.scan.result import Outcome
 
 router = APIRouter(prefix="/api/v1/users/me", tags=["users"])
@@ -76,7 +76,7 @@ class ScanPage(BaseModel):
 )
 async def scans(
     user: User,
-    request: Request,
+    at: At,
     stream: Annotated[str | None, Query(max_length=100, description="Id of a stream, such as `clear_pet`")] = None,
     category: Annotated[str | None, Query(max_length=100, description="Middle category, such as `무색페트병`")] = None,
     status: Annotated[user_scans.State | None, Query()] = None,
@@ -86,7 +86,6 @@ async def scans(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> dict[str, Any]:
     """Newest first. What is submitted meanwhile does not move the pages that follow."""
-    services = request.app.state.resources
-    wanted = user_scans.filter_of(services.knowledge, user_scans.Asked(stream, category, status, first, last))
-    rows, following = await user_scans.history(services.db, user, wanted, cursor, limit)
-    return {"scans": [user_scans.entry(services, row) for row in rows], "next_cursor": following}
+    wanted = user_scans.filter_of(at.knowledge, user_scans.Asked(stream, category, status, first, last))
+    rows, following = await user_scans.history(at.db, user, wanted, cursor, limit)
+    return {"scans": [user_scans.entry(at, row) for row in rows], "next_cursor": following}

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import photos
@@ -13,7 +13,7 @@ from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.scan import service, submission, waste_flow
 from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
-from eco2.scan.api import QUOTAS, ScanProcessing, ScanResult, result_response
+from eco2.scan.api import QUOTAS, At, ScanProcessing, ScanResult, result_response
 from eco2.scan.limits import TooManyTickets
 from eco2.scan.stages import ImageGone
 
@@ -76,14 +76,11 @@ class WasteStatus(BaseModel):
         StorageDown,
     ),
 )
-async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
-    resources = request.app.state.resources
-    job_id, key = await submission.prepare(
-        resources, resources.door, user, body.content_type, body.user_input, body.model
-    )
+async def analyze(body: WasteRequest, user: User, at: At) -> WasteJob:
+    job_id, key = await submission.prepare(at, at.door, user, body.content_type, body.user_input, body.model)
     return WasteJob(
         job_id=job_id,
-        upload_url=await resources.storage.upload_url(key),
+        upload_url=await at.storage.upload_url(key),
         status_url=f"/api/v1/waste/status/{job_id}",
         expires_in=int(UPLOAD_TIME.total_seconds()),
     )
@@ -104,12 +101,11 @@ async def analyze(body: WasteRequest, user: User, request: Request) -> WasteJob:
         StorageDown,
     ),
 )
-async def upload_complete(job_id: UUID, user: User, request: Request) -> WasteProcessing:
+async def upload_complete(job_id: UUID, user: User, at: At) -> WasteProcessing:
     """Starts the scan. Saying it again is harmless."""
-    resources = request.app.state.resources
-    job = await submission.accept_upload(resources, resources.door, job_id, user)
+    job = await submission.accept_upload(at, at.door, job_id, user)
     if not job.enqueued:
-        await service.hand_over(resources, job, resources.tasks_publisher)
+        await service.hand_over(at, job, at.tasks_publisher)
     return WasteProcessing()
 
 
@@ -120,13 +116,13 @@ async def upload_complete(job_id: UUID, user: User, request: Request) -> WastePr
     summary="How far a job is",
     responses=error_responses(*_USER_ERRORS, service.ResultNotFound),
 )
-async def status(job_id: UUID, user: User, request: Request) -> Any:
+async def status(job_id: UUID, user: User, at: At) -> Any:
     """Made to be polled: it reads the newest event of the job and nothing else."""
-    return await waste_flow.status(request.app.state.resources, job_id, user)
+    return await waste_flow.status(at, job_id, user)
 
 
-async def _polled(resources: service.Services, user: UUID, job_id: UUID) -> bytes:
-    return orjson.dumps(await waste_flow.status(resources, job_id, user))
+async def _polled(at: service.Services, user: UUID, job_id: UUID) -> bytes:
+    return orjson.dumps(await waste_flow.status(at, job_id, user))
 
 
 POLLED = Shortcut(f"{router.prefix}/status/{{job_id}}", _polled)
@@ -142,5 +138,5 @@ POLLED = Shortcut(f"{router.prefix}/status/{{job_id}}", _polled)
         **error_responses(*_USER_ERRORS, service.ResultNotFound),
     },
 )
-async def result(job_id: UUID, user: User, request: Request) -> Any:
-    return await result_response(request.app.state.resources, job_id, user)
+async def result(job_id: UUID, user: User, at: At) -> Any:
+    return await result_response(at, job_id, user)

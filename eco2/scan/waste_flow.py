@@ -12,10 +12,11 @@ from eco2.contracts import uploads
 from eco2.contracts.events import Stage
 from eco2.scan import store
 from eco2.scan.limits import UNLIMITED, Limits, Standing, TooManyTickets, refusal
+from eco2.scan.outputs import Json
 from eco2.scan.progress import progress_of, stage_text
-from eco2.scan.result import result_body
+from eco2.scan.result import result_of
 from eco2.scan.service import Services, find, require_object
-from eco2.scan.store import Job, Json
+from eco2.scan.store import Job
 
 log = logging.getLogger(__name__)
 
@@ -96,15 +97,12 @@ def _silent(frame: Mapping[str, object]) -> bool:
     return time.time() - float(str(frame["ts"])) > SILENT_SECONDS
 
 
-def _ended(result: Json, language: str | None) -> Json:
-    """The result is that of `/scan`; `progress` is -1 where the scan failed."""
-    failed = result["outcome"] == "failed"
-    message = result["error"] or stage_text("done", language)
-    return {"progress": -1 if failed else 100, "message": message, "result": result}
-
-
 def _row_status(services: Services, job: Job) -> Json:
+    """Of a job that has ended the result is that of `/scan`, and `progress` is -1 where it failed."""
     if job.status in ("completed", "failed"):
-        return {"job_id": str(job.id), **_ended(result_body(services.knowledge, job), job.language)}
+        result = result_of(services.knowledge, job)
+        progress = -1 if result.outcome == "failed" else 100
+        message = result.error or stage_text("done", job.language)
+        return {"job_id": str(job.id), "progress": progress, "message": message, "result": result.body()}
     stage, percent = progress_of(job)
     return {"job_id": str(job.id), "progress": percent, "message": stage_text(stage, job.language), "result": None}

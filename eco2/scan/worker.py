@@ -36,6 +36,7 @@ from eco2.messaging.events import EventBus
 from eco2.photos import published
 from eco2.photos.pool import Decoders
 from eco2.scan import dead_letters, deletion, progress, service, store
+from eco2.scan.outputs import Answer, FinalAnswer, Rule
 from eco2.scan.service import Services
 from eco2.scan.settings import WorkerSettings
 from eco2.scan.stages import ImageGone
@@ -92,7 +93,7 @@ async def see(resources: Resources, job: Job) -> Job | None:
 
 
 async def _answer(resources: Resources, job: Job) -> None:
-    async def word(rule: store.Json, composed: store.Json, job: Job) -> store.Json:
+    async def word(rule: Rule, composed: FinalAnswer, job: Job) -> Answer:
         audience = service.audience_of(resources, job)
         return await resources.models.answer(rule, composed, job.user_input, job.model, audience)
 
@@ -130,6 +131,8 @@ async def _run_stage(resources: Resources, stage: StageWork, job_id: UUID, known
         log.warning("message of a job that does not exist")
     elif job.status in ("completed", "failed"):
         await service.announce(resources, job)
+    elif job.unread is not None:
+        raise job.unread
     else:
         try:
             async with time_limit(resources.settings.stage_timeout.total_seconds()):

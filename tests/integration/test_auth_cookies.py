@@ -24,15 +24,10 @@ from tests.integration.test_auth_service import alone, forget_grace, is_over, si
 BOTH = (ACCESS_COOKIE, REFRESH_COOKIE)
 
 
-@dataclass(frozen=True)
-class Resources:
-    services: Services
-
-
 @asynccontextmanager
 async def serving(at: Services) -> AsyncIterator[httpx2.AsyncClient]:
     app = api_app("auth-api", router)
-    app.state.resources = Resources(at)
+    app.state.services = at
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=at.settings.public_url) as client:
         yield client
 

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -21,15 +20,17 @@ from eco2.photos.reading import decode, grey
 from eco2.photos.settings import PhotoSettings
 from eco2.photos.views import Opened, Wanted
 from eco2.scan.audience import Audience
+from eco2.scan.outputs import Answer, Candidate, FinalAnswer, Rule, VisionResult
 from eco2.scan.vision.cache import NEAR_BITS, ResultCache, result_key
 from eco2.scan.vision.choose import Cascade, Models
 from eco2.scan.vision.phash import BANDS, SIDE, bands, phash
 from eco2.scan.vision.picture import FOR_PAID, SMALL, Picture
 from eco2.scan.vision.providers import Embedded, ProviderFailed
-from eco2.scan.vision.result import Candidate, VisionResult
 from tests import photos
 from tests.redis_server import RedisServer, until
 
+CERAMIC = Rule("ceramic", "noncombustible_sack", False, (), None, ())
+COMPOSED = FinalAnswer({"단계1": "a"}, (), "b")
 DECODERS = Decoders(PhotoSettings())
 
 
@@ -81,12 +82,12 @@ class Paid:
         return VisionResult("ceramic", 0.9, (Candidate("ceramic", 0.9),), False, True, "paid", ("clean",))
 
     async def answer(
-        self, rule: Any, composed: dict[str, Any], user_input: str | None, audience: Audience
-    ) -> dict[str, Any]:
+        self, rule: Rule, composed: FinalAnswer, user_input: str | None, audience: Audience
+    ) -> FinalAnswer:
         self.answers += 1
         if self.failing:
             raise ProviderFailed("switched off")
-        return {**composed, "user_answer": f"worded for {user_input}"}
+        return replace(composed, user_answer=f"worded for {user_input}")
 
 
 class Free(Embedded):
@@ -108,7 +109,7 @@ def models(cache: ResultCache, paid: Paid) -> Models:
     return Models(Free(), lambda _model: paid, cache, DECODERS)
 
 
-async def look(models: Models, data: bytes, model: str | None = None, *, asked: bool = True) -> dict[str, Any]:
+async def look(models: Models, data: bytes, model: str | None = None, *, asked: bool = True) -> VisionResult:
     return await models.look(models.picture("somebody", model, data), model, asked=asked)
 
 
@@ -129,28 +130,28 @@ OTHER = photos.encoded(Image.open(io.BytesIO(PHOTO)).transpose(Image.Transpose.R
 async def test_the_same_photo_is_paid_for_once(models: Models, paid: Paid) -> None:
     first = await look(models, PHOTO)
     again = await look(models, PHOTO)
-    assert (first["source"], again["source"], paid.looks) == ("model", "exact", 1)
-    assert VisionResult.from_json(first) == VisionResult.from_json(again)
-    assert VisionResult.from_json(first).situations == ("clean",)
+    assert (first.source, again.source, paid.looks) == ("model", "exact", 1)
+    assert replace(first, source="exact") == again
+    assert first.situations == ("clean",)
 
 
 @pytest.mark.parametrize(("scale", "quality"), [(1.0, 40), (0.5, 85), (1.3, 90)])
 async def test_a_near_duplicate_is_not_paid_for(models: Models, paid: Paid, scale: float, quality: int) -> None:
     await look(models, PHOTO)
     near = await look(models, variant(PHOTO, scale, quality))
-    assert (near["source"], paid.looks) == ("near", 1)
+    assert (near.source, paid.looks) == ("near", 1)
 
 
 async def test_another_photo_is_another_call(models: Models, paid: Paid) -> None:
     await look(models, PHOTO)
-    assert (await look(models, OTHER))["source"] == "model"
+    assert (await look(models, OTHER)).source == "model"
     assert paid.looks == 2
 
 
 async def test_another_version_starts_afresh(models: Models, paid: Paid) -> None:
     await look(models, PHOTO)
     paid.vision_version = "paid-2"
-    assert (await look(models, PHOTO))["source"] == "model"
+    assert (await look(models, PHOTO)).source == "model"
 
 
 async def test_the_same_photo_many_times_at_once_is_one_call(models: Models, paid: Paid, server: RedisServer) -> None:
@@ -161,7 +162,7 @@ async def test_the_same_photo_many_times_at_once_is_one_call(models: Models, pai
     while not paid.looks:
         await asyncio.sleep(0.01)
     paid.gate.set()
-    sources = [(await call)["source"] for call in calls]
+    sources = [(await call).source for call in calls]
     assert paid.looks == 1
     assert sources.count("model") == 1
     assert set(sources) <= {"model", "shared", "exact", "near"}
@@ -175,14 +176,16 @@ async def test_the_lock_of_a_dead_process_does_not_hold_up_the_next(
     gate = asyncio.Event()
     calls = 0
 
-    async def compute() -> dict[str, Any]:
+    async def compute() -> FinalAnswer:
         nonlocal calls
         calls += 1
         await gate.wait()
-        return {"n": 1}
+        return COMPOSED
 
     digest = uuid.uuid4().hex
-    first, second = (asyncio.create_task(cache.get_or_compute("test", "1", digest, compute)) for _ in range(2))
+    first, second = (
+        asyncio.create_task(cache.get_or_compute(FinalAnswer, "test", "1", digest, compute)) for _ in range(2)
+    )
     await asyncio.sleep(0.8)
     assert calls == 1, "a living holder renews"
     gate.set()
@@ -191,7 +194,7 @@ async def test_the_lock_of_a_dead_process_does_not_hold_up_the_next(
     digest = uuid.uuid4().hex
     await cache.redis.set(f"{result_key('test', '1', digest)}:lock", "dead", px=300)
     async with asyncio.timeout(5):
-        assert await cache.get_or_compute("test", "1", digest, compute) == ({"n": 1}, "model")
+        assert await cache.get_or_compute(FinalAnswer, "test", "1", digest, compute) == (COMPOSED, "model")
 
 
 # --- the embedded model first -----------------------------------------------------------------------------------------
@@ -211,7 +214,7 @@ def cascading(cache: ResultCache, paid: Paid, seen: VisionResult, cheaper: Paid 
 async def test_a_sure_first_look_saves_the_paid_one(cache: ResultCache, paid: Paid) -> None:
     models, before = cascading(cache, paid, SURE), saved()
     found = await look(models, PHOTO, asked=False)
-    assert (found["item_id"], found["model"], found["source"], paid.looks) == ("drink_can", "free", "cascade", 0)
+    assert (found.item_id, found.model, found.source, paid.looks) == ("drink_can", "free", "cascade", 0)
     assert saved() == pytest.approx(before + 0.01)
 
 
@@ -229,9 +232,9 @@ async def test_else_the_paid_model_sees_the_photo_and_the_guesses(
 ) -> None:
     models, before = cascading(cache, paid, seen), saved()
     found = await look(models, PHOTO, model, asked=asked)
-    assert (found["model"], paid.hints, saved()) == ("paid", [seen], before)
+    assert (found.model, paid.hints, saved()) == ("paid", [seen], before)
     again = await look(models, PHOTO, model, asked=asked)
-    assert (again["source"], paid.looks) == ("exact", 1)
+    assert (again.source, paid.looks) == ("exact", 1)
 
 
 async def test_a_sure_first_look_may_be_checked_by_a_cheaper_model(cache: ResultCache, paid: Paid) -> None:
@@ -239,7 +242,7 @@ async def test_a_sure_first_look_may_be_checked_by_a_cheaper_model(cache: Result
     cheaper.vision_version = "cheaper-1"
     models, before = cascading(cache, paid, SURE, cheaper), saved()
     found = await look(models, PHOTO, asked=False)
-    assert (found["item_id"], found["source"], paid.looks, cheaper.hints) == ("ceramic", "model", 0, [SURE])
+    assert (found.item_id, found.source, paid.looks, cheaper.hints) == ("ceramic", "model", 0, [SURE])
     assert saved() == pytest.approx(before + 0.008)
 
 
@@ -251,44 +254,42 @@ async def test_without_a_cascade_the_embedded_model_is_not_asked(models: Models,
 async def test_a_failed_paid_model_is_replaced_and_not_remembered(models: Models, paid: Paid) -> None:
     paid.failing = True
     found = await look(models, PHOTO)
-    assert (found["source"], found["model"]) == ("fallback", "free")
-    composed = {"disposal_steps": {}, "insufficiencies": [], "user_answer": "composed"}
-    assert await models.answer({"item_id": "ceramic"}, composed, "?", None) == {**composed, "source": "fallback"}
+    assert (found.source, found.model) == ("fallback", "free")
+    assert await models.answer(CERAMIC, COMPOSED, "?", None) == Answer.of(COMPOSED, "fallback")
     paid.failing = False
-    assert (await look(models, PHOTO))["source"] == "model"
+    assert (await look(models, PHOTO)).source == "model"
 
 
 async def test_an_answer_is_paid_for_once_per_rule_and_words(models: Models, paid: Paid) -> None:
-    composed = {"disposal_steps": {"단계1": "a"}, "insufficiencies": [], "user_answer": "b"}
-    rule = {"item_id": "ceramic"}
-    first = await models.answer(rule, composed, "왜요?", None)
-    assert await models.answer(rule, composed, "왜요?", None) == {**first, "source": "exact"}
+    first = await models.answer(CERAMIC, COMPOSED, "왜요?", None)
+    assert await models.answer(CERAMIC, COMPOSED, "왜요?", None) == replace(first, source="exact")
     assert paid.answers == 1
-    assert await models.answer(rule, composed, "어디에?", None) != first
-    assert await models.answer({"item_id": None}, composed, "왜요?", None) == {**composed, "source": "rules"}
+    assert await models.answer(CERAMIC, COMPOSED, "어디에?", None) != first
+    unknown = replace(CERAMIC, item_id=None)
+    assert await models.answer(unknown, COMPOSED, "왜요?", None) == Answer.of(COMPOSED, "rules")
     assert paid.answers == 2
 
 
 async def test_what_was_seen_tells_the_photo_from_others(models: Models, paid: Paid, server: RedisServer) -> None:
-    def told(found: dict[str, Any], data: bytes) -> bool:
+    def told(found: VisionResult, data: bytes) -> bool:
         hashed = phash_of(decode(data, SMALL.shorter))
-        return (found["digest"], int(found["phash"], 16)) == (hashlib.sha256(data).hexdigest(), hashed)
+        return (found.digest, int(found.phash or "0", 16)) == (hashlib.sha256(data).hexdigest(), hashed)
 
     near, other = variant(PHOTO, quality=40), variant(PHOTO, 0.5)
     for data, source in ((PHOTO, "model"), (PHOTO, "exact"), (near, "near"), (near, "exact")):
         found = await look(models, data)
-        assert (found["source"], told(found, data)) == (source, True)
+        assert (found.source, told(found, data)) == (source, True)
     embedded = Models(models.embedded, lambda _model: None, models.cache, models.decoders)
     for source in ("model", "exact"):
         found = await look(embedded, OTHER)
-        assert (found["source"], told(found, OTHER)) == (source, True)
+        assert (found.source, told(found, OTHER)) == (source, True)
     paid.failing = True
     found = await look(models, OTHER)
-    assert (found["source"], told(found, OTHER)) == ("fallback", True)
+    assert (found.source, told(found, OTHER)) == ("fallback", True)
     paid.failing = False
     await server.kill()
     found = await look(models, other)
-    assert (found["source"], told(found, other)) == ("uncached", True)
+    assert (found.source, told(found, other)) == ("uncached", True)
 
 
 @pytest.mark.parametrize("redis_runs", [True, False])
@@ -307,13 +308,13 @@ async def test_a_photo_is_decoded_once_for_a_paid_look(
     if not redis_runs:
         await server.kill()
     found = await look(models, PHOTO)
-    assert (decoded, len(found["phash"]), paid.url) == ([replace(FOR_PAID, checked=True)], 64, url)
+    assert (decoded, len(found.phash or ""), paid.url) == ([replace(FOR_PAID, checked=True)], 64, url)
 
 
 async def test_without_redis_every_call_is_made_once(models: Models, paid: Paid, server: RedisServer) -> None:
     await server.kill()
     found = await look(models, PHOTO)
-    assert (found["source"], paid.looks) == ("uncached", 1)
+    assert (found.source, paid.looks) == ("uncached", 1)
 
 
 async def test_redis_lost_during_the_call_does_not_pay_again(models: Models, paid: Paid, server: RedisServer) -> None:
@@ -323,7 +324,7 @@ async def test_redis_lost_during_the_call_does_not_pay_again(models: Models, pai
         await asyncio.sleep(0.01)
     await server.kill()
     paid.gate.set()
-    assert (await call)["item_id"] == "ceramic"
+    assert (await call).item_id == "ceramic"
     assert paid.looks == 1
 
 
@@ -351,7 +352,7 @@ async def test_a_time_limit_is_kept_and_pays_once_when_redis_is_lost_during_the_
             server.process.send_signal(signal.SIGCONT)
 
 
-async def _limited(models: Models) -> dict[str, Any]:
+async def _limited(models: Models) -> VisionResult:
     async with asyncio.timeout(0.3):
         return await look(models, PHOTO)
 
@@ -364,45 +365,45 @@ async def test_a_call_that_fails_as_redis_is_lost_is_not_made_again(
 ) -> None:
     calls = 0
 
-    async def compute() -> dict[str, Any]:
+    async def compute() -> FinalAnswer:
         nonlocal calls
         calls += 1
         await server.kill()
         raise error
 
     with pytest.raises(type(error), match=str(error)):
-        await cache.get_or_compute("test", "1", uuid.uuid4().hex, compute)
+        await cache.get_or_compute(FinalAnswer, "test", "1", uuid.uuid4().hex, compute)
     assert calls == 1
 
 
 async def test_a_call_that_fails_lets_the_next_one_begin_at_once(cache: ResultCache) -> None:
     failing = True
 
-    async def compute() -> dict[str, Any]:
+    async def compute() -> FinalAnswer:
         if failing:
             raise ProviderFailed("no")
-        return {"n": 1}
+        return COMPOSED
 
     digest = uuid.uuid4().hex
     with pytest.raises(ProviderFailed):
-        await cache.get_or_compute("test", "1", digest, compute)
+        await cache.get_or_compute(FinalAnswer, "test", "1", digest, compute)
     failing = False
     async with asyncio.timeout(1):
-        assert await cache.get_or_compute("test", "1", digest, compute) == ({"n": 1}, "model")
+        assert await cache.get_or_compute(FinalAnswer, "test", "1", digest, compute) == (COMPOSED, "model")
 
 
 async def test_a_lock_that_could_not_be_renewed_once_is_renewed_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eco2.scan.vision.cache.LOCK_SECONDS", 0.6)
     gate = asyncio.Event()
 
-    async def compute() -> dict[str, Any]:
+    async def compute() -> FinalAnswer:
         await gate.wait()
-        return {}
+        return COMPOSED
 
     async with RedisServer("--appendfsync", "always", aof=True) as server:
         client = redis.connect(server.url, decode_responses=False, retries=0)
         digest = uuid.uuid4().hex
-        call = asyncio.create_task(ResultCache(client).get_or_compute("test", "1", digest, compute))
+        call = asyncio.create_task(ResultCache(client).get_or_compute(FinalAnswer, "test", "1", digest, compute))
         lock = f"{result_key('test', '1', digest)}:lock"
         while not await client.exists(lock):
             await asyncio.sleep(0.01)

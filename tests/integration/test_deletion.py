@@ -18,6 +18,7 @@ from eco2.image import store as image_store
 from eco2.messaging.events import EventBus
 from eco2.photos import published, reading
 from eco2.scan import deletion, feedback_store, service, store, user_scans, worker
+from eco2.scan.outputs import VisionResult
 from eco2.scan.service import Services
 from eco2.scan.settings import ApiSettings
 from eco2.scan.store import Job
@@ -171,7 +172,7 @@ class Held(Storage):
 
 
 def looking(services: Services, storage: Storage) -> worker.Resources:
-    async def look(*_args: Any, **_options: Any) -> dict[str, Any]:
+    async def look(*_args: Any, **_options: Any) -> VisionResult:
         return SEEN
 
     picture = SimpleNamespace(inspect=stripped, keep=lambda _data: None)
@@ -207,7 +208,7 @@ async def test_a_later_stage_of_a_deleted_scan_writes_nothing_grants_nothing_and
         sent.append(message)
 
     quiet = replace(services, publisher=cast(Any, SimpleNamespace(send_json=send, send_task=send)))
-    await store.save_vision(services.db, job.id, {**SEEN, "item_id": "water_pet"})
+    await store.save_vision(services.db, job.id, replace(SEEN, item_id="water_pet"))
     await service.match_rule(quiet, await load(services, job))
     known = await load(services, job)
     assert known.rule is not None

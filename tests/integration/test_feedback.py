@@ -4,9 +4,11 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,8 +20,8 @@ from eco2.contracts.pb import user_data_pb2 as pb
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc
 from eco2.scan import stages
+from eco2.scan.outputs import Answer, Candidate, VisionResult, dumps
 from eco2.scan.tables import feedback, jobs
-from eco2.scan.vision.result import Candidate, VisionResult
 from tests.conftest import Person
 from tests.e2e.journey import is_error
 
@@ -30,18 +32,17 @@ BOTTLE, CARTON = BASE.item("water_pet"), BASE.item("milk_carton")
 
 async def scanned(engine: AsyncEngine, user: uuid.UUID, item_id: str | None = "water_pet", **change: Any) -> uuid.UUID:
     """A completed scan, as the stages leave it."""
-    seen = VisionResult(item_id, 0.8, (Candidate("water_pet", 0.8),), item_id is None, True, "test-eyes").to_json()
-    vision = {**seen, "digest": "0" * 64, "phash": "0" * 64, "source": "model"}
-    rule = stages.match(BASE, vision, None)
+    seen = VisionResult(item_id, 0.8, (Candidate("water_pet", 0.8),), item_id is None, True, "test-eyes")
+    seen = replace(seen, digest="0" * 64, phash="0" * 64, source="model")
+    rule = stages.match(BASE, seen, None)
+    outputs = {"vision": seen, "rule": rule, "answer": Answer.of(stages.answer(BASE, rule, None))}
     row = {
         "id": uuid.uuid4(),
         "user_id": user,
         "image_key": f"scan/{uuid.uuid4().hex}.jpg",
         "user_input": "우리 집 주소는",
         "status": "completed",
-        "vision": vision,
-        "rule": rule,
-        "answer": stages.answer(BASE, rule, None),
+        **{stage: orjson.loads(dumps(output)) for stage, output in outputs.items()},
         **change,
     }
     async with engine.begin() as tx:

@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import cursors
 from eco2.scan import stages
+from eco2.scan.outputs import Answer, dumps
 from eco2.scan.service import Services
 from eco2.scan.tables import jobs
 from tests.conftest import Person
@@ -28,8 +30,9 @@ def add(services: Services, engine: AsyncEngine) -> Add:
         base, job_id = services.knowledge, uuid.uuid4()
         if item is not None:
             rule = stages.rule_of(base, base.item(item), None)
-            answer = stages.answer(base, rule, None)
-            row = {"status": "completed", "rule": rule, "answer": answer, "finished_at": at, "vision": {}, **row}
+            answer = Answer.of(stages.answer(base, rule, None))
+            stored = {"rule": orjson.loads(dumps(rule)), "answer": orjson.loads(dumps(answer))}
+            row = {"status": "completed", **stored, "finished_at": at, **row}
         async with engine.begin() as tx:
             values = {"id": job_id, "user_id": user, "image_key": f"scan/{job_id.hex}.jpg", "created_at": at, **row}
             await tx.execute(insert(jobs).values(values))
@@ -112,7 +115,7 @@ async def test_filters_narrow_the_list(person: Callable[[], Person], services: S
         return [job for page in await pages(who, 1, **asked) for job in page]
 
     assert await listed(stream="clear_pet") == [pet]
-    assert await listed(stream=str(rule["stream_id"])) == [battery]
+    assert await listed(stream=str(rule.stream_id)) == [battery]
     assert await listed(category="무색페트병") == [pet]
     assert await listed(category=battery_item.classification.middle_category) == [battery]
     assert await listed(status="failed") == [failed]

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,12 @@ from eco2.local.supervisor import Supervisor
 from eco2.photos.check import PhotoBroken
 from eco2.photos.pool import Decoders
 from eco2.photos.settings import PhotoSettings
+from eco2.scan import stages
 from eco2.scan.audience import ANYBODY
+from eco2.scan.outputs import Candidate, FinalAnswer, Other, Rule, VisionResult
 from eco2.scan.vision.llm import LlmProvider, Prompts
 from eco2.scan.vision.picture import FOR_PAID, Picture
 from eco2.scan.vision.providers import Provider, ProviderFailed
-from eco2.scan.vision.result import Candidate, Other, VisionResult
 from tests import photos
 from tests.redis_server import RedisServer, free_port, until
 
@@ -162,11 +163,11 @@ async def provider(emulator: Emulator, cache: Redis, prompts: Prompts) -> AsyncI
 
 PHOTO = photos.jpeg()
 ITEM = "water_pet"
-RULE = {"item_id": ITEM, "stream_id": "clear_pet", "situations": []}
+RULE = Rule(ITEM, "clear_pet", needs_choice=False, situations=(), disposal_rules=None, candidates=())
 
 
-def _composed() -> dict[str, Any]:
-    return dict(kb.compose_answer(KNOWLEDGE, KNOWLEDGE.item(ITEM), []))
+def _composed() -> FinalAnswer:
+    return stages.answer(KNOWLEDGE, RULE, None)
 
 
 async def _ask(provider: Provider, purpose: str) -> Any:
@@ -210,16 +211,17 @@ def _facts() -> dict[str, grounding.Fact]:
 async def test_an_answer_is_chosen_and_keeps_what_was_composed(provider: Make) -> None:
     composed, facts = _composed(), _facts()
     answer = await provider().answer(RULE, composed, "어떻게 해요?")
-    assert {**answer, "user_answer": composed["user_answer"]} == composed
-    told = str(answer["user_answer"])
+    assert replace(answer, user_answer=composed.user_answer) == composed
+    told = answer.user_answer
     assert told.startswith(next(iter(facts.values())).text), "where it goes comes first"
     assert told.endswith(list(facts.values())[-1].text)
-    assert told != composed["user_answer"]
+    assert told != composed.user_answer
 
 
 async def test_a_photo_that_could_not_be_told_costs_no_choice(provider: Make, emulator: Emulator) -> None:
-    composed = dict(kb.compose_unknown(KNOWLEDGE, []))
-    assert await provider().answer({"item_id": None}, composed, "뭐예요?") == composed
+    unknown = stages.rule_of(KNOWLEDGE, None, None)
+    composed = stages.answer(KNOWLEDGE, unknown, None)
+    assert await provider().answer(unknown, composed, "뭐예요?") == composed
     assert (await emulator.calls())["total"] == 0
 
 

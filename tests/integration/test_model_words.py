@@ -8,6 +8,7 @@ import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -24,8 +25,8 @@ from eco2.llm.settings import LlmSettings
 from eco2.local import config
 from eco2.recycling import service
 from eco2.scan import stages
+from eco2.scan.outputs import VisionResult
 from eco2.scan.vision.llm import LlmProvider, Prompts
-from eco2.scan.vision.result import VisionResult
 from tests.redis_server import RedisServer, free_port, until
 
 MODEL = "gpt-5.2"
@@ -133,19 +134,19 @@ async def asked(llm: Llm, question: str) -> str:
 
 async def scanned(llm: Llm, item: str, words: str) -> str:
     """What a scan is answered that no rule says."""
-    seen = VisionResult(item, 0.9, (), needs_choice=False, waste=True, model="test").to_json()
+    seen = VisionResult(item, 0.9, (), needs_choice=False, waste=True, model="test")
     rule = stages.match(KNOWLEDGE, seen, words)
     composed = stages.answer(KNOWLEDGE, rule, words)
     provider = LlmProvider(llm, MODEL, PROMPTS)
     answer = await provider.answer(rule, composed, words)
-    assert {**answer, "user_answer": ""} == {**composed, "user_answer": ""}, "nothing else is the model's"
-    if answer["user_answer"] == composed["user_answer"]:
+    assert replace(answer, user_answer="") == replace(composed, user_answer=""), "nothing else is the model's"
+    if answer.user_answer == composed.user_answer:
         return ""
-    found = KNOWLEDGE.item(rule["item_id"])
-    situations = tuple(KNOWLEDGE.situations[name] for name in rule["situations"])
+    found = KNOWLEDGE.item(item)
+    situations = tuple(KNOWLEDGE.situations[name] for name in rule.situations)
     things = [Named(found, situations), *attribution.told(KNOWLEDGE, words, found).others]
     known = [grounding.facts(KNOWLEDGE, advise(KNOWLEDGE, one.item, one.situations), "ko") for one in things]
-    return not_of_the_rules(str(answer["user_answer"]), known)
+    return not_of_the_rules(answer.user_answer, known)
 
 
 async def test_who_tells_the_model_what_to_say_is_told_the_rules(llm: Llm, emulator: httpx2.AsyncClient) -> None:

@@ -5,7 +5,8 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
+from unittest.mock import AsyncMock, Mock
 
 import httpx2
 import orjson
@@ -26,6 +27,7 @@ from eco2.scan.admission import Admission
 from eco2.scan.api import result_response
 from eco2.scan.failures import TooLate
 from eco2.scan.limits import Rules
+from eco2.scan.outputs import Answer, Candidate, FinalAnswer, Rule, VisionResult
 from eco2.scan.progress import both, stage_text, started
 from eco2.scan.result import result_body
 from eco2.scan.service import Services
@@ -33,14 +35,7 @@ from eco2.scan.store import Job
 from tests import photos
 from tests.redis_server import RedisServer, free_port, private_redis, until
 
-SEEN: dict[str, Any] = {
-    "item_id": "ceramic",
-    "confidence": 0.9,
-    "candidates": [{"item_id": "ceramic", "confidence": 0.9}],
-    "needs_choice": False,
-    "waste": True,
-    "model": "test",
-}
+SEEN = VisionResult("ceramic", 0.9, (Candidate("ceramic", 0.9),), needs_choice=False, waste=True, model="test")
 
 
 async def register(services: Services, key: str | None = None, user: uuid.UUID | None = None) -> Job:
@@ -55,8 +50,8 @@ async def load(services: Services, job: Job) -> Job:
     return found
 
 
-async def unchanged(_rule: Any, composed: dict[str, Any], _job: Job) -> dict[str, Any]:
-    return composed
+async def unchanged(_rule: Rule, composed: FinalAnswer, _job: Job) -> Answer:
+    return Answer.of(composed)
 
 
 async def log_of(services: Services, job: Job) -> list[tuple[str, str]]:
@@ -208,6 +203,7 @@ async def test_a_stage_delivered_twice_stores_and_says_everything_once(services:
 
 
 async def test_the_next_stage_in_the_same_process_knows_the_job_as_it_is_stored(services: Services) -> None:
+    services = replace(services, publisher=Mock(send_task=AsyncMock()))  # else the stack's worker takes the job further
     job = await register(services)
     await store.save_vision(services.db, job.id, SEEN)
     await service.match_rule(services, await load(services, job))
@@ -226,14 +222,14 @@ async def test_what_is_delivered_again_is_read_again(
     async def stage(_resources: object, job: Job) -> None:
         worked.append(job.vision)
 
-    services.recent_jobs.put(replace(job, vision={"known": True}), SCAN_RULE)
+    services.recent_jobs.put(replace(job, vision=SEEN), SCAN_RULE)
     monkeypatch.setitem(worker.STAGES, SCAN_RULE, stage)
     body = orjson.dumps([[str(job.id)], {}, {}])
     message = cast(Delivery, SimpleNamespace(body=body, headers={}, redelivered=again))
     settings = SimpleNamespace(stage_timeout=timedelta(seconds=5))
     resources = cast(worker.Resources, SimpleNamespace(**vars(services), settings=settings))
     await worker.work(resources, SCAN_RULE, message)
-    assert worked == [None if again else {"known": True}]
+    assert worked == [None if again else SEEN]
     assert services.recent_jobs.take(job.id, SCAN_RULE) is None
 
 
@@ -281,7 +277,8 @@ async def test_a_poisoned_job_ends_at_the_delivery_limit(services: Services) -> 
     """What was stored makes stage `rule` fail every time; the broker gives up, the job fails visibly."""
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
-    await store.save_vision(services.db, job.id, {"nonsense": True})
+    await store.save_vision(services.db, job.id, SEEN)
+    await services.db.rows("UPDATE scan.jobs SET vision = '{\"nonsense\": true}' WHERE id = %(id)s", id=job.id)
     await services.publisher.send_task(SCAN_EXCHANGE, SCAN_RULE, SCAN_RULE, str(job.id))
 
     async def told() -> bool:
@@ -314,13 +311,13 @@ async def test_a_job_that_was_aborted_and_then_confirmed_is_queued(services: Ser
 async def test_the_first_output_of_a_stage_stays(services: Services) -> None:
     job = await register(services)
     assert await store.save_vision(services.db, job.id, SEEN)
-    assert not await store.save_vision(services.db, job.id, {**SEEN, "item_id": "newspaper"})
+    assert not await store.save_vision(services.db, job.id, replace(SEEN, item_id="newspaper"))
     assert (await load(services, job)).vision == SEEN
 
 
 async def test_of_two_choices_at_once_one_counts_and_its_repeat_is_harmless(services: Services) -> None:
     job = await register(services)
-    unsure = {**SEEN, "item_id": None, "needs_choice": True}
+    unsure = replace(SEEN, item_id=None, needs_choice=True)
     await store.save_vision(services.db, job.id, unsure)
     await service.match_rule(services, await load(services, job))
     await service.write_answer(services, await load(services, job), unchanged)
@@ -329,7 +326,7 @@ async def test_of_two_choices_at_once_one_counts_and_its_repeat_is_harmless(serv
     async def choose(name: str) -> str:
         chosen = await service.choose(services, seen, name)
         assert chosen.rule is not None
-        return str(chosen.rule["item_id"])
+        return str(chosen.rule.item_id)
 
     names = ["우유팩", "우유팩", "신문지", "신문지"]
     outcomes = await asyncio.gather(*(choose(name) for name in names), return_exceptions=True)

@@ -19,6 +19,7 @@ from eco2.scan import service, store, sweeper, sweeper_store, waste_flow
 from eco2.scan.failures import TooLate
 from eco2.scan.lost_jobs import LostJobs
 from eco2.scan.marks import Marks
+from eco2.scan.outputs import Answer, Reward
 from eco2.scan.service import Services
 from eco2.scan.settings import SweeperSettings
 from eco2.scan.store import Job
@@ -154,7 +155,8 @@ async def test_an_end_that_nobody_was_told_is_told(services: Services) -> None:
     assert "unannounced" not in await sweep(services, NOW)
 
 
-REWARD = {"code": "char-petty", "name": "페티", "dialog": "", "match_reason": "무색페트병>생수병", "type": "플라스틱"}
+REWARD = Reward("char-petty", "페티", dialog="", match_reason="무색페트병>생수병", type="플라스틱")
+ANSWER = Answer({}, (), "")
 
 
 async def granted(services: Services, job: Job) -> None:
@@ -168,7 +170,7 @@ async def granted(services: Services, job: Job) -> None:
 async def with_rule(services: Services, **seen: Any) -> Job:
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
-    await store.save_vision(services.db, job.id, {**SEEN, **seen})
+    await store.save_vision(services.db, job.id, replace(SEEN, **seen))
     await service.match_rule(replace(services, publisher=Mock(send_task=AsyncMock())), await load(services, job))
     return await load(services, job)
 
@@ -176,7 +178,7 @@ async def with_rule(services: Services, **seen: Any) -> Job:
 async def test_a_completed_job_that_was_not_announced_is_announced_and_granted(services: Services) -> None:
     """The worker died after its commit, or the message that it held was lost."""
     job = await with_rule(services)
-    assert await store.complete(services.db, job.id, {"user_answer": ""}, REWARD)
+    assert await store.complete(services.db, job.id, ANSWER, REWARD)
     assert (await sweep(services, NOW)).get("unannounced", 0) >= 1
     await ends(services, job, "completed")
     await granted(services, job)
@@ -187,7 +189,8 @@ async def test_a_choice_whose_process_died_is_granted(services: Services) -> Non
     job = await with_rule(services, item_id=None, needs_choice=True)
     await service.write_answer(services, job, unchanged)
     await services.announced_marks.write(services.db)
-    assert await store.choose(services.db, job.id, {**(job.rule or {}), "needs_choice": False}, {}, REWARD)
+    assert job.rule is not None
+    assert await store.choose(services.db, job.id, replace(job.rule, needs_choice=False), ANSWER, REWARD)
     assert (await sweep(services, NOW)).get("unannounced", 0) >= 1
     await granted(services, job)
 

@@ -16,12 +16,12 @@ import pytest
 from eco2 import knowledge, photos
 from eco2.photos import reading
 from eco2.photos.pool import Decoders
+from eco2.scan.outputs import VisionResult
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import MATERIALS, Head, LabelTable, Senses
 from eco2.scan.vision.embedded import EmbeddedVision
 from eco2.scan.vision.phash import SIDE, phash
 from eco2.scan.vision.picture import FOR_EMBEDDED, Picture
-from eco2.scan.vision.result import VisionResult
 from tests import photos as samples
 
 DATA = Path(__file__).parents[2] / "data"

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from eco2 import knowledge
 from eco2.contracts.events import Draft, Stage
 from eco2.scan import stages
+from eco2.scan.outputs import Answer
 from eco2.scan.progress import both, completed, started
 from eco2.scan.result import done_event
 from eco2.scan.store import Job
@@ -26,7 +27,7 @@ def _finished() -> list[Job]:
     found = []
     for item in base.items.values():
         rule = stages.rule_of(base, item, None)
-        answer = stages.answer(base, rule, None)
+        answer = Answer.of(stages.answer(base, rule, None))
         reward = stages.reward(base, rule, answer)
         found.append(replace(empty, rule=rule, answer=answer, reward=reward, status="completed"))
     return found

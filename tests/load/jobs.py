@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime
 from itertools import product
 from typing import Any
 
-import orjson
 import psutil
 import psycopg
 
@@ -21,7 +20,8 @@ from eco2.core.settings import DatabaseSettings
 from eco2.core.tables import open_engine
 from eco2.jobs import backup, stats
 from eco2.jobs.settings import BackupSettings
-from eco2.scan import stages
+from eco2.scan import outputs, stages
+from eco2.scan.outputs import Answer, Candidate, VisionResult
 from tests.databases import new_database
 from tests.load.bench import Bench
 from tests.load.report import Measure
@@ -57,12 +57,12 @@ def _templates() -> list[tuple[str, str, str, str | None]]:
     base = knowledge.load()
     found = []
     for item, said in product(base.items.values(), (None, "라벨을 못 뗐어요")):
-        guesses = [{"item_id": item.id, "confidence": 0.9}, {"item_id": "newspaper", "confidence": 0.06}]
-        vision = {"model": "gpt-5-mini", "item_id": item.id, "candidates": guesses, "situations": [], "waste": True}
+        guesses = (Candidate(item.id, 0.9), Candidate("newspaper", 0.06))
+        vision = VisionResult(item.id, 0.9, guesses, needs_choice=False, waste=True, model="gpt-5-mini")
         rule = stages.rule_of(base, item, said)
-        answer = {**stages.answer(base, rule, said), "source": "model"}
+        answer = Answer.of(stages.answer(base, rule, said), "model")
         reward = stages.reward(base, rule, answer)
-        stored = (orjson.dumps(one).decode() if one is not None else None for one in (vision, rule, answer, reward))
+        stored = (outputs.dumps(one).decode() if one is not None else None for one in (vision, rule, answer, reward))
         found.append(tuple(stored))
     return found  # type: ignore[return-value]
 

@@ -3,8 +3,9 @@
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -16,9 +17,8 @@ from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from eco2.core import telemetry
-from eco2.core.app import Shortcut, User, create_app
+from eco2.core.app import Resources, Shortcut, User, create_app
 from eco2.core.errors import Unavailable
-from eco2.core.ops import Check
 from eco2.core.settings import AppSettings
 
 ORIGIN = "https://app.example.org"
@@ -68,13 +68,13 @@ async def put_thing(thing: uuid.UUID) -> str:
     return str(thing)
 
 
-async def short(resources: "Resources", user: uuid.UUID, wanted: uuid.UUID) -> bytes:
+async def short(resources: "Stub", user: uuid.UUID, wanted: uuid.UUID) -> bytes:
     if not resources.database_answers:
         raise Unavailable
     return json.dumps(f"{wanted} of {user}").encode()
 
 
-class Resources:
+class Stub:
     def __init__(self) -> None:
         self.database_answers = True
 
@@ -82,20 +82,17 @@ class Resources:
         if not self.database_answers:
             raise ConnectionError("refused")
 
-    def checks(self) -> Mapping[str, Check]:
-        return {"database": self.check}
+
+@pytest.fixture
+def resources() -> Stub:
+    return Stub()
 
 
 @pytest.fixture
-def resources() -> Resources:
-    return Resources()
-
-
-@pytest.fixture
-def client(resources: Resources) -> TestClient:
+def client(resources: Stub) -> TestClient:
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Resources]:
-        yield resources
+    async def opened() -> AsyncIterator[Resources[Stub]]:
+        yield Resources(resources, {"database": resources.check})
 
     settings = AppSettings(cors_origins=(ORIGIN,))
     shortcuts = [Shortcut("/things/{thing}", short)]
@@ -103,7 +100,7 @@ def client(resources: Resources) -> TestClient:
     return TestClient(app, raise_server_exceptions=False)
 
 
-def test_readiness_tells_the_truth(client: TestClient, resources: Resources) -> None:
+def test_readiness_tells_the_truth(client: TestClient, resources: Stub) -> None:
     assert client.get("/ready").status_code == 503, "not started yet"
     with client:
         assert client.get("/ready").json() == {"status": "ready", "service": "test", "failed": {}}
@@ -233,7 +230,7 @@ def test_a_shortcut_answers_what_is_asked_most(client: TestClient) -> None:
     assert 'eco2_http_request_seconds_count{method="GET",route="/things/{thing}",service="test",status="200"}' in text
 
 
-def test_whatever_is_not_plainly_good_takes_the_long_way(client: TestClient, resources: Resources) -> None:
+def test_whatever_is_not_plainly_good_takes_the_long_way(client: TestClient, resources: Stub) -> None:
     with client:
         assert client.put(f"/things/{THING}", headers=SOMEBODY).json() == THING
         assert client.get(f"/things/{THING}").json()["code"] == "MISSING_USER_ID"
@@ -276,3 +273,10 @@ def test_a_span_is_named_by_its_route_and_its_ids_are_attributes(
         f"/nowhere/{wanted}",
     ]
     assert [(span.attributes or {})["http.response.status_code"] for span in spans] == [200, 200, 404]
+
+
+def test_no_handler_takes_its_services_untyped() -> None:
+    """`opened` checks their type once; what `app.state` holds is `Any`."""
+    package = Path(__file__).parents[2] / "eco2"
+    sources = [source for source in package.rglob("*.py") if source != package / "core" / "app.py"]
+    assert [str(source) for source in sources if "app.state." in source.read_text()] == []

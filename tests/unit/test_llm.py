@@ -15,8 +15,9 @@ from eco2.llm.pace import LONGEST_PAUSE_SECONDS, RELIEF_SECONDS, Pace
 from eco2.llm.settings import DEFAULT_PRICES, OPENAI_URL, LlmSettings, Price
 from eco2.llm.wire import LlmFailed
 from eco2.local.emulators.llm import strict_problems
+from eco2.scan import outputs
+from eco2.scan.outputs import Candidate, Other, VisionResult
 from eco2.scan.vision.llm import NONE, UNSURE, Prompts, Thing, Vision, to_result
-from eco2.scan.vision.result import Candidate, Other, VisionResult
 
 GEMINI = {"base_url": "https://gemini.example/v1", "api_key": "g", "models": ["gemini-*"]}
 
@@ -349,7 +350,7 @@ def test_every_other_object_that_is_sure_is_told_once() -> None:
     result = to_result(seen, "m")
     assert result.others == (Other("can", 0.9, ("crushed",)),)
     assert result.evidence == ("PET",)
-    assert VisionResult.from_json(orjson.loads(orjson.dumps(result.to_json()))) == result
+    assert outputs.loads(VisionResult, outputs.dumps(result)) == result
 
 
 def test_where_there_is_no_waste_there_are_no_others() -> None:

@@ -14,9 +14,9 @@ from eco2.photos import PhotoBroken, PhotoTooLarge, PhotoTypeRefused
 from eco2.scan import stages
 from eco2.scan.audience import Audience
 from eco2.scan.failures import GivenUp, TooLate
+from eco2.scan.outputs import Answer, Candidate, Other, VisionResult
 from eco2.scan.result import done_event, result_body
 from eco2.scan.store import Job
-from eco2.scan.vision.result import Candidate, VisionResult
 
 ENGLISH = Audience("en", None)
 NOWHERE: dict[str, Any] = {"pipeline_result": None, "reward": None, "needs_choice": False, "candidates": []}
@@ -32,18 +32,20 @@ def job(**known: Any) -> Job:
     return Job(**{**empty, "id": uuid.UUID(int=1), "status": "completed", **known})
 
 
-def seen(item_id: str | None, *candidates: str, waste: bool = True) -> dict[str, Any]:
+def seen(item_id: str | None, *candidates: str, waste: bool = True) -> VisionResult:
     found = tuple(Candidate(candidate, 0.3) for candidate in candidates)
-    return VisionResult(item_id, 0.9, found, needs_choice=item_id is None, waste=waste, model="test").to_json()
+    return VisionResult(item_id, 0.9, found, needs_choice=item_id is None, waste=waste, model="test")
 
 
 def scanned(
-    knowledge: kb.Knowledge, vision: dict[str, Any], words: str | None = None, audience: Audience | None = None
+    knowledge: kb.Knowledge, vision: VisionResult, words: str | None = None, audience: Audience | None = None
 ) -> Job:
     audience = audience or Audience()
     rule = stages.match(knowledge, vision, words, audience)
     answer = stages.answer(knowledge, rule, words, audience)
-    return job(vision=vision, rule=rule, answer=answer, reward=stages.reward(knowledge, rule, answer))
+    return job(
+        vision=vision, rule=rule, answer=Answer.of(answer, "rules"), reward=stages.reward(knowledge, rule, answer)
+    )
 
 
 def test_a_known_thing_is_answered(knowledge: kb.Knowledge) -> None:
@@ -54,8 +56,7 @@ def test_a_known_thing_is_answered(knowledge: kb.Knowledge) -> None:
 
 def test_the_event_of_the_end_has_all_but_the_texts_of_the_rules(knowledge: kb.Knowledge) -> None:
     """A client that reads nothing else shows the same."""
-    other = {"item_id": "water_pet", "confidence": 0.9, "situations": []}
-    done = scanned(knowledge, {**seen("milk_carton"), "others": [other]})
+    done = scanned(knowledge, replace(seen("milk_carton"), others=(Other("water_pet", 0.9),)))
     body = result_body(knowledge, done)
     assert body["pipeline_result"].pop("disposal_rules")
     assert [thing.pop("disposal_rules") for thing in body["pipeline_result"]["others"]] != []
@@ -126,7 +127,7 @@ def test_what_is_dangerous_is_said_though_the_thing_is_not_known(
     knowledge: kb.Knowledge, candidates: tuple[str, ...]
 ) -> None:
     situation = knowledge.situations["battery_swollen"]
-    scan = scanned(knowledge, {**seen(None, *candidates), "situations": ["battery_swollen"]})
+    scan = scanned(knowledge, replace(seen(None, *candidates), situations=("battery_swollen",)))
     body = result_body(knowledge, scan)
     if candidates:
         assert situation.step_ko in body["pipeline_result"]["final_answer"]["disposal_steps"].values()
@@ -138,7 +139,7 @@ def test_none_of_these_is_unsure(knowledge: kb.Knowledge) -> None:
     asked = scanned(knowledge, seen(None, "ceramic"))
     assert asked.rule is not None
     rule = stages.none_of_these(asked.rule)
-    refused = replace(asked, rule=rule, answer=stages.answer(knowledge, rule, None))
+    refused = replace(asked, rule=rule, answer=Answer.of(stages.answer(knowledge, rule, None)))
     body = result_body(knowledge, refused)
     assert (body["outcome"], body["code"]) == ("unsure", "NOT_RECOGNIZED")
     assert NOWHERE.items() <= body.items()

@@ -1,14 +1,14 @@
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from eco2.scan import outputs
+from eco2.scan.outputs import Candidate, VisionResult
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import ANSWERED, INPUTS, MATERIALS, Head, Senses, believe
 from eco2.scan.vision.embedded import AS_LOOK_ALIKE, Decision, decide
 from eco2.scan.vision.look_alikes import HINTED, NOTED, LookAlikes
-from eco2.scan.vision.result import Candidate, VisionResult
 
 BOTTLE, CAN, SHOE, CAT, DOG, LOTION = 898, 455, 770, 281, 200, 631
 ITEMS = {  # item: (label, share of the label, material, typical share of the material, where it goes, category)
@@ -180,5 +180,4 @@ def test_calibration_makes_the_head_less_sure() -> None:
 
 def test_results_survive_json() -> None:
     result = told(senses(metal=0.9), can=1).result
-    assert VisionResult.from_json(json.loads(json.dumps(result.to_json()))) == result
-    assert isinstance(result.candidates[0], Candidate)
+    assert outputs.loads(VisionResult, outputs.dumps(result)) == result

@@ -11,21 +11,21 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
 
-import orjson
 from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from eco2.scan.vision.phash import BITS, bands, hexadecimal
+from eco2.scan import outputs
+from eco2.scan.vision.phash import BITS, bands
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
+T = TypeVar("T")
 Source = Literal["exact", "near", "shared", "model", "uncached"]
-Compute = Callable[[], Awaitable[Json]]
-LookAlike = Callable[[], Awaitable[int]]
+Compute = Callable[[], Awaitable[T]]
 
 TTL_SECONDS = 7 * 24 * 3600
 NEAR_BITS = 24
@@ -56,17 +56,25 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL
 _RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 
 
-class _Call:
+@dataclass(frozen=True)
+class LookAlike(Generic[T]):
+    """`hash` hashes the photo, `hashed` is its result with this hash."""
+
+    hash: Callable[[], Awaitable[int]]
+    hashed: Callable[[T, int], T]
+
+
+class _Call(Generic[T]):
     """A call that is made once, so that a cache that goes away after it does not make us pay again.
 
     However it ended, asking again ends the same way."""
 
-    def __init__(self, compute: Compute) -> None:
+    def __init__(self, compute: Compute[T]) -> None:
         self._compute = compute
-        self._result: Json | None = None
+        self._result: T | None = None
         self._error: BaseException | None = None
 
-    async def __call__(self) -> Json:
+    async def __call__(self) -> T:
         if self._error is not None:
             raise self._error
         if self._result is None:
@@ -91,26 +99,27 @@ class ResultCache:
 
     async def get_or_compute(
         self,
+        kind: type[T],
         stage: str,
         version: str,
         digest: str,
-        compute: Compute,
+        compute: Compute[T],
         *,
         share: bool = True,
-        look_alike: LookAlike | None = None,
-    ) -> tuple[Json, Source]:
+        look_alike: LookAlike[T] | None = None,
+    ) -> tuple[T, Source]:
         """The result for the content with this SHA-256; with `share`, computed by one caller at a time anywhere.
 
-        With `look_alike`, which hashes the photo, the result of the nearest photo within NEAR_BITS counts as well, and
-        the result carries the photo's own `phash`.
+        With `look_alike` the result of the nearest photo within NEAR_BITS counts as well, and the result carries the
+        photo's own hash.
         """
         key, call = result_key(stage, version, digest), _Call(compute)
         try:
             if share:
-                near = _Near(self.redis, stage, version, digest, look_alike) if look_alike else None
-                found, source = await self._shared(key, call, near)
+                near = _Near(self.redis, kind, stage, version, digest, look_alike) if look_alike else None
+                found, source = await self._shared(kind, key, call, near)
             else:
-                found, source = await self._alone(key, call)
+                found, source = await self._alone(kind, key, call)
         except RedisError as error:
             log.warning("result cache is away: %r", error)
             found, source = await call(), "uncached"
@@ -125,26 +134,26 @@ class ResultCache:
             log.warning("result cache is away: %r", error)
             return False
 
-    async def _alone(self, key: str, compute: Compute) -> tuple[Json, Source]:
+    async def _alone(self, kind: type[T], key: str, compute: Compute[T]) -> tuple[T, Source]:
         found = await self.redis.get(key)
         if found is not None:
-            return orjson.loads(found), "exact"
+            return outputs.loads(kind, found), "exact"
         result = await compute()
-        await self.redis.set(key, orjson.dumps(result), ex=TTL_SECONDS)
+        await self.redis.set(key, outputs.dumps(result), ex=TTL_SECONDS)
         return result, "model"
 
-    async def _shared(self, key: str, compute: Compute, near: "_Near | None") -> tuple[Json, Source]:
+    async def _shared(self, kind: type[T], key: str, compute: Compute[T], near: "_Near[T] | None") -> tuple[T, Source]:
         token, waits = uuid.uuid4().hex, 0
         while True:
             found, ours = await self._take(keys=[key, _lock(key)], args=[token, int(LOCK_SECONDS * 1000)])
             if found is not None:
-                return orjson.loads(found), "shared" if waits else "exact"
+                return outputs.loads(kind, found), "shared" if waits else "exact"
             if ours:
                 return await self._locked(key, token, compute, near)
             await asyncio.sleep(POLL_SECONDS[min(waits, len(POLL_SECONDS) - 1)])
             waits += 1
 
-    async def _locked(self, key: str, token: str, compute: Compute, near: "_Near | None") -> tuple[Json, Source]:
+    async def _locked(self, key: str, token: str, compute: Compute[T], near: "_Near[T] | None") -> tuple[T, Source]:
         """Find or compute it as the one caller that may, then let the others have it."""
         renewing = asyncio.create_task(self._keep_lock(_lock(key), token))
         try:
@@ -153,7 +162,7 @@ class ResultCache:
             if result is None:
                 result = await compute()
             if near:
-                result = {**result, "phash": hexadecimal(near.phash)}
+                result = near.hashed(result)
         except BaseException:
             self._let_go(_lock(key), token)
             raise
@@ -161,7 +170,7 @@ class ResultCache:
             renewing.cancel()
         # What was found near another photo is no measure of nearness itself: likeness would drift from one to the next.
         keys, member = (near.keys, near.member) if near and source == "model" else ([], b"")
-        args: list[bytes | str | int] = [orjson.dumps(result), TTL_SECONDS, token, member, BUCKET_SIZE]
+        args: list[bytes | str | int] = [outputs.dumps(result), TTL_SECONDS, token, member, BUCKET_SIZE]
         await self._keep(keys=[key, _lock(key), *keys], args=args)
         return result, source
 
@@ -189,19 +198,21 @@ class ResultCache:
             log.warning("the lock of a call was not released: %r", error)
 
 
-class _Near:
+class _Near(Generic[T]):
     """The search for photos that look like this one; `keys` and `member` let others find this one."""
 
-    def __init__(self, redis: Redis, stage: str, version: str, digest: str, look_alike: LookAlike) -> None:
-        self._redis, self._stage, self._version, self._digest = redis, stage, version, digest
+    def __init__(
+        self, redis: Redis, kind: type[T], stage: str, version: str, digest: str, look_alike: LookAlike[T]
+    ) -> None:
+        self._redis, self._kind, self._stage, self._version, self._digest = redis, kind, stage, version, digest
         self._look_alike = look_alike
         self.phash = 0
         self.keys: list[str] = []
         self.member = b""
 
-    async def find(self) -> Json | None:
+    async def find(self) -> T | None:
         """The result of the nearest photo within NEAR_BITS."""
-        phash = self.phash = await self._look_alike()
+        phash = self.phash = await self._look_alike.hash()
         self.keys = [f"{NEAR_PREFIX}{self._version}:{number}:{bits}" for number, bits in bands(phash)]
         self.member = phash.to_bytes(BITS // 8) + self._digest.encode()
         members: set[bytes] = await self._redis.sunion(self.keys)  # type: ignore[assignment]
@@ -211,8 +222,11 @@ class _Near:
                 return None
             found = await self._redis.get(result_key(self._stage, self._version, digest))
             if found is not None:
-                return dict(orjson.loads(found))
+                return outputs.loads(self._kind, found)
         return None
+
+    def hashed(self, result: T) -> T:
+        return self._look_alike.hashed(result, self.phash)
 
 
 NEAR_PREFIX = "scan:near:"

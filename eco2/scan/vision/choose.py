@@ -2,24 +2,21 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import orjson
 from prometheus_client import Counter
 
 from eco2.photos.pool import Decoders
 from eco2.scan.audience import ANYBODY, Audience
-from eco2.scan.vision.cache import ResultCache
+from eco2.scan.outputs import Answer, FinalAnswer, Rule, VisionResult
+from eco2.scan.vision.cache import LookAlike, ResultCache
 from eco2.scan.vision.phash import hexadecimal
 from eco2.scan.vision.picture import FOR_BOTH, FOR_EMBEDDED, FOR_PAID, Picture
 from eco2.scan.vision.providers import Embedded, Provider, ProviderFailed
-from eco2.scan.vision.result import VisionResult
 
 log = logging.getLogger(__name__)
-
-Json = dict[str, Any]
 
 FALLBACKS = Counter(
     "eco2_scan_fallbacks_total", "Stages answered by the embedded model because the paid one failed", ["stage"]
@@ -45,9 +42,7 @@ class Cascade:
 class Models:
     """`paid` gives the provider of a requested model name (None: the default model), or None without a key.
 
-    What `look` and `answer` return carries `source`: where it came from (`eco2.scan.vision.cache.Source`, `cascade` for
-    a paid look that was skipped, or `fallback`). What `look` returns carries `digest` and `phash` (hex) besides, which
-    tell the photo from others.
+    What `look` and `answer` return carries its `source`, and what `look` returns `digest` and `phash` besides.
     """
 
     embedded: Embedded
@@ -62,17 +57,16 @@ class Models:
         wanted = FOR_EMBEDDED if self.paid(model) is None else with_key
         return Picture(self.decoders, user, wanted, data)
 
-    async def look(self, picture: Picture, model: str | None, *, asked: bool = True) -> Json:
-        """A VisionResult as JSON. The embedded model answers where the paid one fails; that is not remembered.
+    async def look(self, picture: Picture, model: str | None, *, asked: bool = True) -> VisionResult:
+        """The embedded model answers where the paid one fails; that is not remembered.
 
         `asked`: whether the user said something with the photo.
         """
         found = await self._seen(picture, model, asked)
-        if "phash" not in found:
-            found["phash"] = hexadecimal(await picture.phash())
-        return {**found, "digest": picture.digest}
+        phash = found.phash or hexadecimal(await picture.phash())
+        return replace(found, phash=phash, digest=picture.digest)
 
-    async def _seen(self, picture: Picture, model: str | None, asked: bool) -> Json:
+    async def _seen(self, picture: Picture, model: str | None, asked: bool) -> VisionResult:
         provider = self.paid(model)
         if provider is None:
             # The embedded model costs as much as a lock: let two do the same work now and then.
@@ -86,7 +80,7 @@ class Models:
             return await self._look(provider, picture, hint)
         except ProviderFailed as error:
             _fell_back("vision", error)
-            return {**(await self.embedded.look(picture)).to_json(), "source": "fallback"}
+            return replace(await self.embedded.look(picture), source="fallback")
 
     async def _hint(self, provider: Provider, picture: Picture) -> VisionResult | None:
         """Look with the embedded model, where it looks first and the paid one has not seen this photo yet."""
@@ -102,29 +96,29 @@ class Models:
         hint: VisionResult | None = None,
         *,
         share: bool = True,
-    ) -> Json:
+    ) -> VisionResult:
         """With `phash`, where the cache works: remembered with the result, so that an exact hit needs no decoding."""
 
-        async def compute() -> Json:
-            seen = (await provider.look(picture, hint)).to_json()
-            return seen if share else {**seen, "phash": hexadecimal(await picture.phash())}
+        async def compute() -> VisionResult:
+            seen = await provider.look(picture, hint)
+            return seen if share else replace(seen, phash=hexadecimal(await picture.phash()))
 
-        version, near = self._version(provider), picture.phash if share else None
+        version, near = self._version(provider), LookAlike(picture.phash, _hashed) if share else None
         found, source = await self.cache.get_or_compute(
-            "vision", version, picture.digest, compute, share=share, look_alike=near
+            VisionResult, "vision", version, picture.digest, compute, share=share, look_alike=near
         )
-        return {**found, "source": source}
+        return replace(found, source=source)
 
     def _version(self, provider: Provider) -> str:
         """A paid model that is given the embedded one's guesses may see another thing than one that is not."""
         hinted = self.cascade is not None and provider is not self.embedded
         return f"{provider.vision_version}+{self.embedded.vision_version}" if hinted else provider.vision_version
 
-    async def _save(self, provider: Provider, cascade: Cascade, picture: Picture, hint: VisionResult) -> Json:
+    async def _save(self, provider: Provider, cascade: Cascade, picture: Picture, hint: VisionResult) -> VisionResult:
         """The result without the paid look, or with a cheaper one; counted once the saving is made."""
         cheaper = self.paid(cascade.cheaper) if cascade.cheaper else None
         if cheaper is None:
-            found = {**hint.to_json(), "source": "cascade"}
+            found = replace(hint, source="cascade")
         else:
             found = await self._look(cheaper, picture, hint)
         CASCADE.labels("downgraded" if cheaper else "skipped").inc()
@@ -133,29 +127,35 @@ class Models:
 
     async def answer(
         self,
-        rule: Mapping[str, Any],
-        composed: Json,
+        rule: Rule,
+        composed: FinalAnswer,
         user_input: str | None,
         model: str | None,
         audience: Audience = ANYBODY,
-    ) -> Json:
+    ) -> Answer:
         """`composed`, in the words of the paid model where there is one."""
         provider = self.paid(model)
-        if provider is None or rule["item_id"] is None:
-            return {**composed, "source": "rules"}
+        if provider is None or rule.item_id is None:
+            return Answer.of(composed, "rules")
 
-        async def compute() -> Json:
+        async def compute() -> FinalAnswer:
             return await provider.answer(rule, composed, user_input, audience)
 
         region = audience.region.id if audience.region else None
-        material = orjson.dumps([composed, user_input, audience.lang, region], option=orjson.OPT_SORT_KEYS)
+        material = orjson.dumps([vars(composed), user_input, audience.lang, region], option=orjson.OPT_SORT_KEYS)
         digest = hashlib.sha256(material).hexdigest()
         try:
-            found, source = await self.cache.get_or_compute("answer", provider.answer_version, digest, compute)
+            found, source = await self.cache.get_or_compute(
+                FinalAnswer, "answer", provider.answer_version, digest, compute
+            )
         except ProviderFailed as error:
             _fell_back("answer", error)
-            return {**composed, "source": "fallback"}
-        return {**found, "source": source}
+            return Answer.of(composed, "fallback")
+        return Answer.of(found, source)
+
+
+def _hashed(seen: VisionResult, phash: int) -> VisionResult:
+    return replace(seen, phash=hexadecimal(phash))
 
 
 def _sure(hint: VisionResult, cascade: Cascade) -> bool:

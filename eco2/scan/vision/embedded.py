@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eco2.scan.outputs import Candidate, VisionResult
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import (
     ANSWERED,
@@ -20,7 +21,6 @@ from eco2.scan.vision.beliefs import (
     by_category,
     placed,
 )
-from eco2.scan.vision.result import Candidate, VisionResult
 
 NOT_WASTE = 0.6
 CANDIDATES = 3

@@ -6,8 +6,7 @@ from the knowledge base, and so do the sentences that the user reads: the model 
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, Self, TypeVar
 
@@ -22,10 +21,10 @@ from eco2.knowledge.composing import MAX_NAMED
 from eco2.llm.calls import Llm
 from eco2.llm.wire import LlmFailed
 from eco2.scan.audience import ANYBODY, Audience
+from eco2.scan.outputs import Candidate, FinalAnswer, Other, Rule, VisionResult
 from eco2.scan.vision.embedded import CANDIDATES, WORTH_ASKING
 from eco2.scan.vision.picture import Picture
-from eco2.scan.vision.providers import Json, ProviderFailed
-from eco2.scan.vision.result import Candidate, Other, VisionResult
+from eco2.scan.vision.providers import ProviderFailed
 
 VISION_PROMPT_VERSION = "2"
 """Raise them when a prompt, a schema or what is made of the reply changes: results in the cache are then left alone."""
@@ -179,7 +178,7 @@ class LlmProvider:
         self.look_usd = llm.estimate_usd(model, prompts.look_tokens, LOOK_OUTPUT_TOKENS)
 
     async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
-        content: list[Json] = [{"type": "image_url", "image_url": {"url": await picture.url()}}]
+        content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": await picture.url()}}]
         if hint is not None:
             content.append({"type": "text", "text": _hint(hint)})
         messages = [self._prompts.vision, {"role": "user", "content": content}]
@@ -187,14 +186,14 @@ class LlmProvider:
         return to_result(seen, self.vision_version)
 
     async def answer(
-        self, rule: Mapping[str, Any], composed: Json, user_input: str | None, audience: Audience = ANYBODY
-    ) -> Json:
+        self, rule: Rule, composed: FinalAnswer, user_input: str | None, audience: Audience = ANYBODY
+    ) -> FinalAnswer:
         """A photo that could not be told has nothing to choose from: its composed question is returned as it is."""
-        if rule["item_id"] is None:
+        if rule.item_id is None:
             return composed
         knowledge, lang = self._prompts.knowledge, audience.lang
-        item = knowledge.item(rule["item_id"])
-        situations = [knowledge.situations[name] for name in rule["situations"] if name in knowledge.situations]
+        item = knowledge.item(rule.item_id)
+        situations = [knowledge.situations[name] for name in rule.situations if name in knowledge.situations]
         others = attribution.told(knowledge, user_input, item, audience.region).others[:MAX_NAMED]
         things = [Named(item, tuple(situations)), *others]
         advised = [advise(knowledge, one.item, one.situations, lang, audience.region) for one in things]
@@ -210,7 +209,7 @@ class LlmProvider:
             UNUSED.labels("no_such_fact").inc()
             log.warning("an LLM's selection was not used", extra={"model": self._model})
             return composed
-        return {**composed, "user_answer": " ".join(parts)}
+        return replace(composed, user_answer=" ".join(parts))
 
     async def _structured(self, schema: type[T], messages: list[Any], purpose: str) -> T:
         try:

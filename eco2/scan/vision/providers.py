@@ -4,16 +4,13 @@ Both sides of the protocol are in the repository; `eco2.scan.vision.llm` has the
 """
 
 import asyncio
-from collections.abc import Mapping
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Protocol
 
 from eco2.scan.audience import Audience
+from eco2.scan.outputs import FinalAnswer, Rule, VisionResult
 from eco2.scan.vision.embedded import EmbeddedVision
 from eco2.scan.vision.picture import Picture
-from eco2.scan.vision.result import VisionResult
-
-Json = dict[str, Any]
 
 
 class Provider(Protocol):
@@ -34,8 +31,10 @@ class Provider(Protocol):
     async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
         """Look at the (checked) photo. `hint`: what a lesser model made of it."""
 
-    async def answer(self, rule: Mapping[str, Any], composed: Json, user_input: str | None, audience: Audience) -> Json:
-        """`composed` (`disposal_steps`, `insufficiencies`, `user_answer`), worded for this user."""
+    async def answer(
+        self, rule: Rule, composed: FinalAnswer, user_input: str | None, audience: Audience
+    ) -> FinalAnswer:
+        """`composed`, worded for this user."""
 
 
 class ProviderFailed(Exception):
@@ -59,9 +58,9 @@ class Embedded:
 
     async def answer(
         self,
-        rule: Mapping[str, Any],  # noqa: ARG002
-        composed: Json,
+        rule: Rule,  # noqa: ARG002
+        composed: FinalAnswer,
         user_input: str | None,  # noqa: ARG002
         audience: Audience,  # noqa: ARG002
-    ) -> Json:
+    ) -> FinalAnswer:
         return composed
