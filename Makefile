@@ -44,6 +44,10 @@ test-full: test ## The same and the slow lane (every server restarted in mid-job
 test-deploy: setup ## Render every manifest and check it, without a cluster (part of `make test`)
 	@$(BIN)/pytest tests/deploy -m "not slow"
 
+.PHONY: test-observe
+test-observe: setup ## Let Prometheus's and Alertmanager's own programs judge the alerts (part of `make test`)
+	@$(BIN)/pytest tests/observe
+
 .PHONY: test-deploy-mutations
 test-deploy-mutations: setup ## Make plausible mistakes in a copy of the manifests, one by one: each must be caught by name
 	@$(BIN)/pytest tests/deploy/test_mutations.py
@@ -67,7 +71,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check .ci/run
+	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools .ci/run
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/yamllint --strict clusters platform workloads compose.yaml data tests/deploy
 

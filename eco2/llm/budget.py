@@ -26,6 +26,7 @@ BUSY, POCKET, POCKET_SHARE = 8, 16, 0.05
 """See `Budget`."""
 
 
+BUDGET = Gauge("eco2_llm_budget_usd", "Most that a day may cost; 0 where nothing limits it")
 SPENT_TODAY = Gauge("eco2_llm_spent_today_usd", "The budget's counter as last seen, with what is held for open calls")
 
 
@@ -82,6 +83,7 @@ class Budget:
     def __init__(self, redis: Redis, cap_usd: float | None, output_tokens: int) -> None:
         self._redis = redis
         self._cap = None if cap_usd is None else round(cap_usd * 1e6)
+        BUDGET.set(cap_usd or 0)
         self._most = Usage(prompt_tokens=INPUT_TOKENS_HELD, completion_tokens=output_tokens)
         self._hold = redis.register_script(_HOLD)
         self._add = redis.register_script(_ADD)

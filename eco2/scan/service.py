@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
 from eco2 import photos
@@ -52,6 +52,11 @@ from eco2.scan.store import Job
 log = logging.getLogger(__name__)
 
 ENDED = Counter("eco2_scans_ended_total", "Scans that ended, by the outcome of their result", ["outcome"])
+SECONDS = Histogram(
+    "eco2_scan_seconds",
+    "Time from the acceptance of a scan to its stored answer; failed ones are not in it",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
 
 EVENTS_TAKE = timedelta(seconds=2)
 """Far longer than the last events of a job are on their way to its streams."""
@@ -245,8 +250,10 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
         composed = await aside(said, stages.answer, services.knowledge, job.rule, said, audience)
         answer = await word(job.rule, composed, job)
         reward = stages.reward(services.knowledge, job.rule, answer, audience)
-        if not await store.complete(services.db, job.id, answer, reward):
+        seconds = await store.complete(services.db, job.id, answer, reward)
+        if seconds is None:
             return
+        SECONDS.observe(seconds)
         job = replace(job, answer=answer, reward=reward, status="completed")
         ENDED.labels(outcome(job)).inc()
     await announce(services, job)

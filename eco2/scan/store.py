@@ -241,19 +241,16 @@ async def in_work(db: Database, job_ids: Sequence[UUID]) -> None:
     )
 
 
-async def complete(db: Database, job_id: UUID, answer: Answer, reward: Reward | None) -> bool:
-    """False when the job has ended meanwhile. It is not announced yet: whoever has announced it says so afterwards."""
-    return (
-        await db.row(
-            f"""UPDATE scan.jobs SET answer = %(answer)s, reward = %(reward)s, status = 'completed',
-                finished_at = now()
-            WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
-            id=job_id,
-            answer=_stored(answer),
-            reward=_stored(reward) if reward else None,
-        )
-        is not None
+async def complete(db: Database, job_id: UUID, answer: Answer, reward: Reward | None) -> float | None:
+    """Seconds that the job took; None when it has ended meanwhile. The end is not announced yet."""
+    row = await db.row(
+        f"""UPDATE scan.jobs SET answer = %(answer)s, reward = %(reward)s, status = 'completed', finished_at = now()
+        WHERE id = %(id)s AND {IS_OPEN} RETURNING extract(epoch FROM now() - created_at)::float8""",
+        id=job_id,
+        answer=_stored(answer),
+        reward=_stored(reward) if reward else None,
     )
+    return None if row is None else float(row[0])
 
 
 def _stored(output: object) -> Jsonb:

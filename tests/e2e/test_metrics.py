@@ -40,6 +40,7 @@ async def test_a_scan_is_counted_by_its_outcome(stack: Stack, person: Callable[[
     after = await scrape(stack, "scan-worker")
     name = "eco2_scans_ended_total"
     assert value(after, name, outcome=outcome) >= value(before, name, outcome=outcome) + 1
+    assert value(after, "eco2_scan_seconds_count") > value(before, "eco2_scan_seconds_count")
     assert value(after, "eco2_db_statement_seconds_count") > value(before, "eco2_db_statement_seconds_count")
     assert value(after, "eco2_db_connections", state="open") >= 1
 

@@ -178,7 +178,7 @@ async def with_rule(services: Services, **seen: Any) -> Job:
 async def test_a_completed_job_that_was_not_announced_is_announced_and_granted(services: Services) -> None:
     """The worker died after its commit, or the message that it held was lost."""
     job = await with_rule(services)
-    assert await store.complete(services.db, job.id, ANSWER, REWARD)
+    assert await store.complete(services.db, job.id, ANSWER, REWARD) is not None
     assert (await sweep(services, NOW)).get("unannounced", 0) >= 1
     await ends(services, job, "completed")
     await granted(services, job)

@@ -49,7 +49,7 @@ ALLOWED = (
     Difference(
         "limits",
         "Application",
-        r"spec\.source\.helm\.valuesObject\.(prometheus\..*|alertmanager)",
+        r"spec\.source\.helm\.valuesObject\.(prometheus\..*|alertmanager\.alertmanagerSpec\.replicas)",
         staging=True,
     ),
     # Four nodes have room for Argo CD, Prometheus and Grafana on the control plane alone.
