@@ -80,6 +80,15 @@ SERVICES = (
         needs=("postgres",),
     ),
     Process(
+        "chat-api",
+        "api",
+        50,
+        "eco2.chat.main:run",
+        "chat-api.chat",
+        grpc_port=51,
+        needs=("postgres",),
+    ),
+    Process(
         "character-api",
         "api",
         34,

@@ -5,6 +5,7 @@ from sqlalchemy import create_engine, text
 
 from eco2.auth import tables as _auth  # noqa: F401
 from eco2.character import tables as _character  # noqa: F401
+from eco2.chat import tables as _chat  # noqa: F401
 from eco2.core.tables import metadata, psycopg_url
 from eco2.image import tables as _image  # noqa: F401
 from eco2.info import tables as _info  # noqa: F401

@@ -60,6 +60,7 @@ TAGS = {
     "images": "Addresses to upload photos to.",
     "scan": "A photo becomes a guide: what it shows, how to get rid of it, what was earned.",
     "waste": "The same in two steps, for apps that poll instead of following events.",
+    "chat": "Chats that go on from a scan or a question.",
     "events": "The progress of a job, live.",
     "recycling": "The knowledge base: items, streams, rules, districts, and questions in words.",
     "locations": "Places where things are taken: the nearest, by name, in clusters, for a thing.",

@@ -46,6 +46,7 @@ REPORT_GENERATE = Task("report.generate", Q_BATCH, "batch.report", 0, 600, "run 
 CLEANUP_CACHE = Task("cleanup.cache", Q_SCHED, "sched.cleanup", 1, 900, "run id")
 CLEANUP_PHOTOS = Task("cleanup.photos", Q_SCHED, "sched.photos", 1, 3600, "run id")
 CLEANUP_UPLOADS = Task("cleanup.uploads", Q_SCHED, "sched.uploads", 1, 3600, "run id")
+CLEANUP_CHATS = Task("cleanup.chats", Q_SCHED, "sched.chats", 1, 3600, "run id")
 NEWS_NAVER = Task("news.naver", Q_SCHED, "sched.naver", 1, 300, "run id")
 NEWS_NEWSDATA = Task("news.newsdata", Q_SCHED, "sched.newsdata", 1, 300, "run id")
 NEWS_FEEDS = Task("news.feeds", Q_SCHED, "sched.feeds", 1, 600, "run id")
@@ -64,6 +65,7 @@ TASKS = {
         CLEANUP_CACHE,
         CLEANUP_PHOTOS,
         CLEANUP_UPLOADS,
+        CLEANUP_CHATS,
         NEWS_NAVER,
         NEWS_NEWSDATA,
         NEWS_FEEDS,
@@ -77,6 +79,7 @@ SCHEDULE = {
     CLEANUP_CACHE.name: "0 * * * *",
     CLEANUP_PHOTOS.name: "20 * * * *",
     CLEANUP_UPLOADS.name: "40 * * * *",
+    CLEANUP_CHATS.name: "50 * * * *",
     NEWS_NAVER.name: "1,11,21,31,41,51 * * * *",
     NEWS_NEWSDATA.name: "7,37 * * * *",
     NEWS_FEEDS.name: "4,19,34,49 * * * *",

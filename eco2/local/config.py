@@ -34,7 +34,7 @@ STORE_MASTER_GRPC, STORE_VOLUME_GRPC, STORE_FILER_GRPC, STORE_S3_GRPC = 14, 15, 
 GATEWAY_ADMIN = 21
 OAUTH_EMULATOR = 46
 NEWS_EMULATOR = 18
-SPAN = 50
+SPAN = 60
 """How many ports from the base upwards belong to one stack."""
 
 

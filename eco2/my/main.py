@@ -38,6 +38,7 @@ async def connect(settings: Settings) -> AsyncIterator[Others]:
             "character-api": settings.grpc_character_api,
             "auth-api": settings.grpc_auth_api,
             "location-api": settings.grpc_location_api,
+            "chat-api": settings.grpc_chat_api,
         }
         channels = {
             name: await stack.enter_async_context(grpc.channel(address, settings.service_secret))

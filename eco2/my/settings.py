@@ -20,6 +20,8 @@ class Settings(AppSettings, CookieSettings, DatabaseSettings, BrokerSettings, Kn
     """`host:port`. Without it nothing ends the sessions of a deleted account: they run out."""
     grpc_location_api: str | None = None
     """Without it what somebody said about places is neither in the copy of their data nor removed with it."""
+    grpc_chat_api: str | None = None
+    """Without it the chats of somebody are neither in the copy of their data nor removed with it."""
     purge_after: Duration = timedelta(days=30)
     """How long a deleted account can be restored by signing in. Longer than messages live (a day), or what a message
     brings late would stay."""

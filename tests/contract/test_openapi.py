@@ -65,7 +65,7 @@ def test_every_service_is_in_the_document(document: dict[str, Any]) -> None:
     first = {"/".join(path.split("/")[:4]) for path in document["paths"]}
     assert first >= {
         f"/api/v1/{name}"
-        for name in ("auth", "images", "scan", "waste", "character", "users", "recycling", "locations")
+        for name in ("auth", "images", "scan", "waste", "character", "users", "recycling", "locations", "chat")
     }
     assert document["servers"] == [{"url": "/"}]
 

@@ -14,6 +14,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from eco2.auth import tables as _auth  # noqa: F401
 from eco2.character import tables as _character  # noqa: F401
+from eco2.chat import tables as _chat  # noqa: F401
 from eco2.core import migrations
 from eco2.core.tables import metadata, psycopg_url
 from eco2.image import tables as _image  # noqa: F401
@@ -27,7 +28,7 @@ from eco2.recycling import tables as _recycling  # noqa: F401
 from eco2.scan import tables as _scan  # noqa: F401
 from tests.redis_server import free_port
 
-SCHEMAS = {"scan", "image", "character", "users", "auth", "jobs", "recycling", "location", "info", "llm"}
+SCHEMAS = {"scan", "image", "character", "users", "auth", "jobs", "recycling", "location", "info", "llm", "chat"}
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""`cleanup.chats`: chats that their users deleted a while ago go for good, with messages, turns and photos."""
+
+from datetime import UTC, datetime, timedelta
+
+from eco2.chat import service, store
+from eco2.chat.settings import CleanupSettings
+from eco2.contracts.tasks import Outcome
+from eco2.core.postgres import Database, open_database
+from eco2.core.storage import Storage
+
+BATCH = 100
+
+
+async def run(_argument: str) -> Outcome:
+    settings = CleanupSettings()
+    async with open_database(settings, repeat=True) as db:
+        return await clean(db, Storage(settings), settings.chat_retention)
+
+
+async def clean(db: Database, storage: Storage, older: timedelta) -> Outcome:
+    """A chat in which a turn still runs stays for the next round: what the turn writes would be left."""
+    before, removed = datetime.now(UTC) - older, 0
+    while chats := await store.deleted_before(db, before, BATCH):
+        removed += await service.remove(db, storage, chats)
+    return Outcome({"chats": removed})
