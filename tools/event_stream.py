@@ -99,7 +99,8 @@ def schemas() -> dict[str, Json]:
                 'An empty string (`""`); in `done` the body of `GET …/result`, with all that a page shows. Only '
                 "`disposal_rules`, the texts of the rules, are null (in `others`, too): read them at `result_url`."
             ),
-            "oneOf": [{"type": "string", "const": ""}, {"$ref": "#/components/schemas/ScanResult"}],
+            # The object first: openapi-python-client looks at nothing behind a constant.
+            "oneOf": [{"$ref": "#/components/schemas/ScanResult"}, {"type": "string", "const": ""}],
         },
         "message": _text("What to show meanwhile; in `done` of a scan without a result, its `error`."),
         "part": _text("Which of several that the stage has, where it has several."),
