@@ -243,8 +243,11 @@ def retire(place: int = typer.Argument(help="The id."), by: str = typer.Option("
     """Take a place off the map. No import brings it back; `restore` does."""
     from eco2.location import service, store
 
+    if by.strip() == store.IMPORT:
+        raise typer.BadParameter(f"{store.IMPORT!r} is an import itself; the next one would bring the place back.")
+
     async def do(db: "Database") -> None:
-        if not await store.retire(db, place, by or "steward"):
+        if not await store.retire(db, place, by.strip() or "steward"):
             raise service.LocationNotFound(f"There is no place {place}, or it is retired already.")
 
     _with_database(do)

@@ -204,7 +204,7 @@ def _basis(schedule: Schedule, today: date, ko: bool) -> Iterator[str]:
 
 
 def dates(area: Area, collection: Collection, first: date, days: int) -> Iterator[date]:
-    """The dates within so many days from `first` on which it is put out; what pauses on holidays is not known here."""
+    """The dates within so many days from `first` on which it is put out, by the day of the week."""
     pickup = area.pickup(collection)
     for ahead in range(days if pickup else 0):
         day = first + timedelta(days=ahead)

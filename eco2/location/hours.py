@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from eco2.knowledge import holidays
+
 KOREA = ZoneInfo("Asia/Seoul")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60
@@ -76,7 +78,6 @@ _DAY_WORD = re.compile(
 )
 _PIECES = re.compile(r"[\n;/]|(?<![월화수목금토일]),(?!\s*\d\s*주)")
 _NAMED_CLAUSE = re.compile(r"[(\s]*(?:설|구정|추석|신정|명절)[^()]*?(?:휴무|휴관|휴업|휴점|쉼|제외)\s*\)?")
-_NAMED = {"설": "설날", "설날": "설날", "구정": "설날", "추석": "추석", "신정": "신정연휴"}
 
 
 def _minutes(half: str | None, hour: str, minute: str | None) -> int:
@@ -97,12 +98,20 @@ def _spans(text: str) -> list[tuple[int, int]]:
     found = []
     for match in _SPAN.finditer(text):
         first, last = _minutes(*match.groups()[:3]), _minutes(*match.groups()[3:])
+        if last <= first and _is_afternoon(*match.groups()[:2], *match.groups()[3:5]):
+            last += MIDNIGHT // 2
         if first == last:  # from nine to nine says nothing, unless it is a whole day
             if first not in (0, MIDNIGHT):
                 continue
             last = first + MIDNIGHT
         found.append((first, last if last > first else last + MIDNIGHT))
     return found
+
+
+def _is_afternoon(half: str | None, hour: str, last_half: str | None, last_hour: str) -> bool:
+    """True for "9시~6시", from a morning to an hour without a zero before it: until six by the clock on the wall. Who
+    writes "10:00~02:00" means the night."""
+    return half not in ("오후", "PM", "pm") and 5 <= int(hour) < 12 and last_half is None and last_hour in "12345678"
 
 
 def _without_breaks(spans: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
@@ -246,15 +255,7 @@ def _named_holidays(text: str) -> list[str]:
     """ "설·추석 당일 휴무" closes on two days of the year, "명절 연휴" on all days around them."""
     if not (_REST.search(text) or "제외" in text):
         return []
-    names = [_NAMED[word] for word in re.findall(r"설날|구정|설(?=[\s,·/및당연휴]|$)|추석|신정", text)]
-    if re.search(r"명절", text):
-        names += ["설날", "추석"]
-    around = (
-        [f"{name} {side}" for name in names if name != "신정연휴" for side in ("전날", "다음날")]
-        if "연휴" in text
-        else []
-    )
-    return list(dict.fromkeys((*names, *around)))
+    return holidays.named(text)
 
 
 def of_text(text: str, closed_days: str = "") -> Hours | None:
@@ -360,8 +361,8 @@ UNKNOWN = Today()
 class Clock:
     """Tells the states of places. What one text of hours says at one minute is worked out once for all that have it."""
 
-    def __init__(self, holidays: Holidays) -> None:
-        self._holidays = holidays
+    def __init__(self, calendar: Holidays) -> None:
+        self._calendar = calendar
         self._minute = 0
         self._known: dict[str, Today] = {}
 
@@ -374,68 +375,98 @@ class Clock:
             self._minute, self._known = minute, {}
         found = self._known.get(hours)
         if found is None:
-            found = self._known[hours] = today(orjson.loads(hours), now, self._holidays)
+            found = self._known[hours] = today(orjson.loads(hours), now, self._calendar)
         return found
 
 
-def today(hours: Hours | None, now: datetime, holidays: Holidays) -> Today:
-    """State of a place at `now`; `holidays` are those of Korea, by day."""
+def today(hours: Hours | None, now: datetime, calendar: Holidays) -> Today:
+    """State of a place at `now`; `calendar`: the holidays of Korea, by day."""
     if not hours:
         return UNKNOWN
-    here = now.astimezone(KOREA)
     if hours.get("closed"):
         return Today(False, True)
-    intervals = _intervals(hours, here.date(), holidays)
-    if intervals is None:
+    here = now.astimezone(KOREA)
+    at, day, before = here.hour * 60 + here.minute, here.date(), here.date() - timedelta(days=1)
+    spans, night = _planned(hours, day, calendar), _planned(hours, before, calendar)
+    from_night = any(last > MIDNIGHT for _, last in night or ())
+    shown = _from_until(spans or (night if from_night else None))
+    if _covers(night, at + MIDNIGHT):  # it opened yesterday and has not closed yet, also on a holiday
+        return Today(True, False, *shown)
+    if spans is None:
         return UNKNOWN
-    if not intervals:
-        return Today(False, True)
-    at = here.hour * 60 + here.minute
-    is_open = any(_number(first) <= at < _number(last) for first, last in intervals)
-    own = _of_the_day(hours, here.date(), intervals, holidays) or intervals
-    return Today(is_open, False, own[0][0], own[-1][1])
+    is_open: bool | None = _covers(spans, at)
+    if not is_open and night is None and _covers(_of_week(hours, before), at + MIDNIGHT):
+        is_open = None  # nobody knows whether it opened on yesterday's holiday
+    return Today(is_open, not spans and not from_night, *shown)
 
 
-def _of_the_day(hours: Hours, day: date, intervals: Intervals, holidays: Holidays) -> Intervals:
-    """Hours that begin on that day, to their end: without what is left of the night before."""
-    own = intervals
-    if own and own[0][0] == "00:00" and own[0][1] != "24:00":
-        before = _intervals(hours, day - timedelta(days=1), holidays)
-        if before and before[-1][1] == "24:00":
-            own = own[1:]
-    if own and own[-1][1] == "24:00" and own[-1][0] != "00:00":
-        after = _intervals(hours, day + timedelta(days=1), holidays)
-        if after and after[0][0] == "00:00" and after[0][1] != "24:00":
-            own = [*own[:-1], [own[-1][0], after[0][1]]]
-    return own
+Spans = list[tuple[int, int]]
 
 
-def _number(clock: str) -> int:
-    return int(clock[:2]) * 60 + int(clock[3:])
+def _covers(spans: Spans | None, at: int) -> bool:
+    return any(first <= at < last for first, last in spans or ())
 
 
-def _intervals(hours: Hours, day: date, holidays: Holidays) -> Intervals | None:
-    """Hours of that day; None: unknown."""
-    names = holidays.get(day, ())
+def _from_until(spans: Spans | None) -> tuple[str | None, str | None]:
+    if not spans:
+        return None, None
+    last = spans[-1][1]
+    return _clock(spans[0][0]), _clock(last if last <= MIDNIGHT else last - MIDNIGHT)
+
+
+def _planned(hours: Hours, day: date, calendar: Holidays) -> Spans | None:
+    """Hours that begin on that day, to their end in the night; None: unknown."""
+    names = calendar.get(day, ())
     if any(name in names for name in hours.get("closed_on", ())):
         return []
     if names and hours.get("holiday") == "closed":
         return []
     if names and "holiday_hours" in hours:
-        found: Intervals = hours["holiday_hours"]
-        return found
+        return [(_number(first), _number(last)) for first, last in hours["holiday_hours"]]
     if hours.get("always"):
-        return [["00:00", "24:00"]]
+        return [(0, MIDNIGHT)]
     if names and hours.get("holiday") != "open":
         return None
     weeks = hours.get("weeks_of_month")
     if weeks and (day.day - 1) // 7 + 1 not in weeks:
         return []
+    return _of_week(hours, day)
+
+
+def _of_week(hours: Hours, day: date) -> Spans | None:
+    """The same by the day of the week alone. What is stored at its beginning may be left of the night before."""
+    stored = _stored(hours, day)
+    if stored is None:
+        return None
+    spans = [(_number(first), _number(last)) for first, last in stored]
+    if spans and _goes_on(_stored(hours, day - timedelta(days=1)), stored):
+        spans = spans[1:]
+    after = _stored(hours, day + timedelta(days=1))
+    if after and spans and _goes_on(stored, after):
+        spans[-1] = (spans[-1][0], MIDNIGHT + _number(after[0][1]))
+    return spans
+
+
+def _goes_on(before: Intervals | None, after: Intervals) -> bool:
+    """True when the last hours of a day are continued on the next, until some time of it."""
+    return (
+        bool(before and after)
+        and (before[-1][1], after[0][0]) == ("24:00", "00:00")  # type: ignore[index]
+        and before[-1][0] != "00:00"  # type: ignore[index]
+        and after[0][1] != "24:00"
+    )
+
+
+def _stored(hours: Hours, day: date) -> Intervals | None:
     weekly: Weekly = hours.get("weekly", {})
     for season in hours.get("season", ()):
         if _within(f"{day:%m-%d}", season["from"], season["to"]):
             weekly = {**weekly, **season["weekly"]}
     return weekly.get(DAYS[day.weekday()])
+
+
+def _number(clock: str) -> int:
+    return int(clock[:2]) * 60 + int(clock[3:])
 
 
 def _within(day: str, first: str, last: str) -> bool:

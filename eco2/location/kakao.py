@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import orjson
@@ -47,6 +48,10 @@ class KakaoUnavailable(Unavailable):
     """카카오 장소 검색이 지금 되지 않아요. 잠시 뒤에 다시 찾아 주세요."""
 
     code = "KAKAO_API_UNAVAILABLE"
+
+
+class KakaoShareUsed(KakaoUnavailable):
+    """The user has had the part of the day's calls that one may have."""
 
 
 class KakaoLate(KakaoUnavailable):
@@ -133,20 +138,27 @@ class Kakao:
         if self._http is not None:
             await self._http.aclose()
 
-    async def search(self, query: Query) -> list[KakaoPlace]:
-        """KakaoUnavailable, also without a key; KakaoLate where only time was lacking. The same question of many is
-        asked once."""
+    async def search(self, query: Query, user: UUID | None = None) -> list[KakaoPlace]:
+        """KakaoUnavailable, also without a key; KakaoShareUsed for a user who had new questions enough today; KakaoLate
+        where only time was lacking. The same question of many is asked once."""
         if not self.is_configured:
             raise KakaoUnavailable
         digest = query.digest()
         known = await self._known(digest)
         if known is not None:
             return known
+        if user and digest not in self._asked:
+            await self._count_share(user)
         task = self._asked.get(digest)
         if task is None:
             task = self._asked[digest] = asyncio.create_task(self._ask(query, digest))
             task.add_done_callback(lambda done: self._done(digest, done))
         return await asyncio.shield(task)
+
+    async def _count_share(self, user: UUID) -> None:
+        if await self._count(store.kakao_calls(_today(), user)) > self._settings.kakao_daily_quota_of_user:
+            CALLS.labels("quota_of_user").inc()
+            raise KakaoShareUsed
 
     def _done(self, digest: str, task: "asyncio.Task[list[KakaoPlace]]") -> None:
         self._asked.pop(digest, None)
@@ -175,7 +187,7 @@ class Kakao:
             raise KakaoUnavailable
         late = False
         for attempt in (1, 2):
-            if not await self._within_quota():
+            if await self._count(store.kakao_calls(_today())) > self._settings.kakao_daily_quota:
                 CALLS.labels("quota").inc()
                 raise KakaoUnavailable
             try:
@@ -237,17 +249,16 @@ class Kakao:
             log.error("Kakao refuses ECO2_KAKAO_REST_API_KEY with %d", response.status_code)
         raise KakaoUnavailable
 
-    async def _within_quota(self) -> bool:
-        """Counted for all processes; without Redis it is not counted, and Kakao's own limit is met."""
-        key = store.kakao_calls(datetime.now(KOREA).date())
+    async def _count(self, key: str) -> int:
+        """One call more, for all processes; without Redis it is not counted, and Kakao's own limit is met."""
         try:
             async with self._cache.pipeline(transaction=True) as both:
                 both.incr(key)
                 both.expire(key, DAY_SECONDS)
                 used, _ = await both.execute()
         except (RedisError, OSError):
-            return True
-        return int(used) <= self._settings.kakao_daily_quota
+            return 0
+        return int(used)
 
     async def _remember(self, digest: str, found: list[KakaoPlace]) -> None:
         with suppress(RedisError, OSError):
@@ -257,6 +268,10 @@ class Kakao:
                 for one in found:
                     every.set(store.kakao_place(one.id), orjson.dumps(asdict(one)), ex=PLACE_SECONDS)
                 await every.execute()
+
+
+def _today() -> date:
+    return datetime.now(KOREA).date()
 
 
 def _read(body: Any) -> list[KakaoPlace]:

@@ -1,13 +1,14 @@
 """Places by name: our own first, then those of Kakao."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from uuid import UUID
 
 from eco2.core.errors import TooMany
 from eco2.location import store, words
+from eco2.location.hours import KOREA
 from eco2.location.importing.addresses import Regions
-from eco2.location.kakao import KakaoLate, KakaoPlace, KakaoUnavailable, Query
+from eco2.location.kakao import KakaoLate, KakaoPlace, KakaoShareUsed, KakaoUnavailable, Query
 from eco2.location.service import Entry, Services, entry, near, of_kakao, once
 from eco2.location.store import Place, Wanted
 
@@ -31,7 +32,8 @@ async def search(
     found = [entry(place, now, services.clock) for place in own]
     if len(found) >= LIMIT:
         return found
-    others = await _at_kakao(services, Query(q, here[0], here[1], radius if here[0] is not None else None), bool(found))
+    query = Query(q, here[0], here[1], radius if here[0] is not None else None)
+    others = await _at_kakao(services, user, query, bool(found))
     new = [place for place in others if not any(_same(place, known) for known in own)]
     return [*found, *(of_kakao(place, *here) for place in new)]
 
@@ -40,18 +42,30 @@ def _same(place: KakaoPlace, own: Place) -> bool:
     return str(-place.id) == own.kakao_place_id or near(place, own)
 
 
-async def _at_kakao(services: Services, query: Query, enough: bool) -> list[KakaoPlace]:
+async def _at_kakao(services: Services, user: UUID, query: Query, enough: bool) -> list[KakaoPlace]:
     """None where it is not set up, or away while there is something else to show; then it is asked again behind."""
     if not services.kakao.is_configured or not query.text.strip():
         return []
     try:
-        return await services.kakao.search(query)
+        return await services.kakao.search(query, user)
+    except KakaoShareUsed:
+        if enough:
+            return []
+        raise TooManySearches(
+            "오늘 찾을 수 있는 만큼 모두 찾았어요. 내일 다시 찾아 주세요.", retry_after=_seconds_of_day_left()
+        ) from None
     except KakaoUnavailable as error:
         if isinstance(error, KakaoLate):
             await services.background.search(query)
         if enough:
             return []
         raise
+
+
+def _seconds_of_day_left() -> float:
+    now = datetime.now(KOREA)
+    midnight = datetime.combine(now.date() + timedelta(days=1), time(), KOREA)
+    return (midnight - now).total_seconds()
 
 
 def _count(services: Services, user: UUID) -> None:
@@ -104,7 +118,7 @@ async def suggest(services: Services, user: UUID, q: str) -> list[Suggestion]:
             for p in own
         ]
     try:
-        others = await _at_kakao(services, Query(q), enough=True)
+        others = await _at_kakao(services, user, Query(q), enough=True)
     except KakaoUnavailable:
         others = []
     return [

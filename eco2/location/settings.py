@@ -24,6 +24,8 @@ class KakaoSettings(SettingsGroup):
     """Of one attempt; a second one is made where that may help."""
     kakao_daily_quota: int = Field(default=90_000, ge=0)
     """Calls a day (of Korea), of all processes together. Kakao's own limit is 100,000."""
+    kakao_daily_quota_of_user: int = Field(default=1_000, ge=1)
+    """New questions of one user, so that nobody uses up the day of all."""
     kakao_cache: Duration = timedelta(minutes=10)
 
 

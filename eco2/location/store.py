@@ -310,6 +310,10 @@ async def find(db: Database, place: int) -> Details | None:
     return Details(Place(*row[:19]), *row[19:]) if row else None
 
 
+IMPORT = "import"
+"""Who retired a place that vanished from its file: the next import may bring it back."""
+
+
 async def retire(db: Database, place: int, by: str) -> bool:
     """Take it off the map; False where it is not there, or retired already. No import brings it back."""
     row = await db.row(
@@ -442,8 +446,9 @@ def kakao_place(number: int) -> str:
     return f"location:kakao:place:{number}"
 
 
-def kakao_calls(day: date) -> str:
-    return f"location:kakao:calls:{day}"
+def kakao_calls(day: date, user: UUID | None = None) -> str:
+    """Number of calls of a day, by all or by one user."""
+    return f"location:kakao:calls:{day}:{user}" if user else f"location:kakao:calls:{day}"
 
 
 def map_search(ticket: str) -> str:

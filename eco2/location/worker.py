@@ -50,7 +50,7 @@ async def perform(cache: Redis, kakao: Kakao, ticket: str) -> None:
         SEARCHES.labels("expired").inc()
         return
     try:
-        found = await kakao.search(Query(**orjson.loads(asked)))
+        found = await kakao.search(Query(**orjson.loads(asked)), None)
     except KakaoUnavailable:
         SEARCHES.labels("away").inc()
         return

@@ -1,6 +1,6 @@
 """Collection days of a district: importing them, the schedule, the dates that follow, an iCalendar file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from eco2.core.errors import BadRequest, NotFound
 from eco2.core.postgres import Database
-from eco2.knowledge import Knowledge, days
+from eco2.knowledge import Knowledge, days, holidays
 from eco2.knowledge.days import Area, Schedule
 from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.knowledge.models import Collection, Pickup, Source
@@ -24,6 +24,7 @@ SEOUL = ZoneInfo("Asia/Seoul")
 SOURCE = "household_waste_info"
 SAMPLE_TITLE, SAMPLE_PUBLISHER = "견본 배출 요일(지어낸 자료)", "Eco²"
 LONGEST_DAYS = 92
+Holidays = Mapping[date, tuple[str, ...]]
 FARTHEST = timedelta(days=3660)
 
 
@@ -177,17 +178,24 @@ def wanted(area: Area, asked: Collection | None) -> list[Collection]:
     return [asked] if area.pickup(asked) else []
 
 
-def upcoming(area: Area, asked: Collection | None, first: date, count: int) -> list[tuple[date, Collection]]:
-    """(day, collection) of the so many days from the first."""
-    found = ((day, name) for name in wanted(area, asked) for day in days.dates(area, name, first, count))
+def upcoming(
+    area: Area, asked: Collection | None, first: date, count: int, book: Holidays
+) -> list[tuple[date, Collection]]:
+    """(day, collection) of the so many days from the first, without the public holidays on which nothing is taken."""
+    found = [
+        (day, name)
+        for name in wanted(area, asked)
+        for day in days.dates(area, name, first, count)
+        if not holidays.rests(area.no_pickup, day, book)
+    ]
     return sorted(found, key=lambda one: one[0])
 
 
 # --- iCalendar --------------------------------------------------------------------------------------------------------
 
 
-def icalendar(found: Schedule, meant: Sequence[Area], asked: Collection | None) -> bytes:
-    """Weekly events, the same whenever it is asked for. NotCollected where there is no day."""
+def icalendar(found: Schedule, meant: Sequence[Area], asked: Collection | None, book: Holidays) -> bytes:
+    """Weekly events but for holidays without collection, the same whenever it is asked for. NotCollected: no day."""
     from icalendar import Calendar
 
     calendar = Calendar()
@@ -200,14 +208,14 @@ def icalendar(found: Schedule, meant: Sequence[Area], asked: Collection | None) 
         for name in wanted(area, asked):
             pickup = area.pickup(name)
             if pickup and pickup.days:
-                calendar.add_component(_event(found, area, name, pickup, several))
+                calendar.add_component(_event(found, area, name, pickup, several, book))
     if not calendar.subcomponents:
         raise NotCollected(f"{found.district} has no day for that.")
     calendar.add_missing_timezones()
     return bytes(calendar.to_ical())
 
 
-def _event(found: Schedule, area: Area, name: Collection, pickup: Pickup, several: bool) -> "Event":
+def _event(found: Schedule, area: Area, name: Collection, pickup: Pickup, several: bool, book: Holidays) -> "Event":
     from icalendar import Event
 
     event = Event()
@@ -218,6 +226,10 @@ def _event(found: Schedule, area: Area, name: Collection, pickup: Pickup, severa
     for key, value in zip(("dtstart", "dtend"), _span(found.checked, pickup), strict=True):
         event.add(key, value)
     event.add("rrule", {"freq": "weekly", "byday": [day[:2].upper() for day in pickup.days]})
+    rests = [day for day in sorted(book) if day >= found.checked and holidays.rests(area.no_pickup, day, book)]
+    for day in rests:
+        if tuple(DAYS)[day.weekday()] in pickup.days:
+            event.add("exdate", _at(day, pickup.from_time) if pickup.from_time and pickup.until_time else day)
     event.add("description", "\n".join(_said(found, area, pickup)))
     if pickup.place_ko:
         event.add("location", pickup.place_ko)

@@ -52,18 +52,24 @@ class AreaDays(BaseModel):
     pickups: list[PutOut]
     next: list[NextDay]
     no_pickup: Annotated[
-        str | None, Field(description="Days without collection; `next` does not know them", examples=["설·추석 당일"])
+        str | None,
+        Field(
+            description="Days without collection; `next` leaves out the public holidays among them",
+            examples=["설·추석 당일"],
+        ),
     ]
     office: Annotated[str | None, Field(examples=["자원순환과"])]
     tel: Annotated[str | None, Field(examples=["02-120"])]
 
     @classmethod
-    def of(cls, area: Area, asked: Collection | None, first: date, count: int) -> "AreaDays":
+    def of(cls, area: Area, asked: Collection | None, first: date, count: int, book: calendar.Holidays) -> "AreaDays":
         return cls(
             area=area.name,
             covers=area.covers,
             pickups=[_put_out(area, name) for name in calendar.wanted(area, asked)],
-            next=[NextDay(date=day, collection=name) for day, name in calendar.upcoming(area, asked, first, count)],
+            next=[
+                NextDay(date=day, collection=name) for day, name in calendar.upcoming(area, asked, first, count, book)
+            ],
             no_pickup=area.no_pickup or None,
             office=area.office or None,
             tel=area.tel or None,
@@ -163,7 +169,7 @@ async def days(
         collection=asked,
         first=start,
         days=count,
-        areas=[AreaDays.of(one, asked, start, count) for one in calendar.areas(found, area)],
+        areas=[AreaDays.of(one, asked, start, count, at.holidays) for one in calendar.areas(found, area)],
         source=CalendarSource.of(found, today),
     )
 
@@ -185,7 +191,7 @@ async def days_ics(request: Request, at: At, region_id: str, stream: Stream = No
     """Weekly events without a date of today in them; their ids stay the same when the days change."""
     asked = calendar.collection(at.knowledge, stream)
     found = await _schedule(at, region_id)
-    body = calendar.icalendar(found, calendar.areas(found, area), asked)
+    body = calendar.icalendar(found, calendar.areas(found, area), asked, at.holidays)
     etag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": f"public, max-age={HOUR}"}
     if etag in request.headers.get("if-none-match", ""):

@@ -13,6 +13,7 @@ from eco2.core.ops import OpsApp, serve
 from eco2.core.postgres import Database, open_database
 from eco2.core.settings import load
 from eco2.core.turns import PerMinute
+from eco2.knowledge import holidays
 from eco2.knowledge.districts import Districts
 from eco2.llm import spending
 from eco2.llm.calls import Llm
@@ -36,7 +37,8 @@ def app(settings: ApiSettings) -> OpsApp:
             llm = paid.llm if paid else None
             log.info("%s", await spending.described(settings, llm, "answers are composed from the rules"))
             districts = Districts.load(settings.data_dir)
-            services = Services(knowledge.load(settings.data_dir), districts, db, paid, questions)
+            book = holidays.load(settings.data_dir)
+            services = Services(knowledge.load(settings.data_dir), districts, book, db, paid, questions)
             yield Resources(services, {})
 
     return create_app(NAME, settings, resources, router, calendar_api.router)

@@ -1,8 +1,9 @@
 """Answers of recycling-api: the catalogue, and questions."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
@@ -124,6 +125,7 @@ class Services:
 
     knowledge: Knowledge
     districts: Districts
+    holidays: Mapping[date, tuple[str, ...]]
     db: Database
     paid: Paid | None
     questions: PerMinute

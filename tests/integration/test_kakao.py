@@ -3,18 +3,35 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from eco2 import knowledge
 from eco2.core import redis
+from eco2.core.postgres import Database
+from eco2.core.turns import PerMinute, Turns
+from eco2.knowledge import holidays
 from eco2.local.emulators import kakao as emulated
 from eco2.local.stack import Stack
+from eco2.location import search as searching
 from eco2.location import worker
-from eco2.location.kakao import SIZE, Breaker, Kakao, KakaoLate, KakaoUnavailable, Query
+from eco2.location.hours import Clock
+from eco2.location.importing.addresses import Regions
+from eco2.location.kakao import (
+    SIZE,
+    Breaker,
+    Kakao,
+    KakaoLate,
+    KakaoPlace,
+    KakaoShareUsed,
+    KakaoUnavailable,
+    Query,
+)
+from eco2.location.service import Services
 from eco2.location.settings import KakaoSettings
 from eco2.location.worker import Background
 from eco2.messaging.broker import Publisher
@@ -38,7 +55,7 @@ async def control(stack: Stack) -> AsyncIterator[httpx2.AsyncClient]:
         (await client.post("/_control", json={})).raise_for_status()
 
 
-class Clock:
+class Seconds:
     now = 0.0
 
     def __call__(self) -> float:
@@ -46,12 +63,12 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> Seconds:
+    return Seconds()
 
 
 @pytest.fixture
-async def client(stack: Stack, cache: Redis, clock: Clock) -> AsyncIterator[Callable[..., Kakao]]:
+async def client(stack: Stack, cache: Redis, clock: Seconds) -> AsyncIterator[Callable[..., Kakao]]:
     made: list[Kakao] = []
 
     def make(**settings: Any) -> Kakao:
@@ -132,7 +149,7 @@ async def test_an_answer_that_does_not_come_is_late(client: Callable[..., Kakao]
 
 
 async def test_the_breaker_opens_and_closes(
-    client: Callable[..., Kakao], control: httpx2.AsyncClient, clock: Clock
+    client: Callable[..., Kakao], control: httpx2.AsyncClient, clock: Seconds
 ) -> None:
     kakao = client()
     await set_fault(control, "error")
@@ -150,7 +167,7 @@ async def test_the_breaker_opens_and_closes(
 
 
 async def test_after_429_nothing_is_asked_for_as_long_as_it_says(
-    client: Callable[..., Kakao], control: httpx2.AsyncClient, clock: Clock
+    client: Callable[..., Kakao], control: httpx2.AsyncClient, clock: Seconds
 ) -> None:
     kakao = client()
     await set_fault(control, "limit", times=1)
@@ -168,6 +185,57 @@ async def test_the_quota_of_a_day_is_that_of_all_processes(
     with pytest.raises(KakaoUnavailable):
         await client(kakao_daily_quota=0).search(question())
     assert await calls(control) == 0
+
+
+async def test_no_user_uses_up_the_day_of_all(client: Callable[..., Kakao], control: httpx2.AsyncClient) -> None:
+    eager, other = uuid.uuid4(), uuid.uuid4()
+    kakao, asked = client(kakao_daily_quota_of_user=2), question()
+    await kakao.search(asked, eager)
+    await kakao.search(question(), eager)
+    for process in (kakao, client(kakao_daily_quota_of_user=2)):
+        with pytest.raises(KakaoShareUsed):
+            await process.search(question(), eager)
+    assert await calls(control) == 2
+    assert await kakao.search(asked, eager), "an answer that is kept costs nothing"
+    assert await kakao.search(question(), other)
+
+
+class Refusing(Kakao):
+    """A client whose user has had enough."""
+
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def is_configured(self) -> bool:
+        return True
+
+    async def search(self, query: Query, user: uuid.UUID | None = None) -> list[KakaoPlace]:
+        raise KakaoShareUsed
+
+
+async def test_who_used_up_the_share_hears_it_only_where_there_is_nothing_else(
+    database: Database, cache: Redis, environment: dict[str, str]
+) -> None:
+    publisher = Publisher(environment["ECO2_TASKS_BROKER_URL"])
+    services = Services(
+        db=database,
+        kakao=Refusing(),
+        background=Background(cache, publisher),
+        knowledge=knowledge.load(),
+        clock=Clock(holidays.load()),
+        regions=Regions.load(),
+        searches=PerMinute(10),
+        reports=Turns(1),
+        feedback_per_day=1,
+    )
+    user, now = uuid.uuid4(), datetime.now(UTC)
+    assert await searching.search(services, user, "주민센터", None, None, 5000, now)
+    with pytest.raises(searching.TooManySearches) as refused:
+        await searching.search(services, user, uuid.uuid4().hex, None, None, 5000, now)
+    assert refused.value.headers
+    assert 0 < int(refused.value.headers["Retry-After"]) <= 24 * 3600
+    assert await searching.suggest(services, user, uuid.uuid4().hex) == []
 
 
 async def test_without_a_key_nothing_is_asked(client: Callable[..., Kakao], control: httpx2.AsyncClient) -> None:

@@ -194,6 +194,23 @@ async def test_plane_coordinates_become_degrees(
     assert (lat, lon) == pytest.approx((37.56, 126.98), abs=0.01)
 
 
+async def test_an_origin_without_its_system_is_asked_about(load: Import, feed: str, database: Database) -> None:
+    header, row = "관리번호,설치장소명,도로명주소,중부원점TM X,중부원점TM Y", ["1", "가", "서울 마포구 독막로 931"]
+    with pytest.raises(loading.ImportRefused, match="--crs"):
+        await load(feed, [[*row, "198000", "451000"]], header=header)
+    assert await rows(database, feed) == []
+    await load(feed, [[*row, "198000", "451000"]], header=header, crs="2097")
+    assert len(await rows(database, feed)) == 1
+
+
+async def test_a_report_that_cannot_be_written_refuses_the_import(load: Import, feed: str, database: Database) -> None:
+    path = load.file([Place("1", "상자", 34.0, 125.0), ["2", "나", "", "", "", "", ""]])
+    for target in (load.folder / "missing" / "report.csv", Path("/dev/full")):
+        with pytest.raises(loading.ImportRefused, match=str(target)):
+            await loading.load(load.url, loading.order(path, "battery-boxes", licence="own", feed=feed), target)
+    assert await rows(database, feed) == []
+
+
 async def test_the_two_systems_of_bessel_are_255_m_apart(load: Import, feed: str, database: Database) -> None:
     header = "관리번호,설치장소명,도로명주소,X,Y"
     for crs in ("2097", "5174"):
@@ -324,6 +341,24 @@ async def test_a_steward_s_retirement_outlives_imports(load: Import, feed: str, 
     assert [name for (name,) in await rows(database, feed)] == ["통"]
     assert await store.restore(database, number)
     assert [name for (name,) in await rows(database, feed)] == ["새 상자", "통"]
+
+
+async def test_a_steward_and_an_import_do_not_block_each_other(load: Import, feed: str, database: Database) -> None:
+    await load(feed, [Place("1", "상자", 34.0, 125.7)])
+    ((number,),) = await rows(database, feed, "p.id")
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE '%%retired_by%%'"
+    async with await psycopg.AsyncConnection.connect(load.url) as importing:
+        await importing.execute("UPDATE location.places SET retired_by = retired_by WHERE false")
+        retiring = asyncio.create_task(store.retire(database, number, "steward"))
+        async with asyncio.timeout(20):
+            while not await database.rows(waiting):
+                await asyncio.sleep(0.02)
+        await importing.execute("UPDATE location.places SET phone = '02-120' WHERE id = %s", (number,))
+        await importing.commit()
+    assert await retiring
+    found = await store.find(database, number)
+    assert found is not None
+    assert (found.place.phone, found.retired_by) == ("02-120", "steward")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ SYSTEMS = {"4326": 4326, "5181": 5181, "5179": 5179, "5186": 5186, "5174": 5174,
 _PLANES = re.compile(r"(5181|5179|5186|5174|2097)")
 _NAMES = (
     (re.compile(r"utm-?k", re.IGNORECASE), 5179),
-    (re.compile(r"grs80|중부원점", re.IGNORECASE), 5181),
+    (re.compile(r"grs80", re.IGNORECASE), 5181),
     (re.compile(r"wcong|콩나물", re.IGNORECASE), WCONGNAMUL),
     (re.compile(r"wgs\s*84|위도|경도|latitude|longitude", re.IGNORECASE), WGS84),
 )
@@ -33,6 +33,15 @@ class Point:
     y: float
     srid: int
     swapped: bool = False
+
+
+_ORIGIN = re.compile(r"중부\s*원점|베셀|bessel", re.IGNORECASE)
+
+
+def is_ambiguous(header: str) -> bool:
+    """True for a title that names an origin only, which systems hundreds of metres apart share (EPSG 5181, 5174, 2097,
+    and 5186)."""
+    return system_of(header) is None and _ORIGIN.search(header) is not None
 
 
 def system_of(header: str) -> int | None:

@@ -266,6 +266,8 @@ class Columns:
     others: tuple[tuple[str, int], ...]
     system: int | None
     """Of the coordinates, where a title or the format says it."""
+    ambiguous: str = ""
+    """The title of coordinates that names an origin only."""
 
 
 def columns_of(found: Format, header: Sequence[str]) -> Columns:
@@ -287,7 +289,9 @@ def columns_of(found: Format, header: Sequence[str]) -> Columns:
         system = coordinates.system_of(header[places["x"]]) or coordinates.system_of(header[places["y"]])
         if plain(header[places["x"]]) == "positnpstnlot":
             system = coordinates.WGS84
-    return Columns(places, phones, others, system)
+    named = header[places["x"]] if "x" in places and system is None else ""
+    ambiguous = named if coordinates.is_ambiguous(named) else ""
+    return Columns(places, phones, others, system, ambiguous)
 
 
 def _places(found: Format, header: Sequence[str]) -> dict[str, int]:

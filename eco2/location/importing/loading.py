@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -152,15 +152,30 @@ class _Writer:
             examples.append(f"line {line}: {name[:40]}{f' ({found.detail})' if found.detail else ''}")
         if self._target is None:
             return
-        if self._csv is None:
-            self._file = self._target.open("w", encoding="utf-8-sig", newline="")
-            self._csv = csv.writer(self._file)
-            self._csv.writerow(("line", "outcome", "reason", "detail", "name"))
-        self._csv.writerow((line, found.outcome, found.reason, *map(_plain_cell, (found.detail, name))))
+        with self._told():
+            if self._csv is None:
+                self._file = self._target.open("w", encoding="utf-8-sig", newline="")
+                self._csv = csv.writer(self._file)
+                self._csv.writerow(("line", "outcome", "reason", "detail", "name"))
+            self._csv.writerow((line, found.outcome, found.reason, *map(_plain_cell, (found.detail, name))))
+
+    def flush(self) -> None:
+        """Before anything is changed, so that a full disk leaves no import without its report."""
+        if self._file is not None:
+            with self._told():
+                self._file.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ImportRefused(f"The report {self._target} cannot be written: {error.strerror}.") from None
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # said already, by what could not be written
+                self._file.close()
 
 
 def _plain_cell(text: str) -> str:
@@ -229,10 +244,15 @@ def feed_of(path: Path) -> str:
 async def load(
     database_url: str, asked: Order, report_file: Path | None = None, progress: Callable[[Progress], None] | None = None
 ) -> Report:
-    """Import the file. FileRefused, ImportBusy, NothingKept, TooManyVanish: nothing was changed."""
+    """Import the file. FileRefused, ImportRefused, ImportBusy, NothingKept, TooManyVanish: nothing was changed."""
     start = time.monotonic()
     rows = Rows(asked.path)
     columns = columns_of(asked.format, rows.header)
+    if columns.ambiguous and asked.system is None:
+        raise ImportRefused(
+            f"The title {columns.ambiguous!r} names an origin that systems up to 255 m (5186: 100 km) apart share. Ask "
+            "the publisher which it is, and say it with --crs: 5181 (GRS80), 5174 or 2097 (Bessel), 5186."
+        )
     report = Report(asked.path.name, asked.feed.name, asked.format.name, dry_run=asked.dry_run)
     tell = progress or (lambda _: None)
     reader = Normaliser(
@@ -252,6 +272,7 @@ async def load(
                 known = await import_store.feed_id(connection, asked.feed.name)
                 report.changes = await import_store.changes(connection, known)
                 _require_most(report.changes, asked)
+                writer.flush()
                 if not asked.dry_run:
                     tell(Progress("writing", report.rows, 1.0, time.monotonic() - start))
                     await import_store.apply(connection, await import_store.save_feed(connection, asked.feed))

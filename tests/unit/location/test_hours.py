@@ -37,6 +37,11 @@ def daily(*spans: tuple[str, str]) -> dict[str, Any]:
         ("18:00~24:00", daily(("18:00", "24:00"))),
         ("09:00 ~ 12:00,\n14:00 ~ 17:00", daily(("09:00", "12:00"), ("14:00", "17:00"))),
         ("22:00~02:00", daily(("00:00", "02:00"), ("22:00", "24:00"))),
+        ("9시~6시", daily(("09:00", "18:00"))),
+        ("오전 9시 30분 ~ 6시", daily(("09:30", "18:00"))),
+        ("9:00~12:00", daily(("09:00", "12:00"))),
+        ("10:00~02:00", daily(("00:00", "02:00"), ("10:00", "24:00"))),
+        ("오후 6시~2시", daily(("00:00", "02:00"), ("18:00", "24:00"))),
         (
             "10:00~12:00\n14:00~16:00\n(1,3,5주)",
             {**daily(("10:00", "12:00"), ("14:00", "16:00")), "weeks_of_month": [1, 3, 5]},
@@ -138,6 +143,8 @@ SEOLLAL = hours.of_text("매일 10:00~20:00 (설 연휴 휴무)")
 CENTRE = hours.of_days(dict.fromkeys(DAYS, "09:00~18:00"), "10:00~15:00")
 ODD_WEEKS = hours.of_days({**EVERY, "mon": "10:00~12:00 (1,3,5주)"})
 SUMMER = hours.of_days(dict.fromkeys(DAYS, "10시~22시 (하절기(7~9월) 10시~23시)"))
+EVERY_NIGHT = hours.of_text("매일 22:00~02:00")
+BAR = hours.of_text("매일 22:00~02:00, 공휴일 휴무")
 WINTER: Hours = {"weekly": daily()["weekly"], "season": [{"from": "11-01", "to": "02-29", **daily(("10:00", "12:00"))}]}
 
 
@@ -156,6 +163,15 @@ WINTER: Hours = {"weekly": daily()["weekly"], "season": [{"from": "11-01", "to":
         (NIGHT, "2026-11-28T01:59", True, False),
         (NIGHT, "2026-11-28T02:00", False, False),
         (NIGHT, "2026-11-30T12:00", None, None),  # a day that nothing is said about
+        (BAR, "2026-12-25T01:00", True, False),  # Thursday's night goes on into the holiday
+        (BAR, "2026-12-25T02:00", False, False),
+        (BAR, "2026-12-25T23:00", False, False),
+        (BAR, "2026-12-26T01:00", False, False),  # and the holiday's night does not come
+        (BAR, "2026-12-26T23:00", True, False),
+        (EVERY_NIGHT, "2026-12-25T01:00", True, False),
+        (EVERY_NIGHT, "2026-12-25T23:00", None, None),
+        (EVERY_NIGHT, "2026-12-26T01:00", None, False),  # who knows whether it opened on the holiday
+        (EVERY_NIGHT, "2026-12-26T03:00", False, False),
         (SEOLLAL, "2027-02-06T12:00", False, True),
         (SEOLLAL, "2027-02-07T12:00", False, True),
         (SEOLLAL, "2027-02-10T12:00", True, False),
