@@ -157,3 +157,25 @@ class PublicClient:
                 break
             cursor = {"cursor": page["next_cursor"]}
         return shown
+
+    async def map(self, lat: float, lon: float, kakao_level: int, sources: tuple[str, ...]) -> list[Json]:
+        """The markers of the map: the sources that its toggle shows, with a chip for each kind of thing."""
+        query: Json = {"lat": lat, "lon": lon, "zoom": 16 - kakao_level}
+        rows = (await self.call("GET", "/api/v1/locations/centers", params=query)).raise_for_status().json()
+        markers = [row for row in rows if row["source"] in sources and row["latitude"] and row["longitude"]]
+        return [{**marker, "chips": [name.upper() for name in marker["pickup_categories"]]} for marker in markers]
+
+    async def place(self, number: int) -> Json:
+        """The sheet that a marker opens; its list of things must be one, or the client ends."""
+        found: Json = (await self.call("GET", f"/api/v1/locations/centers/{number}")).raise_for_status().json()
+        return {**found, "chips": [name.upper() for name in found["pickup_categories"]]}
+
+    async def search_places(self, words: str) -> list[Json]:
+        """While somebody types suggestions are shown; the search itself says no coordinates."""
+        for end in range(1, len(words) + 1):
+            typed = {"q": words[:end]}
+            suggested = (await self.call("GET", "/api/v1/locations/suggest", params=typed)).raise_for_status().json()
+            assert all(row["place_name"] for row in suggested)
+        answer = await self.call("GET", "/api/v1/locations/search", params={"q": words})
+        rows: list[Json] = answer.raise_for_status().json()
+        return [{**row, "chips": [name.upper() for name in row["pickup_categories"]]} for row in rows]

@@ -126,3 +126,23 @@ async def test_the_news_screen_scrolls_through_its_tabs_without_repeating(client
         assert len({row["id"] for row in shown}) == len(shown)
         assert all(tab["id"] in ("all", row["category"]) for row in shown)
     assert all(row["thumbnail_url"] for row in await one.news(2, has_image="true"))
+
+
+async def test_the_map_shows_markers_opens_their_sheets_and_finds_them_by_name(client: SignedIn) -> None:
+    one = await client()
+    here = (37.5553, 126.9019)
+    street, district = await one.map(*here, 3, ("keco", "zerowaste")), await one.map(*here, 8, ("keco", "zerowaste"))
+    assert 0 < len(street) <= len(district)
+    assert [row["distance_km"] for row in district] == sorted(row["distance_km"] for row in district)
+    assert {row["source"] for row in district} == {"keco", "zerowaste"}, "both sides of the toggle have places"
+    assert {row["source"] for row in await one.map(*here, 8, ("zerowaste",))} == {"zerowaste"}
+    for marker in street:
+        sheet = await one.place(marker["id"])
+        assert (sheet["name"], sheet["latitude"], sheet["chips"]) == (
+            marker["name"],
+            marker["latitude"],
+            marker["chips"],
+        )
+    found = await one.search_places(street[0]["name"])
+    assert street[0]["id"] in [row["id"] for row in found]
+    assert one.logouts == 0
