@@ -16,7 +16,7 @@ from tests.deploy.platform import ENVIRONMENTS, Platform
 TOOLS = {
     # Of other projects, that a reader has or is told to install.
     *("apt-get", "aws", "awk", "bash", "cat", "chmod", "chown", "cp", "curl", "cut", "date", "dirname"),
-    *("docker", "dpkg-query", "find", "git", "grep", "head", "helm", "id", "install", "jq", "kubectl", "ls"),
+    *("docker", "dpkg", "dpkg-query", "find", "git", "grep", "head", "helm", "id", "install", "jq", "kubectl", "ls"),
     *("mkdir", "mktemp", "mv", "npm", "od", "openssl", "patronictl", "pip", "podman", "psql", "pwd", "python"),
     *("python3", "rabbitmqctl", "redis-cli", "rm", "sed", "sh", "sha256sum", "sleep", "sort", "sudo"),
     *("systemctl", "tail", "tr", "trivy", "uname", "update-rc.d", "wc", "xargs"),
