@@ -40,6 +40,8 @@ from eco2.knowledge.words.tokens import Token
 
 DANGEROUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
 """Streams of things that hurt people in a bag or a press."""
+FOOD = frozenset(("food", "not_food"))
+"""Groups of what was eaten or drunk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,10 @@ class Knowledge:
     def dangerous(self, term: str) -> bool:
         """True when a word may name something that hurts people in a bag or a press."""
         return any(item.stream in DANGEROUS or item.care for item in self.named(term))
+
+    def edible(self, term: str) -> bool:
+        """True when a word only names food or drink, or what is left of it."""
+        return all(item.group in FOOD for item in self.named(term))
 
     @cached_property
     def no_things(self) -> frozenset[str]:

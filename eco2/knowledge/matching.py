@@ -26,6 +26,8 @@ SURE, ASKABLE = 0.85, 0.55
 MAX_CANDIDATES = 3
 VERB_ENDINGS = ("ed", "ing", "ly")
 """Of English words that are no nouns, and so no misspelt names."""
+SHORTEST, LONG = 5, 8
+"""Letters of an English word in which people make one mistake, and two."""
 READ_FOR_ERRORS = 200
 """Letters of an English text whose words are put right: each is compared with all that names are made of."""
 
@@ -59,25 +61,30 @@ def corrected(knowledge: Knowledge, text: str) -> str:
     def fix(match: re.Match[str]) -> str:
         nonlocal changed
         word = match[0].lower()
-        if match.start() > READ_FOR_ERRORS or len(word) < 4:
+        if match.start() > READ_FOR_ERRORS or len(word) < SHORTEST:
             return word
         known = (
-            word in ENGLISH_FUNCTION_WORDS
+            word in ENGLISH_FUNCTION_WORDS | knowledge.lexicon.spelling.real
             or {word, singular(word)} & knowledge.no_things
             or word.endswith(VERB_ENDINGS)
         )
         if known or singular(word) in knowledge.index.postings:
             return word
-        least = 0.75 if len(word) > 4 else 0.8
         found = process.extract(
-            word, knowledge.index.words, scorer=OSA.normalized_similarity, score_cutoff=least, limit=5
+            word, knowledge.index.words, scorer=OSA.distance, score_cutoff=1 + (len(word) >= LONG), limit=8
         )
-        nearest = [str(other) for other, score, _ in found if score == found[0][1]]
+        alike = [(str(other), apart) for other, apart, _ in found if _begins_alike(word, str(other))]
+        nearest = [other for other, apart in alike if apart == alike[0][1]]
         changed = changed or bool(nearest)
         return max(nearest, key=lambda other: _told_with(knowledge, other, words), default=word)
 
     fixed = re.sub(r"[a-z]+", fix, text, flags=re.IGNORECASE)
     return fixed if changed else ""
+
+
+def _begins_alike(word: str, other: str) -> bool:
+    """Few people miss the first letter: "manager" is no "massager", "stryofoam" is a styrofoam."""
+    return word[0] == other[0] or word[:2] == other[1::-1]
 
 
 def _told_with(knowledge: Knowledge, word: str, others: Sequence[str]) -> int:

@@ -144,7 +144,10 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
     dangerous = frozenset(span for span in nouns if knowledge.dangerous(span.term))
     sentence: korean.Sentence | english.Sentence
     if is_korean(text):
-        sentence = korean.Sentence(squashed, split, nouns, knowledge.lexicon.korean, dangerous, knowledge.classes)
+        edible = frozenset(span for span in nouns if knowledge.edible(span.term))
+        sentence = korean.Sentence(
+            squashed, split, nouns, knowledge.lexicon.korean, dangerous, knowledge.classes, edible
+        )
     else:
         sentence = english.Sentence(
             squashed, split, nouns, knowledge.lexicon.english, dangerous, knowledge.classes, knowledge.materials

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eco2.knowledge.words.clauses import AND, AT, BY, FROM, INSIDE, NUMBERS, Clause, Walk
+from eco2.knowledge.words.text import Span
 
 Part = Literal["main", "beside", "option", "content", "container", "part", "from", "tool", "bought", "into", "not"]
 """Of a noun. `container`: something is in or on it, and that is asked about."""
@@ -25,7 +26,9 @@ AS_KIND = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Sentence(Walk):
-    """A sentence whose nouns are told their parts."""
+    """A sentence whose nouns are told their parts. `edible`: those that are food or drink."""
+
+    edible: frozenset[Span] = frozenset()
 
     def parts(self) -> list[Part]:
         found: list[Part] = ["main"] * len(self.things)
@@ -102,7 +105,7 @@ class Sentence(Walk):
         before = self.tokens[first - 1] if first else None
         counted = self.things[n].term in self.words.containers or self.tokens[first].has("NNBC")
         number = before is not None and (before.has("NR", "SN") or before.surface in NUMBERS)
-        return counted and number and not self._parted(first)
+        return counted and number and not self._parted(first) and first > self._edges[n - 1][1]
 
     def _holds_danger(self, n: int) -> bool:
         """True when a container of no name of its own follows what is dangerous in it: "신나 통"."""
@@ -147,6 +150,8 @@ class Sentence(Walk):
         alike = one.term in self.words.parts or one.term.endswith(tuple(self.words.containers))
         if one.term in self.words.soils and other.term.endswith(tuple(self.words.containers)):
             return one not in self.dangerous
+        if one in self.edible and other not in self.edible and not alike and not self._in_list(n):
+            return other.term.endswith(tuple(self.words.containers))
         if not part or alike or one in self.dangerous:
             return False
         return not (self._in_list(n) and other in self.dangerous)
@@ -242,7 +247,7 @@ class Sentence(Walk):
             if self._is(clause, "sort", "put"):
                 return "into" if n else "main"
             return "tool" if self._others(n, found) else "main"
-        if later and self._is(clause, "buy") and clause.ending == "EC" and not self._is(clause, "dispose"):
+        if later and self._is(clause, "buy") and clause.ending in ("EC", "ETN") and not self._is(clause, "dispose"):
             return "bought"
         if (
             later

@@ -69,7 +69,10 @@ class Variant(Model):
 
 
 class Spelling(Model):
+    """`real`: English words that stand near a name and are meant as they stand."""
+
     variants: tuple[Variant, ...] = ()
+    real: Words = frozenset()
 
 
 class Material(Model):
