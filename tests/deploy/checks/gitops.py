@@ -214,7 +214,12 @@ def _argocd_values(platform: Platform, environment: str = "prod") -> dict[str, A
 
 def _unsynced_is_healthy(platform: Platform) -> None:
     settings = _argocd_values(platform)["configs"]["cm"]
-    settings[HEALTH] = settings[HEALTH].replace('~= "Synced"', '== "Unknown"')
+    settings[HEALTH] = settings[HEALTH].replace('sync.status ~= "Synced"', 'sync.status == "Unknown"')
+
+
+def _harmless_holds_waves(platform: Platform) -> None:
+    settings = _argocd_values(platform)["configs"]["cm"]
+    settings[HEALTH] = settings[HEALTH].replace('not (sync.status == "OutOfSync" and done)', "true")
 
 
 def _refused_is_waited_for(platform: Platform) -> None:
@@ -224,13 +229,14 @@ def _refused_is_waited_for(platform: Platform) -> None:
 
 HEALTH = "resource.customizations.health.argoproj.io_Application"
 HEALTH_OF = {
-    'status.sync.status ~= "Synced"': "takes one that was never synced for healthy",
+    'sync.status ~= "Synced"': "takes one that was never synced for healthy",
+    'sync.status == "OutOfSync" and done': "holds the later waves for a harmless difference",
     '"InvalidSpecError"': "waits for one that it refuses",
     '"ComparisonError"': "waits for one that it cannot render",
 }
 
 
-@checker(_rare_poll, _silent, _waves_do_not_wait, _unsynced_is_healthy, _refused_is_waited_for)
+@checker(_rare_poll, _silent, _waves_do_not_wait, _unsynced_is_healthy, _harmless_holds_waves, _refused_is_waited_for)
 def argo_cd_polls_waits_and_tells(platform: Platform) -> Iterator[str]:
     """Every three minutes; a wave is waited for; Slack hears of each sync."""
     for environment in ENVIRONMENTS:
