@@ -28,17 +28,17 @@ down: ## Stop it
 .PHONY: test
 test: setup ## Everything a contributor runs before a commit: lint, then all tests against real servers
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/pytest -m "not slow" --ignore tests/infra
 
 LAST_FAILED := .pytest_cache/v/cache/lastfailed
 .PHONY: test-again
 test-again: setup ## After `make test`: run the tests that failed once more, if they were at most 5, and name them
 	@$(BIN)/python -c 'import json; found = json.load(open("$(LAST_FAILED)")); print("failed once:", *found, sep="\n  "); exit(len(found) > 5)'
-	@$(BIN)/pytest -m "not slow" --last-failed --last-failed-no-failures none
+	@$(BIN)/pytest -m "not slow" --ignore tests/infra --last-failed --last-failed-no-failures none
 
 .PHONY: test-full
 test-full: test ## The same and the slow lane (every server restarted in mid-job)
-	@$(BIN)/pytest -m slow
+	@$(BIN)/pytest -m slow --ignore tests/infra
 
 .PHONY: test-deploy
 test-deploy: setup ## Render every manifest and check it, without a cluster (part of `make test`)
@@ -47,6 +47,11 @@ test-deploy: setup ## Render every manifest and check it, without a cluster (par
 .PHONY: test-observe
 test-observe: setup ## Let Prometheus's and Alertmanager's own programs judge the alerts (part of `make test`)
 	@$(BIN)/pytest tests/observe
+
+.PHONY: test-infra
+test-infra: setup ## Plan every environment with Terraform and mocks, run roles and scripts against doubles; without a cloud
+	@tools/infra/setup
+	@$(BIN)/pytest tests/infra -m "not slow"
 
 .PHONY: test-deploy-mutations
 test-deploy-mutations: setup ## Make plausible mistakes in a copy of the manifests, one by one: each must be caught by name
@@ -71,7 +76,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools .ci/run
+	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools .ci/run scripts/*.sh scripts/*/*.sh
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/yamllint --strict clusters platform workloads compose.yaml data tests/deploy
 

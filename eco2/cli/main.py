@@ -5,6 +5,7 @@ import typer
 from eco2.cli import (
     auth,
     console,
+    infra,
     jobs,
     knowledge,
     models,
@@ -51,6 +52,7 @@ app.add_typer(embedded, name="vision")
 embedded.command()(vision.classify)
 operations.register(app)
 app.add_typer(auth.auth, name="auth")
+app.add_typer(infra.infra, name="infra")
 
 
 @app.command()

@@ -144,7 +144,10 @@ class StorageSettings(SettingsGroup):
     storage_endpoint: str
     """Where the services reach the object store."""
     storage_public_endpoint: str
-    """The host that clients upload to; presigned URLs are signed for it."""
+    """The host that clients upload to."""
+    storage_signed_endpoint: str = ""
+    """The host that upload URLs are signed for, where the store is asked under another name than clients see, as S3 is
+    behind a CDN; by default `storage_public_endpoint`."""
     storage_bucket: str = "eco2-images"
     """Of checked photos; everybody reads it, only the services write it."""
     upload_bucket: str = "eco2-uploads"

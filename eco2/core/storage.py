@@ -1,7 +1,7 @@
 """Object storage (S3): presigned uploads for clients, reads and checks for services.
 
-Services talk to `storage_endpoint`; URLs are signed for `storage_public_endpoint`, the host that clients see, since a
-signature binds the host.
+Services talk to `storage_endpoint`; upload URLs name `storage_public_endpoint`, the host that clients see, and are
+signed for the host that the store is asked under, since a signature binds it.
 """
 
 import asyncio
@@ -137,11 +137,14 @@ class Storage:
         self._settings = settings
         self.public = Bucket(s3_store(settings, settings.storage_endpoint, settings.storage_bucket))
         self.uploads = Bucket(s3_store(settings, settings.storage_endpoint, settings.upload_bucket))
-        self._signer = s3_store(settings, settings.storage_public_endpoint, settings.upload_bucket)
+        self._signed_endpoint = settings.storage_signed_endpoint or settings.storage_public_endpoint
+        self._signer = s3_store(settings, self._signed_endpoint, settings.upload_bucket)
 
     async def upload_url(self, key: str) -> str:
         """URL to PUT `key` to; the signature binds the host and no other header, for UPLOAD_TIME."""
-        return await obstore.sign_async(self._signer, "PUT", key, UPLOAD_TIME)
+        url = await obstore.sign_async(self._signer, "PUT", key, UPLOAD_TIME)
+        public = self._settings.storage_public_endpoint.rstrip("/")
+        return public + url.removeprefix(self._signed_endpoint.rstrip("/"))
 
     def public_url(self, key: str) -> str:
         return f"{self._settings.cdn_base_url.rstrip('/')}/{key}"

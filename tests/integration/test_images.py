@@ -10,8 +10,10 @@ import httpx2
 import pytest
 from PIL import Image
 
+from eco2.core.settings import StorageSettings
+from eco2.core.storage import Storage
 from tests import photos
-from tests.conftest import Person
+from tests.conftest import FromStack, Person
 from tests.e2e.journey import is_error
 
 People = Callable[[], Person]
@@ -252,3 +254,16 @@ async def test_a_browser_shows_a_photo_as_a_picture_or_not_at_all(person: People
     assert "content-disposition" not in answer.headers
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in answer.headers["content-security-policy"]
+
+
+async def test_an_upload_url_holds_where_the_store_is_asked_under_another_name(settings: FromStack) -> None:
+    """As behind a CDN: clients see its name, the store sees its own."""
+    own = settings(StorageSettings)
+    seen = {"storage_public_endpoint": "https://images.example"}
+    key = f"scan/{uuid.uuid4().hex}.jpg"
+    signed = own.model_copy(update={**seen, "storage_signed_endpoint": own.storage_endpoint})
+    for given, status in ((signed, 200), (own.model_copy(update=seen), 403)):
+        url = await Storage(given).upload_url(key)
+        assert url.startswith(f"https://images.example/{own.upload_bucket}/{key}?")
+        asked = url.replace("https://images.example", own.storage_endpoint, 1)
+        assert (await put(asked, photos.jpeg())).status_code == status

@@ -15,11 +15,12 @@ from tests.deploy.platform import ENVIRONMENTS, Platform
 
 TOOLS = {
     # Of other projects, that a reader has or is told to install.
+    *("ansible-playbook", "basename", "flock", "getent", "realpath"),
     *("apt-get", "aws", "awk", "bash", "cat", "chmod", "chown", "cp", "curl", "cut", "date", "dirname"),
     *("docker", "dpkg", "dpkg-query", "find", "git", "grep", "head", "helm", "id", "install", "jq", "kubectl", "ls"),
     *("mkdir", "mktemp", "mv", "npm", "od", "openssl", "patronictl", "pip", "podman", "psql", "pwd", "python"),
     *("python3", "rabbitmqctl", "redis-cli", "rm", "sed", "sh", "sha256sum", "sleep", "sort", "sudo"),
-    *("systemctl", "tail", "tr", "trivy", "uname", "update-rc.d", "wc", "xargs"),
+    *("systemctl", "tail", "terraform", "tr", "trivy", "uname", "update-rc.d", "wc", "xargs"),
 }  # fmt: skip
 BUILTINS = {
     *("!", "((", ".", ":", "[", "[[", "break", "case", "cd", "command", "continue", "declare", "do", "done"),
@@ -32,6 +33,8 @@ PREFIXES = {"!", "{", "command", "do", "elif", "else", "exec", "if", "then", "un
 COMMAND = typer.main.get_command(app)
 BLOCK = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"`((?:make |eco2 |scripts/)[^`\n]*)`")
+FUNCTION = re.compile(r"^\s*(\w+) ?\(\)", re.M)
+LIBRARY = "scripts/lib/steps.sh"
 SELECTOR = re.compile(r"(?:-l|--selector)[= ]['\"]?([\w./-]+=[\w.-]+(?:,[\w./-]+=[\w.-]+)*)")
 
 
@@ -143,7 +146,10 @@ def _script_faults(platform: Platform, text: str, targets: set[str]) -> Iterator
     plain = re.sub(r"<<-?\s*'?(\w+)'?.*?^\s*\1$", "", plain, flags=re.M | re.S)
     plain = re.sub(r"\"[^\"`(]*\"|'[^']*'", "QUOTED", plain)
     plain = re.sub(r"\\\n", " ", plain)
-    functions = set(re.findall(r"^\s*(\w+) ?\(\)", plain, re.M))
+    functions = set(FUNCTION.findall(plain))
+    # Scripts of provisioning share a library, which in turn calls what they define.
+    if LIBRARY in text or "begin()" in text:
+        functions.update(FUNCTION.findall(platform.texts[LIBRARY]), {"option"})
     for line in plain.splitlines():
         if re.match(r"\s*(#|[\w*|. /-]+\)\s|\w+\(\))", line) or re.search(r"^\s*(\"|QUOTED|-)", line):
             continue

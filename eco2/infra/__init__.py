@@ -1,0 +1,1 @@
+"""Questions of the provisioning scripts to AWS (`eco2 infra`)."""
