@@ -78,7 +78,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools .ci/run scripts/*.sh scripts/*/*.sh
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/yamllint --strict clusters platform workloads compose.yaml data tests/deploy
+	@$(BIN)/yamllint --strict atlantis.yaml terraform clusters platform workloads compose.yaml data tests/deploy
 
 .PHONY: format
 format: ## Format the code

@@ -75,7 +75,7 @@ locals {
     external-secrets             = { namespace = "platform-system", statements = local.may_read_secrets }
     ebs-csi-controller           = { namespace = "platform-system", statements = local.may_store }
     postgres-pod                 = { namespace = "postgres", statements = local.may_archive }
-    atlantis                     = { namespace = "platform-system", statements = local.may_keep_state }
+    atlantis                     = { namespace = "atlantis", statements = local.may_keep_state }
   }
 
   # Load balancers, target groups and rules of this cluster. Security groups are Terraform's: none may be made or changed.

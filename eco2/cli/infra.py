@@ -91,6 +91,7 @@ def leftovers(
 def secrets(
     environment: Environment = ENVIRONMENT,
     rotate: str = typer.Option("", metavar="SECRET.PROPERTY", help="Make this value anew, such as broker.scan_api."),
+    require: str = typer.Option("", metavar="SECRET", help="Fail while this one is still to be entered."),
     dry_run: bool = DRY_RUN,
 ) -> None:
     """Generate the secrets that have no value yet, and name those that are to be entered by hand."""
@@ -106,6 +107,8 @@ def secrets(
     typer.echo(f"{verb}: {', '.join(report.made) or 'nothing'}; kept: {len(report.kept)}")
     if report.missing:
         typer.echo(f"still to be entered (workloads/secrets/README.md): {', '.join(report.missing)}")
+    if require in report.missing:
+        _fail(f"eco2/{environment}/{require} has to be entered before this can go on.")
 
 
 @infra.command()

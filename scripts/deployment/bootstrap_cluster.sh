@@ -49,7 +49,8 @@ write_inventory() {
   mv "$folder/inventory.yml.new" "$folder/inventory.yml"
 }
 
-fill_secrets() { eco2 infra secrets --environment "$environment"; }
+# Ansible encrypts the snapshots of etcd for the key in this one.
+fill_secrets() { eco2 infra secrets --environment "$environment" --require backups; }
 
 play() { (cd ansible && ansible-playbook --inventory "$folder/inventory.yml" site.yml "$@"); }
 

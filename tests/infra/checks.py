@@ -441,7 +441,7 @@ def pods_have_the_roles_that_their_accounts_name(plan: Plan) -> Iterator[str]:
         for item in accounts
     }
     # Its account comes with its chart.
-    wanted[f"eco2-{plan.environment}-atlantis"] = "platform-system:atlantis"
+    wanted[f"eco2-{plan.environment}-atlantis"] = "atlantis:atlantis"
     found = {
         role["name"]: role["assume_role_policy"]
         for address, role in plan.of("aws_iam_role")

@@ -201,6 +201,9 @@ def test_secrets_are_generated_once(address: str, vault: Any) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     for name in values.ENTERED:
         assert name in first.stdout.splitlines()[-1]
+    required = infra(address, "secrets", "--environment", "staging", "--require", "backups")
+    assert required.returncode == 1
+    assert "eco2/staging/backups has to be entered" in required.stderr
     broker = read(vault, "broker")
     assert broker.keys() == set(values.broker_users(plans.CHECKOUT)) >= {"scan_api", "keda"}
     assert all(value.isalnum() and len(value) >= 32 for value in broker.values())
