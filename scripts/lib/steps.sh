@@ -157,13 +157,17 @@ need() {
 # Data outlives the cluster unless it is to go: addresses that begin so are left alone.
 kept='^(data\.|aws_s3_|aws_secretsmanager_|aws_ssm_parameter\.|aws_iam_user|aws_route53_zone\.public|aws_route53_record\.(validation|probe|delegation|images)|aws_acm_|aws_cloudfront_)'
 
-tf() { terraform -chdir=terraform "$@"; }
+# Whatever workspace was chosen last: this one is meant.
+tf() { TF_WORKSPACE=$environment terraform -chdir=terraform "$@"; }
+
+# Where the workspace is not there yet.
+tf_without_workspace() { env -u TF_WORKSPACE terraform -chdir=terraform "$@"; }
 
 tf_init() {
   local bucket
   bucket=$(eco2 infra state)
-  tf init -input=false -reconfigure -backend-config="bucket=$bucket" -backend-config="region=${AWS_REGION:-ap-northeast-2}"
-  tf workspace select -or-create "$environment"
+  tf_without_workspace init -input=false -reconfigure -backend-config="bucket=$bucket" -backend-config="region=${AWS_REGION:-ap-northeast-2}"
+  tf_without_workspace workspace select -or-create "$environment"
 }
 
 # tf_apply ARGUMENTS…

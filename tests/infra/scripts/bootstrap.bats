@@ -26,6 +26,15 @@ load stubs
   times 2 ansible-playbook
 }
 
+@test "Terraform works in the workspace of the environment, whichever was chosen before" {
+  TF_WORKSPACE=prod run scripts/deployment/bootstrap_cluster.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  grep --quiet --line-regexp "terraform -chdir=terraform output -raw ansible_inventory in dev" "$CALLS.workspaces"
+  grep --quiet --line-regexp "terraform -chdir=terraform workspace select -or-create dev in none" "$CALLS.workspaces"
+  run grep "terraform.* in prod" "$CALLS.workspaces"
+  [ "$status" -eq 1 ]
+}
+
 @test "--skip-ansible and --skip-argocd leave out their part" {
   run scripts/deployment/bootstrap_cluster.sh --environment dev --yes --skip-ansible
   [ "$status" -eq 0 ]

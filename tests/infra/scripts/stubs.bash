@@ -17,6 +17,7 @@ setup() {
 #!/usr/bin/env bash
 call="$(basename "$0") $*"
 printf '%s\n' "$call" >>"$CALLS"
+printf '%s in %s\n' "$call" "${TF_WORKSPACE:-none}" >>"$CALLS.workspaces"
 if [ -n "$FAIL" ] && [[ $call == *"$FAIL"* ]]; then
   echo "told to fail" >&2
   exit 7
