@@ -308,4 +308,4 @@ def _plain_errors(provider: str) -> Iterator[None]:
 
 
 _ODD = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What reading an answer of another form can raise, in Authlib as well as here."""
+"""Errors that reading an answer of another form can raise, in Authlib as well as here."""

@@ -33,7 +33,7 @@ AGENT_MAX = 300
 REPLACED_MAX = 60
 """As many refreshes as a session may have within the grace."""
 DENY_SECONDS = 2.0
-"""How long a logout waits for the list of the denied."""
+"""Seconds that a logout waits for the denylist."""
 
 
 class OriginRefused(BadRequest):
@@ -220,7 +220,7 @@ def read_refresh(at: Services, token: str) -> Claims:
 
 
 REFUSALS = (Unauthorized, WrongType, UserGone)
-"""What `refresh` raises when no token that came is worth anything."""
+"""Errors that `refresh` raises when no token that came is worth anything."""
 
 
 async def refresh(at: Services, tokens: Sequence[str]) -> Pair:

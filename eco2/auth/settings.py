@@ -77,8 +77,8 @@ class Settings(
     grpc_my_api: str
     """`host:port` of the UsersService."""
     refresh_grace: Duration = timedelta(seconds=60)
-    """How long an old refresh token still gives the pair that replaced it: for requests that were under way, and for
-    answers that were lost."""
+    """Time in which an old refresh token still gives the pair that replaced it: for requests that were under way, and
+    for answers that were lost."""
     state_ttl: Duration = timedelta(minutes=10)
     audit_kept: Duration = timedelta(days=90)
     sign_ins_per_minute: int = Field(default=30, ge=1)

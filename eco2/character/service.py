@@ -131,7 +131,7 @@ def parse(message: Message, knowledge: Knowledge) -> Grant:
 @dataclass(frozen=True)
 class Written:
     characters: int
-    """How many were new to their users."""
+    """Number of those that were new to their users."""
     amount: int
     """Points of the batch."""
 

@@ -15,7 +15,7 @@ from eco2.core.settings import (
 
 class RetentionSettings(SettingsGroup):
     chat_retention: Duration = timedelta(days=1)
-    """How long a deleted chat is kept, unseen, before it is removed for good with its photos."""
+    """Time for which a deleted chat is kept, unseen, before it is removed for good with its photos."""
 
 
 class ApiSettings(AppSettings, DatabaseSettings, StorageSettings):

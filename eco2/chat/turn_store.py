@@ -82,7 +82,7 @@ def _turn(row: Row | None) -> Turn | None:
 
 
 DUPLICATE = timedelta(seconds=3)
-"""How long the same words in the same chat are taken for the same click, where the client sends no key."""
+"""Time in which the same words in the same chat are taken for the same click, where the client sends no key."""
 
 
 async def submit(
@@ -322,7 +322,7 @@ class Answer:
     intent: str | None = None
     metadata: Json | None = None
     memory: Json | None = None
-    """What the next turn may be about; None leaves that of before."""
+    """Subject that the next turn may have; None leaves that of before."""
 
 
 async def finish(db: Database, turn: Turn, status: Status, answer: Answer) -> bool:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ENCODINGS = ("utf-8", "cp949")
-"""What a Korean file name or terminal can be in; the second is that of older archives and of Windows."""
+"""Encodings of Korean file names and terminals; the second is that of older archives and of Windows."""
 
 
 def readable(text: str | Path) -> str:

@@ -10,7 +10,7 @@ from zlib import crc32
 
 SHARDS = 4
 JOB_TTL_SECONDS = 3600
-"""How long the log of a job stays in the streams Redis after its last event, on a server that never evicts."""
+"""Time for which the log of a job stays in the streams Redis after its last event, on a server that never evicts."""
 ENDED_TTL_SECONDS = 900
 """The same after the terminal event: time to reconnect. Later clients are answered from the job's row."""
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 Provider = Literal["google", "kakao", "naver"]
-"""Who vouches for a person who signs in."""
+"""Sign-in provider."""
 
 ACCESS_COOKIE = "s_access"
 REFRESH_COOKIE = "s_refresh"
@@ -16,7 +16,7 @@ USER_ID_HEADER = "x-user-id"
 PROVIDER_HEADER = "x-auth-provider"
 ROLE_HEADER = "x-user-role"
 SESSION_HEADER = "x-session-id"
-"""What a revocation names: the session of the request, or the token itself where it belongs to none."""
+"""Subject of a revocation: the session of the request, or the token itself where it belongs to none."""
 IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER, SESSION_HEADER)
 """Set by ext-authz only; whatever a client sends under these names is removed at the edge."""
 

@@ -105,7 +105,7 @@ class TaskQueue:
     max_priority: int | None = None
     ttl: int | None = None
     dead_letters: bool = False
-    """Whether the broker itself dead-letters what expires or is rejected; failed work is sent there by its worker."""
+    """True: the broker itself dead-letters what expires or is rejected; failed work is sent there by its worker."""
 
     @property
     def dead_letter_key(self) -> str:

@@ -92,10 +92,10 @@ SCHEDULE = {
 # Headers of a dead letter that a worker wrote itself, and of a letter that was sent again.
 ERROR_HEADER = "x-eco2-error"
 TRANSIENT_HEADER = "x-eco2-transient"
-"""Whether trying again may help."""
+"""True where trying again may help."""
 DIED_HEADER = "x-eco2-died-at"
 """ISO 8601."""
 ROUTING_KEY_HEADER = "x-eco2-routing-key"
 """Where on the exchange of its vhost the message came from."""
 REPLAYS_HEADER = "x-eco2-replays"
-"""How often it has been sent again."""
+"""Times that it was sent again."""

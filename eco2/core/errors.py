@@ -78,5 +78,5 @@ class Unavailable(AppError):
 
 
 AWAY: set[type[Exception]] = {Unavailable, OSError}
-"""What it looks like when a server that we depend on does not answer now. The modules of `core` that bring a client
+"""Errors that mean that a server we depend on does not answer now. The modules of `core` that bring a client
 library add its errors, so that a process knows those of the libraries it uses and imports no other."""

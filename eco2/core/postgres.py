@@ -18,8 +18,8 @@ from eco2.core.settings import DatabaseSettings
 CONNECT_SECONDS = 5
 OPTIONS = "-c timezone=UTC -c statement_timeout=30s"
 RECONNECT_SECONDS = 10.0
-"""How long a pool tries to replace a lost connection before it waits for somebody to ask for one: it pauses longer
-after each try, and must not sleep through the moment when the server is back."""
+"""Time for which a pool tries to replace a lost connection before it waits for somebody to ask for one: it pauses
+longer after each try, and must not sleep through the moment when the server is back."""
 
 STATEMENT_SECONDS = Histogram(
     "eco2_db_statement_seconds",

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from eco2.contracts.revocations import COMPLETE_KEY, DENIED_STREAM
 
 READ_SECONDS = 1.0
-"""How often those who follow it read."""
+"""Pause between two reads of a follower."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Settings(SettingsGroup):
     otlp_endpoint: str | None = None
     """Base URL of an OTLP/HTTP collector; without it spans only carry ids through logs, messages and events."""
     shutdown_grace: Duration = timedelta(seconds=20)
-    """How long work in flight may take after SIGTERM."""
+    """Time that work in flight may take after SIGTERM."""
 
     @model_validator(mode="after")
     def _proofs_are_asked_for(self) -> Self:

@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         """(stream, flags, block so far) of headers that are to be continued."""
         self._received = 0
         self._window, self._stream_window = DEFAULT_WINDOW, DEFAULT_WINDOW
-        """How much the peer takes: on the connection now, and on a new stream."""
+        """Bytes that the peer takes: on the connection now, and on a new stream."""
         self._held: deque[tuple[int, bytes]] = deque()
         """(bytes that count, frames) of answers that wait for the peer's window."""
         self._out: list[bytes] = []

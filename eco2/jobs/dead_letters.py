@@ -70,7 +70,7 @@ ACKS_AT_ONCE, ACKS_PAUSE = 16, 0.1
 SHORT = 200
 """Longest text of a letter in a list."""
 BACK_OFF = tuple(timedelta(minutes=m) for m in (1, 5, 30, 120, 480))
-"""How long after its death a letter is sent again by itself, by how often that was done before."""
+"""Time after which a dead letter is sent again by itself, by how often that was done before."""
 RESUMED = {REWARD_QUEUE, *TASK_QUEUES} - {Q_AI, Q_DLQ}
 """Queues whose work is still wanted when its message has died. A scan or a turn of a chat has failed by then, and its
 user knows."""

@@ -21,9 +21,9 @@ from eco2.messaging.dead_letters import give_up
 log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(hours=6)
-"""How long a message may show no sign of life before it counts as lost; longer than the longest task may take."""
+"""Time for which a message may show no sign of life before it counts as lost; longer than the longest task may take."""
 ATTEMPTS = 10
-"""How often a run is tried at all, its replays from the dead letters included."""
+"""Most tries of a run, its replays from the dead letters included."""
 
 LONGEST = 200
 """Characters of the argument of a run; its id, which its message carries, holds it and those of the runs before."""

@@ -35,7 +35,7 @@ class BackupSettings(DatabaseSettings, OpsStorageSettings):
 class SchedulerSettings(Settings, DatabaseSettings, BrokerSettings, TasksBrokerSettings):
     database_pool_size: int = Field(default=3, ge=2)
     replay_interval: Duration = timedelta(seconds=30)
-    """How often the dead letters are looked through for those that are due again."""
+    """Pause between two looks through the dead letters for those that are due again."""
 
 
 class WorkerSettings(TasksWorkerSettings, DatabaseSettings):
@@ -50,7 +50,7 @@ class TaskSettings(Settings, DatabaseSettings, TasksBrokerSettings):
     traceparent: str = ""
     """Trace of the message."""
     replays: int = 0
-    """How often the message was sent again from the dead letters."""
+    """Times that the message was sent again from the dead letters."""
 
 
 class StatsSettings(DatabaseSettings, CacheSettings):

@@ -33,7 +33,7 @@ REQUEST = re.compile(
     r"recommend|best (?:laptop|phone)|cheapest|repair|fix my|weather",
     re.IGNORECASE,
 )
-"""What is wanted of a thing that is not to be thrown away."""
+"""Wishes about a thing that is not to be thrown away."""
 OFF_TOPIC = re.compile(
     r"날씨|주식|코인|환율|번역|레시피|요리법|만드는\s*법|만들어\s*줘|끓이는|맛집|추천|영화(?!표)|선물.{0,6}(?:추천|뭐|좋|고르|골라)|노래|가사|소설|"
     r"시\s*(?:한|써)|농담|로또|여자\s*친구|남자\s*친구|"

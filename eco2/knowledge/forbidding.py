@@ -16,7 +16,7 @@ RISK = {
     "ko": re.compile(r"면 .{0,12}(?:불이 날|위험|터질|폭발)"),
     "en": re.compile(r"\bcan (?:start a fire|explode|burst)|dangerous", re.IGNORECASE),
 }
-"""What a sentence says of a bin that must not be used, without a "not"."""
+"""Words of a sentence about a bin that must not be used, without a "not"."""
 CLAUSE = {"ko": re.compile(r","), "en": re.compile(r";|\band (?:use|put|take)\b")}
 
 

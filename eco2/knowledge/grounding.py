@@ -20,7 +20,7 @@ PROMPT_VERSION = "3"
 MOST = 6
 """Facts about one thing that are told because the model chose them."""
 ALSO = {"ko": "또 하나: ", "en": "And: "}
-"""What stands before the second thing and each further one: all that is said that no rule says."""
+"""Text before the second thing and each further one: all that is said that no rule says."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ BETWEEN = re.compile(
     r"(?:의|로된|으로된)?(?:[가-힣]{1,9}(?:던|은|는|인|한|된|진|난|긴|있잖아))?"
     r"(?:투명|무색|플라스틱|유리|종이|비닐|일회용|작은|큰|빈|헌|흰|하얀|은색|검은|까만|다쓴|남은|스티로폼)*"
 )
-"""What may stand between the parts of one name: "휴지 다 쓰고 남은 심" is a 휴지심."""
+"""Words that may stand between the parts of one name: "휴지 다 쓰고 남은 심" is a 휴지심."""
 APART = ("JKB", "JC", "NR", "SN", "MM")
 """Parts of speech that keep the parts of a name apart: 농약이 한 병 is no 농약병."""
 SOLID = ("plastic", "glass", "paper", "metal", "film", "foam", "pet")

@@ -43,7 +43,7 @@ FALLBACKS: tuple[tuple[Part, ...], ...] = (
     ("bought", "tool"),
     ("into",),
 )
-"""What is asked about where nothing is plainly so: the first of these that is there."""
+"""Subjects of a question where nothing is plainly so: the first of these that is there."""
 AND_THEN = re.compile(r"(?:랑|하고|그리고|and|plus)")
 LOOSE = frozenset(("out", "up", "off", "down", "old", "empty", "aa", "used", "my", "big", "small", "dead"))
 """Between an English adjective and its noun: "a burnt out tube"."""

@@ -23,7 +23,7 @@ PATH = "/chat/completions"
 WORTH_PAUSING_SECONDS = 0.5
 """A pause of the provider for which its jobs are left in their queues."""
 WAIT_SECONDS = 1.0
-"""How long jobs wait for their turn at a provider that limits its calls: enough to have the next one at hand."""
+"""Time that jobs wait for their turn at a provider that limits its calls: enough to have the next one at hand."""
 USUAL_WEIGHT = 0.05
 
 BUCKETS = (0.01, 0.1, 0.5, 1, 2, 4, 8, 16, 32, 64)

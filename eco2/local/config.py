@@ -35,7 +35,7 @@ GATEWAY_ADMIN = 21
 OAUTH_EMULATOR = 46
 NEWS_EMULATOR = 18
 SPAN = 60
-"""How many ports from the base upwards belong to one stack."""
+"""Number of ports, from the base upwards, that belong to one stack."""
 
 
 class LocalError(Exception):

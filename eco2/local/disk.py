@@ -22,7 +22,7 @@ class Level(IntEnum):
 class Room:
     bytes: int
     files: int | None
-    """How many more files fit; None: as many as the bytes allow."""
+    """Number of files that still fit; None: as many as the bytes allow."""
 
     @property
     def level(self) -> Level:

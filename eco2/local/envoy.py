@@ -19,7 +19,7 @@ DOMAINS = ("auth", "my", "images", "scan", "chat", "character", "recycling", "in
 DEFAULT_BUCKET, DEFAULT_UPLOAD_BUCKET = "eco2-images", "eco2-uploads"
 """As the manifests name them."""
 ADMIN_PATHS = ("/ready", "/stats", "/stats/prometheus")
-"""What its admin port answers: the rest, such as ending it, is open to every page that a browser shows."""
+"""Paths that its admin port answers: the rest, such as ending it, is open to every page that a browser shows."""
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"

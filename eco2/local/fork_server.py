@@ -42,7 +42,8 @@ LIBRARIES = (
     "google.protobuf.struct_pb2",
     "google.protobuf.timestamp_pb2",
 )
-"""What more than one service imports when it starts, beyond what `core` brings; none of them starts a thread."""
+"""Modules that more than one service imports when it starts, beyond what `core` brings; none of them starts a
+thread."""
 
 SHARED_MODULES = ("eco2.photos.published", "eco2.llm.client")
 """Modules above `core` that more than one process uses. The SDK behind `eco2.llm.client` takes 20 MB once instead of in

@@ -23,7 +23,7 @@ FIRST_DELAY, LONGEST_DELAY, STEADY_SECONDS = 0.2, 10.0, 30.0
 GIVE_UP_AFTER = 4
 """Starts without ever becoming ready, after which waiting for the stack is pointless."""
 OUTPUT_SECONDS = 2.0
-"""How long the output of an ended process may still be read; a stray child could hold the pipe open."""
+"""Time for which the output of an ended process may still be read; a stray child could hold the pipe open."""
 STARTING_POLL, READY_POLL = 0.1, 2.0
 DISK_POLL = 2.0
 _log = logging.getLogger(__name__)

@@ -29,11 +29,11 @@ RETRY_PAUSES = (0.5, 2.0, 5.0)
 """Seconds before a failed message is requeued, by its delivery count."""
 OUTAGE_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 OUTAGE_SECONDS = 120.0
-"""How long a message is kept while a server that its work needs is away. That is no failure of the message: giving it
-back would use up its deliveries and end it in the dead letters during an outage of seconds."""
+"""Time for which a message is kept while a server that its work needs is away. That is no failure of the message:
+giving it back would use up its deliveries and end it in the dead letters during an outage of seconds."""
 
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, OSError, TimeoutError)
-"""What aio-pika raises when the broker or a channel is gone; some of them are RuntimeErrors."""
+"""Errors that aio-pika raises when the broker or a channel is gone; some of them are RuntimeErrors."""
 
 PUBLISHED = Counter("eco2_messages_published_total", "Messages confirmed by the broker", ["exchange", "routing_key"])
 

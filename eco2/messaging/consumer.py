@@ -39,7 +39,7 @@ CONSUMED = Counter("eco2_messages_consumed_total", "Messages handled by a batch 
 TASK_SECONDS = Histogram("eco2_task_seconds", "Time of the work on one message", ["task", "outcome"])
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 STOP_SECONDS = 3.0
-"""How long a consumer that ends waits for the broker, and for work that it has cut off."""
+"""Time that a consumer that ends waits for the broker, and for work that it has cut off."""
 
 Message = AbstractIncomingMessage
 Handle = Callable[[Sequence[Message]], Awaitable[None]]

@@ -37,7 +37,7 @@ SHORT = 200
 """Longest text of an unreadable message that is kept in a header."""
 
 replays: ContextVar[int] = ContextVar("replays", default=0)
-"""How often the message in work has been sent again from the dead letters."""
+"""Times that the message in work has been sent again from the dead letters."""
 
 R = TypeVar("R")
 

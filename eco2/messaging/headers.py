@@ -12,7 +12,7 @@ from typing import Any
 from pamqp import decode
 
 UNREADABLE = (ValueError, OverflowError, OSError, RecursionError)
-"""What the codecs raise on values that they cannot represent. UnicodeError is a ValueError."""
+"""Errors that the codecs raise on values that they cannot represent. UnicodeError is a ValueError."""
 
 DEEPEST = 16
 """Lists and tables in each other that are read; what a broker notes has three."""

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 POLL_SECONDS = 2.0
-"""How late a message is noticed that another process wrote, or that was postponed."""
+"""Delay with which a message is noticed that another process wrote, or that was postponed."""
 LEASE = timedelta(minutes=2)
 BATCH = 20
 PURGE_SECONDS = 60.0

@@ -23,6 +23,6 @@ class Settings(AppSettings, CookieSettings, DatabaseSettings, BrokerSettings, Kn
     grpc_chat_api: str | None = None
     """Without it the chats of somebody are neither in the copy of their data nor removed with it."""
     purge_after: Duration = timedelta(days=30)
-    """How long a deleted account can be restored by signing in. Longer than messages live (a day), or what a message
-    brings late would stay."""
+    """Time in which a deleted account can be restored by signing in. Longer than messages live (a day), or what a
+    message brings late would stay."""
     purge_interval: Duration = timedelta(minutes=1)

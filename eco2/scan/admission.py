@@ -26,7 +26,7 @@ BUSY_SECONDS = 10.0
 LEAST_RATE = 0.1
 LONGEST_SECONDS = 600.0
 KEPT_SECONDS = 30.0
-"""How long after its time a promise is kept."""
+"""Time after its due that a promise is kept."""
 LEAST_BACKLOG = 8
 """Scans that may wait however slow the provider is."""
 FULL = 0.9

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NAME = "ai-worker"
 CRASHES = 3
-"""How often a look may end the whole process before its message is given up."""
+"""Times that an inference may end the whole process before its message is given up."""
 CRASH_SECONDS = 3600
 
 

@@ -45,10 +45,10 @@ DEFAULT_MODELS = (
 class SweeperSettings(SettingsGroup):
     sweep_interval: Duration = timedelta(seconds=10)
     sweep_grace: Duration = timedelta(seconds=30)
-    """How long a step between two commits may take before the process that took it counts as dead."""
+    """Time that a step between two commits may take before the process that took it counts as dead."""
     sweep_lost: Duration = timedelta(seconds=60)
-    """How long a job that is in no queue may show no sign of work before its message counts as lost and is sent again.
-    Workers give a sign every 15 s."""
+    """Time for which a job that is in no queue may show no sign of work before its message counts as lost and is sent
+    again. Workers give a sign every 15 s."""
     sweep_deadline: Duration = timedelta(hours=2)
     """Age at which a job that has not ended is given up, one that could not be queued included."""
     sweep_retention: Duration = timedelta(days=1)
@@ -70,7 +70,7 @@ class ApiSettings(
     max_backlog: int = Field(default=2000, ge=1)
     """Messages waiting for a worker past which new jobs are refused (429)."""
     longest_wait: Duration = timedelta(seconds=60)
-    """How long a job may wait where the provider of the paid model limits the rate; past it new ones are refused."""
+    """Longest wait of a job where the provider of the paid model limits the rate; past it new ones are refused."""
     when_budget_spent: Literal["embedded", "refuse"] = "embedded"
     """With the day's budget spent the embedded model answers; or new jobs are refused until it is midnight (UTC)."""
     open_jobs: int = Field(default=10, ge=1)
@@ -126,7 +126,7 @@ class WorkerSettings(
     """With a key: `skip` the paid look where the embedded model is sure and the user asked nothing and named no model,
     or `downgrade` it to `cascade_model`; in all other photos the paid model is told the embedded one's guesses."""
     cascade_confidence: float = Field(default=0.9, ge=0, le=1)
-    """How sure the embedded model has to be."""
+    """Least confidence of the embedded model."""
     cascade_model: str = "gpt-5-mini"
 
 

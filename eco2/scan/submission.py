@@ -20,7 +20,7 @@ from eco2.scan.store import Job
 MOST_WAITING = 100
 """Requests of one user that wait for their turn; a turn takes some milliseconds."""
 REFUSED_SECONDS = 5.0
-"""How long a user who was refused is asked for first, before the photo is looked for."""
+"""Time for which a user who was refused is asked for first, before the photo is looked for."""
 
 
 @dataclass(frozen=True)

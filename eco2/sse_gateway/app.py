@@ -23,7 +23,7 @@ from eco2.sse_gateway.stream import Job, Stream, ended_frame, timeout_frame
 
 JOB_ID_LENGTH = (10, 100)
 LAST_WORDS_SECONDS = 1.0
-"""How long a client that does not read may hold up the end of its stream."""
+"""Time for which a client that does not read may hold up the end of its stream."""
 STREAMS_SECONDS = 5
 """When to try again to open a stream after too many were open."""
 

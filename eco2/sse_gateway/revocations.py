@@ -13,7 +13,8 @@ from redis.exceptions import RedisError
 from eco2.core.revocations import READ_SECONDS, DeniedList
 
 RECENT_SECONDS = 60
-"""How long a session is remembered that ended before its stream was open: a check is not so long before its stream."""
+"""Time for which a session is remembered that ended before its stream was open: a check is not so long before its
+stream."""
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ QUEUES = (Q_BATCH, Q_SCHED)
 TRY_AGAIN = 75
 """Exit code of a process that could not even claim its run: a server was away."""
 GRACE_SECONDS = 30.0
-"""How long a process may overrun the time of its task, which it keeps itself, before it is killed."""
+"""Time by which a process may overrun the time of its task, which it keeps itself, before it is killed."""
 
 
 class CannotStart(Unavailable):

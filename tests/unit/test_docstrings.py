@@ -1,7 +1,8 @@
-"""Docstrings say what something does or is, and do not ask."""
+"""Docstrings, and the strings below constants and fields, say what something does or is, and do not ask."""
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import eco2
@@ -10,19 +11,27 @@ ROOT = Path(eco2.__file__).parent
 QUESTIONS = ("What", "Who", "Whether", "How")
 
 
-def docstrings(tree: ast.Module) -> Iterator[str]:
+def descriptions(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield ast.get_docstring(node) or ""
+            yield from _below_names(node.body)
 
 
-def test_no_docstring_begins_as_a_question() -> None:
+def _below_names(body: list[ast.stmt]) -> Iterator[str]:
+    for statement, below in pairwise(body):
+        match statement, below:
+            case ast.Assign() | ast.AnnAssign(), ast.Expr(ast.Constant(str(text))):
+                yield text
+
+
+def test_no_description_begins_as_a_question() -> None:
     written = (file for file in ROOT.rglob("*.py") if file.parent.name != "pb")  # those are generated
     files = {file: ast.parse(file.read_text(encoding="utf-8")) for file in written}
     found = [
-        f"{file.relative_to(ROOT)}: {text.splitlines()[0]}"
+        f"{file.relative_to(ROOT)}: {text.strip().splitlines()[0]}"
         for file, tree in files.items()
-        for text in docstrings(tree)
-        if text and text.split()[0] in QUESTIONS
+        for text in descriptions(tree)
+        if text.strip() and text.split()[0] in QUESTIONS
     ]
     assert found == [], "write the imperative (Load …), or what it is (Number of …, True when …)"

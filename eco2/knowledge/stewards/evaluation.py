@@ -28,7 +28,7 @@ ALLOWED_DROP = 1.0
 HAZARDOUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional", "retailer_takeback"))
 """Streams of dangerous things: one that is expected there and not answered is a hazard lost."""
 FAULTS = ("language", "empty", "dangerous", "safety", "lost", "stream", "unasked", "asks", "facts")
-"""What can be wrong with an answer, the worst for people first after what is wrong with all of it."""
+"""Faults that an answer can have, the worst for people first after what is wrong with all of it."""
 GRAVE = ("unasked", "empty", "dangerous", "safety", "lost")
 """Faults that are counted one by one, whatever the share of right answers is."""
 Answer = Mapping[str, Any]

@@ -65,7 +65,7 @@ GAPS = (
         )
     ),
 )
-"""What may stand between the stems of a phrase: one of each set."""
+"""Words that may stand between the stems of a phrase: one of each set."""
 _FILLER = frozenset(
     re.findall(
         r"\S+",

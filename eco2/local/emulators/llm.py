@@ -80,7 +80,7 @@ class Behaviour(BaseModel):
     burst: int = Field(default=1, ge=1)
     """As many of them may come at once."""
     tells_limit: bool = False
-    """Whether answers carry the headers of the limit."""
+    """True: answers carry the headers of the limit."""
 
 
 _CONTROL = TypeAdapter(dict[str, Behaviour])

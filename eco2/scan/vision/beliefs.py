@@ -192,9 +192,10 @@ class Beliefs:
     materials: Mapping[str, float]
     nothing: float
     labelled_nothing: float
-    """What the labels alone give to no waste."""
+    """Share that the labels alone give to no waste."""
     labelled: Floats
-    """What the labels alone give to each item of no material: the head has seen too few such things to be asked."""
+    """Share that the labels alone give to each item of no material: the head has seen too few such things to be
+    asked."""
     witness: Floats
     """Label mass of each item."""
     alike: Floats
