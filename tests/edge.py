@@ -178,7 +178,7 @@ class Authz:
         self._stack = AsyncExitStack()
 
     def trust(self) -> None:
-        """As if the list of the denied had just been read, and would be for the next hours."""
+        """As if the denylist had just been read, and would be for the next hours."""
         self.denylist.was_read(time.monotonic() + 9999)
 
     def distrust(self) -> None:

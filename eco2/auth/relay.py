@@ -64,9 +64,9 @@ async def complete(at: Services) -> None:
         for start in range(0, len(rows), BATCH):
             await deny(at, rows[start : start + BATCH])
         await store.declare_complete(at.streams, run_id)
-        log.info("the list of the denied is complete again", extra={"revocations": len(rows)})
+        log.info("the denylist is complete again", extra={"revocations": len(rows)})
     except (RedisError, TimeoutError) as error:
-        log.warning("the list of the denied cannot be completed: %s", error)
+        log.warning("the denylist cannot be completed: %s", error)
 
 
 async def deliver(at: Services, publisher: Publisher, age: timedelta) -> bool:
@@ -94,7 +94,7 @@ async def _deny(at: Services, rows: list[store.Pending]) -> bool:
         if missing:
             await deny(at, missing)
     except (RedisError, TimeoutError) as error:
-        log.warning("the list of the denied is away: %s", error)
+        log.warning("the denylist is away: %s", error)
         return False
     return True
 

@@ -92,7 +92,7 @@ class TooMany(AppError):
 
 
 class NotLockedOut(Unavailable):
-    """The session is ended, but its last access token may be accepted for a moment: the list of the denied is away."""
+    """The session is ended, but its last access token may be accepted for a moment: the denylist is away."""
 
     code = "REVOCATION_PENDING"
 

@@ -33,7 +33,7 @@ HEARTBEAT_SECONDS = 10
 
 DENIED = Gauge("eco2_authz_denied", "Revoked sessions in memory")
 LEARNT = Counter("eco2_authz_revocations_total", "Revocations, by where they were first seen", ["source"])
-FRESH = Gauge("eco2_authz_list_age_seconds", "Since the list of the denied was last read")
+FRESH = Gauge("eco2_authz_list_age_seconds", "Since the denylist was last read")
 
 
 class Denylist:
@@ -105,7 +105,7 @@ class Denylist:
     async def check_ready(self) -> None:
         """Raises before the list was read for the first time, and when that is too long ago."""
         if self.stale:
-            raise RuntimeError("the list of the denied is not known, or too old")
+            raise RuntimeError("the denylist is not known, or too old")
 
 
 class Follower:
@@ -166,7 +166,7 @@ class Follower:
                 while await self.read():
                     pass
             except RedisError as error:
-                log.warning("the list of the denied is away: %s", error)
+                log.warning("the denylist is away: %s", error)
             try:
                 async with asyncio.timeout(READ_SECONDS):
                     await self._wanted.wait()

@@ -5,7 +5,7 @@ metadata of the request, which no client can write. Here the claims become ident
 Which paths need no identity is decided by the edge's policy alone (workloads/routing): they never get here.
 
 Everything that an answer depends on is in memory. A session that was revoked is 403, a list of the revoked that is too
-old is 503 for everybody, and a page of a stranger that uses the cookies to change something is 400.
+old is 503 for everybody, and a cross-origin page that uses the cookies to change something is 400.
 """
 
 import re

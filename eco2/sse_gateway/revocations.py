@@ -1,6 +1,6 @@
 """Ends streams whose session has ended: ext-authz lets nobody in any more, but a stream that is open asks no more.
 
-While the Redis that has the list of the denied is away nothing is learnt, and no stream gets an event either.
+While the Redis that has the denylist is away nothing is learnt, and no stream gets an event either.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Revocations:
                 while await self.read():
                     pass
             except RedisError as error:
-                log.warning("the list of the denied is away: %s", error)
+                log.warning("the denylist is away: %s", error)
             await asyncio.sleep(READ_SECONDS)
 
     async def read(self) -> bool:

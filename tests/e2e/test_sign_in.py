@@ -473,7 +473,7 @@ async def test_a_stream_ends_when_another_tab_logs_out_and_that_of_somebody_else
     assert (await copy.request("GET", "/api/v1/authz/ping")).status_code == 403
 
 
-# Pages of strangers
+# Cross-origin pages
 
 
 async def test_a_strangers_page_can_neither_refresh_nor_log_out(browser: Callable[[], Browser]) -> None:

@@ -1,4 +1,4 @@
-"""ext-authz' list of the denied: subscribed first, read to its end, believed only while it can be."""
+"""The denylist of ext-authz: subscribed first, read to its end, believed only while it can be."""
 
 import asyncio
 import os

@@ -239,7 +239,7 @@ async def test_while_the_list_is_stale_nobody_passes_and_nobody_is_signed_out(ed
         edge.authz.trust()
 
 
-# Pages of strangers
+# Cross-origin pages
 
 
 def _with_cookie(**headers: str) -> dict[str, str]:

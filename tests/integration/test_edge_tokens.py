@@ -119,7 +119,7 @@ async def test_no_service_sees_the_copies_and_no_client_makes_them(edge: Edge, p
     assert (await edge.client.get(PATH, headers=spoofed)).status_code == 401
 
 
-# Pages of strangers
+# Cross-origin pages
 
 
 @pytest.mark.parametrize(
