@@ -311,7 +311,7 @@ async def find(db: Database, place: int) -> Details | None:
 
 
 IMPORT = "import"
-"""Who retired a place that vanished from its file: the next import may bring it back."""
+"""`retired_by` of a place that vanished from its file: the next import may bring it back."""
 
 
 async def retire(db: Database, place: int, by: str) -> bool:
