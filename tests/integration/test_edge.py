@@ -385,6 +385,14 @@ async def test_nothing_else_is_reachable(edge: Edge, path: str, signed_in: bool)
     assert edge.calls() == []
 
 
+@pytest.mark.parametrize("headers", [{}, bearer(), bearer("no token")])
+async def test_a_host_that_nobody_knows_is_not_found_whoever_asks(edge: Edge, headers: dict[str, str]) -> None:
+    """In a cluster such a host has the routes of `edge-vs` alone."""
+    response = await edge.client.get("/admin", headers={"Host": "unknown.example", **headers})
+    assert is_error(response, 404, "NOT_FOUND")
+    assert edge.calls() == []
+
+
 async def test_a_service_that_does_not_run_is_503(edge: Edge) -> None:
     response = await edge.client.get("/api/v1/character/catalog", headers={**bearer(), "Origin": ORIGIN})
     assert is_error(response, 503, "UNAVAILABLE")

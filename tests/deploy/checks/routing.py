@@ -19,6 +19,8 @@ OPERATORS = {
     "kibana": ("kibana-kb-http.monitoring", 5601),
     "rabbitmq": ("eco2-rabbitmq.rabbitmq", 15672),
 }
+UNKNOWN = "edge-vs"
+"""Answers for hosts that have no other VirtualService."""
 ELSEWHERE = {"VirtualService object-store-vs"}
 """Routes of the local edge alone: in a cluster photos and uploads have the host of the CDN."""
 
@@ -60,7 +62,8 @@ def every_environment_routes_as_the_local_edge_does(platform: Platform) -> Itera
             if doc.get("kind") == "EnvoyFilter":
                 yield from _filter(platform, environment, doc)
             elif doc.get("kind") in ("VirtualService", "AuthorizationPolicy") and title(doc) not in ELSEWHERE:
-                hosts = {"hosts": [f"api.{site}"]} if doc["kind"] == "VirtualService" else {}
+                names = [f"api.{site}", *(["*"] if doc["metadata"]["name"] == UNKNOWN else [])]
+                hosts = {"hosts": names} if doc["kind"] == "VirtualService" else {}
                 if found.get(title(doc)) != {**doc["spec"], **hosts}:
                     yield f"{environment}: {title(doc)} is another than the local edge's"
 
@@ -118,9 +121,9 @@ def every_host_has_a_name_a_gateway_and_a_page_behind_it(platform: Platform) -> 
         names = annotations["external-dns.alpha.kubernetes.io/hostname"].split(",")
         routed = {host for spec in _routes(platform, environment).values() for host in spec["hosts"]}
         for what, found in (
-            ("the gateway", set(server["hosts"])),
+            ("the gateway", set(server["hosts"]) - {"*"}),
             ("DNS", {name.strip() for name in names}),
-            ("the routes", routed),
+            ("the routes", routed - {"*"}),
         ):
             if found != hosts:
                 yield f"{environment}: {what}: {sorted(found ^ hosts)}"
@@ -137,6 +140,42 @@ def every_host_has_a_name_a_gateway_and_a_page_behind_it(platform: Platform) -> 
             target = entry["route"][0]["destination"]
             if target != {"host": f"{host}.svc.cluster.local", "port": {"number": port}}:
                 yield f"{environment}: {name}.{site} leads to {target}"
+
+
+def _unknown_host_refused(platform: Platform) -> None:
+    platform.find("VirtualService", UNKNOWN, "prod")["spec"]["hosts"].remove("*")
+
+
+def _unknown_host_not_taken(platform: Platform) -> None:
+    platform.find("Gateway", "eco2-gateway", "dev")["spec"]["servers"][0]["hosts"].remove("*")
+
+
+def _domain_on_any_host(platform: Platform) -> None:
+    platform.find("VirtualService", "my-vs", "staging")["spec"]["hosts"].append("*")
+
+
+def _unknown_host_checked(platform: Platform) -> None:
+    for patch in platform.find("EnvoyFilter", "edge", "prod")["spec"]["configPatches"]:
+        patch["patch"]["value"].get("typed_per_filter_config", {}).pop("envoy.filters.http.rbac", None)
+
+
+@checker(_unknown_host_refused, _unknown_host_not_taken, _domain_on_any_host, _unknown_host_checked)
+def a_host_that_nobody_knows_is_not_found(platform: Platform) -> Iterator[str]:
+    """As at the local edge, where one VirtualService takes what no other takes: 404, whoever comes."""
+    off = {"envoy.filters.http.ext_authz", "envoy.filters.http.rbac"}
+    for environment in ENVIRONMENTS:
+        (server,) = platform.find("Gateway", "eco2-gateway", environment)["spec"]["servers"]
+        if "*" not in server["hosts"]:
+            yield f"{environment}: the gateway does not take hosts that it does not know"
+        anywhere = {name for name, spec in _routes(platform, environment).items() if "*" in spec["hosts"]}
+        if anywhere != {UNKNOWN}:
+            yield f"{environment}: routes of any host: {sorted(anywhere)}, not {UNKNOWN} alone"
+        for patch in platform.find("EnvoyFilter", "edge", environment)["spec"]["configPatches"]:
+            vhost = patch["match"].get("routeConfiguration", {}).get("vhost", {})
+            if vhost.get("route", {}).get("name") == "not-found":
+                checked = off - patch["patch"]["value"]["typed_per_filter_config"].keys()
+                if checked:
+                    yield f"{environment}: who asks for nothing is checked first by {', '.join(sorted(checked))}"
 
 
 def _open_to_citizens(platform: Platform) -> None:
