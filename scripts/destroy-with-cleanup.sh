@@ -93,7 +93,8 @@ uninstall_releases() {
 }
 
 if [ -z "$skip_kubernetes" ]; then
-  reach_cluster
+  # When all of this is done the nodes may be gone already.
+  done_before helm || reach_cluster
   step argocd stop_argocd
   step ingress delete_ingress
   step claims delete_claims

@@ -110,6 +110,8 @@ confirm() {
   yes=--yes
 }
 
+done_before() { grep --quiet --line-regexp --fixed-strings "$1" "$finished" 2>/dev/null; }
+
 # step NAME COMMAND…: once; a run that stopped skips what was finished.
 step() {
   local name=$1
@@ -118,7 +120,7 @@ step() {
     printf 'would run %-12s %s\n' "$name" "$*"
     return 0
   fi
-  if grep --quiet --line-regexp --fixed-strings "$name" "$finished"; then
+  if done_before "$name"; then
     say "$name: done before"
     return 0
   fi

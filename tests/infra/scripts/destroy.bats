@@ -73,6 +73,16 @@ load stubs
   called "terraform -chdir=terraform destroy"
 }
 
+@test "a run that stopped in Terraform goes on without the cluster" {
+  FAIL="terraform -chdir=terraform destroy"
+  run scripts/destroy-with-cleanup.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL=kubectl
+  run scripts/destroy-with-cleanup.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  times 2 "terraform -chdir=terraform destroy"
+}
+
 @test "a failure in the middle of a step fails the step" {
   FAIL="workspace select"
   run scripts/destroy-with-cleanup.sh --environment dev --yes
