@@ -86,7 +86,7 @@ SERVICES = (
         "eco2.chat.main:run",
         "chat-api.chat",
         grpc_port=51,
-        needs=("postgres",),
+        needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
     Process(
         "character-api",
@@ -130,6 +130,14 @@ SERVICES = (
         "worker",
         26,
         "eco2.scan.sweeper:run",
+        needs=("postgres", "redis-streams", "rabbitmq"),
+    ),
+    Process(
+        "chat-worker",
+        "worker",
+        52,
+        "eco2.chat.worker:run",
+        queues=("chat.process",),
         needs=("postgres", "redis-streams", "rabbitmq"),
     ),
     Process(

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from eco2 import knowledge
 from eco2.auth import native_api
+from eco2.chat import turn_api
 from eco2.core.app import BadUser, ErrorBody, MissingUser, ValidationErrorBody, api_app, error_responses
 from eco2.ext_authz import service as ext_authz
 from eco2.photos.check import PhotoTypeRefused
@@ -83,7 +84,7 @@ def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
     routers = [import_module(f"{module}.api").router for module in modules]
-    more = [module.router for module in (waste_api, user_scans_api, feedback_api, calendar_api)]
+    more = [module.router for module in (waste_api, user_scans_api, feedback_api, calendar_api, turn_api)]
     app = api_app("Eco²", native_api.router, *routers, *more)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from eco2.chat import service
+from eco2.chat.scans import ScansUnavailable
 from eco2.chat.service import Services
 from eco2.chat.store import Message
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened
@@ -16,9 +17,9 @@ from eco2.core.errors import TooMany
 
 router = APIRouter(prefix="/api/v1/chat", tags=["chat"])
 
-_CHAT = "7d0f6c0a-52c7-4a3e-9a55-0f6a0f3f8f10"
+CHAT_ID = "7d0f6c0a-52c7-4a3e-9a55-0f6a0f3f8f10"
 _MESSAGE = "2f3d9c54-8f0e-4d15-8a3b-6f1f8a1f0b77"
-_JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
+JOB_ID = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
 _SCAN = "9a1f0d9d-2c11-4f0c-8a39-0b6f3c1e4a55"
 _CURSOR_EXAMPLE = "MjAyNi0xMi0wMVQwOTozMDowMCswMDowMCA3ZDBmNmMwYS01MmM3LTRhM2UtOWE1NS0wZjZhMGYzZjhmMTA"
 USER_ERRORS = (MissingUser, BadUser)
@@ -50,14 +51,14 @@ class NewChat(BaseModel):
 
 
 class ChatCreated(BaseModel):
-    id: Annotated[UUID, Field(examples=[_CHAT])]
+    id: Annotated[UUID, Field(examples=[CHAT_ID])]
     title: Annotated[str | None, Field(examples=["캔 버리기"])]
     created_at: Time
     scan_job_id: Annotated[UUID | None, Field(examples=[_SCAN])] = None
 
 
 class ChatInList(BaseModel):
-    id: Annotated[UUID, Field(examples=[_CHAT])]
+    id: Annotated[UUID, Field(examples=[CHAT_ID])]
     title: Annotated[str | None, Field(examples=["캔 버리기"])]
     preview: Annotated[str | None, Field(description="How the newest message begins", examples=["캔은 비우고 …"])]
     message_count: Annotated[int, Field(ge=0, examples=[2])]
@@ -73,7 +74,7 @@ class Chats(BaseModel):
 class TurnState(BaseModel):
     """State of the answer to a message of yours."""
 
-    job_id: Annotated[UUID, Field(examples=[_JOB])]
+    job_id: Annotated[UUID, Field(examples=[JOB_ID])]
     status: Annotated[
         Literal["queued", "processing", "completed", "failed", "cancelled"], Field(examples=["completed"])
     ]
@@ -81,7 +82,7 @@ class TurnState(BaseModel):
     code: Annotated[str | None, Field(description="The same for programs")] = None
 
 
-_TURN = {"job_id": _JOB, "status": "completed", "error": None, "code": None}
+_TURN = {"job_id": JOB_ID, "status": "completed", "error": None, "code": None}
 
 
 class ChatMessage(BaseModel):
@@ -96,7 +97,7 @@ class ChatMessage(BaseModel):
 
 
 class ChatDetail(BaseModel):
-    id: Annotated[UUID, Field(examples=[_CHAT])]
+    id: Annotated[UUID, Field(examples=[CHAT_ID])]
     title: Annotated[str | None, Field(examples=["캔 버리기"])]
     messages: Annotated[list[ChatMessage], Field(description="Oldest first")]
     has_more: Annotated[bool, Field(description="There are more in the direction that was asked for", examples=[False])]
@@ -141,9 +142,7 @@ async def chats(
     response_model=ChatCreated,
     status_code=201,
     summary="Begin a chat",
-    responses=error_responses(
-        *USER_ERRORS, service.ScanNotFound, service.TooManyChats, TooMany, service.ScansUnavailable
-    ),
+    responses=error_responses(*USER_ERRORS, service.ScanNotFound, service.TooManyChats, TooMany, ScansUnavailable),
 )
 async def create(user: User, at: At, body: NewChat | None = None) -> ChatCreated:
     """The body may be missing."""
@@ -201,16 +200,3 @@ def _message(own: Services, message: Message) -> ChatMessage:
 async def rename(chat_id: UUID, body: Rename, user: User, at: At) -> None:
     """At most 100 characters."""
     await service.rename(at.db, chat_id, user, body.title)
-
-
-@router.delete(
-    "/{chat_id}",
-    operation_id="deleteChat",
-    status_code=204,
-    summary="Delete a chat",
-    responses=error_responses(*USER_ERRORS, service.ChatNotFound),
-)
-async def delete(chat_id: UUID, user: User, at: At) -> None:
-    """It is gone at once, and with its photos removed for good a day later. An answer that is being written ends.
-    Deleting it again answers 404."""
-    await service.delete(at.db, chat_id, user)

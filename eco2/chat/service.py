@@ -4,14 +4,13 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID, uuid4
 
 from eco2.chat import store
+from eco2.chat.scans import Scans
 from eco2.chat.store import Chat, Json, Message, Place
-from eco2.contracts.pb import job_state_pb2 as states
 from eco2.core import cursors, user_data
-from eco2.core.errors import NotFound, TooMany, Unavailable
+from eco2.core.errors import NotFound, TooMany
 from eco2.core.postgres import Database
 from eco2.core.storage import Storage
 from eco2.core.turns import Turns
@@ -42,25 +41,13 @@ class TooManyChats(TooMany):
     code = "TOO_MANY_CHATS"
 
 
-class ScansUnavailable(Unavailable):
-    """Scans cannot be asked about at the moment; begin the chat without one, or try again."""
-
-    code = "SCANS_UNAVAILABLE"
-
-
-class AskStates(Protocol):
-    """Whose jobs these are, as the service of the jobs knows it."""
-
-    async def __call__(self, request: states.GetJobStatesRequest) -> states.GetJobStatesResponse: ...
-
-
 @dataclass(frozen=True)
 class Services:
-    """Dependencies of the chat service. `scans`: None where scans cannot be asked about."""
+    """Dependencies of the chat service."""
 
     db: Database
     storage: Storage
-    scans: AskStates | None
+    scans: Scans
     chats_per_day: int
     turns: Turns
 
@@ -72,21 +59,13 @@ def plain(text: str) -> str:
 
 async def begin(services: Services, user: UUID, title: str | None, scan_job_id: UUID | None) -> Chat:
     """ScanNotFound, TooManyChats."""
-    if scan_job_id is not None:
-        await _check_scan(services, user, scan_job_id)
+    if scan_job_id is not None and not await services.scans.owns(user, scan_job_id):
+        raise ScanNotFound
     async with services.turns.turn(user):
         chat = await store.add(services.db, uuid4(), user, title or None, scan_job_id, services.chats_per_day)
     if chat is None:
         raise TooManyChats(retry_after=3600)
     return chat
-
-
-async def _check_scan(services: Services, user: UUID, scan_job_id: UUID) -> None:
-    if services.scans is None:
-        raise ScansUnavailable
-    found = await services.scans(states.GetJobStatesRequest(job_ids=[str(scan_job_id)]))
-    if [state.user_id for state in found.states] != [str(user)]:
-        raise ScanNotFound
 
 
 async def find(db: Database, chat_id: UUID, user: UUID) -> Chat:
@@ -141,12 +120,6 @@ def _place(cursor: str | None) -> Place | None:
 
 async def rename(db: Database, chat_id: UUID, user: UUID, title: str) -> None:
     if not await store.rename(db, chat_id, user, title):
-        raise ChatNotFound
-
-
-async def delete(db: Database, chat_id: UUID, user: UUID) -> None:
-    """It is gone for its user at once, and removed for good by `cleanup.chats`."""
-    if not await store.delete(db, chat_id, user):
         raise ChatNotFound
 
 

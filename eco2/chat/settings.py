@@ -1,16 +1,22 @@
-"""Settings of chat-api and of what removes chats."""
+"""Settings of chat-api, of chat-worker, and of what removes chats."""
 
 from datetime import timedelta
 
 from pydantic import Field
 
+from eco2.chat.turn_store import Limits
 from eco2.core.settings import (
     AppSettings,
+    ChatBrokerSettings,
     DatabaseSettings,
     Duration,
+    KnowledgeSettings,
+    Settings,
     SettingsGroup,
     StorageSettings,
+    StreamsSettings,
 )
+from eco2.llm.settings import CLIENT_MODELS
 
 
 class RetentionSettings(SettingsGroup):
@@ -18,11 +24,37 @@ class RetentionSettings(SettingsGroup):
     """Time for which a deleted chat is kept, unseen, before it is removed for good with its photos."""
 
 
-class ApiSettings(AppSettings, DatabaseSettings, StorageSettings):
+class ScanAddress(SettingsGroup):
+    grpc_scan_api: str | None = None
+    """`host:port` that tells about the scan that a chat goes on from; without it no chat begins with one."""
+
+
+class ApiSettings(AppSettings, DatabaseSettings, StorageSettings, StreamsSettings, ChatBrokerSettings, ScanAddress):
     chats_per_day: int = Field(default=200, ge=1)
     """New chats of one user in a day of Korea."""
-    grpc_scan_api: str | None = None
-    """`host:port` that tells whose scan a chat goes on from; without it no chat begins with one."""
+    messages_per_day: int = Field(default=1000, ge=1)
+    """Messages of one user in a day of Korea, those that are tried again included."""
+    open_turns: int = Field(default=5, ge=1)
+    """Answers that one user may wait for at once, one in each chat."""
+    turn_deadline: Duration = timedelta(minutes=4)
+    """Age at which a message without an answer is given up; more than `turn_timeout` and an outage of a minute."""
+    models: tuple[str, ...] = CLIENT_MODELS
+    """Models that a client may name; without an LLM key the rules answer whatever is named."""
+    grpc_image_api: str
+    """`host:port` that checks and publishes photos."""
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.open_turns, self.messages_per_day)
+
+
+class WorkerSettings(
+    Settings, DatabaseSettings, StorageSettings, StreamsSettings, ChatBrokerSettings, KnowledgeSettings, ScanAddress
+):
+    worker_concurrency: int = Field(default=64, ge=1)
+    """Turns in work at once; also the prefetch of the queue."""
+    turn_timeout: Duration = timedelta(minutes=3)
+    """Longest time for an answer."""
 
 
 class CleanupSettings(DatabaseSettings, StorageSettings, RetentionSettings):

@@ -4,7 +4,7 @@ state, so that of several who end it one does."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, LiteralString
+from typing import Literal, LiteralString
 from uuid import UUID, uuid4, uuid5
 
 from psycopg import AsyncConnection
@@ -15,7 +15,7 @@ from eco2.core.postgres import Database, Row
 
 Status = Literal["queued", "processing", "completed", "failed", "cancelled"]
 OPEN = ("queued", "processing")
-_OPEN: LiteralString = "status IN ('queued', 'processing')"
+IS_OPEN: LiteralString = "turns.status IN ('queued', 'processing')"
 TITLE_LENGTH, PREVIEW_LENGTH = 40, 100
 
 
@@ -75,6 +75,9 @@ COLUMNS: LiteralString = """
     turns.id, turns.chat_id, turns.message_id, turns.user_id, turns.model, turns.location, turns.input,
     turns.waiting_for, turns.status, turns.error, turns.error_code, turns.created_at, turns.queued_at IS NOT NULL,
     turns.cancel_asked_at IS NOT NULL"""
+
+WIDTH = 14
+"""Number of COLUMNS."""
 
 
 def _turn(row: Row | None) -> Turn | None:
@@ -165,7 +168,7 @@ async def _known(
         connection,
         f"""SELECT {COLUMNS} {_WITH_WORDS}
             WHERE turns.chat_id = %(chat)s AND {same} AND idempotency_key IS NULL
-                AND (turns.{_OPEN} OR turns.created_at > clock_timestamp() - %(duplicate)s)
+                AND ({IS_OPEN} OR turns.status = 'completed' AND turns.created_at > clock_timestamp() - %(duplicate)s)
             ORDER BY turns.created_at DESC LIMIT 1""",
         **values,
         duplicate=DUPLICATE,
@@ -178,7 +181,7 @@ async def _refused(connection: AsyncConnection, user: UUID, chat_id: UUID, limit
     row = await _row(
         connection,
         f"""SELECT count(*), count(*) FILTER (WHERE chat_id = %(chat)s) FROM chat.turns
-            WHERE user_id = %(user)s AND {_OPEN}""",
+            WHERE user_id = %(user)s AND {IS_OPEN}""",
         user=user,
         chat=chat_id,
     )
@@ -299,7 +302,7 @@ async def queued(db: Database, at: Mapping[UUID, datetime]) -> None:
 async def ask_to_cancel(db: Database, job_id: UUID) -> None:
     await db.rows(
         f"""UPDATE chat.turns SET cancel_asked_at = coalesce(cancel_asked_at, now())
-            WHERE id = %(id)s AND {_OPEN}""",
+            WHERE id = %(id)s AND {IS_OPEN}""",
         id=job_id,
     )
 
@@ -308,7 +311,7 @@ async def give_input(db: Database, job_id: UUID, kind: str, value: Json) -> bool
     """Store what the turn waits for; False where it waits for nothing of this kind."""
     row = await db.row(
         f"""UPDATE chat.turns SET input = %(input)s, waiting_for = NULL
-            WHERE id = %(id)s AND {_OPEN} AND waiting_for = %(kind)s RETURNING id""",
+            WHERE id = %(id)s AND {IS_OPEN} AND waiting_for = %(kind)s RETURNING id""",
         id=job_id,
         kind=kind,
         input=Jsonb({"type": kind, "data": value}),
@@ -332,7 +335,7 @@ async def finish(db: Database, turn: Turn, status: Status, answer: Answer) -> bo
             connection,
             f"""UPDATE chat.turns SET status = %(status)s, finished_at = now(), location = NULL, waiting_for = NULL,
                     queued_at = coalesce(queued_at, now())
-                WHERE id = %(id)s AND {_OPEN} RETURNING id""",
+                WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
             id=turn.id,
             status=status,
         )
@@ -365,7 +368,7 @@ async def fail(db: Database, job_id: UUID, code: str, error: str) -> bool:
     row = await db.row(
         f"""UPDATE chat.turns SET status = 'failed', error = %(error)s, error_code = %(code)s, finished_at = now(),
                 waiting_for = NULL
-            WHERE id = %(id)s AND {_OPEN} RETURNING id""",
+            WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
         id=job_id,
         error=error,
         code=code,
@@ -378,7 +381,7 @@ async def announced(db: Database, at: Mapping[UUID, datetime]) -> None:
     await db.rows(
         f"""UPDATE chat.turns SET announced_at = notes.at
             FROM unnest(%(ids)s::uuid[], %(at)s::timestamptz[]) AS notes (id, at)
-            WHERE turns.id = notes.id AND announced_at IS NULL AND NOT {_OPEN}""",
+            WHERE turns.id = notes.id AND announced_at IS NULL AND NOT {IS_OPEN}""",
         ids=list(at),
         at=list(at.values()),
     )
@@ -407,32 +410,4 @@ async def exchanges(db: Database, ids: Sequence[UUID]) -> list[Exchange]:
             WHERE turns.id = ANY(%(ids)s)""",
         ids=list(ids),
     )
-    width = 14
-    return [Exchange(Turn(*row[:width]), *row[width:]) for row in rows]
-
-
-# --- what a process that died left behind -----------------------------------------------------------------------------
-
-
-async def _ids(db: Database, sql: LiteralString, **values: Any) -> list[UUID]:
-    rows = await db.rows(f"SELECT id FROM chat.turns WHERE {sql} ORDER BY created_at LIMIT 100", **values)
-    return [row[0] for row in rows]
-
-
-async def unsent(db: Database, grace: timedelta) -> list[UUID]:
-    sql: LiteralString = f"{_OPEN} AND queued_at IS NULL AND created_at < now() - %(grace)s AND announced_at IS NULL"
-    return await _ids(db, sql, grace=grace)
-
-
-async def unannounced(db: Database, grace: timedelta) -> list[UUID]:
-    return await _ids(db, f"NOT {_OPEN} AND announced_at IS NULL AND finished_at < now() - %(grace)s", grace=grace)
-
-
-async def overdue(db: Database, deadline: timedelta) -> list[UUID]:
-    sql: LiteralString = f"{_OPEN} AND announced_at IS NULL AND created_at < now() - %(deadline)s"
-    return await _ids(db, sql, deadline=deadline)
-
-
-async def unheard(db: Database, grace: timedelta) -> list[UUID]:
-    """Open turns that were asked to end and did not."""
-    return await _ids(db, f"{_OPEN} AND announced_at IS NULL AND cancel_asked_at < now() - %(grace)s", grace=grace)
+    return [Exchange(Turn(*row[:WIDTH]), *row[WIDTH:]) for row in rows]

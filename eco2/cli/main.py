@@ -4,6 +4,7 @@ import typer
 
 from eco2.cli import (
     auth,
+    chat,
     console,
     infra,
     jobs,
@@ -32,6 +33,7 @@ app.add_typer(local, name="local")
 stack.register(app, local)
 app.command()(scan.scan)
 app.command()(scan.choose)
+app.command()(chat.chat)
 app.command()(knowledge.ask)
 app.add_typer(knowledge.knowledge, name="knowledge")
 app.add_typer(regions.regions, name="regions")

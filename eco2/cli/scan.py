@@ -95,7 +95,7 @@ def token(user: str = typer.Option(DEFAULT_USER, help="Any name; the same name i
 
 
 @contextlib.contextmanager
-def _platform(url: str | None, bearer: str | None, user: str) -> "Iterator[httpx2.Client]":
+def platform(url: str | None, bearer: str | None, user: str) -> "Iterator[httpx2.Client]":
     """A client of the gateway; what goes wrong is said in one sentence."""
     from eco2.cli import client as api
     from eco2.local import config, state
@@ -120,7 +120,7 @@ def scan(
     user: str = USER,
 ) -> None:
     """Scan a photo: what it is, how to prepare it, where it goes."""
-    with _platform(url, bearer, user) as client:
+    with platform(url, bearer, user) as client:
         body = _follow(client, photo, say, quiet=as_json)
         if not as_json and body["needs_choice"] and sys.stdin.isatty():
             _show(body)
@@ -142,7 +142,7 @@ def choose(
     """Say what an uncertain scan shows, and get its guide."""
     from eco2.cli import client as api
 
-    with _platform(url, bearer, user) as client:
+    with platform(url, bearer, user) as client:
         body = api.choose(client, job, name.strip())
     _finish(body, user, as_json=as_json)
 

@@ -28,7 +28,13 @@ def app(settings: Settings) -> OpsApp:
         async with (
             Decoders(settings) as decoders,
             open_engine(settings) as engine,
-            grpc.serving(settings, {user_data.NAME: rpc.user_data_of(engine, storage)}) as answering,
+            grpc.serving(
+                settings,
+                {
+                    user_data.NAME: rpc.user_data_of(engine, storage),
+                    rpc.IMAGES: rpc.images_of(engine, storage, decoders, settings.upload_secret),
+                },
+            ) as answering,
         ):
             turns = Turns(MOST_WAITING)
             services = Services(engine, storage, decoders, settings.upload_secret, settings.tickets_per_minute, turns)

@@ -1,16 +1,23 @@
-"""gRPC services of image-api: a user's uploads, to copy or to remove."""
+"""gRPC services of image-api: a user's uploads, to copy or to remove; checked photos for other services."""
 
 from functools import partial
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from eco2 import photos
+from eco2.contracts import uploads
+from eco2.contracts.pb import image_pb2 as pb
+from eco2.contracts.pb.image_pb2_grpc import ImageServiceServicer, add_ImageServiceServicer_to_server
 from eco2.core import cursors, user_data
-from eco2.core.grpc import Register
+from eco2.core.errors import BadRequest
+from eco2.core.grpc import Register, uuid_of
 from eco2.core.storage import Storage
-from eco2.image import store
+from eco2.image import service, store
+from eco2.photos.pool import Decoders
 
 PAGE = 200
+IMAGES = "eco2.image.v1.ImageService"
 
 
 def user_data_of(engine: AsyncEngine, storage: Storage) -> Register:
@@ -50,3 +57,26 @@ def _record(storage: Storage, upload: store.Upload) -> dict[str, object]:
         "content_type": upload.content_type,
         "metadata": upload.metadata,
     }
+
+
+class Images(ImageServiceServicer):
+    def __init__(self, engine: AsyncEngine, storage: Storage, decoders: Decoders, secret: str) -> None:
+        self._engine, self._storage, self._decoders, self._secret = engine, storage, decoders, secret
+
+    async def Publish(self, request: pb.PublishRequest, _context: object) -> pb.PublishResponse:  # noqa: N802 - of the protocol
+        user = uuid_of(request.user_id, user_data.BAD_ID)
+        channel = uploads.key_channel(request.key)
+        if channel is None:
+            raise service.UploadNotFound
+        async with self._engine.connect() as tx:
+            await service.find_own(tx, self._secret, user, channel, request.key)
+        try:
+            checked = await service.check(self._storage, self._decoders, user, request.key)
+        except (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBroken) as error:
+            raise BadRequest(error.message, code=error.code) from error
+        await service.complete(self._engine, self._storage, request.key, checked)
+        return pb.PublishResponse(url=self._storage.public_url(request.key), content_type=checked.content_type)
+
+
+def images_of(engine: AsyncEngine, storage: Storage, decoders: Decoders, secret: str) -> Register:
+    return partial(add_ImageServiceServicer_to_server, Images(engine, storage, decoders, secret))

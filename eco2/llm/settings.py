@@ -8,6 +8,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from eco2.core.settings import Duration, SettingsGroup
 
 OPENAI_URL = "https://api.openai.com/v1"
+CLIENT_MODELS = (
+    "gpt-5.2",
+    "gpt-5.2-pro",
+    "gpt-5.1",
+    "gpt-5",
+    "gpt-5-pro",
+    "gpt-5-mini",
+    "gemini-3-pro-preview",
+    "gemini-3-flash-preview",
+    "gemini-2.5-pro",
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-lite",
+    "gemini-2.0-flash",
+    "gemini-2.0-flash-lite",
+)
+"""Models that clients of the API may name."""
 
 
 class Price(NamedTuple):

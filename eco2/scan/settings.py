@@ -21,25 +21,9 @@ from eco2.core.settings import (
     TasksWorkerSettings,
     UploadSettings,
 )
-from eco2.llm.settings import LlmSettings
+from eco2.llm.settings import CLIENT_MODELS, LlmSettings
 from eco2.photos.settings import PhotoSettings
 from eco2.scan.limits import Limits, Rules
-
-DEFAULT_MODELS = (
-    "gpt-5.2",
-    "gpt-5.2-pro",
-    "gpt-5.1",
-    "gpt-5",
-    "gpt-5-pro",
-    "gpt-5-mini",
-    "gemini-3-pro-preview",
-    "gemini-3-flash-preview",
-    "gemini-2.5-pro",
-    "gemini-2.5-flash",
-    "gemini-2.5-flash-lite",
-    "gemini-2.0-flash",
-    "gemini-2.0-flash-lite",
-)
 
 
 class SweeperSettings(SettingsGroup):
@@ -65,7 +49,7 @@ class ApiSettings(
     KnowledgeSettings,
     UploadSettings,
 ):
-    models: tuple[str, ...] = DEFAULT_MODELS
+    models: tuple[str, ...] = CLIENT_MODELS
     """Models that a client may name; without an LLM key the embedded model answers whatever is named."""
     max_backlog: int = Field(default=2000, ge=1)
     """Messages waiting for a worker past which new jobs are refused (429)."""

@@ -41,7 +41,7 @@ async def _main(settings: Settings) -> None:
 
 async def _methods(settings: Settings, channels: AsyncExitStack) -> dict[str, Ask]:
     """Service → its method that tells how a job stands."""
-    addresses = {"scan": settings.grpc_scan_api}
+    addresses = {"scan": settings.grpc_scan_api, "chat": settings.grpc_chat_api}
     return {
         service: JobStateServiceStub(await channels.enter_async_context(channel(address, settings.service_secret))).Get
         for service, address in addresses.items()

@@ -17,3 +17,5 @@ class Settings(settings.StreamsSettings, settings.Settings):
     """Open streams of one user on this process; one more is refused with 429."""
     grpc_scan_api: str | None = None
     """`host:port` that tells how a scan stands; without it a stream whose events were lost ends by its time limit."""
+    grpc_chat_api: str | None = None
+    """The same of the answers in a chat."""

@@ -246,3 +246,18 @@ async def test_a_job_is_shown(eco2: Any) -> None:
         code, _, err = await eco2("job", "show", unknown)
         assert code == 1
         assert "job" in err
+
+
+async def test_a_chat_in_a_terminal_goes_on_from_a_scan_and_later(eco2: Any) -> None:
+    _, out, _ = await eco2("scan", str(DEMO), "--json")
+    code, out, err = await eco2("chat", "--scan", json.loads(out)["task_id"], "그럼 어디에 버려요?")
+    assert code == 0, err
+    assert out.strip()
+    later = re.search(r"eco2 chat --chat (\S+)", err)
+    assert later
+    code, out, err = await eco2("chat", "--chat", later[1], "--json", "캔은 어떻게 버려요?")
+    done = json.loads(out)
+    assert (code, done["status"], done["result"]["persistence"]["conversation_id"]) == (0, "completed", later[1])
+    assert "캔" in done["result"]["answer"]
+    code, _, err = await eco2("chat", "--scan", "7d0f6c0a-52c7-4a3e-9a55-0f6a0f3f8f10", "캔")
+    assert (code, "RESULT_NOT_FOUND" in err, "Traceback" in err) == (1, True, False)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts import uploads
 from eco2.core.errors import TooMany
+from eco2.llm.settings import CLIENT_MODELS
 from eco2.messaging.broker import Publisher
 from eco2.messaging.events import EventBus
 from eco2.scan import service, store, submission
@@ -21,7 +22,6 @@ from eco2.scan.admission import Admission, TooBusy
 from eco2.scan.failures import GivenUp
 from eco2.scan.limits import Limits, Rules, TooManyOpenJobs, TooManyScans, TooManyTickets
 from eco2.scan.service import Services
-from eco2.scan.settings import DEFAULT_MODELS
 from eco2.scan.store import Job
 from eco2.scan.submission import Door
 from tests import photos
@@ -35,7 +35,7 @@ MANY = 1_000_000
 def door(publisher: Publisher, backlog: int = MANY, tickets: int = MANY, **limits: int) -> Door:
     limits = {"open_jobs": MANY, "scans_per_day": MANY, **limits}
     bus, rules = cast(EventBus, Memory()), Rules(backlog)
-    return Door(Admission(publisher, rules, bus, _nobody_tells), Limits(**limits), DEFAULT_MODELS, tickets)
+    return Door(Admission(publisher, rules, bus, _nobody_tells), Limits(**limits), CLIENT_MODELS, tickets)
 
 
 class Memory:

@@ -143,6 +143,8 @@ WRITES = {
     ("my-api", "eco2"): {"reward.direct"},
     ("scan-api", "eco2"): {"scan.direct"},
     ("location-api", "tasks"): {"tasks"},
+    ("chat-api", "chat"): {"chat.direct"},
+    ("chat-worker", "chat"): {"dlx"},
     ("scan-api", "tasks"): {"tasks"},
     ("scan-worker", "eco2"): {"scan.direct", "reward.direct", "dlx"},
     ("scan-sweeper", "eco2"): {"scan.direct", "reward.direct"},

@@ -192,6 +192,7 @@ def _paths(target: Pod, port: int) -> list[str]:
 GRPC_SERVICES = (
     "eco2.auth.v1.SessionService",
     "eco2.character.v1.CharacterService",
+    "eco2.image.v1.ImageService",
     "eco2.jobs.v1.JobStateService",
     "eco2.location.v1.LocationService",
     "eco2.scan.v1.PreferencesService",

@@ -1,0 +1,222 @@
+"""chat-worker: answers the turns of `chat.process`, message by message.
+
+A turn ends once, whoever ends it; what is said is stored before its end is announced. A message that is delivered twice
+finds the turn over and announces it again. A failure of the work is tried again by the broker; the last delivery fails
+the turn visibly before its message becomes a dead letter.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+from prometheus_client import Counter, Histogram
+
+from eco2 import knowledge
+from eco2.chat import announcing, answering, turn_store, work_store
+from eco2.chat.scans import Scans, open_scans
+from eco2.chat.settings import WorkerSettings
+from eco2.chat.turn_store import Answer, Turn
+from eco2.chat.work_store import Begun
+from eco2.contracts.events import Draft, Service, Stage, Status
+from eco2.contracts.queues import CHAT_QUEUE, CHAT_QUEUES
+from eco2.core import telemetry
+from eco2.core.aside import aside
+from eco2.core.errors import AWAY, AppError, Unavailable
+from eco2.core.ops import Check, OpsApp, run_until_terminated, serve_async
+from eco2.core.postgres import Database, open_database
+from eco2.core.settings import load
+from eco2.core.shared_redis import connect_shared
+from eco2.core.storage import Storage
+from eco2.core.time_limit import time_limit
+from eco2.knowledge import Knowledge
+from eco2.messaging.broker import Heartbeat
+from eco2.messaging.consumer import Delivery, PoisonMessage, consume_each
+from eco2.messaging.events import EventBus
+from eco2.messaging.headers import whole_number
+
+NAME = "chat-worker"
+log = logging.getLogger(__name__)
+
+TURNS = Counter("eco2_chat_turns_total", "Turns by how they ended", ["status", "intent"])
+TURN_SECONDS = Histogram(
+    "eco2_chat_turn_seconds", "From the message to its stored answer", buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60)
+)
+T = TypeVar("T")
+LOOK_SECONDS = 0.5
+"""Interval at which running turns are looked up for those that are to end."""
+FAILED_CODE, FAILED = "ANSWER_FAILED", "답변하지 못했어요. 다시 시도해 주세요."
+
+
+@dataclass(frozen=True)
+class Resources:
+    db: Database
+    bus: EventBus
+    storage: Storage
+    knowledge: Knowledge
+    scans: Scans
+    settings: WorkerSettings
+    consumer: Heartbeat
+    running: dict[UUID, "asyncio.Task[Any]"] = field(default_factory=dict)
+    """Turns whose answer is being found."""
+
+    def checks(self) -> Mapping[str, Check]:
+        return {
+            "postgres": self.db.ping,
+            "redis-streams": self.bus.redis.ping,
+            "consumer": self.consumer.check_ready,
+        }
+
+
+async def work(resources: Resources, message: Delivery) -> None:
+    job_id = _job_id(message.body)
+    telemetry.about_job(str(job_id))
+    begun = await work_store.begin(resources.db, job_id)
+    if begun is None:
+        await announcing.announce(resources.db, resources.storage, resources.bus, job_id)
+        return
+    try:
+        await _answer(resources, begun)
+    except AppError as error:
+        if isinstance(error, Unavailable):
+            raise
+        await _fail(resources, begun.turn, error.code, error.message)
+    except TimeoutError:
+        await _fail(resources, begun.turn, announcing.LATE_CODE, announcing.LATE)
+    except tuple(AWAY):
+        raise
+    except Exception:
+        if whole_number(message.headers.get("x-delivery-count")) >= (CHAT_QUEUES[CHAT_QUEUE].delivery_limit or 0):
+            await _fail(resources, begun.turn, FAILED_CODE, FAILED)
+        raise
+
+
+def _job_id(body: bytes) -> UUID:
+    try:
+        return UUID(orjson.loads(body)["job_id"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise PoisonMessage(f"no message of a turn: {error!r}") from error
+
+
+async def _answer(resources: Resources, begun: Begun) -> None:
+    turn, bus = begun.turn, resources.bus
+    job = str(turn.id)
+    if turn.cancel_asked:
+        await _finish(resources, turn, "cancelled", Answer(announcing.STOPPED, metadata={"cancelled": True}))
+        return
+    async with time_limit(resources.settings.turn_timeout.total_seconds()):
+        await bus.emit(job, *announcing.beginning(), _started(Stage.INTENT), owner=str(turn.user_id))
+        found = await _unless_stopped(resources, turn.id, _reply(resources, begun))
+        if found is None:
+            await _finish(resources, turn, "cancelled", Answer(announcing.STOPPED, metadata={"cancelled": True}))
+            return
+        node = Stage.WASTE if found.intent == "waste" else Stage.GENERAL
+        await bus.emit(job, _completed(Stage.INTENT, 20), _started(node), _completed(node, 70), _started(Stage.ANSWER))
+        await bus.say(job, begun.attempt, 1, found.text, str(Stage.ANSWER))
+    answer = Answer(found.text, found.intent, found.metadata, found.memory)
+    await _finish(resources, turn, "completed", answer)
+
+
+async def _unless_stopped(resources: Resources, job_id: UUID, answer: Coroutine[Any, Any, T]) -> T | None:
+    """The answer; None where its user stopped it."""
+    task: asyncio.Task[T] = asyncio.create_task(answer)
+    resources.running[job_id] = task
+    try:
+        return await task
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():  # not its user: the process ends, or the time is up
+            raise
+        return None
+    finally:
+        if resources.running.get(job_id) is task:  # else another delivery of the same message is at it
+            del resources.running[job_id]
+        task.cancel()
+
+
+async def stop_the_stopped(resources: Resources) -> None:
+    """Cancel, again and again, what users stopped; they say so to chat-api, which notes it."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if not resources.running:
+            continue
+        try:
+            ended = await work_store.to_stop(resources.db, list(resources.running))
+        except tuple(AWAY) as error:
+            log.warning("stopped turns cannot be looked up: %s", str(error).partition("\n")[0])
+            continue
+        for job_id in ended:
+            if job_id in resources.running:
+                resources.running[job_id].cancel()
+
+
+async def _reply(resources: Resources, begun: Begun) -> answering.Reply:
+    memory = begun.memory
+    if memory is None and begun.scan_job_id is not None:
+        memory = await resources.scans.remembered(resources.knowledge, begun.scan_job_id)
+    said = begun.content
+    image = begun.image_key is not None
+    return await aside(said, partial(answering.reply, image=image), resources.knowledge, said, memory)
+
+
+async def _finish(resources: Resources, turn: Turn, status: turn_store.Status, answer: Answer) -> None:
+    if await turn_store.finish(resources.db, turn, status, answer):
+        TURNS.labels(status, answer.intent or "").inc()
+        TURN_SECONDS.observe((datetime.now(UTC) - turn.created_at).total_seconds())
+    if status == "completed":
+        await resources.bus.emit(str(turn.id), _completed(Stage.ANSWER, 95))
+    await announcing.announce(resources.db, resources.storage, resources.bus, turn.id)
+
+
+async def _fail(resources: Resources, turn: Turn, code: str, error: str) -> None:
+    if await turn_store.fail(resources.db, turn.id, code, error):
+        TURNS.labels("failed", code).inc()
+    await announcing.announce(resources.db, resources.storage, resources.bus, turn.id)
+
+
+def _started(stage: Stage) -> Draft:
+    return Draft(stage, Status.STARTED, 0)
+
+
+def _completed(stage: Stage, progress: int) -> Draft:
+    return Draft(stage, Status.COMPLETED, progress)
+
+
+@asynccontextmanager
+async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
+    base = knowledge.load(settings.data_dir)
+    async with AsyncExitStack() as stack:
+        streams = await stack.enter_async_context(connect_shared(settings.redis_streams_url))
+        yield Resources(
+            db=await stack.enter_async_context(open_database(settings, repeat=False)),
+            bus=EventBus(streams, Service.CHAT),
+            storage=Storage(settings),
+            knowledge=base,
+            scans=await stack.enter_async_context(open_scans(settings.grpc_scan_api, settings.service_secret)),
+            settings=settings,
+            consumer=Heartbeat(),
+        )
+
+
+async def _serve(settings: WorkerSettings) -> None:
+    """Consume until cancelled, which lets the turns in work finish."""
+    grace = settings.shutdown_grace.total_seconds()
+    async with open_resources(settings) as resources, asyncio.TaskGroup() as tasks:
+        pages = OpsApp(NAME, resources.checks(), alive=resources.consumer.check_alive)
+        tasks.create_task(serve_async(pages, settings))
+        tasks.create_task(stop_the_stopped(resources))
+        works = {CHAT_QUEUE: partial(work, resources)}
+        at_once = settings.worker_concurrency
+        tasks.create_task(consume_each(settings.chat_broker_url, works, at_once, resources.consumer, grace))
+
+
+def run() -> None:
+    settings = load(WorkerSettings)
+    telemetry.setup(NAME, settings)
+    run_until_terminated(_serve(settings))
