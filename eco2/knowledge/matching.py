@@ -10,7 +10,7 @@ from rapidfuzz.distance import OSA
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Item
 from eco2.knowledge.words import tokens
-from eco2.knowledge.words.index import ENGLISH_FUNCTION_WORDS, Index, grams, singular
+from eco2.knowledge.words.index import ENGLISH_FUNCTION_WORDS, SHORT_WORD, Index, grams, singular
 from eco2.knowledge.words.text import (
     is_hangul,
     is_initials,
@@ -99,24 +99,11 @@ def misspelt(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
     if len(letters) < 5 or (not alone and len(letters) < 7) or not is_hangul(word[0]):
         return None
     index, least = knowledge.index, SIMILAR_ALONE if alone else SIMILAR
-    places, among = index.as_long_as(len(letters), least)
+    short = len(word) <= SHORT_WORD
+    places, among = index.as_short_as(word) if short else index.as_long_as(len(letters), least)
     best = process.extract(letters, among, scorer=OSA.normalized_similarity, score_cutoff=least, limit=4)
     terms = [index.terms[places[n]] for _, score, n in best if score == best[0][1]]
-    meant = {knowledge.terms[term] for term in terms}
-    if len(meant) != 1 or not _likely(word, terms[0]):
-        return None
-    return terms[0]
-
-
-_PLAIN = {letter: plain for plain in "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅎ" for letter in plain} | dict(
-    zip("ㄲㄸㅃㅆㅉㅋㅌㅍㅊ", "ㄱㄷㅂㅅㅈㄱㄷㅂㅈ", strict=True)
-)
-"""Consonants as people mix them up: tense and aspirated ones with the plain."""
-
-
-def _likely(word: str, term: str) -> bool:
-    """Short words must begin alike and be of one length: "화분" is no misspelt "화장"."""
-    return len(word) > 3 or (_PLAIN.get(jamo(word[0])[0]) == _PLAIN.get(jamo(term[0])[0]) and len(word) == len(term))
+    return terms[0] if len({knowledge.terms[term] for term in terms}) == 1 else None
 
 
 def candidates(knowledge: Knowledge, words: Sequence[str]) -> tuple[tuple[Item, ...], bool]:

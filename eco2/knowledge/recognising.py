@@ -36,8 +36,10 @@ def _found(words: Mapping[str, Sequence[str]], entries: Sequence[I], text: str, 
 
     def holds(word: str) -> bool:
         if not any(map(is_hangul, word)):
-            return _english(word).search(spaced) is not None
-        return word in squashed.text if within else any(squashed.text.startswith(word, at) for at in starts)
+            return word in spaced and _english(word).search(spaced) is not None
+        if within or word not in squashed.text:
+            return word in squashed.text
+        return any(squashed.text.startswith(word, at) for at in starts)
 
     said = {name for name, group in words.items() if any(map(holds, group))}
     return [

@@ -70,7 +70,8 @@ class Sentence:
 
     @cached_property
     def _signs(self) -> frozenset[int]:
-        return self.squashed.breaks | self.squashed.stops
+        brackets = {place for aside in self.squashed.asides for place in aside}
+        return self.squashed.breaks | self.squashed.stops | brackets
 
     @cached_property
     def _edges(self) -> list[tuple[int, int]]:
@@ -140,6 +141,8 @@ class Sentence:
         thing = self.things[n]
         if self.is_verb(n):
             return "not"
+        if n and self.squashed.aside(thing):
+            return "beside" if thing in self.dangerous else "content"
         if self._adjacent(n):
             return self._compound(n)
         before = self._before(n)
@@ -186,7 +189,9 @@ class Sentence:
     def _compound(self, n: int) -> Part:
         """The first of two nouns side by side: "phone battery" is about the battery, "lamps batteries" is a list."""
         one, other = self.things[n], self.things[n + 1]
-        if other.term in self.classes and self.tokens[0].surface in QUESTIONS:
+        after = self._edges[n + 1][1]
+        chosen = after < len(self.tokens) and self.tokens[after].surface == "or" and not self._parted(after)
+        if other.term in self.classes and (chosen or self.tokens[0].surface in QUESTIONS):
             return "main"
         of_it = (
             other.term in self.words.containers

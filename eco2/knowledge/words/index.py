@@ -26,6 +26,19 @@ MOST_WORDS = 60
 LONGEST_WORD = 200
 """Letters of a written word that may be a misspelt name."""
 
+SHORT_WORD = 3
+"""Syllables of a word that must begin as what it is a misspelling of."""
+_PLAIN = {letter: plain for plain in "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅎ" for letter in plain} | dict(
+    zip("ㄲㄸㅃㅆㅉㅋㅌㅍㅊ", "ㄱㄷㅂㅅㅈㄱㄷㅂㅈ", strict=True)
+)
+"""Consonants as people mix them up: tense and aspirated ones with the plain."""
+
+
+def opening(word: str) -> str:
+    """The first consonant of a word of Hangul, as people mix it up."""
+    return _PLAIN.get(jamo(word[0])[0], "")
+
+
 ENGLISH_FUNCTION_WORDS = frozenset(
     re.findall(
         r"\S+",
@@ -89,6 +102,21 @@ class Index:
             places = sorted(place for many in lengths for place in self._by_length[many])
             self._near[length, similar] = places, [self.letters[place] for place in places]
         return self._near[length, similar]
+
+    @cached_property
+    def _short(self) -> Mapping[tuple[int, str], tuple[list[int], list[str]]]:
+        found: dict[tuple[int, str], tuple[list[int], list[str]]] = defaultdict(lambda: ([], []))
+        for place, term in enumerate(self.terms):
+            if len(term) <= SHORT_WORD and is_hangul(term[0]):
+                places, letters = found[len(term), opening(term)]
+                places.append(place)
+                letters.append(self.letters[place])
+        return dict(found)
+
+    def as_short_as(self, word: str) -> tuple[list[int], list[str]]:
+        """(places, letters) of the terms that a short word may be a misspelling of: these begin alike and are of one
+        length. "화분" is no misspelt "화장"."""
+        return self._short.get((len(word), opening(word)), ([], []))
 
     @cached_property
     def _names(self) -> Mapping[str, tuple[str, ...]]:

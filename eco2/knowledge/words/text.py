@@ -42,10 +42,19 @@ JOIN = re.compile(
     r"(?:이랑|랑|하고|와|과|도|이나|나|이고|고|s|es)?(?:및|그리고|또는|and|or|plus)?(?:a|an|the|some|my|old|"
     r"two|three|ten)?(?:먹다남은|다쓴|쓰던|안쓰는|고장난|빈|헌|깨진|남은)?"
 )
+
+
+def _by_letter(*words: str) -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = {}
+    for word in words:
+        found.setdefault(word[0], []).append(word)
+    return found
+
+
 GAPS = (
-    frozenset(("이", "가", "을", "를", "은", "는", "도", "만", "에", "으로", "로", "의")),
-    frozenset(
-        (
+    _by_letter(*("이", "가", "을", "를", "은", "는", "도", "만", "에", "으로", "로", "의")),
+    _by_letter(
+        *(
             "아직",
             "잔뜩",
             "심하게",
@@ -65,9 +74,9 @@ GAPS = (
         )
     ),
 )
-"""Words that may stand between the stems of a phrase: one of each set."""
-_FILLER = frozenset(
-    re.findall(
+"""Words that may stand between the stems of a phrase: one of each set, by the first letter."""
+_FILLER = _by_letter(
+    *re.findall(
         r"\S+",
         "is are was were has have had the a an its it still some of all very really completely got been quite too im "
         "my s es in on",
@@ -209,10 +218,15 @@ def phrase_ends(text: str, words: Sequence[str], start: int) -> set[int]:
     return {place for place in places if not NEGATED.match(text, place)}
 
 
-def _after_gap(text: str, place: int, gaps: Sequence[frozenset[str]]) -> set[int]:
+def _after_gap(text: str, place: int, gaps: Sequence[Mapping[str, Sequence[str]]]) -> set[int]:
     places = {place}
     for words in gaps:
-        places |= {there + len(word) for there in places for word in words if text.startswith(word, there)}
+        places |= {
+            there + len(word)
+            for there in places
+            for word in words.get(text[there : there + 1], ())
+            if text.startswith(word, there)
+        }
     return places
 
 

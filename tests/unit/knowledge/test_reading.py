@@ -137,3 +137,26 @@ def test_vocabulary_that_refers_to_nothing_is_named() -> None:
         "words/names.yaml: names.nothing: no such item",
         "words/materials.yaml: materials.stone: no stream 'nowhere'",
     ]
+
+
+@pytest.mark.parametrize("text", ["my manager is angry", "which brand is best", "the market is closed"])
+def test_an_english_word_is_no_misspelt_thing(knowledge: Knowledge, text: str) -> None:
+    assert not read(knowledge, text).mentions
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("stryofoam box", ["styrofoam_box"]),
+        ("아이스 아메리카노 플라스틱컵", ["takeout_cup"]),
+        ("배민으로 마라탕 시킴. 빨간 플라스틱통", ["food_tub"]),
+        ("wine cork, egg carton (paper), jam jar", ["wood_small", "egg_tray_pulp", "jar"]),
+        ("not the battery, just the remote control", ["remote"]),
+        ("a tripod and a hammer, I'm keeping the radio", ["hand_tool", "hand_tool"]),
+        ("pineapple crown: food waste or general?", ["pineapple_rind"]),
+        ("LED거울 부직포쇼핑백 마데카솔", ["light_mirror", "nonwoven_bag", "ointment"]),
+    ],
+)
+def test_which_items_are_asked_about(knowledge: Knowledge, text: str, items: list[str]) -> None:
+    found = [mention.subject for mention in read(knowledge, text).mentions if mention.role != "option"]
+    assert [one.id if isinstance(one, Item) else one.default for one in found] == items

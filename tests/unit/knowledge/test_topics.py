@@ -35,6 +35,13 @@ ASKED = [
     ("contact", "쓰레기 문의 전화번호", False),
     ("moving_out", "이사하면서 나온 쓰레기", False),
     ("why_sort", "왜 분리수거 해야 해요", False),
+    ("cancel_booking", "대형폐기물 신청한 거 취소하고 싶어요", False),
+    ("cancel_booking", "can I cancel my bulky waste booking", False),
+    ("paid_bag", "what is a jongnyangje bag", False),
+    ("reuse_bag", "재사용 종량제봉투에 쓰레기 담아도 되나요", False),
+    ("full_bin", "헌옷수거함이 꽉 찼어요", False),
+    ("full_bin", "the food waste bins are overflowing", False),
+    ("bulky_fee", "what do they charge for a wardrobe", False),
 ]
 
 
