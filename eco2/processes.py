@@ -138,7 +138,7 @@ SERVICES = (
         52,
         "eco2.chat.worker:run",
         queues=("chat.process",),
-        needs=("postgres", "redis-streams", "rabbitmq"),
+        needs=("postgres", "redis-streams", "redis-cache", "rabbitmq"),
     ),
     Process(
         "character-worker",

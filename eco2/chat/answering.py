@@ -1,93 +1,119 @@
-"""Answers of the agent without a model: the rules' own sentences, a greeting, or that it does not know.
+"""Answers of the agent: a turn's message through the graph, said piece by piece, and what is kept of it."""
 
-A follow-up is a message that names no thing of its own. It is read with the last thing of the chat before it.
-"""
-
-import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
+from eco2.chat.agent import graph
+from eco2.chat.agent.own_words import OwnWords
+from eco2.chat.agent.state import Context, Location, Memory, Question, SearchPlaces, State
+from eco2.chat.settings import WorkerSettings
+from eco2.chat.speaking import Speaker
 from eco2.chat.store import Json
-from eco2.knowledge import Knowledge, asking
-from eco2.knowledge.answer import Lang, localized
-from eco2.knowledge.asking import Asked
+from eco2.chat.turn_store import Answer, Turn
+from eco2.contracts.events import Draft, Stage, Status
+from eco2.contracts.pb.location_pb2_grpc import LocationServiceStub
+from eco2.core import grpc, redis
+from eco2.core.postgres import Database
+from eco2.knowledge import Knowledge
+from eco2.llm.calls import Llm
+from eco2.llm.control import Controls
+from eco2.messaging.events import EventBus
 
-Intent = Literal["waste", "general"]
+if TYPE_CHECKING:
+    from eco2.chat.agent.graph import Graph
 
-_GREETING = re.compile(
-    r"\s*(안녕|하이|헬로|반가|반갑|고마워|고맙|감사|수고|잘\s*가|잘\s*자|"
-    r"hi\b|hello|hey\b|good (?:morning|evening)|thank|bye)"
-    r"[^?？]{0,20}$",
-    re.IGNORECASE,
-)
-_WORDS = re.compile(r"[가-힣]{2}|[^\W\d_ㄱ-ㅎㅏ-ㅣ]{2}")
-"""Two letters in a row; laughter (ㅎㅎ) and pictures ask nothing."""
-_THANKS = re.compile(r"고마|고맙|감사|수고|thank", re.IGNORECASE)
-TEXTS: dict[str, dict[Lang, str]] = {
-    "greeting": {
-        "ko": "안녕하세요! 버릴 물건의 이름을 알려 주시면 어디에 어떻게 버리는지 알려 드려요.",
-        "en": "Hello! Tell me what you want to throw away, and I will tell you where it goes and how.",
-    },
-    "thanks": {
-        "ko": "천만에요! 더 궁금한 물건이 있으면 물어보세요.",
-        "en": "You are welcome! Ask me about anything else that you want to throw away.",
-    },
-    "image": {
-        "ko": "대화에서는 아직 사진을 볼 수 없어요. 사진은 촬영 화면에서 분석하고, 여기에는 물건의 이름을 적어 주세요.",
-        "en": "I cannot look at photos in a chat yet. Scan the photo instead, or tell me what the thing is called.",
-    },
-}
+_BEFORE_ANSWER, _ANSWERED = 70, 95
 
 
 @dataclass(frozen=True)
-class Reply:
-    """`memory`: what the next message may be about."""
+class Agent:
+    """Dependencies of every answer. `llm`, `places`: None where there are none."""
 
-    intent: Intent
-    text: str
-    metadata: Json
-    memory: Json | None
-
-
-def reply(knowledge: Knowledge, said: str, memory: Json | None, *, image: bool) -> Reply:
-    """The answer to a message; `memory` is that of the message before."""
-    asked = asking.understand(knowledge, said)
-    if (_GREETING.match(said) or not _WORDS.search(said)) and not _named(asked):
-        return Reply("general", TEXTS["thanks" if _THANKS.search(said) else "greeting"][asked.lang], {}, None)
-    if image and not _named(asked):
-        return Reply("general", TEXTS["image"][asked.lang], {}, None)
-    followed = _followed(knowledge, asked, memory)
-    body = asking.answer(knowledge, followed or asked)
-    items = [entry["item"] for entry in body["items"] if entry["item"]]
-    metadata: Json = {
-        "items": items,
-        "streams": list(dict.fromkeys(entry["stream"] for entry in body["items"])),
-        "sources": _sources(body),
-    }
-    if followed and memory:
-        metadata["followed"] = memory["item"]
-    metadata |= {name: body[name] for name in ("candidates", "emergency", "topics") if name in body}
-    remembered = {"item": items[-1]} if items else None
-    return Reply("general" if asked.refused and not followed else "waste", body["answer"], metadata, remembered)
+    knowledge: Knowledge
+    graph: "Graph"
+    own_words: OwnWords
+    llm: Llm | None
+    places: SearchPlaces | None
+    model: str
 
 
-def _named(asked: Asked) -> bool:
-    """True where the message itself says what it is about."""
-    reading = asked.reading
-    return bool(asked.mentions or reading.candidates or asked.emergency or asked.topics)
+@asynccontextmanager
+async def open_agent(settings: WorkerSettings, knowledge: Knowledge, db: Database) -> AsyncIterator[Agent]:
+    async with AsyncExitStack() as stack:
+        yield Agent(
+            knowledge=knowledge,
+            graph=graph.build(),
+            own_words=OwnWords(knowledge),
+            llm=_llm(settings, stack, db),
+            places=await _places(settings, stack),
+            model=settings.llm_default_model,
+        )
 
 
-def _followed(knowledge: Knowledge, asked: Asked, memory: Json | None) -> Asked | None:
-    """The message with the last thing before it; None where it needs none, or is about something else."""
-    item = knowledge.items.get(str((memory or {}).get("item")))
-    if item is None or _named(asked) or asked.which_region:
+def _llm(settings: WorkerSettings, stack: AsyncExitStack, db: Database) -> Llm | None:
+    if not settings.endpoints():
         return None
-    if asking.OFF_TOPIC.search(asked.text) or asking.REQUEST.search(asked.text):
+    cache = redis.connect(settings.redis_cache_url)
+    stack.push_async_callback(cache.aclose)
+    llm = Llm(settings, cache, Controls(db))
+    stack.push_async_callback(llm.aclose)
+    return llm
+
+
+async def _places(settings: WorkerSettings, stack: AsyncExitStack) -> SearchPlaces | None:
+    if settings.grpc_location_api is None:
         return None
-    again = asking.understand(knowledge, f"{localized(item, '', asked.lang)} {asked.text}", lang=asked.lang)
-    return again if again.mentions else None
+    channel = await stack.enter_async_context(grpc.channel(settings.grpc_location_api, settings.service_secret))
+    return partial(grpc.call, LocationServiceStub(channel).SearchNearby)
 
 
-def _sources(body: Json) -> list[Json]:
-    found = {source["title"]: source for entry in body["items"] for source in entry["sources"] if "title" in source}
-    return list(found.values())
+async def reply(
+    agent: Agent, bus: EventBus, turn: Turn, words: str, memory: Json | None, speaker: Speaker, *, image: bool
+) -> Answer:
+    """The answer to the words, which went to `speaker` as it was found."""
+    job_id = str(turn.id)
+
+    async def started(stage: Stage) -> None:
+        await bus.emit(job_id, Draft(stage, Status.STARTED, _BEFORE_ANSWER if stage is Stage.ANSWER else 0))
+
+    async def ended(stage: Stage, ok: bool) -> None:
+        if stage is Stage.ANSWER:
+            await speaker.finish()  # no piece comes after the stage that it belongs to
+        progress = _ANSWERED if stage is Stage.ANSWER else _BEFORE_ANSWER
+        await bus.emit(job_id, Draft(stage, Status.COMPLETED if ok else Status.FAILED, progress))
+
+    context = Context(
+        knowledge=agent.knowledge,
+        job_id=job_id,
+        say=speaker.say,
+        started=started,
+        ended=ended,
+        llm=agent.llm,
+        model=turn.model or agent.model,
+        places=agent.places,
+        own_words=agent.own_words,
+    )
+    before = Memory.read(agent.knowledge, memory)
+    state = await graph.run(agent.graph, Question(words, before, _location(turn.location), image), context)
+    return Answer(
+        content=state["answer"],
+        intent=state["understood"].intents[0].value,
+        metadata=_metadata(state, before),
+        memory=before.updated(state["parts"]).model_dump(mode="json"),
+    )
+
+
+def _location(stored: Json | None) -> Location | None:
+    return Location(stored["latitude"], stored["longitude"]) if stored else None
+
+
+def _metadata(state: State, before: Memory) -> Json:
+    found: Json = {"intents": [intent.value for intent in state["understood"].intents]}
+    for part in state["parts"]:
+        found |= part.data
+    if state["understood"].follows:
+        found["followed"] = before.item or before.thing
+    return found

@@ -7,6 +7,7 @@ from pydantic import Field
 from eco2.chat.turn_store import Limits
 from eco2.core.settings import (
     AppSettings,
+    CacheSettings,
     ChatBrokerSettings,
     DatabaseSettings,
     Duration,
@@ -16,7 +17,7 @@ from eco2.core.settings import (
     StorageSettings,
     StreamsSettings,
 )
-from eco2.llm.settings import CLIENT_MODELS
+from eco2.llm.settings import CLIENT_MODELS, LlmSettings
 
 
 class RetentionSettings(SettingsGroup):
@@ -49,12 +50,22 @@ class ApiSettings(AppSettings, DatabaseSettings, StorageSettings, StreamsSetting
 
 
 class WorkerSettings(
-    Settings, DatabaseSettings, StorageSettings, StreamsSettings, ChatBrokerSettings, KnowledgeSettings, ScanAddress
+    Settings,
+    DatabaseSettings,
+    StorageSettings,
+    StreamsSettings,
+    CacheSettings,
+    ChatBrokerSettings,
+    KnowledgeSettings,
+    LlmSettings,
+    ScanAddress,
 ):
     worker_concurrency: int = Field(default=64, ge=1)
     """Turns in work at once; also the prefetch of the queue."""
     turn_timeout: Duration = timedelta(minutes=3)
     """Longest time for an answer."""
+    grpc_location_api: str | None = None
+    """`host:port` that knows places; without it the agent looks for none."""
 
 
 class CleanupSettings(DatabaseSettings, StorageSettings, RetentionSettings):

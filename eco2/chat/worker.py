@@ -20,14 +20,15 @@ from prometheus_client import Counter, Histogram
 
 from eco2 import knowledge
 from eco2.chat import announcing, answering, turn_store, work_store
+from eco2.chat.answering import Agent
 from eco2.chat.scans import Scans, open_scans
 from eco2.chat.settings import WorkerSettings
+from eco2.chat.speaking import Speaker
 from eco2.chat.turn_store import Answer, Turn
 from eco2.chat.work_store import Begun
-from eco2.contracts.events import Draft, Service, Stage, Status
+from eco2.contracts.events import Service
 from eco2.contracts.queues import CHAT_QUEUE, CHAT_QUEUES
 from eco2.core import telemetry
-from eco2.core.aside import aside
 from eco2.core.errors import AWAY, AppError, Unavailable
 from eco2.core.ops import Check, OpsApp, run_until_terminated, serve_async
 from eco2.core.postgres import Database, open_database
@@ -36,6 +37,7 @@ from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
 from eco2.core.time_limit import time_limit
 from eco2.knowledge import Knowledge
+from eco2.llm import spending
 from eco2.messaging.broker import Heartbeat
 from eco2.messaging.consumer import Delivery, PoisonMessage, consume_each
 from eco2.messaging.events import EventBus
@@ -61,6 +63,7 @@ class Resources:
     storage: Storage
     knowledge: Knowledge
     scans: Scans
+    agent: Agent
     settings: WorkerSettings
     consumer: Heartbeat
     running: dict[UUID, "asyncio.Task[Any]"] = field(default_factory=dict)
@@ -105,22 +108,25 @@ def _job_id(body: bytes) -> UUID:
 
 
 async def _answer(resources: Resources, begun: Begun) -> None:
-    turn, bus = begun.turn, resources.bus
-    job = str(turn.id)
+    turn, job = begun.turn, str(begun.turn.id)
+    speaker = Speaker(resources.bus, job, begun.attempt)
     if turn.cancel_asked:
-        await _finish(resources, turn, "cancelled", Answer(announcing.STOPPED, metadata={"cancelled": True}))
+        await _cancel(resources, turn, speaker)
         return
     async with time_limit(resources.settings.turn_timeout.total_seconds()):
-        await bus.emit(job, *announcing.beginning(), _started(Stage.INTENT), owner=str(turn.user_id))
-        found = await _unless_stopped(resources, turn.id, _reply(resources, begun))
-        if found is None:
-            await _finish(resources, turn, "cancelled", Answer(announcing.STOPPED, metadata={"cancelled": True}))
-            return
-        node = Stage.WASTE if found.intent == "waste" else Stage.GENERAL
-        await bus.emit(job, _completed(Stage.INTENT, 20), _started(node), _completed(node, 70), _started(Stage.ANSWER))
-        await bus.say(job, begun.attempt, 1, found.text, str(Stage.ANSWER))
-    answer = Answer(found.text, found.intent, found.metadata, found.memory)
-    await _finish(resources, turn, "completed", answer)
+        await resources.bus.emit(job, *announcing.beginning(), owner=str(turn.user_id))
+        answer = await _unless_stopped(resources, turn.id, _reply(resources, begun, speaker))
+        await speaker.finish()
+    if answer is None:
+        await _cancel(resources, turn, speaker)
+    else:
+        await _finish(resources, turn, "completed", answer)
+
+
+async def _cancel(resources: Resources, turn: Turn, speaker: Speaker) -> None:
+    """End the turn with the text so far as its answer."""
+    said = speaker.said.strip() or announcing.STOPPED
+    await _finish(resources, turn, "cancelled", Answer(said, metadata={"cancelled": True}))
 
 
 async def _unless_stopped(resources: Resources, job_id: UUID, answer: Coroutine[Any, Any, T]) -> T | None:
@@ -156,21 +162,19 @@ async def stop_the_stopped(resources: Resources) -> None:
                 resources.running[job_id].cancel()
 
 
-async def _reply(resources: Resources, begun: Begun) -> answering.Reply:
+async def _reply(resources: Resources, begun: Begun, speaker: Speaker) -> Answer:
     memory = begun.memory
     if memory is None and begun.scan_job_id is not None:
         memory = await resources.scans.remembered(resources.knowledge, begun.scan_job_id)
-    said = begun.content
-    image = begun.image_key is not None
-    return await aside(said, partial(answering.reply, image=image), resources.knowledge, said, memory)
+    return await answering.reply(
+        resources.agent, resources.bus, begun.turn, begun.content, memory, speaker, image=begun.image_key is not None
+    )
 
 
 async def _finish(resources: Resources, turn: Turn, status: turn_store.Status, answer: Answer) -> None:
     if await turn_store.finish(resources.db, turn, status, answer):
         TURNS.labels(status, answer.intent or "").inc()
         TURN_SECONDS.observe((datetime.now(UTC) - turn.created_at).total_seconds())
-    if status == "completed":
-        await resources.bus.emit(str(turn.id), _completed(Stage.ANSWER, 95))
     await announcing.announce(resources.db, resources.storage, resources.bus, turn.id)
 
 
@@ -180,25 +184,19 @@ async def _fail(resources: Resources, turn: Turn, code: str, error: str) -> None
     await announcing.announce(resources.db, resources.storage, resources.bus, turn.id)
 
 
-def _started(stage: Stage) -> Draft:
-    return Draft(stage, Status.STARTED, 0)
-
-
-def _completed(stage: Stage, progress: int) -> Draft:
-    return Draft(stage, Status.COMPLETED, progress)
-
-
 @asynccontextmanager
 async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
     base = knowledge.load(settings.data_dir)
     async with AsyncExitStack() as stack:
         streams = await stack.enter_async_context(connect_shared(settings.redis_streams_url))
+        db = await stack.enter_async_context(open_database(settings, repeat=False))
         yield Resources(
-            db=await stack.enter_async_context(open_database(settings, repeat=False)),
+            db=db,
             bus=EventBus(streams, Service.CHAT),
             storage=Storage(settings),
             knowledge=base,
             scans=await stack.enter_async_context(open_scans(settings.grpc_scan_api, settings.service_secret)),
+            agent=await stack.enter_async_context(answering.open_agent(settings, base, db)),
             settings=settings,
             consumer=Heartbeat(),
         )
@@ -214,6 +212,7 @@ async def _serve(settings: WorkerSettings) -> None:
         works = {CHAT_QUEUE: partial(work, resources)}
         at_once = settings.worker_concurrency
         tasks.create_task(consume_each(settings.chat_broker_url, works, at_once, resources.consumer, grace))
+        log.info("%s", await spending.described(settings, resources.agent.llm, "the rules answer"))
 
 
 def run() -> None:

@@ -15,6 +15,9 @@ import orjson
 import pytest
 
 from eco2.chat import conversation, keeper, turn_store, work_store, worker
+from eco2.chat.agent import graph
+from eco2.chat.agent.own_words import OwnWords
+from eco2.chat.answering import Agent
 from eco2.chat.conversation import Asked, Talk
 from eco2.chat.scans import Scans, open_scans
 from eco2.chat.settings import ApiSettings, WorkerSettings
@@ -314,8 +317,9 @@ async def followed_from(who: Person, talk: Talk, turn: Turn) -> list[tuple[str, 
 @pytest.fixture
 async def resources(settings: FromStack, talk: Talk, services: Services) -> worker.Resources:
     """Resources of a chat-worker of one's own."""
-    own = settings(WorkerSettings)
-    return worker.Resources(talk.db, talk.bus, talk.storage, services.knowledge, Scans(None), own, Heartbeat())
+    own, base = settings(WorkerSettings), services.knowledge
+    agent = Agent(base, graph.build(), OwnWords(base), None, None, own.llm_default_model)
+    return worker.Resources(talk.db, talk.bus, talk.storage, base, Scans(None), agent, own, Heartbeat())
 
 
 def delivery(body: Json, deliveries: int = 0) -> Delivery:
@@ -348,7 +352,7 @@ async def test_work_that_fails_again_and_again_fails_its_turn_at_the_last_delive
     who = person()
     chat = await begun(who)
     turn = await waiting(database, who, chat)
-    broken = replace(resources, knowledge=None)  # type: ignore[arg-type]
+    broken = replace(resources, agent=None)  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
         await worker.work(broken, delivery({"job_id": str(turn.id)}))
     stored = await turn_store.load(database, turn.id)

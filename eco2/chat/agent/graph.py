@@ -1,0 +1,107 @@
+"""The state graph of a turn: understand, one node for each intent at once, put together.
+
+LangGraph runs it; a turn is one run from start to end, and nothing of it is kept but what its answer remembers.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Send
+from prometheus_client import Histogram
+
+from eco2.chat.agent.nodes import NODES, Node
+from eco2.chat.agent.state import STAGE, Context, Intent, Part, Question, State
+from eco2.chat.agent.texts import say
+from eco2.chat.agent.understanding import understood
+from eco2.contracts.events import Stage
+from eco2.core.aside import aside
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+NODE_SECONDS = 45.0
+"""Time of a node; one that takes longer says that it cannot tell now, and the others are heard."""
+
+SECONDS = Histogram("eco2_chat_node_seconds", "Time of a node of a chat's turn", ["intent", "outcome"])
+
+log = logging.getLogger(__name__)
+
+
+async def _understand(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    context = runtime.context
+    await context.started(Stage.INTENT)
+    question = state["question"]
+    found = await aside(question.text, understood, context.knowledge, question)
+    await context.ended(Stage.INTENT, True)
+    return {"understood": found}
+
+
+def _route(state: State) -> list[Send]:
+    return [Send(intent.value, state) for intent in state["understood"].intents]
+
+
+async def _run(intent: Intent, node: Node, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The node's part; a node that fails costs its own part, never the answer."""
+    context, stage, ok = runtime.context, STAGE[intent], True
+    began = time.perf_counter()
+    await context.started(stage)
+    try:
+        async with asyncio.timeout(NODE_SECONDS):
+            part = await node(state, context)
+    except Exception:
+        ok = False
+        log.exception("a node failed", extra={"intent": intent.value})
+        part = Part(intent, say("away", state["understood"].lang))
+    SECONDS.labels(intent, "ok" if ok else "failed").observe(time.perf_counter() - began)
+    await context.ended(stage, ok)
+    return {"parts": [part]}
+
+
+async def _compose(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Say the parts in the order of the intents."""
+    context = runtime.context
+    order = {intent: place for place, intent in enumerate(state["understood"].intents)}
+    parts = sorted(state["parts"], key=lambda part: order[part.intent])
+    await context.started(Stage.ANSWER)
+    texts: list[str] = []
+    for part in parts:
+        if not part.said:
+            await context.say(("\n\n" if texts else "") + part.text)
+        texts.append(part.text)
+    await context.ended(Stage.ANSWER, True)
+    return {"answer": "\n\n".join(texts)}
+
+
+if TYPE_CHECKING:
+    Graph = CompiledStateGraph[State, Context, State, State]
+
+
+async def run(graph: "Graph", question: Question, context: Context) -> State:
+    begin = {"question": question, "parts": []}
+    return cast(State, await graph.ainvoke(cast(State, begin), context=context))
+
+
+def _refuse_to_report() -> None:
+    """LangGraph brings a client that sends what was said to a third party, if these variables ask it to."""
+    if found := sorted(name for name in os.environ if name.startswith(("LANGSMITH_", "LANGCHAIN_"))):
+        raise SystemExit(f"Cannot start: take {', '.join(found)} away, chats are sent to nobody.")
+
+
+def build() -> "Graph":
+    _refuse_to_report()
+    graph: StateGraph[State, Context, State, State] = StateGraph(State, context_schema=Context)
+    graph.add_node("understand", _understand)
+    graph.add_node("compose", _compose)
+    for intent, node in NODES.items():
+        graph.add_node(intent.value, partial(_run, intent, node))
+        graph.add_edge(intent.value, "compose")
+    graph.add_edge(START, "understand")
+    graph.add_conditional_edges("understand", _route, [intent.value for intent in NODES])
+    graph.add_edge("compose", END)
+    return graph.compile()

@@ -1,0 +1,144 @@
+"""Everything that goes from node to node of a turn, and what a turn remembers for the next one."""
+
+import operator
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Protocol, TypedDict
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eco2.chat.agent.own_words import OwnWords
+from eco2.contracts.events import Stage
+from eco2.contracts.pb import location_pb2 as places
+from eco2.knowledge import Knowledge
+from eco2.knowledge.answer import Lang
+from eco2.knowledge.asking import Asked
+from eco2.llm.calls import Llm
+
+Json = dict[str, Any]
+
+
+class Intent(StrEnum):
+    """Subjects of a message; a message may have several. The value is what clients see."""
+
+    WASTE = "waste"
+    CHARACTER = "character"
+    LOCATION = "location"
+    BULK_WASTE = "bulk_waste"
+    RECYCLABLE_PRICE = "recyclable_price"
+    COLLECTION_POINT = "collection_point"
+    WEATHER = "weather"
+    IMAGE_GENERATION = "image_generation"
+    WEB_SEARCH = "web_search"
+    GENERAL = "general"
+
+
+STAGE = {intent: Stage(intent) for intent in Intent if intent is not Intent.WASTE} | {Intent.WASTE: Stage.WASTE}
+
+
+class Memory(BaseModel):
+    """Subjects that a follow-up may be about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    thing: str = ""
+    """The thing that was talked about last, in the words that named it; `item`: its id, where it is known."""
+    item: str = ""
+    said: str = ""
+    """The message that told of it, where that told of its state, too."""
+    kinds: tuple[str, ...] = ()
+    """Ids of the items that its words may mean."""
+    dangerous: bool = False
+    """The message told of a danger: it holds for every word about the thing."""
+    district: str = ""
+    choices: tuple[str, ...] = ()
+    """Names of the things that were offered, where it was asked which one is meant."""
+    last: str = ""
+    """Intent of the last message."""
+    wants_place: bool = False
+    """A place was asked for, and where the user is was not known."""
+
+    @classmethod
+    def read(cls, knowledge: Knowledge, stored: Json | None) -> "Memory":
+        """Of another release: as much as is understood, else nothing. An item alone is the thing that it names."""
+        try:
+            memory = cls.model_validate(stored or {})
+        except ValidationError:
+            return cls()
+        item = knowledge.items.get(memory.item)
+        if item is None or memory.thing:
+            return memory
+        return memory.model_copy(update={"thing": item.ko})
+
+    def updated(self, parts: "Sequence[Part]") -> "Memory":
+        changes: Json = {"last": parts[0].intent.value} if parts else {}
+        for part in parts:
+            changes |= part.memory
+        return Memory.model_validate(self.model_dump() | changes)
+
+
+@dataclass(frozen=True)
+class Location:
+    latitude: float
+    longitude: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """A message as it came."""
+
+    text: str
+    memory: Memory
+    location: Location | None = None
+    has_image: bool = False
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Understood:
+    """`asked` is about waste; `follows`: it goes on from the thing that was talked about last."""
+
+    lang: Lang
+    intents: tuple[Intent, ...]
+    asked: Asked
+    follows: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """Words of a node. `memory`: the fields of the memory that it changes."""
+
+    intent: Intent
+    text: str
+    memory: Json = field(default_factory=dict)
+    data: Json = field(default_factory=dict)
+    said: bool = False
+    """Its text went to the client already, piece by piece."""
+
+
+class State(TypedDict):
+    question: Question
+    understood: Understood
+    parts: Annotated[list[Part], operator.add]
+    answer: str
+
+
+class SearchPlaces(Protocol):
+    async def __call__(self, request: places.SearchNearbyRequest) -> places.SearchNearbyResponse: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """Of one turn: what its nodes use, and how they speak. `llm`, `places`: None where there are none."""
+
+    knowledge: Knowledge
+    job_id: str
+    say: Callable[[str], Awaitable[None]]
+    started: Callable[[Stage], Awaitable[None]]
+    ended: Callable[[Stage, bool], Awaitable[None]]
+    """`ended(stage, ok)`."""
+    llm: Llm | None
+    model: str
+    places: SearchPlaces | None
+    own_words: OwnWords

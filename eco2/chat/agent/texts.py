@@ -1,0 +1,91 @@
+"""Fixed sentences of the agent, in Korean and English."""
+
+from eco2.knowledge.answer import Lang
+
+TEXTS: dict[str, dict[Lang, str]] = {
+    "greeting": {
+        "ko": "안녕하세요, 이코예요! 버릴 물건의 이름을 말해 주시면 버리는 방법과 가까운 수거 장소를 알려 드릴게요.",
+        "en": "Hello, I am Eco! Name a thing and I tell you how to throw it away and where it is taken nearby.",
+    },
+    "thanks": {
+        "ko": "도움이 됐다니 기뻐요. 또 궁금한 물건이 있으면 말해 주세요!",
+        "en": "Glad to help. Tell me if there is another thing!",
+    },
+    "bye": {"ko": "안녕히 가세요. 오늘도 분리배출 고마워요!", "en": "Goodbye, and thank you for sorting!"},
+    "able": {
+        "ko": "저는 이런 것을 도와드려요.\n· 물건을 버리는 방법과 우리 동네 기준\n"
+        "· 가까운 수거 장소와 제로웨이스트 가게(위치를 알려 주시면)\n· 캐릭터를 얻는 방법",
+        "en": "I can help with:\n· how to throw a thing away, and the rules of your district\n"
+        "· places nearby that take it, and zero-waste shops (with your location)\n· how to earn characters",
+    },
+    "nothing": {
+        "ko": "저는 분리배출을 도와드려요. 버릴 물건의 이름을 알려 주시겠어요?",
+        "en": "I help with sorting waste. Which thing do you want to throw away?",
+    },
+    "image": {
+        "ko": "대화에서는 아직 사진을 볼 수 없어요. 카메라로 찍어 물어보시거나, 물건의 이름을 적어 주세요.",
+        "en": "I cannot look at photos in a chat yet. Use the camera of the app, or tell me the name of the thing.",
+    },
+    "where": {
+        "ko": "지금 계신 위치를 알려 주시면 가까운 곳을 찾아 드릴게요. 앱에서 위치를 허용하고 다시 물어봐 주세요.",
+        "en": "Share your location and I will look for places nearby: allow it in the app and ask again.",
+    },
+    "places": {"ko": "가까운 곳이에요 ({what}).", "en": "The nearest {what}:"},
+    "taken": {"ko": "{thing} – 이런 곳에서 모아요.", "en": "{thing}: taken at"},
+    "no_places": {
+        "ko": "주변 {km} km 안에서는 찾지 못했어요 ({what}). 주민센터나 지역번호+120에 물어보세요.",
+        "en": "I found no {what} within {km} km. Ask your community centre or 120.",
+    },
+    "place_any": {"ko": "수거 장소", "en": "collection points"},
+    "place_thing": {"ko": "{thing} 수거 장소", "en": "places that take it ({thing})"},
+    "place_shop": {"ko": "제로웨이스트 가게", "en": "zero-waste shops"},
+    "place_centre": {"ko": "재활용센터", "en": "reuse centres"},
+    "open": {"ko": "지금 열려 있어요", "en": "open now"},
+    "closed": {"ko": "지금은 닫혀 있어요", "en": "closed now"},
+    "not_taken": {
+        "ko": "{thing} – 따로 모으는 장소는 없어요. 사는 곳의 배출 방법대로 버려 주세요.",
+        "en": "{thing} is not taken at special places: put it out where you live, as described.",
+    },
+    "character_of": {
+        "ko": "‘{name}’ – 제대로 준비한 물건({type})을 스캔하면 만날 수 있는 캐릭터예요. “{dialog}”",
+        "en": "You meet “{name}” when you scan {type} that is well prepared. “{dialog}”",
+    },
+    "character_first": {
+        "ko": "‘{name}’ – 누구나 처음부터 함께하는 캐릭터예요. “{dialog}”",
+        "en": "“{name}” is with everybody from the start. “{dialog}”",
+    },
+    "characters": {
+        "ko": "재활용품을 비우고 헹궈 스캔하면 그 재질의 캐릭터를 얻어요: {names}. "
+        "모은 캐릭터는 ‘내 정보’에서 볼 수 있어요.",
+        "en": "Empty and rinse recyclables, scan them, and you earn the character of their material: {names}. "
+        "Yours are shown in your profile.",
+    },
+    "weather": {
+        "ko": "날씨는 여기서 알려 드릴 수 없어요. 기상청 날씨누리(weather.go.kr)를 확인해 주세요.",
+        "en": "I cannot tell the weather here; see weather.go.kr.",
+    },
+    "bulk_waste": {
+        "ko": "수수료는 구마다 달라서 여기에는 자료가 없어요. 구청 홈페이지나 지역번호+120에 품목과 크기로 확인하세요.",
+        "en": "Fees differ by district and I have no data on them: check your district's site or call 120.",
+    },
+    "recyclable_price": {
+        "ko": "재활용품 시세는 여기서 알려 드릴 수 없어요. 순환자원정보센터(re.or.kr)에서 볼 수 있어요.",
+        "en": "I cannot tell prices of recyclables here; see re.or.kr.",
+    },
+    "web_search": {
+        "ko": "인터넷 검색은 여기서 할 수 없어요. 분리배출이 궁금하면 물건의 이름을 말해 주세요.",
+        "en": "I cannot search the web here. For sorting, name the thing.",
+    },
+    "image_generation": {
+        "ko": "그림은 여기서 만들 수 없어요. 분리배출이 궁금하면 물건의 이름을 말해 주세요.",
+        "en": "I cannot make pictures here. For sorting, name the thing.",
+    },
+    "away": {
+        "ko": "지금은 이 부분을 알아볼 수 없어요. 잠시 뒤에 다시 물어봐 주세요.",
+        "en": "I cannot find that out at the moment; please ask again in a while.",
+    },
+}
+
+
+def say(key: str, lang: Lang, **values: object) -> str:
+    return TEXTS[key][lang].format(**values)
