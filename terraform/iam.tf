@@ -73,7 +73,7 @@ locals {
     aws-load-balancer-controller = { namespace = "platform-system", statements = local.may_balance }
     external-dns                 = { namespace = "platform-system", statements = local.may_name }
     external-secrets             = { namespace = "platform-system", statements = local.may_read_secrets }
-    ebs-csi-controller           = { namespace = "platform-system", statements = local.may_store }
+    ebs-csi-controller           = { namespace = "kube-system", statements = local.may_store }
     postgres-pod                 = { namespace = "postgres", statements = local.may_archive }
     atlantis                     = { namespace = "atlantis", statements = local.may_keep_state }
   }
