@@ -15,12 +15,13 @@ from typing import Protocol, TypeVar
 import httpx2
 import hypothesis  # noqa: F401 - its plugin would import it at the end, which Python 3.11 fails at once greenlets have run
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from eco2.auth import keys
 from eco2.auth.settings import TokenSettings
+from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings, SettingsGroup
-from eco2.core.tables import open_engine
+from eco2.core.tables import psycopg_url
 from eco2.local import config, state
 from eco2.local.emulators import kakao as kakao_emulator
 from eco2.local.emulators import llm as llm_emulator
@@ -125,8 +126,16 @@ def settings(environment: dict[str, str]) -> FromStack:
 
 @pytest.fixture(scope="session")
 async def engine(settings: FromStack) -> AsyncIterator[AsyncEngine]:
-    async with open_engine(settings(DatabaseSettings)) as engine:
-        yield engine
+    """For tests that write rows as the tables are described."""
+    engine = create_async_engine(psycopg_url(settings(DatabaseSettings).database_url))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+async def db(settings: FromStack) -> AsyncIterator[Database]:
+    async with open_database(settings(DatabaseSettings), repeat=False) as db:
+        yield db
 
 
 @pytest.fixture

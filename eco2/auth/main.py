@@ -15,9 +15,9 @@ from eco2.auth.users import Users
 from eco2.core import grpc, telemetry
 from eco2.core.app import Resources, create_app
 from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.postgres import open_database
 from eco2.core.redis import connect
 from eco2.core.settings import load
-from eco2.core.tables import open_engine, ping
 from eco2.messaging.broker import Publisher
 
 NAME = "auth-api"
@@ -28,13 +28,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     if settings.environment == "local" and not any(settings.signing_keys_dir.glob("*.pem")):
         keys.create_key(settings.signing_keys_dir)
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(open_engine(settings))
+        db = await stack.enter_async_context(open_database(settings, repeat=True))
         users = await stack.enter_async_context(grpc.channel(settings.grpc_my_api, settings.service_secret))
         streams, cache = connect(settings.redis_streams_url), connect(settings.redis_cache_url)
         providers = Providers(settings)
         for close in (streams.aclose, cache.aclose, providers.close):
             stack.push_async_callback(close)
-        yield Services(settings, engine, streams, cache, Keyring(settings), providers, Users(users))
+        yield Services(settings, db, streams, cache, Keyring(settings), providers, Users(users))
 
 
 @asynccontextmanager
@@ -60,7 +60,7 @@ def app(settings: Settings) -> OpsApp:
         ):
             # The edge keeps the keys it has read, so what is away here only stops sign-ins, refreshes and logouts.
             checks: dict[str, Check] = {
-                "postgres": lambda: ping(at.engine),
+                "postgres": at.db.ping,
                 "redis-streams": at.streams.ping,
                 "redis-cache": at.cache.ping,
                 "grpc": answering,

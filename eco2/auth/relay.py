@@ -59,8 +59,7 @@ async def complete(at: Services) -> None:
         run_id, complete_on = await store.run_id_and_complete(at.streams)
         if run_id == complete_on:
             return
-        async with at.engine.connect() as tx:
-            rows = await store.in_force(tx)
+        rows = await store.in_force(at.db)
         for start in range(0, len(rows), BATCH):
             await deny(at, rows[start : start + BATCH])
         await store.declare_complete(at.streams, run_id)
@@ -75,13 +74,12 @@ async def deliver(at: Services, publisher: Publisher, age: timedelta) -> bool:
     A row stays until both ways are done. While Redis is away it is published again and again: an ext-authz that starts
     in the meantime hears of it too. No row is locked meanwhile: a broker that is away would hold up whoever logs out.
     """
-    async with at.engine.connect() as tx:
-        rows = await store.undelivered(tx, BATCH, age)
+    rows = await store.undelivered(at.db, BATCH, age)
     if not rows:
         return False
     denied = await _deny(at, rows)
     published = await _publish(publisher, rows, denied)
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         if denied:
             await store.mark_denied(tx, [row.id for row in rows if not row.denied])
         await store.mark_published(tx, published)
@@ -114,5 +112,5 @@ async def _publish(publisher: Publisher, rows: list[store.Pending], denied: bool
 
 
 async def tidy(at: Services) -> None:
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         await store.forget_old(tx, at.settings.refresh_ttl, at.settings.audit_kept)

@@ -36,11 +36,10 @@ def registers(at: Services) -> Mapping[str, Register]:
 
 
 async def _export(at: Services, user: UUID, _cursor: str) -> tuple[user_data.Records, str]:
-    async with at.engine.connect() as tx:
-        sessions, audits = await store.sign_ins_of(tx, user)
+    sessions, audits = await store.sign_ins_of(at.db, user)
     return [*(("sessions", row) for row in sessions), *(("sign_ins", row) for row in audits)], ""
 
 
 async def _purge(at: Services, user: UUID) -> int:
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         return await store.forget(tx, user)

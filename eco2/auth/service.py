@@ -16,7 +16,6 @@ from uuid import UUID, uuid4, uuid5
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.auth import keys, store
 from eco2.auth.keys import Keyring, TokenInvalid
@@ -26,6 +25,7 @@ from eco2.auth.store import Ended, Session
 from eco2.auth.users import Users
 from eco2.contracts.identity import Claims
 from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
+from eco2.core.postgres import Database
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +115,8 @@ class Caller:
         return str(ipaddress.ip_network((address, 64 if address.version == 6 else 32), strict=False))
 
     @property
-    def columns(self) -> dict[str, str | None]:
-        return {"ip": self.ip or None, "user_agent": self.user_agent[:AGENT_MAX] or None}
+    def origin(self) -> store.Origin:
+        return store.Origin(self.ip or None, self.user_agent[:AGENT_MAX] or None)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Pair:
 @dataclass(frozen=True)
 class Services:
     settings: Settings
-    engine: AsyncEngine
+    db: Database
     streams: Redis
     cache: Redis
     keyring: Keyring
@@ -163,20 +163,27 @@ async def open_session(
     at: Services, caller: Caller, user: UUID, provider: str, device_id: str | None, session_id: UUID
 ) -> Session | None:
     """A signed-in device. None where the session was opened before."""
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         session = await store.add_session(
             tx,
-            id=session_id,
+            session_id=session_id,
             user_id=user,
             provider=provider,
             role="citizen",
             device_id=device_id,
             refresh_id=uuid4(),
-            **caller.columns,
+            origin=caller.origin,
         )
         if session:
-            ids = {"id": uuid4(), "user_id": user, "session_id": session.id}
-            await store.audit(tx, provider=provider, outcome="signed_in", **ids, **caller.columns)
+            await store.audit(
+                tx,
+                audit_id=uuid4(),
+                provider=provider,
+                outcome="signed_in",
+                origin=caller.origin,
+                user_id=user,
+                session_id=session.id,
+            )
     return session
 
 
@@ -251,7 +258,7 @@ async def _refresh(at: Services, session_id: UUID, tokens: Sequence[Claims]) -> 
     if not await at.users.exists(user):
         await end(at, user, "user_gone", session_id)
         raise UserGone
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         session = await store.lock_session(tx, session_id)
         if session is None or session.revoked_at is not None:
             raise RefreshRevoked
@@ -267,8 +274,7 @@ async def _refresh(at: Services, session_id: UUID, tokens: Sequence[Claims]) -> 
 
 async def _usable(at: Services, session_id: UUID, tokens: Sequence[Claims]) -> list[UUID]:
     """The ids of those that are not over. RefreshExpired, RefreshRevoked."""
-    async with at.engine.connect() as tx:
-        session, now = await store.session(tx, session_id), await store.now(tx)
+    session, now = await store.session(at.db, session_id), await store.now(at.db)
     if session is None or session.revoked_at is not None:
         raise RefreshRevoked
     usable = [UUID(claims.jti) for claims in tokens if claims.exp + keys.LEEWAY_SECONDS > now.timestamp()]
@@ -320,13 +326,12 @@ def claims_of(at: Services, token: str | None) -> Claims | None:
 
 
 async def sessions(at: Services, user: UUID) -> list[Session]:
-    async with at.engine.connect() as tx:
-        return await store.sessions_of(tx, user, at.settings.refresh_ttl)
+    return await store.sessions_of(at.db, user, at.settings.refresh_ttl)
 
 
 async def end_one(at: Services, user: UUID, session: UUID) -> None:
     """NoSuchSession, NotLockedOut."""
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         known = await store.lock_session(tx, session)
     if known is None or known.user_id != user or known.revoked_at is not None:
         raise NoSuchSession
@@ -339,8 +344,7 @@ async def end_all(at: Services, user: UUID, reason: str, *also: UUID, before: da
     Repeated after a NotLockedOut it tries again what was left over.
     """
     alive = [row.id for row in await sessions(at, user) if before is None or row.created_at < before]
-    async with at.engine.connect() as tx:
-        left = await store.not_denied(tx, user)
+    left = await store.not_denied(at.db, user)
     if ids := [*alive, *also, *left]:
         await end(at, user, reason, *ids)
     return len(alive)
@@ -354,14 +358,13 @@ async def end(at: Services, user: UUID, reason: str, *ids: UUID) -> None:
     a list that lacks it, until the relay gets through.
     """
     life = at.settings.access_ttl + timedelta(seconds=keys.LEEWAY_SECONDS + 1)
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         await store.end_sessions(tx, user, reason, ids)
         # After the sessions are locked: a refresh that was faster has made its token before this moment.
         await store.add_revocations(tx, user, ids, life, reason)
     try:
         await deny(at, [Ended(each, int(life.total_seconds())) for each in ids])
-        async with at.engine.begin() as tx:
-            await store.mark_denied(tx, ids)
+        await store.mark_denied(at.db, ids)
     except (RedisError, TimeoutError) as error:
         raise NotLockedOut from error
     finally:

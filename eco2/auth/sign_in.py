@@ -202,8 +202,7 @@ async def _finish_again(at: Services, answer: Answer, settled: Outcome | None) -
         raise _SignInFailed("invalid_state")
     if settled.session is None:
         return _ended(at, settled, None)
-    async with at.engine.connect() as tx:
-        session = await store.session(tx, settled.session)
+    session = await store.session(at.db, settled.session)
     if session is None or session.revoked_at is not None:
         raise _SignInFailed("invalid_state")
     return _ended(at, settled, session)
@@ -268,7 +267,6 @@ async def _audit_failure(at: Services, caller: Caller, provider: str, reason: st
     """A database that is away does not keep the browser from being sent back."""
     log.info("sign-in failed", extra={"provider": provider, "reason": reason})
     try:
-        async with at.engine.begin() as tx:
-            await store.audit(tx, id=uuid4(), provider=provider, outcome=reason, **caller.columns)
+        await store.audit(at.db, audit_id=uuid4(), provider=provider, outcome=reason, origin=caller.origin)
     except tuple(AWAY) as error:
         log.warning("a failed sign-in is not in the audit: %s", error)

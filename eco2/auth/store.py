@@ -3,20 +3,19 @@
 Times are those of the database and of the Redis server: the clocks of the auth-api processes decide nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
 import orjson
+from psycopg.types.json import Jsonb
 from redis.asyncio import Redis
-from sqlalchemy import Integer, cast, delete, func, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eco2.auth.tables import login_audits, revocations, sessions
 from eco2.contracts.revocations import COMPLETE_KEY, DENIED_STREAM, Revocation
+from eco2.core.postgres import Session as Db
+from eco2.core.postgres import Transaction
 
 WINDOW_SECONDS = 60
 _STATE = "auth:state:{}"
@@ -48,90 +47,161 @@ class Session:
     revoked_at: datetime | None
 
 
-_NOW = func.date_trunc("second", func.clock_timestamp())
+@dataclass(frozen=True)
+class Origin:
+    """Where a sign-in came from, as it is kept."""
+
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+NOWHERE = Origin()
+
+_NOW: LiteralString = "date_trunc('second', clock_timestamp())"
 """Whole seconds, as tokens have them: the pair of a session can then be made again, byte by byte. Not the beginning of
 the transaction: it may have waited for a lock since."""
 
-_SESSION = [sessions.c[name] for name in Session.__dataclass_fields__]
+_SESSION: LiteralString = """id, user_id, provider, role, device_id, user_agent, ip, created_at, refresh_id,
+    refreshed_at, replaced, revoked_at"""
 
 
-async def add_session(tx: AsyncConnection, **values: Any) -> Session | None:
+async def add_session(
+    db: Db,
+    *,
+    session_id: UUID,
+    user_id: UUID,
+    provider: str,
+    role: str,
+    refresh_id: UUID,
+    device_id: str | None = None,
+    origin: Origin = NOWHERE,
+) -> Session | None:
     """None where there is a session of this id."""
-    made = upsert(sessions).values(**values, refreshed_at=_NOW, replaced=[]).on_conflict_do_nothing()
-    row = (await tx.execute(made.returning(*_SESSION))).one_or_none()
+    row = await db.row(
+        f"""INSERT INTO auth.sessions (id, user_id, provider, role, device_id, user_agent, ip, refresh_id, refreshed_at,
+                replaced)
+            VALUES (%(id)s, %(user_id)s, %(provider)s, %(role)s, %(device_id)s, %(user_agent)s, %(ip)s, %(refresh_id)s,
+                {_NOW}, '[]')
+            ON CONFLICT DO NOTHING RETURNING {_SESSION}""",
+        id=session_id,
+        user_id=user_id,
+        provider=provider,
+        role=role,
+        device_id=device_id,
+        user_agent=origin.user_agent,
+        ip=origin.ip,
+        refresh_id=refresh_id,
+    )
     return Session(*row) if row else None
 
 
-async def now(tx: AsyncConnection) -> datetime:
-    found: datetime = (await tx.execute(select(_NOW))).scalar_one()
-    return found
+async def now(db: Db) -> datetime:
+    row = await db.row(f"SELECT {_NOW}")
+    assert row is not None
+    return cast(datetime, row[0])
 
 
-async def session(tx: AsyncConnection, session: UUID) -> Session | None:
-    row = (await tx.execute(select(*_SESSION).where(sessions.c.id == session))).one_or_none()
+async def session(db: Db, session: UUID) -> Session | None:
+    row = await db.row(f"SELECT {_SESSION} FROM auth.sessions WHERE id = %(id)s", id=session)
     return Session(*row) if row else None
 
 
-async def lock_session(tx: AsyncConnection, session: UUID) -> Session | None:
+async def lock_session(tx: Transaction, session: UUID) -> Session | None:
     """The row, which nobody else can change until the transaction ends."""
-    row = (await tx.execute(select(*_SESSION).where(sessions.c.id == session).with_for_update())).one_or_none()
+    row = await tx.row(f"SELECT {_SESSION} FROM auth.sessions WHERE id = %(id)s FOR UPDATE", id=session)
     return Session(*row) if row else None
 
 
 async def rotate(
-    tx: AsyncConnection, session: UUID, refresh_id: UUID, refreshed_at: datetime, replaced: Sequence[Sequence[Any]]
+    db: Db, session: UUID, refresh_id: UUID, refreshed_at: datetime, replaced: Sequence[Sequence[Any]]
 ) -> None:
-    values = {"refresh_id": refresh_id, "refreshed_at": refreshed_at, "replaced": [list(row) for row in replaced]}
-    await tx.execute(update(sessions).where(sessions.c.id == session).values(**values))
+    await db.run(
+        """UPDATE auth.sessions
+           SET refresh_id = %(refresh_id)s, refreshed_at = %(refreshed_at)s, replaced = %(replaced)s
+           WHERE id = %(id)s""",
+        id=session,
+        refresh_id=refresh_id,
+        refreshed_at=refreshed_at,
+        replaced=Jsonb([list(row) for row in replaced]),
+    )
 
 
-async def sessions_of(tx: AsyncConnection, user: UUID, life: timedelta) -> list[Session]:
+async def sessions_of(db: Db, user: UUID, life: timedelta) -> list[Session]:
     """Those that can still be refreshed, the newest use first."""
-    alive = (sessions.c.user_id == user, sessions.c.revoked_at.is_(None), sessions.c.refreshed_at > func.now() - life)
-    rows = await tx.execute(select(*_SESSION).where(*alive).order_by(sessions.c.refreshed_at.desc()))
+    rows = await db.rows(
+        f"""SELECT {_SESSION} FROM auth.sessions
+            WHERE user_id = %(user)s AND revoked_at IS NULL AND refreshed_at > now() - %(life)s
+            ORDER BY refreshed_at DESC""",
+        user=user,
+        life=life,
+    )
     return [Session(*row) for row in rows]
 
 
-async def end_sessions(tx: AsyncConnection, user: UUID, reason: str, ids: Sequence[UUID]) -> None:
-    query = update(sessions).where(sessions.c.user_id == user, sessions.c.id.in_(ids), sessions.c.revoked_at.is_(None))
-    await tx.execute(query.values(revoked_at=func.now(), revoked_for=reason))
-
-
-async def forget_old(tx: AsyncConnection, session_life: timedelta, audit_life: timedelta) -> None:
-    """Deletes what no token can refer to any more."""
-    await tx.execute(delete(sessions).where(sessions.c.refreshed_at < func.now() - session_life))
-    over = (revocations.c.until < func.now(), revocations.c.denied_at.is_not(None))
-    await tx.execute(delete(revocations).where(*over, revocations.c.published_at.is_not(None)))
-    await tx.execute(delete(login_audits).where(login_audits.c.created_at < func.now() - audit_life))
-
-
-async def audit(tx: AsyncConnection, **values: Any) -> None:
-    await tx.execute(insert(login_audits).values(**values))
-
-
-async def sign_ins_of(tx: AsyncConnection, user: UUID) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(sessions, audited sign-ins) of a user, oldest first, over or not."""
-    devices = [sessions.c[name] for name in ("id", "provider", "device_id", "user_agent", "ip", "created_at")]
-    held = select(*devices, sessions.c.refreshed_at, sessions.c.revoked_at).where(sessions.c.user_id == user)
-    audited = select(
-        *(login_audits.c[name] for name in ("id", "provider", "outcome", "ip", "user_agent", "created_at"))
+async def end_sessions(db: Db, user: UUID, reason: str, ids: Sequence[UUID]) -> None:
+    await db.run(
+        """UPDATE auth.sessions SET revoked_at = now(), revoked_for = %(reason)s
+           WHERE user_id = %(user)s AND id = ANY(%(ids)s) AND revoked_at IS NULL""",
+        user=user,
+        reason=reason,
+        ids=list(ids),
     )
-    theirs = audited.where(login_audits.c.user_id == user).order_by(login_audits.c.created_at)
-    rows = await tx.execute(held.order_by(sessions.c.created_at)), await tx.execute(theirs)
-    return _plain(rows[0].mappings()), _plain(rows[1].mappings())
 
 
-def _plain(rows: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
-    """With names that JSON takes: those of SQLAlchemy are of a class of its own."""
-    return [{str(name): value for name, value in row.items()} for row in rows]
+async def forget_old(db: Db, session_life: timedelta, audit_life: timedelta) -> None:
+    """Deletes what no token can refer to any more."""
+    await db.run("DELETE FROM auth.sessions WHERE refreshed_at < now() - %(life)s", life=session_life)
+    await db.run(
+        """DELETE FROM auth.revocations
+           WHERE until < now() AND denied_at IS NOT NULL AND published_at IS NOT NULL"""
+    )
+    await db.run("DELETE FROM auth.login_audits WHERE created_at < now() - %(life)s", life=audit_life)
 
 
-async def forget(tx: AsyncConnection, user: UUID) -> int:
+async def audit(
+    db: Db,
+    *,
+    audit_id: UUID,
+    provider: str,
+    outcome: str,
+    origin: Origin,
+    user_id: UUID | None = None,
+    session_id: UUID | None = None,
+) -> None:
+    await db.run(
+        """INSERT INTO auth.login_audits (id, provider, outcome, user_id, session_id, ip, user_agent)
+           VALUES (%(id)s, %(provider)s, %(outcome)s, %(user_id)s, %(session_id)s, %(ip)s, %(user_agent)s)
+           ON CONFLICT (id) DO NOTHING""",
+        id=audit_id,
+        provider=provider,
+        outcome=outcome,
+        user_id=user_id,
+        session_id=session_id,
+        ip=origin.ip,
+        user_agent=origin.user_agent,
+    )
+
+
+_DEVICE: LiteralString = "id, provider, device_id, user_agent, ip, created_at, refreshed_at, revoked_at"
+_AUDIT: LiteralString = "id, provider, outcome, ip, user_agent, created_at"
+
+
+async def sign_ins_of(db: Db, user: UUID) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(sessions, audited sign-ins) of a user, oldest first, over or not."""
+    held = await db.rows(f"SELECT {_DEVICE} FROM auth.sessions WHERE user_id = %(user)s ORDER BY created_at", user=user)
+    audited = await db.rows(
+        f"SELECT {_AUDIT} FROM auth.login_audits WHERE user_id = %(user)s ORDER BY created_at", user=user
+    )
+    return (
+        [dict(zip(_DEVICE.split(", "), row, strict=True)) for row in held],
+        [dict(zip(_AUDIT.split(", "), row, strict=True)) for row in audited],
+    )
+
+
+async def forget(db: Db, user: UUID) -> int:
     """Remove sessions and audits of a user; returns how many rows. Revocations go when their tokens have run out."""
-    removed = 0
-    for table in (sessions, login_audits):
-        removed += (await tx.execute(delete(table).where(table.c.user_id == user))).rowcount
-    return removed
+    removed = await db.run("DELETE FROM auth.sessions WHERE user_id = %(user)s", user=user)
+    return removed + await db.run("DELETE FROM auth.login_audits WHERE user_id = %(user)s", user=user)
 
 
 # Revocations: the outbox
@@ -155,48 +225,54 @@ class Pending(Ended):
         return Revocation(id=self.id, until=int(self.until.timestamp()))
 
 
-_PENDING = (
-    revocations.c.id,
-    cast(func.ceil(func.extract("epoch", revocations.c.until - func.now())), Integer),
-    revocations.c.until,
-    revocations.c.denied_at.is_not(None),
-    revocations.c.published_at.is_not(None),
-)
+_PENDING: LiteralString = """id, ceil(extract(epoch FROM until - now()))::int, until, denied_at IS NOT NULL,
+    published_at IS NOT NULL"""
 
 
-async def add_revocations(tx: AsyncConnection, user: UUID, ids: Sequence[UUID], life: timedelta, reason: str) -> None:
+async def add_revocations(db: Db, user: UUID, ids: Sequence[UUID], life: timedelta, reason: str) -> None:
     """Repeated: what is there is kept."""
-    until = func.clock_timestamp() + life
-    rows = [{"id": each, "user_id": user, "until": until, "reason": reason} for each in ids]
-    if rows:
-        await tx.execute(upsert(revocations).values(rows).on_conflict_do_nothing())
+    await db.run(
+        """INSERT INTO auth.revocations (id, user_id, until, reason)
+           SELECT ended.id, %(user)s, clock_timestamp() + %(life)s, %(reason)s
+           FROM unnest(%(ids)s::uuid[]) AS ended (id)
+           ON CONFLICT DO NOTHING""",
+        user=user,
+        life=life,
+        reason=reason,
+        ids=list(ids),
+    )
 
 
-async def undelivered(tx: AsyncConnection, limit: int, age: timedelta) -> list[Pending]:
+async def undelivered(db: Db, limit: int, age: timedelta) -> list[Pending]:
     """The oldest first, none younger than `age`."""
-    waiting = or_(revocations.c.denied_at.is_(None), revocations.c.published_at.is_(None))
-    query = select(*_PENDING).where(waiting, revocations.c.created_at <= func.now() - age)
-    return [Pending(*row) for row in await tx.execute(query.order_by(revocations.c.created_at).limit(limit))]
+    rows = await db.rows(
+        f"""SELECT {_PENDING} FROM auth.revocations
+            WHERE (denied_at IS NULL OR published_at IS NULL) AND created_at <= now() - %(age)s
+            ORDER BY created_at LIMIT %(limit)s""",
+        age=age,
+        limit=limit,
+    )
+    return [Pending(*row) for row in rows]
 
 
-async def not_denied(tx: AsyncConnection, user: UUID) -> list[UUID]:
+async def not_denied(db: Db, user: UUID) -> list[UUID]:
     """Revocations of this user that are not in the list yet."""
-    query = select(revocations.c.id).where(revocations.c.user_id == user, revocations.c.denied_at.is_(None))
-    return list((await tx.execute(query)).scalars())
+    sql: LiteralString = "SELECT id FROM auth.revocations WHERE user_id = %(user)s AND denied_at IS NULL"
+    return [row[0] for row in await db.rows(sql, user=user)]
 
 
-async def in_force(tx: AsyncConnection) -> list[Pending]:
+async def in_force(db: Db) -> list[Pending]:
     """Every revocation of tokens that would still be valid, in order."""
-    query = select(*_PENDING).where(revocations.c.until > func.now()).order_by(revocations.c.created_at)
-    return [Pending(*row) for row in await tx.execute(query)]
+    rows = await db.rows(f"SELECT {_PENDING} FROM auth.revocations WHERE until > now() ORDER BY created_at")
+    return [Pending(*row) for row in rows]
 
 
-async def mark_denied(tx: AsyncConnection, ids: Sequence[UUID]) -> None:
-    await tx.execute(update(revocations).where(revocations.c.id.in_(ids)).values(denied_at=func.now()))
+async def mark_denied(db: Db, ids: Sequence[UUID]) -> None:
+    await db.run("UPDATE auth.revocations SET denied_at = now() WHERE id = ANY(%(ids)s)", ids=list(ids))
 
 
-async def mark_published(tx: AsyncConnection, ids: Sequence[UUID]) -> None:
-    await tx.execute(update(revocations).where(revocations.c.id.in_(ids)).values(published_at=func.now()))
+async def mark_published(db: Db, ids: Sequence[UUID]) -> None:
+    await db.run("UPDATE auth.revocations SET published_at = now() WHERE id = ANY(%(ids)s)", ids=list(ids))
 
 
 # Revocations: what ext-authz reads (durable Redis)

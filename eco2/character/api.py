@@ -81,8 +81,7 @@ async def districts(request: Request, at: At) -> Response:
 )
 async def owned(user: User, at: At) -> list[OwnedCharacter]:
     """Oldest first. A character appears within seconds of the scan that earned it."""
-    async with at.engine.connect() as tx:
-        rows = await service.owned(tx, at.knowledge, user)
+    rows = await service.owned(at.db, at.knowledge, user)
     return [
         OwnedCharacter(
             id=row.id,
@@ -104,8 +103,7 @@ async def owned(user: User, at: At) -> list[OwnedCharacter]:
     responses=error_responses(*_USER_ERRORS, service.CharacterNotFound),
 )
 async def ownership(name: Annotated[str, Path(max_length=100)], user: User, at: At) -> Ownership:
-    async with at.engine.connect() as tx:
-        return Ownership(character_name=name, owned=await service.owns(tx, at.knowledge, user, name))
+    return Ownership(character_name=name, owned=await service.owns(at.db, at.knowledge, user, name))
 
 
 # --- points -----------------------------------------------------------------------------------------------------------
@@ -155,8 +153,7 @@ async def points(
     cursor: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> PointsAccount:
-    async with at.engine.connect() as tx:
-        found = await service.account(tx, user, cursor, limit, datetime.now(UTC))
+    found = await service.account(at.db, user, cursor, limit, datetime.now(UTC))
     return PointsAccount(
         balance=found.balance,
         today=found.today,
@@ -220,8 +217,7 @@ class Leaderboard(BaseModel):
     responses=error_responses(*_USER_ERRORS),
 )
 async def membership(user: User, at: At) -> Membership:
-    async with at.engine.connect() as tx:
-        return _membership(await store.member(tx, user))
+    return _membership(await store.member(at.db, user))
 
 
 @router.put(
@@ -235,8 +231,7 @@ async def membership(user: User, at: At) -> Membership:
 )
 async def join(body: Participation, user: User, at: At) -> Membership:
     """Nobody is on one without asking. Again changes the nickname or the district."""
-    async with at.engine.begin() as tx:
-        return _membership(await leaderboard.join(tx, at.districts, user, body.nickname, body.district))
+    return _membership(await leaderboard.join(at.db, at.districts, user, body.nickname, body.district))
 
 
 @router.delete(
@@ -248,8 +243,7 @@ async def join(body: Participation, user: User, at: At) -> Membership:
 )
 async def leave(user: User, at: At) -> None:
     """Your nickname and district are forgotten; your points stay."""
-    async with at.engine.begin() as tx:
-        await store.leave(tx, user)
+    await store.leave(at.db, user)
 
 
 def _membership(member: store.Member | None) -> Membership:
@@ -273,6 +267,5 @@ async def board(
 ) -> Leaderboard:
     """Shows people who asked for it, where there are enough of them; no ids."""
     min_members = at.settings.leaderboard_min_members
-    async with at.engine.connect() as tx:
-        found = await leaderboard.board(tx, at.districts, user, district, period, datetime.now(UTC), min_members)
+    found = await leaderboard.board(at.db, at.districts, user, district, period, datetime.now(UTC), min_members)
     return Leaderboard.model_validate(asdict(found))

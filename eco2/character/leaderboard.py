@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg.errors import UniqueViolation
 
 from eco2.character import store
 from eco2.character.points import KOREA
 from eco2.core import names
 from eco2.core.errors import BadRequest, Conflict
+from eco2.core.postgres import Session
 from eco2.knowledge.districts import Districts, UnknownDistrict
 
 Period = Literal["week", "month", "all"]
@@ -64,12 +64,12 @@ def full_name(districts: Districts, text: str) -> str:
 # --- taking part ------------------------------------------------------------------------------------------------------
 
 
-async def join(tx: AsyncConnection, districts: Districts, user: UUID, nickname: str, district: str) -> store.Member:
+async def join(db: Session, districts: Districts, user: UUID, nickname: str, district: str) -> store.Member:
     """Enter, or change name and district. NicknameRefused, NicknameTaken, DistrictUnknown."""
     name = checked_nickname(nickname)
     try:
-        return await store.join(tx, user, name, names.key(name), full_name(districts, district))
-    except IntegrityError:
+        return await store.join(db, user, name, names.key(name), full_name(districts, district))
+    except UniqueViolation:
         raise NicknameTaken from None
 
 
@@ -113,7 +113,7 @@ def start(period: Period, now: datetime) -> datetime | None:
 
 
 async def board(
-    tx: AsyncConnection,
+    db: Session,
     districts: Districts,
     user: UUID,
     district: str | None,
@@ -123,14 +123,14 @@ async def board(
 ) -> Board:
     """Without `district` that of the user. DistrictRequired, DistrictUnknown."""
     if district is None:
-        own = await store.member(tx, user)
+        own = await store.member(db, user)
         if own is None:
             raise DistrictRequired
         named = own.district
     else:
         named = full_name(districts, district)
     since = start(period, now)
-    rows = await store.ranking(tx, named, since)
+    rows = await store.ranking(db, named, since)
     if len(rows) < min_members:
         return Board(named, period, since, None, [])
     return Board(named, period, since, len(rows), ranked(rows, user))

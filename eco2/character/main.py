@@ -12,9 +12,9 @@ from eco2.character.settings import ApiSettings
 from eco2.core import grpc, telemetry
 from eco2.core.app import Resources, create_app
 from eco2.core.ops import OpsApp, serve
+from eco2.core.postgres import open_database
 from eco2.core.rendered import Rendered
 from eco2.core.settings import load
-from eco2.core.tables import open_engine, ping
 from eco2.knowledge.districts import Districts
 
 NAME = "character-api"
@@ -25,18 +25,18 @@ def app(settings: ApiSettings) -> OpsApp:
     async def resources() -> AsyncIterator[Resources[Services]]:
         base, districts = knowledge.load(settings.data_dir), Districts.load(settings.data_dir)
         async with (
-            open_engine(settings) as engine,
-            grpc.serving(settings, rpc.registers(engine, base)) as answering,
+            open_database(settings, repeat=True) as db,
+            grpc.serving(settings, rpc.registers(db, base)) as answering,
         ):
             services = Services(
                 settings=settings,
-                engine=engine,
+                db=db,
                 knowledge=base,
                 districts=districts,
                 catalogue=catalogue(base.characters),
                 district_names=Rendered.json(districts.names),
             )
-            yield Resources(services, {"postgres": lambda: ping(engine), "grpc": answering})
+            yield Resources(services, {"postgres": db.ping, "grpc": answering})
 
     return create_app(NAME, settings, resources, router)
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from eco2.character import service, store
 from eco2.character.service import Scanned
 from eco2.contracts.grants import DEFAULT_CHARACTER
@@ -14,6 +12,7 @@ from eco2.contracts.pb.character_pb2_grpc import CharacterServiceServicer, add_C
 from eco2.core import cursors, user_data
 from eco2.core.errors import BadRequest
 from eco2.core.grpc import Register, uuid_of
+from eco2.core.postgres import Database, Session
 from eco2.knowledge import Knowledge
 
 NAME = "eco2.character.v1.CharacterService"
@@ -27,8 +26,8 @@ class BadSource(BadRequest):
 
 
 class Characters(CharacterServiceServicer):
-    def __init__(self, engine: AsyncEngine, knowledge: Knowledge) -> None:
-        self._engine = engine
+    def __init__(self, db: Database, knowledge: Knowledge) -> None:
+        self._db = db
         self._knowledge = knowledge
 
     async def GetCharacterReward(  # noqa: N802 - names of the protocol, here and below
@@ -47,7 +46,7 @@ class Characters(CharacterServiceServicer):
         character = service.earned(self._knowledge, scanned)
         if character is None:
             return pb.GetCharacterRewardResponse()
-        async with self._engine.begin() as tx:
+        async with self._db.transaction() as tx:
             received = await service.give(tx, character, user, task)
         return pb.GetCharacterRewardResponse(
             received=received,
@@ -88,34 +87,33 @@ class Characters(CharacterServiceServicer):
         )
 
 
-def registers(engine: AsyncEngine, knowledge: Knowledge) -> Mapping[str, Register]:
+def registers(db: Database, knowledge: Knowledge) -> Mapping[str, Register]:
     return {
-        NAME: partial(add_CharacterServiceServicer_to_server, Characters(engine, knowledge)),
-        user_data.NAME: user_data_of(engine, knowledge),
+        NAME: partial(add_CharacterServiceServicer_to_server, Characters(db, knowledge)),
+        user_data.NAME: user_data_of(db, knowledge),
     }
 
 
-def user_data_of(engine: AsyncEngine, knowledge: Knowledge) -> Register:
+def user_data_of(db: Database, knowledge: Knowledge) -> Register:
     """A copy has characters and the leaderboard on its first page, then the points, newest first."""
 
     async def export(user: UUID, cursor: str) -> tuple[user_data.Records, str]:
-        async with engine.connect() as tx:
-            lines = await store.history(tx, user, service.place(cursor) if cursor else None, PAGE)
-            first = [] if cursor else await _standing(tx, knowledge, user)
+        lines = await store.history(db, user, service.place(cursor) if cursor else None, PAGE)
+        first = [] if cursor else await _standing(db, knowledge, user)
         entries = [("points", {**vars(line), "id": str(line.id)}) for line in lines]
         last = lines[-1] if len(lines) == PAGE else None
         return [*first, *entries], cursors.encode(last.earned_at, str(last.id)) if last else ""
 
     async def purge(user: UUID) -> int:
-        async with engine.begin() as tx:
+        async with db.transaction() as tx:
             return await service.purge(tx, user)
 
     return user_data.register(export, purge)
 
 
-async def _standing(tx: AsyncConnection, knowledge: Knowledge, user: UUID) -> user_data.Records:
-    owned = await service.owned(tx, knowledge, user)
-    member = await store.member(tx, user)
+async def _standing(db: Session, knowledge: Knowledge, user: UUID) -> user_data.Records:
+    owned = await service.owned(db, knowledge, user)
+    member = await store.member(db, user)
     characters = [
         {"code": row.character.code, "name": row.character.name, "acquired_at": row.acquired_at} for row in owned
     ]

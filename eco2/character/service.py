@@ -7,7 +7,6 @@ from uuid import UUID, uuid5
 
 from prometheus_client import Counter
 from pydantic import ValidationError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eco2.character import points, store
 from eco2.character.points import Rates, Streak
@@ -15,6 +14,7 @@ from eco2.character.settings import ApiSettings
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.core import cursors
 from eco2.core.errors import NotFound
+from eco2.core.postgres import Database, Session, Transaction
 from eco2.core.rendered import Rendered
 from eco2.knowledge import Character, Knowledge
 from eco2.knowledge.districts import Districts
@@ -43,7 +43,7 @@ class Services:
     """Dependencies of character-api."""
 
     settings: ApiSettings
-    engine: AsyncEngine
+    db: Database
     knowledge: Knowledge
     districts: Districts
     catalogue: Rendered
@@ -59,20 +59,20 @@ def by_code(knowledge: Knowledge) -> dict[str, Character]:
     return {character.code: character for character in knowledge.characters}
 
 
-async def owned(tx: AsyncConnection, knowledge: Knowledge, user: UUID) -> list[Owned]:
+async def owned(db: Session, knowledge: Knowledge, user: UUID) -> list[Owned]:
     """The user's characters, oldest first. The default one is everybody's, also while its grant is on its way."""
     characters = by_code(knowledge)
-    rows = [(code, at) for code, at in await store.owned(tx, user) if code in characters]
+    rows = [(code, at) for code, at in await store.owned(db, user) if code in characters]
     if DEFAULT_CHARACTER not in {code for code, _ in rows}:
         rows.insert(0, (DEFAULT_CHARACTER, rows[0][1] if rows else datetime.now(UTC)))
     return [Owned(character_id(code), characters[code], at) for code, at in rows]
 
 
-async def owns(tx: AsyncConnection, knowledge: Knowledge, user: UUID, name: str) -> bool:
+async def owns(db: Session, knowledge: Knowledge, user: UUID, name: str) -> bool:
     """True when the user owns the character of that name. CharacterNotFound."""
     if name not in {character.name for character in knowledge.characters}:
         raise CharacterNotFound
-    return any(row.character.name == name for row in await owned(tx, knowledge, user))
+    return any(row.character.name == name for row in await owned(db, knowledge, user))
 
 
 # --- what a scan earns ------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def earned(knowledge: Knowledge, scanned: Scanned) -> Character | None:
     return of_class(knowledge, scanned.middle)
 
 
-async def give(tx: AsyncConnection, character: Character, user: UUID, job: UUID) -> bool:
+async def give(tx: Transaction, character: Character, user: UUID, job: UUID) -> bool:
     """Let the user own the character for that job; False when the user had it before. Again gives the same answer."""
     await store.lock_ledger(tx)
     if await store.gone(tx, [user]):
@@ -136,7 +136,7 @@ class Written:
     """Points of the batch."""
 
 
-async def grant(tx: AsyncConnection, knowledge: Knowledge, rates: Rates, messages: Sequence[Message]) -> Written:
+async def grant(tx: Transaction, knowledge: Knowledge, rates: Rates, messages: Sequence[Message]) -> Written:
     """Write the grants of a batch: the characters, and the points of those that come from a scan.
 
     The character is given whatever the photo is: the result of the scan has already said so. Only one batch is in work
@@ -169,10 +169,10 @@ class Account:
     cursor: str | None
 
 
-async def account(tx: AsyncConnection, user: UUID, cursor: str | None, limit: int, now: datetime) -> Account:
+async def account(db: Session, user: UUID, cursor: str | None, limit: int, now: datetime) -> Account:
     """The user's points and a page of how they came about, newest first. BadCursor."""
-    totals, today = await store.totals(tx, user), points.day_of(now)
-    lines = await store.history(tx, user, place(cursor) if cursor else None, limit + 1)
+    totals, today = await store.totals(db, user), points.day_of(now)
+    lines = await store.history(db, user, place(cursor) if cursor else None, limit + 1)
     more, lines = len(lines) > limit, lines[:limit]
     return Account(
         balance=sum(totals.values()),
@@ -191,7 +191,7 @@ def place(cursor: str) -> tuple[datetime, int]:
     return at, int(number)
 
 
-async def purge(tx: AsyncConnection, user: UUID) -> int:
+async def purge(tx: Transaction, user: UUID) -> int:
     """Remove everything about the user; how many rows there were. No batch is in work meanwhile."""
     await store.lock_ledger(tx)
     return await store.purge(tx, user)

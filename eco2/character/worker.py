@@ -12,8 +12,8 @@ from eco2.character.settings import WorkerSettings
 from eco2.contracts.queues import REWARD_QUEUE
 from eco2.core import telemetry
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
+from eco2.core.postgres import open_database
 from eco2.core.settings import load
-from eco2.core.tables import open_engine, ping
 from eco2.messaging.broker import Heartbeat
 from eco2.messaging.consumer import Message, consume_batches
 
@@ -25,14 +25,14 @@ async def work(settings: WorkerSettings) -> None:
     """Consume until cancelled. A batch in work is written before its messages are acknowledged."""
     catalogue, heartbeat = knowledge.load(settings.data_dir), Heartbeat()
     rates = Rates(settings.points_per_scan, settings.points_daily_cap)
-    async with open_engine(settings) as engine, asyncio.TaskGroup() as tasks:
+    async with open_database(settings, repeat=True) as db, asyncio.TaskGroup() as tasks:
 
         async def handle(messages: Sequence[Message]) -> None:
-            async with engine.begin() as tx:
+            async with db.transaction() as tx:
                 written = await service.grant(tx, catalogue, rates, messages)
             log.info("grants written", extra={"messages": len(messages), **asdict(written)})
 
-        checks = {"postgres": lambda: ping(engine), "consumer": heartbeat.check_ready}
+        checks = {"postgres": db.ping, "consumer": heartbeat.check_ready}
         tasks.create_task(serve_async(OpsApp(NAME, checks, alive=heartbeat.check_alive), settings))
         tasks.create_task(
             consume_batches(settings.broker_url, REWARD_QUEUE, handle, heartbeat, size=settings.grant_batch_size)

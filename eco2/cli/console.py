@@ -29,7 +29,6 @@ def sentences() -> Iterator[None]:
     """Turn an error that a person can do something about into a sentence and exit code 1."""
     from psycopg import OperationalError
     from redis.exceptions import RedisError
-    from sqlalchemy.exc import OperationalError as DatabaseAway
 
     from eco2.core.errors import AppError
     from eco2.local.config import LocalError
@@ -38,7 +37,7 @@ def sentences() -> Iterator[None]:
         yield
     except (AppError, LocalError) as error:
         raise typer.Exit(say(str(error))) from None
-    except (OperationalError, DatabaseAway) as error:
+    except OperationalError as error:
         reason = str(error).strip().partition("\n")[0]
         raise typer.Exit(say(f"The database does not answer: {reason}")) from None
     except RedisError as error:

@@ -29,13 +29,13 @@ def task_list(
     as_json: bool = console.AS_JSON,
 ) -> None:
     """Show the newest runs of scheduled and background work."""
+    from eco2.core.postgres import open_database
     from eco2.core.settings import DatabaseSettings
-    from eco2.core.tables import open_engine
     from eco2.jobs import store
 
     async def find() -> list[console.Json]:
-        async with open_engine(console.settings(DatabaseSettings)) as engine, engine.connect() as tx:
-            return await store.newest(tx, name or None, limit)
+        async with open_database(console.settings(DatabaseSettings), repeat=True) as db:
+            return await store.newest(db, name or None, limit)
 
     rows = [{key: _short(value) for key, value in row.items()} for row in console.do(find())]
     columns = ("id", "status", "attempts", "started_at", "finished_at", "error")
@@ -52,13 +52,13 @@ def task_run(
     argument: str = typer.Argument("", help="Its argument; for analytics.daily and report.generate a day."),
 ) -> None:
     """Order a run; the scheduler sends it, `eco2 task list` shows how it went."""
+    from eco2.core.postgres import open_database
     from eco2.core.settings import DatabaseSettings
-    from eco2.core.tables import open_engine
     from eco2.jobs import service
 
     async def order() -> str:
-        async with open_engine(console.settings(DatabaseSettings)) as engine, engine.begin() as tx:
-            return await service.order(tx, name, argument)
+        async with open_database(console.settings(DatabaseSettings), repeat=True) as db:
+            return await service.order(db, name, argument)
 
     typer.echo(console.do(order()))
 

@@ -1,8 +1,13 @@
-"""PostgreSQL without a statement layer, for the paths where a request is paid for by the millisecond."""
+"""PostgreSQL: SQL on one pool per process, the only way to the database (docs/adr/0002).
+
+A statement run on a `Database` is a transaction of its own. Several that belong together run on the `Transaction` of
+`Database.transaction()`, which the edge (route, gRPC method, message, task) opens; functions of `store.py` take either
+as their first argument.
+"""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, LiteralString, Protocol
 from weakref import WeakSet
 
 import orjson
@@ -44,13 +49,62 @@ class ReadOnlyDatabase(OperationalError):
     psycopg has a class of its own for that, which is no OperationalError."""
 
 
-class Database:
-    """Pooled connections of psycopg on which each statement is its own transaction: one round trip, a quarter of the
-    CPU of the same statement by way of SQLAlchemy (docs/benchmarks/performance.md).
+class Session(Protocol):
+    """Statements of a store: each by itself on a `Database`, or together on a `Transaction`.
 
     Values are named: `row("… WHERE id = %(id)s", id=…)`. JSON columns come and go as Python objects, written with
-    `psycopg.types.json.Jsonb`. With `repeat`, a statement that meets a lost connection is run once more, so that nobody
-    notices a restarted server; give it only to callers for whom running a statement twice is the same as once.
+    `psycopg.types.json.Jsonb`.
+    """
+
+    async def row(self, sql: LiteralString, **values: object) -> Row | None:
+        """The first row, if any."""
+
+    async def rows(self, sql: LiteralString, **values: object) -> Sequence[Row]:
+        """All rows; none for a statement that returns none."""
+
+    async def run(self, sql: LiteralString, **values: object) -> int:
+        """Run a statement without results; returns how many rows it changed."""
+
+
+class OneConnection:
+    """Statements on one connection, each a transaction of its own, for what belongs to a session, such as a lock."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def row(self, sql: LiteralString, **values: object) -> Row | None:
+        found = await self.rows(sql, **values)
+        return found[0] if found else None
+
+    async def rows(self, sql: LiteralString, **values: object) -> Sequence[Row]:
+        with STATEMENT_SECONDS.time():
+            cursor = await self._connection.execute(sql, values)
+            return await cursor.fetchall() if cursor.description else ()
+
+    async def run(self, sql: LiteralString, **values: object) -> int:
+        with STATEMENT_SECONDS.time():
+            return (await self._connection.execute(sql, values)).rowcount
+
+    @asynccontextmanager
+    async def transaction(self) -> "AsyncIterator[Transaction]":
+        async with self._connection.transaction():
+            yield Transaction(self._connection)
+
+    async def end_session(self) -> None:
+        """End it on the server, and with it its locks, whatever state it is in."""
+        await self._connection.close()
+
+
+class Transaction(OneConnection):
+    """Statements that are committed together at the end of the block that opened it."""
+
+
+class Database:
+    """Pooled connections of psycopg on which each statement is its own transaction: one round trip, a quarter of the
+    CPU of the same statement by way of a statement layer (docs/benchmarks/performance.md).
+
+    With `repeat`, what meets a lost connection is run once more, so that nobody notices a restarted server: a
+    statement, or the begin of a transaction. Give it only where running a statement twice is the same as once.
     """
 
     def __init__(self, pool: AsyncConnectionPool, *, repeat: bool) -> None:
@@ -64,44 +118,78 @@ class Database:
 
     async def rows(self, sql: LiteralString, **values: object) -> Sequence[Row]:
         """All rows; none for a statement that returns none."""
-        return await self._rows(sql, values, None)
+        return (await self._execute(sql, values))[0]
 
     async def rows_planned(self, sql: LiteralString, **values: object) -> Sequence[Row]:
         """All rows of a statement that PostgreSQL plans anew for the values each time: for one whose best plan depends
         on them. A prepared statement soon has one plan for all."""
-        return await self._rows(sql, values, False)
+        return (await self._execute(sql, values, prepare=False))[0]
 
-    async def _rows(self, sql: LiteralString, values: dict[str, object], prepare: bool | None) -> Sequence[Row]:
+    async def run(self, sql: LiteralString, **values: object) -> int:
+        """Run a statement without results; returns how many rows it changed."""
+        return (await self._execute(sql, values))[1]
+
+    async def _execute(
+        self, sql: LiteralString, values: dict[str, object], prepare: bool | None = None
+    ) -> tuple[Sequence[Row], int]:
         if not self._repeat:
-            return await self._execute(sql, values, prepare)
+            return await self._execute_once(sql, values, prepare)
         try:
-            return await self._execute(sql, values, prepare)
+            return await self._execute_once(sql, values, prepare)
         except ReadOnlyDatabase:
             raise
         except (OperationalError, InterfaceError):
             await self._pool.check()  # after a restart every pooled connection is dead, not just the one we met
-            return await self._execute(sql, values, prepare)
+            return await self._execute_once(sql, values, prepare)
 
-    async def _execute(self, sql: LiteralString, values: dict[str, object], prepare: bool | None) -> Sequence[Row]:
+    async def _execute_once(
+        self, sql: LiteralString, values: dict[str, object], prepare: bool | None
+    ) -> tuple[Sequence[Row], int]:
         with STATEMENT_SECONDS.time():
-            return await self._run(sql, values, prepare)
+            async with self._pool.connection() as connection:
+                try:
+                    cursor = await connection.execute(sql, values, prepare=prepare)
+                except ReadOnlySqlTransaction as error:
+                    raise await _read_only(connection, error) from error
+                return await cursor.fetchall() if cursor.description else (), cursor.rowcount
 
-    async def _run(self, sql: LiteralString, values: dict[str, object], prepare: bool | None) -> Sequence[Row]:
-        async with self._pool.connection() as connection:
-            try:
-                cursor = await connection.execute(sql, values, prepare=prepare)
-            except ReadOnlySqlTransaction as error:
-                raise await _read_only(connection, error) from error
-            return await cursor.fetchall() if cursor.description else ()
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction: committed at the end of the block, rolled back by an error in it."""
+        async with AsyncExitStack() as stack:
+            yield Transaction(await self._begun(stack))
+
+    async def _begun(self, stack: AsyncExitStack) -> AsyncConnection:
+        try:
+            async with AsyncExitStack() as attempt:
+                connection = await self._begin(attempt)
+                await stack.enter_async_context(attempt.pop_all())
+                return connection
+        except (OperationalError, InterfaceError):
+            if not self._repeat:
+                raise
+            await self._pool.check()
+            return await self._begin(stack)
+
+    async def _begin(self, stack: AsyncExitStack) -> AsyncConnection:
+        connection = await stack.enter_async_context(self.connection())
+        await stack.enter_async_context(connection.transaction())
+        return connection
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """One connection for as long as the block, for what belongs to a session, such as a lock."""
+        """The driver's connection for as long as the block, for what `OneConnection` has no words for."""
         async with self._pool.connection() as connection:
             try:
                 yield connection
             except ReadOnlySqlTransaction as error:
                 raise await _read_only(connection, error) from error
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[OneConnection]:
+        """One connection for as long as the block."""
+        async with self.connection() as connection:
+            yield OneConnection(connection)
 
     async def ping(self) -> None:
         """Raises when PostgreSQL does not answer."""

@@ -121,19 +121,18 @@ async def start(channel: Channel, body: UploadRequest, user: User, at: At) -> Up
         raise service.UploaderMismatch
     async with at.turns.turn(user):
         service.may_ask(at.closed, user)
-        async with at.engine.begin() as tx:
-            ticket = await service.start(
-                tx,
-                at.storage,
-                at.upload_secret,
-                user,
-                channel,
-                body.filename,
-                body.content_type,
-                body.metadata,
-                at.tickets_per_minute,
-                at.closed,
-            )
+        ticket = await service.start(
+            at.db,
+            at.storage,
+            at.upload_secret,
+            user,
+            channel,
+            body.filename,
+            body.content_type,
+            body.metadata,
+            at.tickets_per_minute,
+            at.closed,
+        )
     return UploadTicket(
         key=ticket.key,
         upload_url=ticket.upload_url,
@@ -164,11 +163,9 @@ async def complete(channel: Channel, body: UploadCallback, user: User, at: At) -
 
     At most 15 MB, 16,384 pixels on the longer side and 64 megapixels; WebP at most 33, HEIC and GIF 58 megapixels (what
     decodes within the memory of a photo). Of an animation the first frame is kept."""
-    async with at.engine.connect() as tx:
-        upload = await service.find_own(tx, at.upload_secret, user, channel, body.key)
-    # No connection is held while the photo is read.
+    upload = await service.find_own(at.db, at.upload_secret, user, channel, body.key)
     checked = await service.check(at.storage, at.decoders, user, body.key)
-    await service.complete(at.engine, at.storage, body.key, checked)
+    await service.complete(at.db, at.storage, body.key, checked)
     return UploadedImage(
         key=upload.key,
         channel=channel,

@@ -6,13 +6,11 @@ Which photos of scans are needed, the scans know (`eco2.scan.photo_cleanup`).
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from eco2.contracts.tasks import Outcome
 from eco2.contracts.uploads import CHANNELS
+from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings, StorageSettings
 from eco2.core.storage import Bucket, Found, Storage
-from eco2.core.tables import open_engine
 from eco2.image import store
 from eco2.photos import leftovers
 from eco2.photos.settings import RetentionSettings
@@ -26,28 +24,26 @@ class CleanupSettings(DatabaseSettings, StorageSettings, RetentionSettings):
 
 async def run(_argument: str) -> Outcome:
     settings = CleanupSettings()
-    async with open_engine(settings) as engine:
-        return await clean(engine, Storage(settings), settings.photo_retention)
+    async with open_database(settings, repeat=True) as db:
+        return await clean(db, Storage(settings), settings.photo_retention)
 
 
-async def clean(engine: AsyncEngine, storage: Storage, older: timedelta) -> Outcome:
+async def clean(db: Database, storage: Storage, older: timedelta) -> Outcome:
     """Photos that a row names stay, and those from before the oldest row: then the database is another one. Where
     there is no photo at all, the bucket is another one, and the rows stay."""
     before = datetime.now(UTC) - older
-    async with engine.connect() as tx:
-        oldest = await store.oldest(tx)
+    oldest = await store.oldest(db)
 
     async def unused(_found: Sequence[Found]) -> set[str]:
         return set()
 
     async def named(found: Sequence[Found]) -> set[str]:
-        async with engine.connect() as tx:
-            kept = await store.known(tx, [photo.key for photo in found])
+        kept = await store.known(db, [photo.key for photo in found])
         return kept | {photo.key for photo in found if oldest is None or photo.modified < oldest}
 
     uploads = [await leftovers.remove(storage.uploads, name, before, unused) for name in OWN_CHANNELS]
     photos = [await leftovers.remove(storage.public, name, before, named) for name in OWN_CHANNELS]
-    rows = [await _forget_rows(engine, storage.public, name, before) for name in CHANNELS if await _any(storage.public)]
+    rows = [await _forget_rows(db, storage.public, name, before) for name in CHANNELS if await _any(storage.public)]
     return Outcome({"uploads": sum(uploads), "photos": sum(photos), "rows": sum(rows)})
 
 
@@ -57,14 +53,12 @@ async def _any(bucket: Bucket) -> bool:
     return False
 
 
-async def _forget_rows(engine: AsyncEngine, bucket: Bucket, channel: str, before: datetime) -> int:
+async def _forget_rows(db: Database, bucket: Bucket, channel: str, before: datetime) -> int:
     """Of uploads that were not used, or whose photo was deleted with its scan. Walks rows and objects side by side."""
     forgotten, after = 0, f"{channel}/"
     async for last, keys in _stretches(bucket, channel):
-        async with engine.begin() as tx:
-            rows = await store.between(tx, after, last, before)
-            gone = [key for key in rows if key not in keys]
-            await store.forget(tx, gone)
+        gone = [key for key in await store.between(db, after, last, before) if key not in keys]
+        await store.forget(db, gone)
         forgotten, after = forgotten + len(gone), last
     return forgotten
 

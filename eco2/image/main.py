@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from eco2.core import grpc, telemetry, user_data
 from eco2.core.app import Resources, create_app
 from eco2.core.ops import Check, OpsApp, serve
+from eco2.core.postgres import open_database
 from eco2.core.settings import load
 from eco2.core.storage import Storage
-from eco2.core.tables import open_engine, ping
 from eco2.core.turns import Turns
 from eco2.image import rpc
 from eco2.image.api import router
@@ -27,19 +27,19 @@ def app(settings: Settings) -> OpsApp:
         storage = Storage(settings)
         async with (
             Decoders(settings) as decoders,
-            open_engine(settings) as engine,
+            open_database(settings, repeat=True) as db,
             grpc.serving(
                 settings,
                 {
-                    user_data.NAME: rpc.user_data_of(engine, storage),
-                    rpc.IMAGES: rpc.images_of(engine, storage, decoders, settings.upload_secret),
+                    user_data.NAME: rpc.user_data_of(db, storage),
+                    rpc.IMAGES: rpc.images_of(db, storage, decoders, settings.upload_secret),
                 },
             ) as answering,
         ):
             turns = Turns(MOST_WAITING)
-            services = Services(engine, storage, decoders, settings.upload_secret, settings.tickets_per_minute, turns)
+            services = Services(db, storage, decoders, settings.upload_secret, settings.tickets_per_minute, turns)
             checks: dict[str, Check] = {
-                "postgres": lambda: ping(engine),
+                "postgres": db.ping,
                 "object-store": storage.ping,
                 "grpc": answering,
             }

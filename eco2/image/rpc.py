@@ -3,8 +3,6 @@
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from eco2 import photos
 from eco2.contracts import uploads
 from eco2.contracts.pb import image_pb2 as pb
@@ -12,6 +10,7 @@ from eco2.contracts.pb.image_pb2_grpc import ImageServiceServicer, add_ImageServ
 from eco2.core import cursors, user_data
 from eco2.core.errors import BadRequest
 from eco2.core.grpc import Register, uuid_of
+from eco2.core.postgres import Database
 from eco2.core.storage import Storage
 from eco2.image import service, store
 from eco2.photos.pool import Decoders
@@ -20,29 +19,26 @@ PAGE = 200
 IMAGES = "eco2.image.v1.ImageService"
 
 
-def user_data_of(engine: AsyncEngine, storage: Storage) -> Register:
+def user_data_of(db: Database, storage: Storage) -> Register:
     async def export(user: UUID, cursor: str) -> tuple[user_data.Records, str]:
         after = cursors.decode(cursor) if cursor else None
-        async with engine.connect() as tx:
-            rows = await store.page(tx, user, after, PAGE)
+        rows = await store.page(db, user, after, PAGE)
         records = [("uploads", _record(storage, upload) | {"created_at": at}) for upload, at in rows]
         return records, cursors.encode(rows[-1][1], rows[-1][0].key) if len(rows) == PAGE else ""
 
-    return user_data.register(export, partial(purge, engine, storage))
+    return user_data.register(export, partial(purge, db, storage))
 
 
-async def purge(engine: AsyncEngine, storage: Storage, user: UUID) -> int:
+async def purge(db: Database, storage: Storage, user: UUID) -> int:
     """The objects first: a row that is left finds its object again, an object without a row is found by nobody.
 
     And once more after the rows: a photo may be published in between. Who publishes one later misses the row.
     """
     removed = 0
     while True:
-        async with engine.connect() as tx:
-            keys = await store.keys_of(tx, user, PAGE)
+        keys = await store.keys_of(db, user, PAGE)
         await storage.delete(keys)
-        async with engine.begin() as tx:
-            await store.forget(tx, keys)
+        await store.forget(db, keys)
         await storage.delete(keys)
         removed += len(keys)
         if len(keys) < PAGE:
@@ -60,23 +56,22 @@ def _record(storage: Storage, upload: store.Upload) -> dict[str, object]:
 
 
 class Images(ImageServiceServicer):
-    def __init__(self, engine: AsyncEngine, storage: Storage, decoders: Decoders, secret: str) -> None:
-        self._engine, self._storage, self._decoders, self._secret = engine, storage, decoders, secret
+    def __init__(self, db: Database, storage: Storage, decoders: Decoders, secret: str) -> None:
+        self._db, self._storage, self._decoders, self._secret = db, storage, decoders, secret
 
     async def Publish(self, request: pb.PublishRequest, _context: object) -> pb.PublishResponse:  # noqa: N802 - of the protocol
         user = uuid_of(request.user_id, user_data.BAD_ID)
         channel = uploads.key_channel(request.key)
         if channel is None:
             raise service.UploadNotFound
-        async with self._engine.connect() as tx:
-            await service.find_own(tx, self._secret, user, channel, request.key)
+        await service.find_own(self._db, self._secret, user, channel, request.key)
         try:
             checked = await service.check(self._storage, self._decoders, user, request.key)
         except (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBroken) as error:
             raise BadRequest(error.message, code=error.code) from error
-        await service.complete(self._engine, self._storage, request.key, checked)
+        await service.complete(self._db, self._storage, request.key, checked)
         return pb.PublishResponse(url=self._storage.public_url(request.key), content_type=checked.content_type)
 
 
-def images_of(engine: AsyncEngine, storage: Storage, decoders: Decoders, secret: str) -> Register:
-    return partial(add_ImageServiceServicer_to_server, Images(engine, storage, decoders, secret))
+def images_of(db: Database, storage: Storage, decoders: Decoders, secret: str) -> Register:
+    return partial(add_ImageServiceServicer_to_server, Images(db, storage, decoders, secret))

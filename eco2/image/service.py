@@ -5,12 +5,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from eco2 import photos
 from eco2.contracts import uploads
 from eco2.contracts.uploads import Channel
 from eco2.core.errors import BadRequest, NotFound, TooMany
+from eco2.core.postgres import Database, Session
 from eco2.core.storage import Storage
 from eco2.core.turns import Closed, Turns
 from eco2.image import store
@@ -56,7 +55,7 @@ class Ticket:
 class Services:
     """Dependencies of image-api."""
 
-    engine: AsyncEngine
+    db: Database
     storage: Storage
     decoders: Decoders
     upload_secret: str
@@ -72,7 +71,7 @@ def may_ask(closed: Closed, user: UUID) -> None:
 
 
 async def start(
-    tx: AsyncConnection,
+    db: Session,
     storage: Storage,
     secret: str,
     user: UUID,
@@ -86,15 +85,15 @@ async def start(
     """Note the upload and sign its URL. TooManyTickets past `most_per_minute`, which `closed` then remembers."""
     content_type = photos.photo_type(declared, filename)
     key = uploads.new_key(secret, str(user), channel, photos.extension(content_type))
-    if wait := await store.add(tx, key, user, channel, filename, content_type, metadata, most_per_minute):
+    if wait := await store.add(db, key, user, channel, filename, content_type, metadata, most_per_minute):
         closed.close(user, wait)
         raise TooManyTickets(retry_after=wait)
     return Ticket(key, await storage.upload_url(key), storage.public_url(key), content_type)
 
 
-async def find_own(tx: AsyncConnection, secret: str, user: UUID, channel: Channel, key: str) -> store.Upload:
+async def find_own(db: Session, secret: str, user: UUID, channel: Channel, key: str) -> store.Upload:
     actual = uploads.key_channel(key)
-    upload = await store.find(tx, key) if actual else None
+    upload = await store.find(db, key) if actual else None
     if upload is None:
         raise UploadNotFound
     if not uploads.owns(secret, str(user), key):
@@ -125,10 +124,8 @@ async def check(storage: Storage, decoders: Decoders, user: UUID, key: str) -> C
     return Checked(taken[1], info.etag, info.size)
 
 
-async def complete(engine: AsyncEngine, storage: Storage, key: str, checked: Checked) -> None:
+async def complete(db: Session, storage: Storage, key: str, checked: Checked) -> None:
     """Note what was published. UploadNotFound, and no photo: the owner left while it was checked."""
-    async with engine.begin() as tx:
-        known = await store.complete(tx, key, checked.content_type, checked.etag, checked.size)
-    if not known:
+    if not await store.complete(db, key, checked.content_type, checked.etag, checked.size):
         await storage.delete([key])
         raise UploadNotFound

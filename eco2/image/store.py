@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, insert, literal, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg.types.json import Jsonb
 
-from eco2.image.tables import uploads
+from eco2.core.postgres import Session
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,11 @@ class Upload:
     etag: str | None
 
 
+_UPLOAD: LiteralString = "key, user_id, channel, content_type, metadata, etag"
+
+
 async def add(
-    tx: AsyncConnection,
+    db: Session,
     key: str,
     user_id: UUID,
     channel: str,
@@ -33,67 +35,88 @@ async def add(
     most_per_minute: int,
 ) -> float:
     """Note an upload: 0, or the seconds until the user may have another one."""
-    minute = timedelta(minutes=1)
-    row = {"key": key, "user_id": user_id, "channel": channel, "filename": filename, "content_type": content_type}
-    newest = (
-        select(uploads.c.created_at)
-        .where(uploads.c.user_id == user_id, uploads.c.created_at > func.now() - minute)
-        .order_by(uploads.c.created_at.desc())
-        .limit(most_per_minute)
-        .cte("newest")
+    row = await db.row(
+        """WITH newest AS MATERIALIZED (
+               SELECT created_at FROM image.uploads
+               WHERE user_id = %(user_id)s AND created_at > now() - interval '1 minute'
+               ORDER BY created_at DESC LIMIT %(most)s),
+           added AS (
+               INSERT INTO image.uploads (key, user_id, channel, filename, content_type, metadata)
+               SELECT %(key)s, %(user_id)s, %(channel)s, %(filename)s, %(content_type)s, %(metadata)s
+               WHERE (SELECT count(*) FROM newest) < %(most)s ON CONFLICT (key) DO NOTHING)
+           SELECT CASE WHEN count(*) < %(most)s THEN 0
+                  ELSE extract(epoch FROM min(created_at) + interval '1 minute' - now()) END FROM newest""",
+        key=key,
+        user_id=user_id,
+        channel=channel,
+        filename=filename,
+        content_type=content_type,
+        metadata=Jsonb(dict(metadata)),
+        most=most_per_minute,
     )
-    taken = select(func.count()).select_from(newest).scalar_subquery()
-    values = [literal(value, uploads.c[name].type) for name, value in {**row, "metadata": dict(metadata)}.items()]
-    added = insert(uploads).from_select([*row, "metadata"], select(*values).where(taken < most_per_minute)).cte("added")
-    free = func.extract("epoch", func.min(newest.c.created_at) + minute - func.now())
-    wait = case((func.count() < most_per_minute, 0), else_=free)
-    return float((await tx.execute(select(wait).select_from(newest).add_cte(added))).scalar_one())
+    assert row is not None
+    return float(row[0])
 
 
-async def find(tx: AsyncConnection, key: str) -> Upload | None:
-    columns = [uploads.c[name] for name in Upload.__dataclass_fields__]
-    row = (await tx.execute(select(*columns).where(uploads.c.key == key))).one_or_none()
+async def find(db: Session, key: str) -> Upload | None:
+    row = await db.row(f"SELECT {_UPLOAD} FROM image.uploads WHERE key = %(key)s", key=key)
     return Upload(*row) if row else None
 
 
-async def complete(tx: AsyncConnection, key: str, content_type: str, etag: str, size: int) -> bool:
+async def complete(db: Session, key: str, content_type: str, etag: str, size: int) -> bool:
     """False when there is no such upload any more."""
-    values = {"content_type": content_type, "etag": etag, "size": size, "completed_at": func.now()}
-    done = await tx.execute(update(uploads).where(uploads.c.key == key).values(values).returning(uploads.c.key))
-    return done.first() is not None
+    changed = await db.run(
+        """UPDATE image.uploads SET content_type = %(content_type)s, etag = %(etag)s, size = %(size)s,
+               completed_at = now()
+           WHERE key = %(key)s""",
+        key=key,
+        content_type=content_type,
+        etag=etag,
+        size=size,
+    )
+    return changed > 0
 
 
 async def page(
-    tx: AsyncConnection, user: UUID, after: tuple[datetime, str] | None, limit: int
+    db: Session, user: UUID, after: tuple[datetime, str] | None, limit: int
 ) -> list[tuple[Upload, datetime]]:
     """(upload, created at) of the user, oldest first, after the one of (created at, key)."""
-    place = (uploads.c.created_at, uploads.c.key)
-    columns = [uploads.c[name] for name in Upload.__dataclass_fields__]
-    statement = select(*columns, uploads.c.created_at).where(uploads.c.user_id == user).order_by(*place).limit(limit)
+    sql: LiteralString = f"SELECT {_UPLOAD}, created_at FROM image.uploads WHERE user_id = %(user)s"
     if after is not None:
-        statement = statement.where(tuple_(*place) > after)
-    return [(Upload(*row[:-1]), row[-1]) for row in await tx.execute(statement)]
+        sql += " AND (created_at, key) > (%(at)s, %(key)s)"
+    at, key = after or (None, None)
+    rows = await db.rows(sql + " ORDER BY created_at, key LIMIT %(limit)s", user=user, at=at, key=key, limit=limit)
+    return [(Upload(*row[:-1]), row[-1]) for row in rows]
 
 
-async def keys_of(tx: AsyncConnection, user: UUID, limit: int) -> list[str]:
-    return list((await tx.execute(select(uploads.c.key).where(uploads.c.user_id == user).limit(limit))).scalars())
+async def keys_of(db: Session, user: UUID, limit: int) -> list[str]:
+    rows = await db.rows(
+        "SELECT key FROM image.uploads WHERE user_id = %(user)s LIMIT %(limit)s", user=user, limit=limit
+    )
+    return [key for (key,) in rows]
 
 
-async def known(tx: AsyncConnection, keys: Sequence[str]) -> set[str]:
-    return set((await tx.execute(select(uploads.c.key).where(uploads.c.key.in_(keys)))).scalars())
+async def known(db: Session, keys: Sequence[str]) -> set[str]:
+    rows = await db.rows("SELECT key FROM image.uploads WHERE key = ANY(%(keys)s)", keys=list(keys))
+    return {key for (key,) in rows}
 
 
-async def oldest(tx: AsyncConnection) -> datetime | None:
+async def oldest(db: Session) -> datetime | None:
     """When the oldest upload was made that is known here."""
-    found: datetime | None = (await tx.execute(select(func.min(uploads.c.created_at)))).scalar_one()
-    return found
+    row = await db.row("SELECT min(created_at) FROM image.uploads")
+    return row[0] if row else None
 
 
-async def between(tx: AsyncConnection, after: str, last: str, before: datetime) -> list[str]:
+async def between(db: Session, after: str, last: str, before: datetime) -> list[str]:
     """The keys in this stretch (without the first, in the order of their bytes) of uploads made before then."""
-    here = (uploads.c.key > after, uploads.c.key <= last, uploads.c.created_at < before)
-    return list((await tx.execute(select(uploads.c.key).where(*here))).scalars())
+    rows = await db.rows(
+        "SELECT key FROM image.uploads WHERE key > %(after)s AND key <= %(last)s AND created_at < %(before)s",
+        after=after,
+        last=last,
+        before=before,
+    )
+    return [key for (key,) in rows]
 
 
-async def forget(tx: AsyncConnection, keys: Sequence[str]) -> None:
-    await tx.execute(delete(uploads).where(uploads.c.key.in_(keys)))
+async def forget(db: Session, keys: Sequence[str]) -> None:
+    await db.run("DELETE FROM image.uploads WHERE key = ANY(%(keys)s)", keys=list(keys))

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from eco2 import knowledge
 from eco2.contracts.tasks import Outcome
 from eco2.core.errors import NotFound
-from eco2.core.tables import open_engine
+from eco2.core.postgres import open_database
 from eco2.jobs import charts, stats, store
 from eco2.jobs.objects import OpsStore
 from eco2.jobs.schedule import LOCAL
@@ -129,9 +129,9 @@ def key(day: date, kind: str) -> str:
 async def generate(argument: str) -> Outcome:
     """`report.generate`: write the report of a day; writing it again replaces it."""
     settings = ReportSettings()
-    async with open_engine(settings) as engine, engine.connect() as tx:
-        day = stats.a_day(argument, (await store.now(tx)).astimezone(LOCAL).date())
-        found = await store.stats(tx, day - timedelta(days=DAYS - 1), day)
+    async with open_database(settings, repeat=True) as db:
+        day = stats.a_day(argument, (await store.now(db)).astimezone(LOCAL).date())
+        found = await store.stats(db, day - timedelta(days=DAYS - 1), day)
     if day not in found:
         raise NoStatistics
     page = render(day, found, {stream.id: stream.ko for stream in knowledge.load().streams.values()})

@@ -8,15 +8,14 @@ import asyncio
 import logging
 import time
 
+import psycopg
 from prometheus_client import Counter, Gauge
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eco2.core import telemetry
 from eco2.core.errors import AWAY
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
+from eco2.core.postgres import Database, OneConnection, open_database
 from eco2.core.settings import load
-from eco2.core.tables import open_engine, ping
 from eco2.jobs import dead_letters, service, store
 from eco2.jobs.settings import SchedulerSettings
 from eco2.messaging.broker import Publisher
@@ -34,59 +33,56 @@ MEASURE_SECONDS = 15.0
 REPLAYED = Counter("eco2_letters_replayed_total", "Dead letters sent again by the scheduler")
 
 
-async def tick(tx: AsyncConnection, publisher: Publisher) -> int:
-    """Make what is due, then send it; how many runs were made. The transaction is committed in between."""
-    made = await service.plan(tx, await store.now(tx))
-    await tx.commit()
+async def tick(session: OneConnection, publisher: Publisher) -> int:
+    """Make what is due, then send it; how many runs were made. What is made is committed before it is sent."""
+    async with session.transaction() as tx:
+        made = await service.plan(tx, await store.now(tx))
     PLANNED.inc(len(made))
     for run_id in made:
         log.info("run planned", extra={"run": run_id})
     with telemetry.span("dispatch", {}):
-        await service.dispatch(tx, publisher)
-    await tx.commit()
+        await service.dispatch(session, publisher)
     return len(made)
 
 
-async def _lead(tx: AsyncConnection, publisher: Publisher, settings: SchedulerSettings) -> None:
+async def _lead(session: OneConnection, publisher: Publisher, settings: SchedulerSettings) -> None:
     looked = measured = 0.0
     while True:
-        await tick(tx, publisher)
+        await tick(session, publisher)
         if time.monotonic() - measured > MEASURE_SECONDS:
-            await _measure(tx)
+            await _measure(session)
             measured = time.monotonic()
         if time.monotonic() - looked > settings.replay_interval.total_seconds():
             urls = dead_letters.Urls(settings.broker_url, settings.tasks_broker_url)
             try:
-                REPLAYED.inc(await dead_letters.replay_due(urls, await store.now(tx)))
+                REPLAYED.inc(await dead_letters.replay_due(urls, await store.now(session)))
             except dead_letters.DeadLettersBusy:
                 log.info("somebody looks at the dead letters; next time")
             except tuple(AWAY) as error:
                 log.warning("the dead letters cannot be looked at: %s", str(error).partition("\n")[0])
             except Exception:  # the runs go on whatever lies there
                 log.exception("the dead letters cannot be looked at")
-            await tx.commit()
             looked = time.monotonic()
         await asyncio.sleep(TICK_SECONDS)
 
 
-async def _measure(tx: AsyncConnection) -> None:
+async def _measure(session: OneConnection) -> None:
     """Note how late the runs are, and when each task was done last."""
-    for task, at in (await store.last_done(tx)).items():
+    for task, at in (await store.last_done(session)).items():
         LAST_DONE.labels(task).set(at.timestamp())
-    OLDEST.set(await store.oldest_waiting(tx))
-    await tx.commit()
+    OLDEST.set(await store.oldest_waiting(session))
 
 
-async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSettings) -> None:
+async def lead(db: Database, publisher: Publisher, settings: SchedulerSettings) -> None:
     """Lead whenever nobody else does, for as long as the process lives."""
-    passing: tuple[type[Exception], ...] = (SQLAlchemyError, *AWAY)
+    passing: tuple[type[Exception], ...] = (psycopg.Error, *AWAY)
     while True:
         try:
-            async with store.leading(engine) as tx:
-                LEADING.set(tx is not None)
-                if tx is not None:
+            async with store.leading(db) as session:
+                LEADING.set(session is not None)
+                if session is not None:
                     log.info("leading")
-                    await _lead(tx, publisher, settings)
+                    await _lead(session, publisher, settings)
         except passing as error:
             log.warning("lost the lead: %s", str(error).partition("\n")[0])
         LEADING.set(0)
@@ -97,10 +93,10 @@ async def lead(engine: AsyncEngine, publisher: Publisher, settings: SchedulerSet
 
 async def work(settings: SchedulerSettings) -> None:
     publisher = Publisher(settings.tasks_broker_url)
-    async with open_engine(settings, test=False) as engine, asyncio.TaskGroup() as tasks:
-        checks = {"postgres": lambda: ping(engine), "rabbitmq": publisher.ping}
+    async with open_database(settings, repeat=False) as db, asyncio.TaskGroup() as tasks:
+        checks = {"postgres": db.ping, "rabbitmq": publisher.ping}
         tasks.create_task(serve_async(OpsApp(NAME, checks), settings))
-        tasks.create_task(lead(engine, publisher, settings))
+        tasks.create_task(lead(db, publisher, settings))
 
 
 def run() -> None:

@@ -9,11 +9,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import SCHEDULE, TASKS, Outcome, Task
 from eco2.core.errors import AWAY, BadRequest
+from eco2.core.postgres import Database, Session, Transaction
 from eco2.jobs import schedule, store
 from eco2.messaging.broker import Publisher
 from eco2.messaging.dead_letters import give_up
@@ -43,7 +42,7 @@ class BadArgument(BadRequest):
     code = "BAD_ARGUMENT"
 
 
-async def plan(tx: AsyncConnection, now: datetime) -> list[str]:
+async def plan(tx: Transaction, now: datetime) -> list[str]:
     """Make the runs that are due and remember it, in the transaction of the caller; returns their ids."""
     made = []
     dealt = await store.dealt_with(tx)
@@ -60,22 +59,20 @@ async def plan(tx: AsyncConnection, now: datetime) -> list[str]:
     return made
 
 
-async def dispatch(tx: AsyncConnection, publisher: Publisher) -> int:
+async def dispatch(db: Session, publisher: Publisher) -> int:
     """Send the message of every run that waits for it. Dying in between sends it twice, and it is done once."""
-    waiting = await store.to_send(tx, PATIENCE)
+    waiting = await store.to_send(db, PATIENCE)
     for run in waiting:
         task = TASKS.get(run.task)
         if task is None:
-            await store.failed(tx, run.id, f"there is no task {run.task!r} in this release")
-            await tx.commit()
+            await store.failed(db, run.id, f"there is no task {run.task!r} in this release")
             continue
         await publisher.send_task(TASKS_EXCHANGE, task.routing_key, task.name, run.id, priority=task.priority)
-        await store.sent(tx, run.id)
-        await tx.commit()
+        await store.sent(db, run.id)
     return len(waiting)
 
 
-async def order(tx: AsyncConnection, name: str, argument: str) -> str:
+async def order(db: Session, name: str, argument: str) -> str:
     """Make a run now, for an operator; returns its id."""
     if name not in TASKS or TASKS[name].argument != "run id":
         known = ", ".join(task.name for task in TASKS.values() if task.argument == "run id")
@@ -83,15 +80,14 @@ async def order(tx: AsyncConnection, name: str, argument: str) -> str:
     if len(argument) > LONGEST or not argument.isprintable():
         raise BadArgument
     run_id = f"{name}:{argument}@{datetime.now(UTC).isoformat(timespec='milliseconds')}"
-    await store.add(tx, run_id, name, argument)
+    await store.add(db, run_id, name, argument)
     return run_id
 
 
-async def execute(engine: AsyncEngine, publisher: Publisher, task: Task, run_id: str, work: Work) -> None:
+async def execute(db: Database, publisher: Publisher, task: Task, run_id: str, work: Work) -> None:
     """Do the run once, whatever is delivered how often. A failure is noted and becomes a dead letter."""
-    async with store.alone(engine, run_id):
-        async with engine.begin() as tx:
-            run = await store.claim(tx, run_id)
+    async with store.alone(db, run_id):
+        run = await store.claim(db, run_id)
         if run is None:
             log.info("run is done already, or unknown", extra={"run": run_id})
             return
@@ -103,21 +99,18 @@ async def execute(engine: AsyncEngine, publisher: Publisher, task: Task, run_id:
         except Exception as error:
             log.exception("run failed", extra={"run": run_id, "attempts": run.attempts})
             transient = isinstance(error, tuple(AWAY)) and run.attempts <= ATTEMPTS  # a timeout is an OSError
-            await fail(engine, publisher, task, run_id, describe(error), transient=transient)
+            await fail(db, publisher, task, run_id, describe(error), transient=transient)
             return
-        async with engine.begin() as tx:
+        async with db.transaction() as tx:
             await store.done(tx, run_id, outcome.result)
             for name, argument in outcome.then:
                 await store.add(tx, f"{name}:{argument}<{run_id}", name, argument)
 
 
-async def fail(
-    engine: AsyncEngine, publisher: Publisher, task: Task, run_id: str, error: str, *, transient: bool
-) -> None:
+async def fail(db: Database, publisher: Publisher, task: Task, run_id: str, error: str, *, transient: bool) -> None:
     """The letter first: should the process die before the note, the run is tried again and there is one letter more."""
     await give_up(publisher, task, run_id, error, transient=transient)
-    async with engine.begin() as tx:
-        await store.failed(tx, run_id, error)
+    await store.failed(db, run_id, error)
 
 
 def describe(error: BaseException) -> str:

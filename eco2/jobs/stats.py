@@ -11,15 +11,11 @@ feedback: right, wrong, as last said on that day
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Any
-
-from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.contracts.tasks import ANALYTICS_DAILY, REPORT_GENERATE, Outcome
 from eco2.core import redis
 from eco2.core.errors import BadRequest
-from eco2.core.tables import open_engine
+from eco2.core.postgres import Transaction, open_database
 from eco2.jobs import store
 from eco2.jobs.schedule import LOCAL
 from eco2.jobs.settings import StatsSettings
@@ -55,7 +51,7 @@ def bounds(day: date) -> tuple[datetime, datetime]:
     return start, start + timedelta(days=1)
 
 
-def figures(groups: Sequence[Row[*tuple[Any, ...]]]) -> Figures:
+def figures(groups: Sequence[store.Group]) -> Figures:
     """The sums of `store.count_scans`. A day without a scan has its zero."""
     found: Counter[tuple[str, str]] = Counter({("scans", "submitted"): 0})
     for group in groups:
@@ -75,7 +71,7 @@ def figures(groups: Sequence[Row[*tuple[Any, ...]]]) -> Figures:
     return {key: float(value) for key, value in found.items()}
 
 
-async def compute(tx: AsyncConnection, day: date) -> Figures:
+async def compute(tx: Transaction, day: date) -> Figures:
     start, end = bounds(day)
     await store.allow_long(tx, MINUTES)
     found = figures(await store.count_scans(tx, start, end))
@@ -97,10 +93,9 @@ async def _cost(settings: StatsSettings, day: date) -> float | None:
 async def daily(argument: str) -> Outcome:
     """`analytics.daily`: compute a day anew, then write its report."""
     settings = StatsSettings()
-    async with open_engine(settings) as engine:
-        async with engine.connect() as tx:
-            day = a_day(argument, (await store.now(tx)).astimezone(LOCAL).date())
-        async with engine.begin() as tx:
+    async with open_database(settings, repeat=True) as db:
+        day = a_day(argument, (await store.now(db)).astimezone(LOCAL).date())
+        async with db.transaction() as tx:
             found = await compute(tx, day)
             if (cost := await _cost(settings, day)) is None:
                 before = (await store.stats(tx, day, day)).get(day, {}).get("cost_usd", {})
@@ -122,7 +117,7 @@ def missing(newest: date | None, today: date) -> list[date]:
 
 async def aggregate(_argument: str) -> Outcome:
     """`stats.aggregate`: order the statistics of every day that lacks them, and forget old runs."""
-    async with open_engine(StatsSettings()) as engine, engine.begin() as tx:
+    async with open_database(StatsSettings(), repeat=True) as db, db.transaction() as tx:
         today = (await store.now(tx)).astimezone(LOCAL).date()
         days = missing(await store.newest_day(tx), today)
         forgotten = await store.forget_before(tx, RUNS_KEPT)

@@ -4,14 +4,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString, cast
 
-from sqlalchemy import Row, delete, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from psycopg.types.json import Jsonb
 
 from eco2.contracts.facts import FACTS, VERDICTS
-from eco2.jobs.tables import UNFINISHED, daily_stats, runs, schedule
+from eco2.core.postgres import Database, OneConnection, Session
 
 LEADER_LOCK = 0x6C656164
 RUN_LOCKS = 0x72756E73
@@ -30,192 +28,244 @@ class Run:
     attempts: int
 
 
-_RUN = [runs.c[name] for name in Run.__dataclass_fields__]
+_RUN: LiteralString = "id, task, argument, status, attempts"
+_NEWEST: LiteralString = (
+    "id, task, argument, status, attempts, error, result, created_at, sent_at, started_at, finished_at"
+)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-async def add(tx: AsyncConnection, run_id: str, task: str, argument: str) -> bool:
+async def add(db: Session, run_id: str, task: str, argument: str) -> bool:
     """False when there is such a run already."""
-    statement = insert(runs).values(id=run_id, task=task, argument=argument).on_conflict_do_nothing()
-    return (await tx.execute(statement.returning(runs.c.id))).one_or_none() is not None
+    sql: LiteralString = """INSERT INTO jobs.runs (id, task, argument) VALUES (%(id)s, %(task)s, %(argument)s)
+        ON CONFLICT DO NOTHING"""
+    return await db.run(sql, id=run_id, task=task, argument=argument) > 0
 
 
 @asynccontextmanager
-async def alone(engine: AsyncEngine, run_id: str) -> AsyncIterator[None]:
+async def alone(db: Database, run_id: str) -> AsyncIterator[None]:
     """Waits until no other process has this run in work; a process that dies lets go of it."""
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await connection.execute(text("SET statement_timeout = 0"))
-        lock = (RUN_LOCKS, func.hashtext(run_id))
-        await connection.execute(select(func.pg_advisory_lock(*lock)))
+    async with db.session() as session:
         try:
+            await session.run("SET statement_timeout = 0")
+            await session.rows("SELECT pg_advisory_lock(%(locks)s, hashtext(%(id)s))", locks=RUN_LOCKS, id=run_id)
             yield
         finally:
-            await connection.invalidate()  # ends the session, and with it the lock, whatever state it is in
+            await session.end_session()
 
 
-async def last_done(tx: AsyncConnection) -> dict[str, datetime]:
+async def last_done(db: Session) -> dict[str, datetime]:
     """Task → when a run of it was done last, as far back as runs are kept."""
-    done = (
-        select(runs.c.task, func.max(runs.c.finished_at).label("at"))
-        .where(runs.c.status == "done")
-        .group_by(runs.c.task)
-    )
-    return {row.task: row.at for row in await tx.execute(done)}
+    rows = await db.rows("SELECT task, max(finished_at) FROM jobs.runs WHERE status = 'done' GROUP BY task")
+    return {task: at for task, at in rows}  # noqa: C416 - rows, typed as pairs
 
 
-async def oldest_waiting(tx: AsyncConnection) -> float:
+async def oldest_waiting(db: Session) -> float:
     """Age in seconds of the oldest run that no worker has begun; 0 without one."""
-    age = func.extract("epoch", func.now() - func.min(runs.c.created_at))
-    waiting = select(func.coalesce(age, 0)).where(runs.c.status.in_(("due", "sent")))
-    return float((await tx.execute(waiting)).scalar_one())
+    sql: LiteralString = """SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM jobs.runs
+        WHERE status IN ('due', 'sent')"""
+    row = await db.row(sql)
+    return float(row[0]) if row else 0.0
 
 
-async def claim(tx: AsyncConnection, run_id: str) -> Run | None:
+async def claim(db: Session, run_id: str) -> Run | None:
     """The run, now in work and with one attempt more; None when it is done or unknown."""
-    values = {"status": "running", "attempts": runs.c.attempts + 1, "started_at": func.now(), "error": None}
-    statement = update(runs).where(runs.c.id == run_id, runs.c.status != "done").values(values).returning(*_RUN)
-    row = (await tx.execute(statement)).one_or_none()
+    row = await db.row(
+        f"""UPDATE jobs.runs SET status = 'running', attempts = attempts + 1, started_at = now(), error = NULL
+            WHERE id = %(id)s AND status <> 'done' RETURNING {_RUN}""",
+        id=run_id,
+    )
     return Run(*row) if row else None
 
 
-async def done(tx: AsyncConnection, run_id: str, result: Mapping[str, object]) -> None:
-    values = {"status": "done", "result": dict(result), "finished_at": func.now()}
-    await tx.execute(update(runs).where(runs.c.id == run_id).values(values))
+async def done(db: Session, run_id: str, result: Mapping[str, object]) -> None:
+    sql: LiteralString = (
+        "UPDATE jobs.runs SET status = 'done', result = %(result)s, finished_at = now() WHERE id = %(id)s"
+    )
+    await db.run(sql, id=run_id, result=Jsonb(dict(result)))
 
 
-async def failed(tx: AsyncConnection, run_id: str, error: str) -> None:
+async def failed(db: Session, run_id: str, error: str) -> None:
     """A run that is done stays so."""
-    values = {"status": "failed", "error": error, "finished_at": func.now()}
-    await tx.execute(update(runs).where(runs.c.id == run_id, runs.c.status != "done").values(values))
+    sql: LiteralString = """UPDATE jobs.runs SET status = 'failed', error = %(error)s, finished_at = now()
+        WHERE id = %(id)s AND status <> 'done'"""
+    await db.run(sql, id=run_id, error=error)
 
 
-async def to_send(tx: AsyncConnection, patience: timedelta) -> list[Run]:
+async def to_send(db: Session, patience: timedelta) -> list[Run]:
     """Runs that no message is under way for: made just now, or without a sign of life for so long that it was lost."""
-    silent = func.greatest(runs.c.sent_at, runs.c.started_at) < func.now() - patience
-    lost = runs.c.status.in_(("sent", "running")) & silent
-    found = select(*_RUN).where(UNFINISHED, or_(runs.c.status == "due", lost))
-    return [Run(*row) for row in await tx.execute(found.order_by(runs.c.created_at).limit(DISPATCH_ROWS))]
+    rows = await db.rows(
+        f"""SELECT {_RUN} FROM jobs.runs
+            WHERE status IN ('due', 'sent', 'running')
+                AND (status = 'due' OR greatest(sent_at, started_at) < now() - %(patience)s)
+            ORDER BY created_at LIMIT %(most)s""",
+        patience=patience,
+        most=DISPATCH_ROWS,
+    )
+    return [Run(*row) for row in rows]
 
 
-async def sent(tx: AsyncConnection, run_id: str) -> None:
+async def sent(db: Session, run_id: str) -> None:
     """Its worker may be faster than this note."""
-    await tx.execute(update(runs).where(runs.c.id == run_id).values(sent_at=func.now()))
-    await tx.execute(update(runs).where(runs.c.id == run_id, runs.c.status == "due").values(status="sent"))
+    sql: LiteralString = """UPDATE jobs.runs SET sent_at = now(),
+            status = CASE status WHEN 'due' THEN 'sent' ELSE status END
+        WHERE id = %(id)s"""
+    await db.run(sql, id=run_id)
 
 
-async def newest(tx: AsyncConnection, task: str | None, limit: int) -> list[Json]:
-    statement = select(runs).order_by(runs.c.created_at.desc()).limit(limit)
-    if task is not None:
-        statement = statement.where(runs.c.task == task)
-    return [dict(row) for row in (await tx.execute(statement)).mappings()]
+async def newest(db: Session, task: str | None, limit: int) -> list[Json]:
+    rows = await db.rows(
+        f"""SELECT {_NEWEST} FROM jobs.runs WHERE %(task)s::text IS NULL OR task = %(task)s
+            ORDER BY created_at DESC LIMIT %(limit)s""",
+        task=task,
+        limit=limit,
+    )
+    return [dict(zip(_NEWEST.split(", "), row, strict=True)) for row in rows]
 
 
-async def forget_before(tx: AsyncConnection, age: timedelta) -> int:
+async def forget_before(db: Session, age: timedelta) -> int:
     """Deletes finished runs older than that; how many there were."""
-    finished = runs.c.status.in_(("done", "failed"))
-    return (await tx.execute(delete(runs).where(finished, runs.c.created_at < func.now() - age))).rowcount
+    sql: LiteralString = "DELETE FROM jobs.runs WHERE status IN ('done', 'failed') AND created_at < now() - %(age)s"
+    return await db.run(sql, age=age)
 
 
 # --- schedule ---------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def leading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection | None]:
-    """The connection of the one leading scheduler; None while another leads. Who loses it has lost the lead."""
-    async with engine.connect() as connection:
+async def leading(db: Database) -> AsyncIterator[OneConnection | None]:
+    """The session of the one leading scheduler; None while another leads. Who loses it has lost the lead."""
+    async with db.session() as session:
         # A leader whose machine is gone holds the lock until the server notices: within a minute, not two hours.
-        for option, value in (("idle", 30), ("interval", 10), ("count", 3)):
-            await connection.execute(text(f"SET tcp_keepalives_{option} = {value}"))
-        ours = await connection.scalar(select(func.pg_try_advisory_lock(LEADER_LOCK)))
-        await connection.commit()
+        await session.run("SET tcp_keepalives_idle = 30")
+        await session.run("SET tcp_keepalives_interval = 10")
+        await session.run("SET tcp_keepalives_count = 3")
+        ours = await session.row("SELECT pg_try_advisory_lock(%(lock)s)", lock=LEADER_LOCK) == (True,)
         try:
-            yield connection if ours else None
+            yield session if ours else None
         finally:
             if ours:
-                await connection.invalidate()  # ends the session, and with it the lock, whatever state it is in
+                await session.end_session()
 
 
-async def now(tx: AsyncConnection) -> datetime:
+async def now(db: Session) -> datetime:
     """The database's clock: one for all schedulers."""
-    found: datetime = (await tx.execute(select(func.clock_timestamp()))).scalar_one()
-    return found
+    row = await db.row("SELECT clock_timestamp()")
+    assert row is not None
+    return cast(datetime, row[0])
 
 
-async def dealt_with(tx: AsyncConnection) -> dict[str, datetime]:
+async def dealt_with(db: Session) -> dict[str, datetime]:
     """Task → the planned time up to which all is dealt with."""
-    return {row.task: row.last for row in await tx.execute(select(schedule.c.task, schedule.c.last))}
+    return {task: last for task, last in await db.rows("SELECT task, last FROM jobs.schedule")}  # noqa: C416
 
 
-async def deal_with(tx: AsyncConnection, task: str, last: datetime) -> None:
-    statement = insert(schedule).values(task=task, last=last)
-    await tx.execute(statement.on_conflict_do_update(index_elements=[schedule.c.task], set_={"last": last}))
+async def deal_with(db: Session, task: str, last: datetime) -> None:
+    sql: LiteralString = """INSERT INTO jobs.schedule (task, last) VALUES (%(task)s, %(last)s)
+        ON CONFLICT (task) DO UPDATE SET last = excluded.last"""
+    await db.run(sql, task=task, last=last)
 
 
 # --- statistics -------------------------------------------------------------------------------------------------------
 
-_GROUPS = [
-    FACTS.c.status,
-    FACTS.c.seen_by,
-    FACTS.c.vision_source,
-    FACTS.c.answer_source,
-    FACTS.c.stream_id,
-    FACTS.c.needs_choice,
-    FACTS.c.chosen,
-    FACTS.c.reward.is_not(None).label("rewarded"),
-]
+
+@dataclass(frozen=True)
+class Group:
+    """How many scans of one kind there were; names are None until the stage has ended."""
+
+    status: str
+    seen_by: str | None
+    vision_source: str | None
+    answer_source: str | None
+    stream_id: str | None
+    needs_choice: bool
+    chosen: bool
+    rewarded: bool
+    count: int
 
 
-async def allow_long(tx: AsyncConnection, minutes: int) -> None:
-    await tx.execute(text(f"SET LOCAL statement_timeout = '{int(minutes)}min'"))
+async def allow_long(db: Session, minutes: int) -> None:
+    """For the rest of the transaction."""
+    await db.rows("SELECT set_config('statement_timeout', %(value)s, true)", value=f"{minutes}min")
 
 
-async def count_scans(tx: AsyncConnection, start: datetime, end: datetime) -> list[Row[*tuple[Any, ...]]]:
-    """Numbers of scans of each kind in that time: `_GROUPS` and their `count`, a few hundred rows at most."""
-    within = (FACTS.c.created_at >= start, FACTS.c.created_at < end)
-    rows = await tx.execute(select(*_GROUPS, func.count().label("count")).where(*within).group_by(*_GROUPS))
-    return list(rows)
+async def count_scans(db: Session, start: datetime, end: datetime) -> list[Group]:
+    """Numbers of scans of each kind in that time, a few hundred rows at most."""
+    rows = await db.rows(
+        f"""SELECT status, seen_by, vision_source, answer_source, stream_id, needs_choice, chosen,
+               reward IS NOT NULL AS rewarded, count(*)
+           FROM {FACTS} WHERE created_at >= %(start)s AND created_at < %(end)s
+           GROUP BY status, seen_by, vision_source, answer_source, stream_id, needs_choice, chosen, rewarded""",
+        start=start,
+        end=end,
+    )
+    return [Group(*row) for row in rows]
 
 
-async def count_users(tx: AsyncConnection, start: datetime, end: datetime) -> int:
-    within = (FACTS.c.created_at >= start, FACTS.c.created_at < end)
-    users = select(FACTS.c.user_id).where(*within).group_by(FACTS.c.user_id).subquery()  # this form runs in parallel
-    return int((await tx.execute(select(func.count()).select_from(users))).scalar_one())
+async def count_users(db: Session, start: datetime, end: datetime) -> int:
+    row = await db.row(  # grouping runs in parallel, count(DISTINCT …) does not
+        f"""SELECT count(*) FROM (
+               SELECT user_id FROM {FACTS} WHERE created_at >= %(start)s AND created_at < %(end)s GROUP BY user_id
+           ) AS users""",
+        start=start,
+        end=end,
+    )
+    return int(row[0]) if row else 0
 
 
-async def count_verdicts(tx: AsyncConnection, start: datetime, end: datetime) -> dict[str, int]:
+async def count_verdicts(db: Session, start: datetime, end: datetime) -> dict[str, int]:
     """Verdict → how many users gave it last in that time."""
-    within = (VERDICTS.c.updated_at >= start, VERDICTS.c.updated_at < end)
-    statement = select(VERDICTS.c.verdict, func.count()).where(*within).group_by(VERDICTS.c.verdict)
-    return {verdict: count for verdict, count in await tx.execute(statement)}  # noqa: C416 - rows, typed as pairs
+    rows = await db.rows(
+        f"""SELECT verdict, count(*) FROM {VERDICTS}
+           WHERE updated_at >= %(start)s AND updated_at < %(end)s GROUP BY verdict""",
+        start=start,
+        end=end,
+    )
+    return {verdict: count for verdict, count in rows}  # noqa: C416 - rows, typed as pairs
 
 
-async def durations(tx: AsyncConnection, start: datetime, end: datetime) -> tuple[float, float] | None:
+async def durations(db: Session, start: datetime, end: datetime) -> tuple[float, float] | None:
     """Seconds from submission to result: median and 95th percentile; None without a finished scan."""
-    seconds = func.extract("epoch", FACTS.c.finished_at - FACTS.c.created_at)
-    both = func.percentile_cont(text("ARRAY[0.5, 0.95]")).within_group(seconds)
-    within = (FACTS.c.created_at >= start, FACTS.c.created_at < end, FACTS.c.status == "completed")
-    found = (await tx.execute(select(both).where(*within, FACTS.c.finished_at.is_not(None)))).scalar_one()
+    row = await db.row(
+        f"""SELECT percentile_cont(ARRAY[0.5, 0.95])
+               WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - created_at)::double precision)
+           FROM {FACTS}
+           WHERE created_at >= %(start)s AND created_at < %(end)s AND status = 'completed'
+               AND finished_at IS NOT NULL""",
+        start=start,
+        end=end,
+    )
+    found = row[0] if row else None
     return (float(found[0]), float(found[1])) if found else None
 
 
-async def replace_day(tx: AsyncConnection, day: date, values: Mapping[tuple[str, str], float]) -> None:
-    await tx.execute(delete(daily_stats).where(daily_stats.c.day == day))
-    rows = [{"day": day, "metric": m, "label": label, "value": value} for (m, label), value in values.items()]
-    await tx.execute(insert(daily_stats), rows)
+async def replace_day(db: Session, day: date, values: Mapping[tuple[str, str], float]) -> None:
+    await db.run("DELETE FROM jobs.daily_stats WHERE day = %(day)s", day=day)
+    await db.run(
+        """INSERT INTO jobs.daily_stats (day, metric, label, value)
+           SELECT %(day)s, metric, label, value
+           FROM unnest(%(metrics)s::text[], %(labels)s::text[], %(values)s::double precision[])
+               AS figures (metric, label, value)""",
+        day=day,
+        metrics=[metric for metric, _ in values],
+        labels=[label for _, label in values],
+        values=[float(value) for value in values.values()],
+    )
 
 
-async def stats(tx: AsyncConnection, first: date, last: date) -> dict[date, dict[str, dict[str, float]]]:
+async def stats(db: Session, first: date, last: date) -> dict[date, dict[str, dict[str, float]]]:
     """Day → metric → label → value, of the days that were computed."""
-    columns = (daily_stats.c.day, daily_stats.c.metric, daily_stats.c.label, daily_stats.c.value)
     found: dict[date, dict[str, dict[str, float]]] = {}
-    for day, metric, label, value in await tx.execute(select(*columns).where(daily_stats.c.day.between(first, last))):
+    sql: LiteralString = (
+        "SELECT day, metric, label, value FROM jobs.daily_stats WHERE day BETWEEN %(first)s AND %(last)s"
+    )
+    for day, metric, label, value in await db.rows(sql, first=first, last=last):
         found.setdefault(day, {}).setdefault(metric, {})[label] = value
     return found
 
 
-async def newest_day(tx: AsyncConnection) -> date | None:
-    found: date | None = await tx.scalar(select(func.max(daily_stats.c.day)))
-    return found
+async def newest_day(db: Session) -> date | None:
+    row = await db.row("SELECT max(day) FROM jobs.daily_stats")
+    return row[0] if row else None

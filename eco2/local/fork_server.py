@@ -31,7 +31,6 @@ LIBRARIES = (
     "uvicorn.protocols.http.httptools_impl",
     "uvicorn.lifespan.on",
     "fastapi.middleware.cors",
-    "sqlalchemy.dialects.postgresql.psycopg",
     "celery.worker.worker",
     "celery.concurrency.thread",
     "celery.app.amqp",
@@ -48,7 +47,8 @@ thread."""
 SHARED_MODULES = ("eco2.photos.published", "eco2.llm.client")
 """Modules above `core` that more than one process uses. The SDK behind `eco2.llm.client` takes 20 MB once instead of in
 each; the other modules of `eco2.llm` stay out, since a gauge of money spent would be there for every process."""
-LEFT_OUT = "eco2.core.migrations"
+LEFT_OUT = ("eco2.core.migrations", "eco2.core.tables")
+"""Modules of `core` that bring SQLAlchemy, which no service needs."""
 MESSAGE_BYTES = 1 << 20
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -218,7 +218,7 @@ def preload() -> None:
     gc.disable()  # what it would free in between leaves holes that the children fill with copies
     plumbing = [found.name for found in pkgutil.walk_packages(core.__path__, f"{core.__name__}.")]
     for name in (*LIBRARIES, *plumbing, *SHARED_MODULES):
-        if name != LEFT_OUT:
+        if name not in LEFT_OUT:
             import_module(name)
     _load_knowledge()
     gc.enable()

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from eco2.contracts.tasks import NEWS_FEEDS
 from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings
-from eco2.core.tables import open_engine
 from eco2.info import service as info
 from eco2.jobs import service as jobs
 from eco2.knowledge import default_directory
@@ -28,13 +27,8 @@ async def load(db: Database) -> None:
     text = "소식과 배출 요일은 시험해 보려고 지어낸 것이에요."
     made = info.notice("견본 공지: Eco²를 켰어요", text, GUIDE, None, None, datetime.now(UTC), number=NOTICE)
     if await info.add_notice(db, made):
-        await order_news()
-
-
-async def order_news() -> None:
-    """The first round of the feeds is due at once, not at the next quarter of an hour."""
-    async with open_engine(DatabaseSettings()) as engine, engine.begin() as tx:
-        await jobs.order(tx, NEWS_FEEDS.name, "")
+        # The first round of the feeds is due at once, not at the next quarter of an hour.
+        await jobs.order(db, NEWS_FEEDS.name, "")
 
 
 async def main() -> None:

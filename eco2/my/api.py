@@ -75,9 +75,8 @@ class PreferencesChange(BaseModel):
 async def me(
     user: User, at: At, x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Profile:
-    async with at.engine.connect() as tx:
-        account = await service.find(tx, user)
-        return _profile(account, await service.provider_of(tx, user, x_auth_provider))
+    account = await service.find(at.db, user)
+    return _profile(account, await service.provider_of(at.db, user, x_auth_provider))
 
 
 @router.patch(
@@ -93,7 +92,7 @@ async def change(
     at: At,
     x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Profile:
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         account = await service.change(tx, user, body.model_dump(exclude_unset=True))
         return _profile(account, await service.provider_of(tx, user, x_auth_provider))
 
@@ -110,7 +109,7 @@ async def leave(user: User, at: At) -> Response:
 
     Signing in again within 30 days restores the account; then all data is removed.
     """
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         await service.leave(tx, user)
     at.outbox.ring()
     response = Response(status_code=204)
@@ -126,8 +125,7 @@ async def leave(user: User, at: At) -> Response:
     responses=error_responses(*_ERRORS),
 )
 async def preferences(user: User, at: At) -> Preferences:
-    async with at.engine.connect() as tx:
-        return _preferences(await service.find(tx, user))
+    return _preferences(await service.find(at.db, user))
 
 
 @router.patch(
@@ -139,7 +137,7 @@ async def preferences(user: User, at: At) -> Preferences:
 )
 async def prefer(body: PreferencesChange, user: User, at: At) -> Preferences:
     """Scans that you submit a moment later are answered in that language, and by the rules of that district."""
-    async with at.engine.begin() as tx:
+    async with at.db.transaction() as tx:
         account = await service.prefer(tx, at.districts, user, body.model_dump(exclude_unset=True))
     at.outbox.ring()
     return _preferences(account)
@@ -162,8 +160,7 @@ class Exported(BaseModel):
     responses=error_responses(*_ERRORS, Unavailable),
 )
 async def export_all(user: User, at: At) -> StreamingResponse:
-    async with at.engine.connect() as tx:
-        account = await export.account(tx, user)
+    account = await export.account(at.db, user)
     pages = await export.first_pages(at.outbox.others.data, user)
     headers = {"Content-Disposition": 'attachment; filename="eco2-export.json"', "Cache-Control": "no-store"}
     return StreamingResponse(export.write(account, pages, user), headers=headers, media_type="application/json")

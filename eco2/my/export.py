@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eco2.contracts.pb import user_data_pb2 as pb
 from eco2.core import grpc
+from eco2.core.postgres import Session
 from eco2.my import service, store
 from eco2.my.store import Json
 
@@ -27,10 +27,10 @@ class Source:
     page: pb.ExportResponse
 
 
-async def account(tx: AsyncConnection, user: UUID) -> Json:
+async def account(db: Session, user: UUID) -> Json:
     """UserNotFound."""
-    found = asdict(await service.find(tx, user))
-    return {**found, "social_accounts": [asdict(row) for row in await store.social_accounts_of(tx, user)]}
+    found = asdict(await service.find(db, user))
+    return {**found, "social_accounts": [asdict(row) for row in await store.social_accounts_of(db, user)]}
 
 
 async def first_pages(services: "Mapping[str, UserDataServiceAsyncStub]", user: UUID) -> Sequence[Source]:

@@ -13,8 +13,8 @@ from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc, telemetry
 from eco2.core.app import Resources, create_app
 from eco2.core.ops import OpsApp, serve
+from eco2.core.postgres import open_database
 from eco2.core.settings import load
-from eco2.core.tables import open_engine, ping
 from eco2.knowledge.districts import Districts
 from eco2.messaging.broker import Publisher
 from eco2.my import rpc
@@ -76,13 +76,13 @@ def app(settings: Settings) -> OpsApp:
     @asynccontextmanager
     async def resources() -> AsyncIterator[Resources[Services]]:
         districts = Districts.load(settings.data_dir)
-        async with open_engine(settings) as engine, connect(settings) as others:
-            outbox = Outbox(engine, others, settings.purge_after, settings.purge_interval)
-            services = {rpc.NAME: rpc.register(engine, outbox.ring)}
+        async with open_database(settings, repeat=True) as db, connect(settings) as others:
+            outbox = Outbox(db, others, settings.purge_after, settings.purge_interval)
+            services = {rpc.NAME: rpc.register(db, outbox.ring)}
             async with delivering(outbox), grpc.serving(settings, services) as answering:
-                at = Services(engine, outbox, districts, settings.cookie_domain)
+                at = Services(db, outbox, districts, settings.cookie_domain)
                 # The services that are told are not checked: what cannot be told yet waits in the outbox.
-                yield Resources(at, {"postgres": lambda: ping(engine), "grpc": answering})
+                yield Resources(at, {"postgres": db.ping, "grpc": answering})
 
     return create_app(NAME, settings, resources, router)
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import Counter, Gauge
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.contracts.pb import auth_pb2, scan_pb2, user_data_pb2
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core import grpc
 from eco2.core.errors import AWAY, Unavailable
+from eco2.core.postgres import Database
 from eco2.knowledge.districts import Districts
 from eco2.messaging.broker import Publisher
 from eco2.my import store
@@ -72,7 +72,7 @@ async def _survive(work: Awaitable[T]) -> T | None:
 
 @dataclass
 class Outbox:
-    engine: AsyncEngine
+    db: Database
     others: Others
     purge_after: timedelta
     purge_interval: timedelta
@@ -109,25 +109,23 @@ class Outbox:
 
     async def purge(self) -> None:
         """Begin the purge of the accounts whose time is over, end that of those whom every service has forgotten."""
-        async with self.engine.begin() as tx:
+        async with self.db.transaction() as tx:
             users = await store.start_purge(tx, self.purge_after, BATCH)
             for user in users:
                 for name in self.others.data:
                     await store.tell(tx, user, "purge", {"service": name})
-        async with self.engine.begin() as tx:
-            gone = await store.drop_purged(tx)
+        gone = await store.drop_purged(self.db)
         for user in gone:
             log.info("account purged", extra={"user": str(user)})
         self.ring()
 
     async def measure(self) -> None:
         """Note the age of the oldest message."""
-        async with self.engine.connect() as tx:
-            OLDEST.set(await store.oldest_message(tx))
+        OLDEST.set(await store.oldest_message(self.db))
 
     async def deliver(self, kind: str) -> int:
         """Deliver what is due, at most a batch; returns how many messages were tried."""
-        async with self.engine.begin() as tx:
+        async with self.db.transaction() as tx:
             messages = await store.take_messages(tx, kind, LEASE, BATCH)
         await asyncio.gather(*(self._deliver(message) for message in messages))
         return len(messages)
@@ -143,12 +141,10 @@ class Outbox:
             else:
                 log.exception("not delivered", extra=fields)
             MESSAGES.labels(message.kind, "postponed").inc()
-            async with self.engine.begin() as tx:
-                await store.postpone(tx, message.id, pause)
+            await store.postpone(self.db, message.id, pause)
         else:
             MESSAGES.labels(message.kind, "delivered").inc()
-            async with self.engine.begin() as tx:
-                await store.delivered(tx, message.id)
+            await store.delivered(self.db, message.id)
 
     async def _grant(self, message: OutboxMessage) -> None:
         grant = Grant(
@@ -162,8 +158,7 @@ class Outbox:
         await self.others.publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, f"signup-{message.user_id}")
 
     async def _preferences(self, message: OutboxMessage) -> None:
-        async with self.engine.connect() as tx:
-            found = await store.preferences(tx, message.user_id)
+        found = await store.preferences(self.db, message.user_id)
         if found is None:
             return
         version, language, district = found
@@ -199,7 +194,7 @@ _KINDS: Mapping[str, Callable[[Outbox, OutboxMessage], Awaitable[None]]] = {
 class Services:
     """Dependencies of my-api."""
 
-    engine: AsyncEngine
+    db: Database
     outbox: Outbox
     districts: Districts
     cookie_domain: str | None

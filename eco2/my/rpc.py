@@ -5,11 +5,11 @@ from datetime import datetime
 from functools import partial
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.pb import users_pb2 as pb
 from eco2.contracts.pb.users_pb2_grpc import UsersServiceServicer, add_UsersServiceServicer_to_server
 from eco2.core.grpc import Register, uuid_of
+from eco2.core.postgres import Database
 from eco2.my import service, store
 
 NAME = "eco2.users.v1.UsersService"
@@ -17,8 +17,8 @@ BAD_ID = "INVALID_USER_ID"
 
 
 class Users(UsersServiceServicer):
-    def __init__(self, engine: AsyncEngine, told: Callable[[], None]) -> None:
-        self._engine = engine
+    def __init__(self, db: Database, told: Callable[[], None]) -> None:
+        self._db = db
         self._told = told
 
     async def GetOrCreateFromOAuth(  # noqa: N802 - names of the protocol, here and below
@@ -26,7 +26,7 @@ class Users(UsersServiceServicer):
         request: pb.GetOrCreateFromOAuthRequest,
         _context: object,
     ) -> pb.GetOrCreateFromOAuthResponse:
-        async with self._engine.begin() as tx:
+        async with self._db.transaction() as tx:
             account, social, new = await service.sign_in(
                 tx,
                 request.provider,
@@ -44,8 +44,7 @@ class Users(UsersServiceServicer):
         self, request: pb.GetUserRequest, _context: object
     ) -> pb.GetUserResponse:
         user = uuid_of(request.user_id, BAD_ID)
-        async with self._engine.connect() as tx:
-            account = await store.find(tx, user)
+        account = await store.find(self._db, user)
         return pb.GetUserResponse(user=_user(account) if account else None)
 
     async def UpdateLoginTime(  # noqa: N802
@@ -54,14 +53,14 @@ class Users(UsersServiceServicer):
         _context: object,
     ) -> pb.UpdateLoginTimeResponse:
         user, provider = uuid_of(request.user_id, BAD_ID), service.checked_provider(request.provider)
-        async with self._engine.begin() as tx:
+        async with self._db.transaction() as tx:
             done = await store.logged_in(tx, user, provider, request.provider_user_id)
         return pb.UpdateLoginTimeResponse(success=done)
 
 
-def register(engine: AsyncEngine, told: Callable[[], None]) -> Register:
+def register(db: Database, told: Callable[[], None]) -> Register:
     """`told` is called when the outbox may have something new."""
-    return partial(add_UsersServiceServicer_to_server, Users(engine, told))
+    return partial(add_UsersServiceServicer_to_server, Users(db, told))
 
 
 def _user(account: store.Account) -> pb.User:

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import get_args
 from uuid import UUID, uuid4
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from eco2.contracts.identity import Provider
 from eco2.core import names
 from eco2.core.errors import AppError, BadRequest, NotFound
+from eco2.core.postgres import Session
 from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.my import store
 from eco2.my.store import Account, Json, SocialAccount
@@ -78,7 +77,7 @@ def checked_provider(provider: str) -> str:
 
 
 async def sign_in(
-    tx: AsyncConnection,
+    db: Session,
     provider: str,
     provider_user_id: str,
     email: str | None,
@@ -94,12 +93,12 @@ async def sign_in(
         raise InvalidProfile
     email, image = _fitting(email, EMAIL_LENGTH), _fitting(profile_image_url, URL_LENGTH)
     new_ids = (uuid4(), uuid4())
-    social = await store.sign_in(tx, new_ids, checked_provider(provider), provider_user_id, email)
+    social = await store.sign_in(db, new_ids, checked_provider(provider), provider_user_id, email)
     if social.user_id != new_ids[1]:
-        return await store.returned(tx, social.user_id, image), social, False
+        return await store.returned(db, social.user_id, image), social, False
     name = _given_name(nickname) or default_nickname(social.user_id)
-    account = await store.add(tx, social.user_id, name, email, image)
-    await store.tell(tx, account.id, "grant", {"earned_at": datetime.now(UTC).isoformat()})
+    account = await store.add(db, social.user_id, name, email, image)
+    await store.tell(db, account.id, "grant", {"earned_at": datetime.now(UTC).isoformat()})
     return account, social, True
 
 
@@ -138,8 +137,8 @@ def phone_number(text: str) -> str:
     return digits
 
 
-async def find(tx: AsyncConnection, user: UUID) -> Account:
-    return _known(await store.find(tx, user))
+async def find(db: Session, user: UUID) -> Account:
+    return _known(await store.find(db, user))
 
 
 def _known(account: Account | None) -> Account:
@@ -148,15 +147,15 @@ def _known(account: Account | None) -> Account:
     return account
 
 
-async def provider_of(tx: AsyncConnection, user: UUID, current: str | None) -> str:
+async def provider_of(db: Session, user: UUID, current: str | None) -> str:
     """The provider of the current session, or else the one that the user signed in with last."""
     if current:
         return current
-    known = await store.social_accounts_of(tx, user)
+    known = await store.social_accounts_of(db, user)
     return known[0].provider if known else "unknown"
 
 
-async def change(tx: AsyncConnection, user: UUID, changes: Json) -> Account:
+async def change(db: Session, user: UUID, changes: Json) -> Account:
     """Change nickname, phone number (None removes it) or both.
 
     Nobody proves that a number is theirs, so several accounts may name the same one: a refusal would tell strangers
@@ -167,10 +166,10 @@ async def change(tx: AsyncConnection, user: UUID, changes: Json) -> Account:
         changes = {**changes, "nickname": checked_nickname(changes["nickname"])}
     if changes.get("phone_number") is not None:
         changes = {**changes, "phone_number": phone_number(changes["phone_number"])}
-    return _known(await store.change(tx, user, changes))
+    return _known(await store.change(db, user, changes))
 
 
-async def prefer(tx: AsyncConnection, districts: Districts, user: UUID, changes: Json) -> Account:
+async def prefer(db: Session, districts: Districts, user: UUID, changes: Json) -> Account:
     """Change language, district (None: nowhere) or both; those who answer by them are told after the commit.
 
     DistrictUnknown, NoChanges, UserNotFound."""
@@ -178,8 +177,8 @@ async def prefer(tx: AsyncConnection, districts: Districts, user: UUID, changes:
         raise NoChanges("Say what to change: language, district.")
     if changes.get("district") is not None:
         changes = {**changes, "district": named(districts, changes["district"])}
-    account = _known(await store.prefer(tx, user, changes))
-    await store.tell(tx, user, "preferences", {})
+    account = _known(await store.prefer(db, user, changes))
+    await store.tell(db, user, "preferences", {})
     return account
 
 
@@ -191,9 +190,9 @@ def named(districts: Districts, text: str) -> str:
         raise DistrictUnknown(str(error)) from None
 
 
-async def leave(tx: AsyncConnection, user: UUID) -> None:
+async def leave(db: Session, user: UUID) -> None:
     """Delete the account. Its sessions end after the commit; its data goes when the time to come back is over."""
-    deleted_at = await store.delete_account(tx, user)
+    deleted_at = await store.delete_account(db, user)
     if deleted_at is None:
         raise UserNotFound
-    await store.tell(tx, user, "revoke", {"issued_before": deleted_at.isoformat()})
+    await store.tell(db, user, "revoke", {"issued_before": deleted_at.isoformat()})

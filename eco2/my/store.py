@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from psycopg.types.json import Jsonb
 
-from eco2.my.tables import accounts, outbox, social_accounts
+from eco2.core.postgres import Session
 
 Json = dict[str, Any]
 
@@ -43,117 +41,154 @@ class SocialAccount:
     last_login_at: datetime | None
 
 
-_ACCOUNT = [accounts.c[name] for name in Account.__dataclass_fields__]
-_SOCIAL = [social_accounts.c[name] for name in SocialAccount.__dataclass_fields__]
-_LIVE = accounts.c.deleted_at.is_(None)
+_ACCOUNT: LiteralString = """id, nickname, name, email, phone_number, profile_image_url, district, language,
+    preferences_version, created_at, updated_at, last_login_at"""
+_SOCIAL: LiteralString = "id, user_id, provider, provider_user_id, email, created_at, last_login_at"
 
 
 async def sign_in(
-    tx: AsyncConnection, new_ids: tuple[UUID, UUID], provider: str, provider_user_id: str, email: str | None
+    db: Session, new_ids: tuple[UUID, UUID], provider: str, provider_user_id: str, email: str | None
 ) -> SocialAccount:
     """The social account, made for the account `new_ids[1]` when it is unknown. Of two at once the second one waits."""
-    social_id, user_id = new_ids
-    row = {"id": social_id, "user_id": user_id, "provider": provider, "provider_user_id": provider_user_id}
-    statement = upsert(social_accounts).values({**row, "email": email, "last_login_at": func.now()})
-    statement = statement.on_conflict_do_update(
-        index_elements=[social_accounts.c.provider, social_accounts.c.provider_user_id],
-        set_={
-            "email": func.coalesce(statement.excluded.email, social_accounts.c.email),
-            "last_login_at": func.now(),
-        },
+    row = await db.row(
+        f"""INSERT INTO users.social_accounts AS known (id, user_id, provider, provider_user_id, email, last_login_at)
+            VALUES (%(id)s, %(user)s, %(provider)s, %(provider_user_id)s, %(email)s, now())
+            ON CONFLICT (provider, provider_user_id)
+            DO UPDATE SET email = coalesce(excluded.email, known.email), last_login_at = now()
+            RETURNING {_SOCIAL}""",
+        id=new_ids[0],
+        user=new_ids[1],
+        provider=provider,
+        provider_user_id=provider_user_id,
+        email=email,
     )
-    return SocialAccount(*(await tx.execute(statement.returning(*_SOCIAL))).one())
+    assert row is not None
+    return SocialAccount(*row)
 
 
-async def add(
-    tx: AsyncConnection, user: UUID, nickname: str, email: str | None, profile_image_url: str | None
-) -> Account:
-    row = {"id": user, "nickname": nickname, "email": email, "profile_image_url": profile_image_url}
-    statement = insert(accounts).values({**row, "last_login_at": func.now()}).returning(*_ACCOUNT)
-    return Account(*(await tx.execute(statement)).one())
+async def add(db: Session, user: UUID, nickname: str, email: str | None, profile_image_url: str | None) -> Account:
+    row = await db.row(
+        f"""INSERT INTO users.accounts (id, nickname, email, profile_image_url, last_login_at)
+            VALUES (%(user)s, %(nickname)s, %(email)s, %(image)s, now()) RETURNING {_ACCOUNT}""",
+        user=user,
+        nickname=nickname,
+        email=email,
+        image=profile_image_url,
+    )
+    assert row is not None
+    return Account(*row)
 
 
-async def returned(tx: AsyncConnection, user: UUID, profile_image_url: str | None) -> Account:
+async def returned(db: Session, user: UUID, profile_image_url: str | None) -> Account:
     """Note that the user signed in again; a deleted account lives on."""
-    values: Json = {"last_login_at": func.now(), "deleted_at": None}
-    if profile_image_url is not None:
-        values["profile_image_url"] = profile_image_url
-    statement = update(accounts).where(accounts.c.id == user).values(values).returning(*_ACCOUNT)
-    return Account(*(await tx.execute(statement)).one())
-
-
-async def find(tx: AsyncConnection, user: UUID) -> Account | None:
-    row = (await tx.execute(select(*_ACCOUNT).where(accounts.c.id == user, _LIVE))).one_or_none()
-    return Account(*row) if row else None
-
-
-async def logged_in(tx: AsyncConnection, user: UUID, provider: str, provider_user_id: str) -> bool:
-    """Note the time on both accounts; False when there is no such pair."""
-    found = (accounts.c.id == user, _LIVE)
-    done = await tx.execute(update(accounts).where(*found).values(last_login_at=func.now()).returning(accounts.c.id))
-    if done.one_or_none() is None:
-        return False
-    pair = (
-        social_accounts.c.user_id == user,
-        social_accounts.c.provider == provider,
-        social_accounts.c.provider_user_id == provider_user_id,
+    row = await db.row(
+        f"""UPDATE users.accounts SET last_login_at = now(), deleted_at = NULL,
+                profile_image_url = coalesce(%(image)s, profile_image_url)
+            WHERE id = %(user)s RETURNING {_ACCOUNT}""",
+        user=user,
+        image=profile_image_url,
     )
-    statement = update(social_accounts).where(*pair).values(last_login_at=func.now()).returning(social_accounts.c.id)
-    return (await tx.execute(statement)).one_or_none() is not None
+    assert row is not None
+    return Account(*row)
 
 
-async def social_accounts_of(tx: AsyncConnection, user: UUID) -> list[SocialAccount]:
-    """Those the user signs in with, the one used last first."""
-    statement = select(*_SOCIAL).where(social_accounts.c.user_id == user)
-    ordered = statement.order_by(social_accounts.c.last_login_at.desc().nulls_last(), social_accounts.c.id)
-    return [SocialAccount(*row) for row in await tx.execute(ordered)]
-
-
-async def change(tx: AsyncConnection, user: UUID, values: Json) -> Account | None:
-    """The account with these columns changed; None when there is none."""
-    statement = update(accounts).where(accounts.c.id == user, _LIVE).values({**values, "updated_at": func.now()})
-    row = (await tx.execute(statement.returning(*_ACCOUNT))).one_or_none()
+async def find(db: Session, user: UUID) -> Account | None:
+    row = await db.row(f"SELECT {_ACCOUNT} FROM users.accounts WHERE id = %(user)s AND deleted_at IS NULL", user=user)
     return Account(*row) if row else None
 
 
-async def prefer(tx: AsyncConnection, user: UUID, values: Json) -> Account | None:
-    return await change(tx, user, {**values, "preferences_version": accounts.c.preferences_version + 1})
+async def logged_in(db: Session, user: UUID, provider: str, provider_user_id: str) -> bool:
+    """Note the time on both accounts; False when there is no such pair."""
+    sql: LiteralString = "UPDATE users.accounts SET last_login_at = now() WHERE id = %(user)s AND deleted_at IS NULL"
+    if not await db.run(sql, user=user):
+        return False
+    noted = await db.run(
+        """UPDATE users.social_accounts SET last_login_at = now()
+           WHERE user_id = %(user)s AND provider = %(provider)s AND provider_user_id = %(provider_user_id)s""",
+        user=user,
+        provider=provider,
+        provider_user_id=provider_user_id,
+    )
+    return noted > 0
 
 
-async def delete_account(tx: AsyncConnection, user: UUID) -> datetime | None:
+async def social_accounts_of(db: Session, user: UUID) -> list[SocialAccount]:
+    """Those the user signs in with, the one used last first."""
+    rows = await db.rows(
+        f"""SELECT {_SOCIAL} FROM users.social_accounts WHERE user_id = %(user)s
+            ORDER BY last_login_at DESC NULLS LAST, id""",
+        user=user,
+    )
+    return [SocialAccount(*row) for row in rows]
+
+
+_CHANGES: dict[str, LiteralString] = {
+    "nickname": "nickname = %(nickname)s",
+    "phone_number": "phone_number = %(phone_number)s",
+    "language": "language = %(language)s",
+    "district": "district = %(district)s",
+}
+
+
+async def change(db: Session, user: UUID, values: Json, *also: LiteralString) -> Account | None:
+    """The account with these columns changed; None when there is none."""
+    changes: LiteralString = ", ".join([*(_CHANGES[name] for name in values), *also])
+    row = await db.row(
+        f"""UPDATE users.accounts SET {changes}, updated_at = now()
+            WHERE id = %(user)s AND deleted_at IS NULL RETURNING {_ACCOUNT}""",
+        user=user,
+        **values,
+    )
+    return Account(*row) if row else None
+
+
+async def prefer(db: Session, user: UUID, values: Json) -> Account | None:
+    return await change(db, user, values, "preferences_version = preferences_version + 1")
+
+
+async def delete_account(db: Session, user: UUID) -> datetime | None:
     """When it was deleted, by the database's clock. The phone number is forgotten; it can be entered again."""
-    values = {"deleted_at": func.now(), "updated_at": func.now(), "phone_number": None}
-    statement = update(accounts).where(accounts.c.id == user, _LIVE).values(values).returning(accounts.c.deleted_at)
-    found: datetime | None = (await tx.execute(statement)).scalar_one_or_none()
-    return found
+    row = await db.row(
+        """UPDATE users.accounts SET deleted_at = now(), updated_at = now(), phone_number = NULL
+           WHERE id = %(user)s AND deleted_at IS NULL RETURNING deleted_at""",
+        user=user,
+    )
+    return row[0] if row else None
 
 
 # --- purge ------------------------------------------------------------------------------------------------------------
 
 
-async def start_purge(tx: AsyncConnection, older: timedelta, limit: int) -> list[UUID]:
+async def start_purge(db: Session, older: timedelta, limit: int) -> list[UUID]:
     """The accounts whose time is over, from now on without a way back: their social accounts are gone.
 
     The social accounts are locked first, as a sign-in does: who signs in at this moment is in time or too late. What
     others have not been told yet about the account they need not know any more.
     """
-    due = (accounts.c.deleted_at < func.now() - older, accounts.c.purge_started_at.is_(None))
-    found = select(accounts.c.id).where(*due).order_by(accounts.c.deleted_at).limit(limit)
-    ids = (await tx.execute(found)).scalars().all()
-    theirs = social_accounts.c.user_id.in_(ids)
-    await tx.execute(select(social_accounts.c.id).where(theirs).order_by(social_accounts.c.id).with_for_update())
-    started = update(accounts).where(accounts.c.id.in_(ids), *due).values(purge_started_at=func.now())
-    users = (await tx.execute(started.returning(accounts.c.id))).scalars().all()
-    for table in (social_accounts, outbox):
-        await tx.execute(delete(table).where(table.c.user_id.in_(users)))
-    return list(users)
+    due: LiteralString = "deleted_at < now() - %(older)s AND purge_started_at IS NULL"
+    found = await db.rows(
+        f"SELECT id FROM users.accounts WHERE {due} ORDER BY deleted_at LIMIT %(limit)s", older=older, limit=limit
+    )
+    ids = [row[0] for row in found]
+    await db.rows("SELECT id FROM users.social_accounts WHERE user_id = ANY(%(ids)s) ORDER BY id FOR UPDATE", ids=ids)
+    started = await db.rows(
+        f"UPDATE users.accounts SET purge_started_at = now() WHERE id = ANY(%(ids)s) AND {due} RETURNING id",
+        ids=ids,
+        older=older,
+    )
+    users = [row[0] for row in started]
+    await db.run("DELETE FROM users.social_accounts WHERE user_id = ANY(%(users)s)", users=users)
+    await db.run("DELETE FROM users.outbox WHERE user_id = ANY(%(users)s)", users=users)
+    return users
 
 
-async def drop_purged(tx: AsyncConnection) -> list[UUID]:
+async def drop_purged(db: Session) -> list[UUID]:
     """Remove the accounts of which nobody has to be told any more."""
-    waiting = select(outbox.c.id).where(outbox.c.user_id == accounts.c.id).exists()
-    statement = delete(accounts).where(accounts.c.purge_started_at.is_not(None), ~waiting).returning(accounts.c.id)
-    return list((await tx.execute(statement)).scalars().all())
+    rows = await db.rows(
+        """DELETE FROM users.accounts WHERE purge_started_at IS NOT NULL
+           AND NOT EXISTS (SELECT FROM users.outbox WHERE outbox.user_id = accounts.id) RETURNING id"""
+    )
+    return [row[0] for row in rows]
 
 
 # --- outbox -----------------------------------------------------------------------------------------------------------
@@ -170,37 +205,44 @@ class OutboxMessage:
     attempts: int
 
 
-async def tell(tx: AsyncConnection, user: UUID, kind: str, body: Json) -> None:
+async def tell(db: Session, user: UUID, kind: str, body: Json) -> None:
     """Have it delivered once this transaction is committed."""
-    await tx.execute(insert(outbox).values(user_id=user, kind=kind, body=body))
+    sql: LiteralString = "INSERT INTO users.outbox (user_id, kind, body) VALUES (%(user)s, %(kind)s, %(body)s)"
+    await db.run(sql, user=user, kind=kind, body=Jsonb(body))
 
 
-async def take_messages(tx: AsyncConnection, kind: str, lease: timedelta, limit: int) -> list[OutboxMessage]:
-    """Letters to deliver now. Who takes them has the time of `lease`; then they are another's to deliver."""
-    found = (outbox.c.kind == kind, outbox.c.due_at <= func.now())
-    due = select(outbox.c.id).where(*found).order_by(outbox.c.due_at, outbox.c.id).limit(limit)
-    statement = update(outbox).where(outbox.c.id.in_(due.with_for_update(skip_locked=True)))
-    taken = statement.values(due_at=func.now() + lease, attempts=outbox.c.attempts + 1)
-    columns = [outbox.c[name] for name in OutboxMessage.__dataclass_fields__]
-    return [OutboxMessage(*row) for row in await tx.execute(taken.returning(*columns))]
+async def take_messages(db: Session, kind: str, lease: timedelta, limit: int) -> list[OutboxMessage]:
+    """Messages to deliver now. Who takes them has the time of `lease`; then they are another's to deliver."""
+    rows = await db.rows(
+        """UPDATE users.outbox SET due_at = now() + %(lease)s, attempts = attempts + 1
+           WHERE id IN (
+               SELECT id FROM users.outbox WHERE kind = %(kind)s AND due_at <= now()
+               ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+           RETURNING id, user_id, kind, body, attempts""",
+        kind=kind,
+        lease=lease,
+        limit=limit,
+    )
+    return [OutboxMessage(*row) for row in rows]
 
 
-async def oldest_message(tx: AsyncConnection) -> float:
+async def oldest_message(db: Session) -> float:
     """Age in seconds of the oldest message that is not delivered; 0 without one."""
-    age = func.extract("epoch", func.now() - func.min(outbox.c.created_at))
-    return float((await tx.execute(select(func.coalesce(age, 0)))).scalar_one())
+    row = await db.row("SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM users.outbox")
+    return float(row[0]) if row else 0.0
 
 
-async def delivered(tx: AsyncConnection, message: int) -> None:
-    await tx.execute(delete(outbox).where(outbox.c.id == message))
+async def delivered(db: Session, message: int) -> None:
+    await db.run("DELETE FROM users.outbox WHERE id = %(id)s", id=message)
 
 
-async def postpone(tx: AsyncConnection, message: int, pause: timedelta) -> None:
-    await tx.execute(update(outbox).where(outbox.c.id == message).values(due_at=func.now() + pause))
+async def postpone(db: Session, message: int, pause: timedelta) -> None:
+    await db.run("UPDATE users.outbox SET due_at = now() + %(pause)s WHERE id = %(id)s", id=message, pause=pause)
 
 
-async def preferences(tx: AsyncConnection, user: UUID) -> tuple[int, str, str | None] | None:
+async def preferences(db: Session, user: UUID) -> tuple[int, str, str | None] | None:
     """(version, language, district) as they are now, also of an account that is deleted."""
-    columns = (accounts.c.preferences_version, accounts.c.language, accounts.c.district)
-    row = (await tx.execute(select(*columns).where(accounts.c.id == user))).one_or_none()
+    row = await db.row(
+        "SELECT preferences_version, language, district FROM users.accounts WHERE id = %(user)s", user=user
+    )
     return (row[0], row[1], row[2]) if row else None

@@ -12,15 +12,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from eco2.contracts.queues import Q_BATCH, Q_SCHED
 from eco2.contracts.tasks import TASKS, Task
 from eco2.core import telemetry
 from eco2.core.errors import Unavailable
 from eco2.core.ops import Check
+from eco2.core.postgres import Database, open_database
 from eco2.core.settings import load
-from eco2.core.tables import open_engine, ping
 from eco2.jobs import service
 from eco2.jobs.settings import WorkerSettings
 from eco2.messaging import dead_letters
@@ -41,11 +39,11 @@ class CannotStart(Unavailable):
 
 @dataclass(frozen=True)
 class Resources:
-    engine: AsyncEngine
+    db: Database
     publisher: Publisher
 
     def checks(self) -> Mapping[str, Check]:
-        return {"postgres": lambda: ping(self.engine)}
+        return {"postgres": self.db.ping}
 
 
 def command(task: Task, run_id: str) -> tuple[str, ...]:
@@ -79,7 +77,7 @@ def handler(task: Task) -> Handler[Resources]:
         if code == TRY_AGAIN:
             raise CannotStart
         if code != 0:
-            await service.fail(resources.engine, resources.publisher, task, run_id, error, transient=True)
+            await service.fail(resources.db, resources.publisher, task, run_id, error, transient=True)
 
     return run
 
@@ -87,9 +85,9 @@ def handler(task: Task) -> Handler[Resources]:
 @asynccontextmanager
 async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
     publisher = Publisher(settings.tasks_broker_url)
-    async with open_engine(settings) as engine:
+    async with open_database(settings, repeat=True) as db:
         try:
-            yield Resources(engine, publisher)
+            yield Resources(db, publisher)
         finally:
             await publisher.close()
 

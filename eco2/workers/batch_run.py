@@ -27,8 +27,8 @@ from eco2.contracts.tasks import (
 )
 from eco2.core import telemetry
 from eco2.core.errors import AWAY
+from eco2.core.postgres import open_database
 from eco2.core.settings import load
-from eco2.core.tables import open_engine
 from eco2.jobs import service
 from eco2.jobs.settings import TaskSettings
 from eco2.messaging import dead_letters
@@ -65,9 +65,9 @@ async def work(settings: TaskSettings, task: Task, run_id: str) -> None:
     dead_letters.replays.set(settings.replays)
     with telemetry.span(task.name, {"traceparent": settings.traceparent}, SpanKind.CONSUMER, {}):
         telemetry.about_job(run_id)
-        async with open_engine(settings) as engine:
+        async with open_database(settings, repeat=True) as db:
             try:
-                await service.execute(engine, publisher, task, run_id, lambda argument: perform(task, argument))
+                await service.execute(db, publisher, task, run_id, lambda argument: perform(task, argument))
             finally:
                 await publisher.close()
 

@@ -5,13 +5,13 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import IMAGE_ANALYZE, IMAGE_CLASSIFY, Task
+from eco2.core.postgres import Database
 from eco2.jobs import dead_letters, service, store
 from eco2.jobs.dead_letters import Urls
 from eco2.jobs.objects import OpsStore
@@ -44,47 +44,45 @@ async def publish(publisher: Publisher, task: Task, argument: str) -> None:
     await publisher.send_task(TASKS_EXCHANGE, task.routing_key, task.name, argument, priority=task.priority)
 
 
-async def order(engine: AsyncEngine, name: str, argument: str) -> str:
-    async with engine.begin() as tx:
-        return await service.order(tx, name, argument)
+async def order(db: Database, name: str, argument: str) -> str:
+    return await service.order(db, name, argument)
 
 
-async def run_of(engine: AsyncEngine, run_id: str) -> dict[str, Any]:
-    async with engine.connect() as tx:
-        return next(row for row in await store.newest(tx, None, 1000) if row["id"] == run_id)
+async def run_of(db: Database, run_id: str) -> dict[str, Any]:
+    return next(row for row in await store.newest(db, None, 1000) if row["id"] == run_id)
 
 
-async def ended(engine: AsyncEngine, run_id: str, seconds: float = 100) -> dict[str, Any]:
+async def ended(db: Database, run_id: str, seconds: float = 100) -> dict[str, Any]:
     async def over() -> bool:
-        return str((await run_of(engine, run_id))["status"]) in ("done", "failed")
+        return str((await run_of(db, run_id))["status"]) in ("done", "failed")
 
     await until(over, seconds)
-    return await run_of(engine, run_id)
+    return await run_of(db, run_id)
 
 
 def today() -> str:
     return datetime.now(LOCAL).date().isoformat()
 
 
-async def test_a_day_becomes_statistics_and_a_report(engine: AsyncEngine, settings: FromStack) -> None:
-    run = await order(engine, "analytics.daily", today())
-    statistics = await ended(engine, run)
+async def test_a_day_becomes_statistics_and_a_report(db: Database, settings: FromStack) -> None:
+    run = await order(db, "analytics.daily", today())
+    statistics = await ended(db, run)
     assert (statistics["status"], statistics["error"]) == ("done", None)
-    reported = await ended(engine, f"report.generate:{today()}<{run}")
+    reported = await ended(db, f"report.generate:{today()}<{run}")
     assert (reported["status"], reported["error"]) == ("done", None)
     page = await OpsStore(settings(ReportSettings)).get(reported["result"]["html"])
     assert "Eco² 일일 보고" in (page or b"").decode()
 
 
-async def test_the_running_platform_makes_a_proven_backup(engine: AsyncEngine) -> None:
-    found = await ended(engine, await order(engine, "backup.database", ""))
+async def test_the_running_platform_makes_a_proven_backup(db: Database) -> None:
+    found = await ended(db, await order(db, "backup.database", ""))
     assert (found["status"], found["error"]) == ("done", None)
     assert found["result"]["tables"] > 5
 
 
-async def test_a_bad_argument_fails_once_visibly_and_stays_for_the_operator(engine: AsyncEngine, urls: Urls) -> None:
-    run = await order(engine, "analytics.daily", "someday")
-    found = await ended(engine, run)
+async def test_a_bad_argument_fails_once_visibly_and_stays_for_the_operator(db: Database, urls: Urls) -> None:
+    run = await order(db, "analytics.daily", "someday")
+    found = await ended(db, run)
     assert (found["status"], found["attempts"]) == ("failed", 1)
     assert "is no day" in found["error"]
     (letter,) = [one for one in await dead_letters.listed(urls, ["tasks"]) if one.argument == run]
@@ -93,7 +91,7 @@ async def test_a_bad_argument_fails_once_visibly_and_stays_for_the_operator(engi
     await dead_letters.settle(urls, [letter.id], everything=False, again=True)
 
     async def failed_again() -> bool:
-        return int((await run_of(engine, run))["attempts"]) == 2
+        return int((await run_of(db, run))["attempts"]) == 2
 
     await until(failed_again, 30)
 
@@ -107,18 +105,18 @@ async def test_a_bad_argument_fails_once_visibly_and_stays_for_the_operator(engi
 
 
 @pytest.mark.parametrize("victim", ["batch-worker", "scheduler"])
-async def test_a_run_survives_the_death_of(stack: Stack, engine: AsyncEngine, victim: str) -> None:
-    await ended(engine, await order(engine, "analytics.daily", today()))
-    run = await order(engine, "report.generate", today())
+async def test_a_run_survives_the_death_of(stack: Stack, db: Database, victim: str) -> None:
+    await ended(db, await order(db, "analytics.daily", today()))
+    run = await order(db, "report.generate", today())
     if victim == "batch-worker":
 
         async def running() -> bool:
-            return str((await run_of(engine, run))["status"]) == "running"
+            return str((await run_of(db, run))["status"]) == "running"
 
         await until(running, 30)
     old = await send(stack, victim, signal.SIGKILL)
     await back(stack, victim, old)
-    found = await ended(engine, run)
+    found = await ended(db, run)
     assert (found["status"], found["error"]) == ("done", None)
     assert found["attempts"] == (2 if victim == "batch-worker" else 1)
 
@@ -126,32 +124,26 @@ async def test_a_run_survives_the_death_of(stack: Stack, engine: AsyncEngine, vi
 # --- q.ai -------------------------------------------------------------------------------------------------------------
 
 
-async def waiting_job(who: Person, engine: AsyncEngine) -> dict[str, Any]:
+async def waiting_job(who: Person, db: Database) -> dict[str, Any]:
     """A job of the waste flow whose photo is there and whose message was never sent."""
     job = await analyze(who)
     await put(job["upload_url"], DEMO)
-    async with engine.begin() as tx:
-        values = {"id": uuid.UUID(job["job_id"])}
-        update = "UPDATE scan.jobs SET status = 'queued', enqueued_at = now() WHERE id = %(id)s"
-        await tx.exec_driver_sql(update, values)
+    await db.run("UPDATE scan.jobs SET status = 'queued', enqueued_at = now() WHERE id = %(id)s", id=job["job_id"])
     return job
 
 
 async def test_classify_is_the_look_alone_and_analyze_goes_on_from_it(
-    person: People, engine: AsyncEngine, tasks: Publisher
+    person: People, db: Database, tasks: Publisher
 ) -> None:
     who = person()
-    job = await waiting_job(who, engine)
+    job = await waiting_job(who, db)
     await publish(tasks, IMAGE_CLASSIFY, job["job_id"])
 
     async def columns() -> tuple[bool, bool]:
-        async with engine.connect() as tx:
-            found = await tx.exec_driver_sql(
-                "SELECT vision IS NOT NULL, rule IS NOT NULL FROM scan.jobs WHERE id = %(id)s",
-                {"id": uuid.UUID(job["job_id"])},
-            )
-            row: Any = found.one()
-            return bool(row[0]), bool(row[1])
+        sql: LiteralString = "SELECT vision IS NOT NULL, rule IS NOT NULL FROM scan.jobs WHERE id = %(id)s"
+        row = await db.row(sql, id=job["job_id"])
+        assert row is not None
+        return bool(row[0]), bool(row[1])
 
     async def looked() -> bool:
         return (await columns())[0]
@@ -167,10 +159,10 @@ async def test_classify_is_the_look_alone_and_analyze_goes_on_from_it(
 
 
 async def test_a_job_whose_message_died_in_q_ai_fails_visibly(
-    person: People, engine: AsyncEngine, tasks: Publisher, urls: Urls
+    person: People, db: Database, tasks: Publisher, urls: Urls
 ) -> None:
     who = person()
-    job = await waiting_job(who, engine)
+    job = await waiting_job(who, db)
     await tasks.send_task(TASKS_EXCHANGE, "dlq.ai", IMAGE_ANALYZE.name, job["job_id"])
     last = (await polled(who, job))[-1]
     assert last["progress"] == -1

@@ -12,12 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import jwt
 import pytest
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.auth import keys
-from eco2.auth.tables import login_audits
 from eco2.contracts.identity import ACCESS_COOKIE, REFRESH_COOKIE
+from eco2.core.postgres import Database
 from eco2.local.stack import Stack
 from tests.browser import APP, AUTH, Browser, error_of
 from tests.conftest import GATEWAY_PORT, Person
@@ -155,15 +153,16 @@ async def test_a_provider_that_hangs_is_given_up(browser: Callable[[], Browser],
     assert time.monotonic() - began < 12
 
 
-async def test_sign_ins_are_in_the_audit(browser: Callable[[], Browser], engine: AsyncEngine) -> None:
+async def test_sign_ins_are_in_the_audit(browser: Callable[[], Browser], db: Database) -> None:
     who = browser()
     await who.sign_in("naver", name=somebody())
     user, session = (uuid.UUID(claims(who.access)[name]) for name in ("sub", "sid"))
-    async with engine.connect() as tx:
-        (row,) = await tx.execute(select(login_audits).where(login_audits.c.user_id == user))
-    assert (row.provider, row.outcome, row.session_id) == ("naver", "signed_in", session)
-    assert ipaddress.ip_address(row.ip)
-    assert row.user_agent.startswith("python-httpx2")
+    ((provider, outcome, session_id, ip, user_agent),) = await db.rows(
+        "SELECT provider, outcome, session_id, ip, user_agent FROM auth.login_audits WHERE user_id = %(id)s", id=user
+    )
+    assert (provider, outcome, session_id) == ("naver", "signed_in", session)
+    assert ipaddress.ip_address(ip)
+    assert user_agent.startswith("python-httpx2")
 
 
 # Attacks on the sign-in
@@ -377,14 +376,14 @@ async def test_logout_by_either_token_alone(browser: Callable[[], Browser]) -> N
         assert (await copy.refresh()).status_code == 401
 
 
-async def test_a_stolen_refresh_token_ends_the_session(browser: Callable[[], Browser], engine: AsyncEngine) -> None:
+async def test_a_stolen_refresh_token_ends_the_session(browser: Callable[[], Browser], db: Database) -> None:
     from tests.integration.test_auth_service import forget_grace
 
     who = browser()
     await who.sign_in(name=somebody())
     thief = Browser(who.client, cookies=dict(who.cookies))
     await who.refresh()
-    await forget_grace(engine, claims(who.access)["sid"])
+    await forget_grace(db, claims(who.access)["sid"])
     refusal = await thief.refresh()
     assert (refusal.status_code, refusal.json()["code"]) == (401, "TOKEN_REVOKED")
     assert (await locked_out(who)).status_code == 403

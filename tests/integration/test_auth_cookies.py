@@ -164,7 +164,7 @@ async def test_a_stolen_token_still_ends_the_session(case: Case, client: httpx2.
     old = case.pair.refresh
     assert (await client.post(f"{AUTH}/refresh", headers=sent(REFRESH_COOKIE, old))).status_code == 201
     assert (await client.post(f"{AUTH}/refresh", headers=sent(REFRESH_COOKIE, old))).status_code == 201
-    await forget_grace(case.at.engine, str(case.session.id))
+    await forget_grace(case.at.db, str(case.session.id))
     refusal = await client.post(f"{AUTH}/refresh", headers=sent(REFRESH_COOKIE, "x", old))
     assert (refusal.status_code, refusal.json()["code"]) == (401, "TOKEN_REVOKED")
     assert await is_over(case.at, case.session.id)

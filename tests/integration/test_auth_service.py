@@ -5,16 +5,15 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import aio_pika
 import pytest
+from psycopg import OperationalError
+from psycopg.types.json import Jsonb
 from redis.asyncio import Redis
-from sqlalchemy import select, update
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.auth import relay, service, sign_in, store
 from eco2.auth.main import open_services
@@ -22,15 +21,14 @@ from eco2.auth.oauth import Profile
 from eco2.auth.service import Caller, Pair, Services
 from eco2.auth.settings import Settings
 from eco2.auth.store import Session
-from eco2.auth.tables import login_audits, revocations, sessions
 from eco2.contracts.pb import auth_pb2
 from eco2.contracts.pb.auth_pb2_grpc import SessionServiceStub
 from eco2.contracts.queues import REVOCATION_EXCHANGE
 from eco2.contracts.revocations import DENIED_STREAM
 from eco2.core.grpc import call, channel
+from eco2.core.postgres import Database, open_database
 from eco2.core.redis import connect
 from eco2.core.settings import DatabaseSettings
-from eco2.core.tables import open_engine
 from eco2.ext_authz.denylist import Denylist, Follower
 from eco2.ext_authz.settings import Settings as Edge
 from eco2.messaging.broker import Publisher
@@ -40,12 +38,20 @@ from tests.redis_server import RedisServer, private_redis, sentinel_group, until
 ME = Caller("192.0.2.1", "a test", "127.0.0.1")
 
 
-async def forget_grace(engine: AsyncEngine, session: str) -> None:
+async def forget_grace(db: Database, session: str) -> None:
     """As if every refresh of the session had been long ago."""
-    async with engine.begin() as tx:
-        (replaced,) = (await tx.execute(select(sessions.c.replaced).where(sessions.c.id == uuid.UUID(session)))).one()
-        old = [[row[0], row[1] - 3600] for row in replaced]
-        await tx.execute(update(sessions).where(sessions.c.id == uuid.UUID(session)).values(replaced=old))
+    row = await db.row("SELECT replaced FROM auth.sessions WHERE id = %(id)s", id=session)
+    assert row is not None
+    old = Jsonb([[refresh_id, at - 3600] for refresh_id, at in row[0]])
+    await db.run("UPDATE auth.sessions SET replaced = %(old)s WHERE id = %(id)s", id=session, old=old)
+
+
+@dataclass(frozen=True)
+class Revoked:
+    reason: str
+    until: datetime
+    denied_at: datetime | None
+    published_at: datetime | None
 
 
 class Everybody:
@@ -77,15 +83,14 @@ async def at(settings: FromStack) -> AsyncIterator[Services]:
 
 
 async def signed_in(at: Services, user: uuid.UUID | None = None) -> tuple[Session, Pair]:
-    async with at.engine.begin() as tx:
-        session = await store.add_session(
-            tx,
-            id=uuid.uuid4(),
-            user_id=user or uuid.uuid4(),
-            provider="kakao",
-            role="citizen",
-            refresh_id=uuid.uuid4(),
-        )
+    session = await store.add_session(
+        at.db,
+        session_id=uuid.uuid4(),
+        user_id=user or uuid.uuid4(),
+        provider="kakao",
+        role="citizen",
+        refresh_id=uuid.uuid4(),
+    )
     assert session is not None
     return session, service.pair_of(at, session)
 
@@ -95,15 +100,17 @@ async def denied(redis: Redis) -> list[str]:
     return [fields["id"] for _, fields in entries]
 
 
-async def row_of(at: Services, session: uuid.UUID) -> Any:
-    async with at.engine.connect() as tx:
-        return (await tx.execute(select(revocations).where(revocations.c.id == session))).one_or_none()
+async def row_of(at: Services, session: uuid.UUID) -> Revoked:
+    sql: LiteralString = "SELECT reason, until, denied_at, published_at FROM auth.revocations WHERE id = %(id)s"
+    row = await at.db.row(sql, id=session)
+    assert row is not None
+    return Revoked(*row)
 
 
 async def is_over(at: Services, session: uuid.UUID) -> bool:
-    async with at.engine.connect() as tx:
-        (over,) = (await tx.execute(select(sessions.c.revoked_at).where(sessions.c.id == session))).one()
-    return over is not None
+    row = await at.db.row("SELECT revoked_at FROM auth.sessions WHERE id = %(id)s", id=session)
+    assert row is not None
+    return row[0] is not None
 
 
 # Refresh
@@ -116,17 +123,18 @@ async def test_parallel_refreshes_get_the_same_pair_to_the_byte(at: Services) ->
     assert pairs[0].refresh != pair.refresh
 
 
-async def test_refreshes_that_meet_in_the_database_get_the_same_pair(at: Services, engine: AsyncEngine) -> None:
+async def test_refreshes_that_meet_in_the_database_get_the_same_pair(at: Services, db: Database) -> None:
     """Somebody holds the row until all of them are there; whoever reads it before it is theirs makes another pair."""
     session, pair = await signed_in(at)
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%auth.sessions%%'"
+    waiting: LiteralString = """SELECT count(*) FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND query LIKE '%%auth.sessions%%'"""
 
     async def all_wait() -> bool:
-        async with engine.connect() as tx:
-            return int((await tx.exec_driver_sql(waiting)).scalar_one()) >= 3
+        row = await db.row(waiting)
+        return row is not None and row[0] >= 3
 
-    async with engine.begin() as holder:
-        await holder.execute(select(sessions.c.id).where(sessions.c.id == session.id).with_for_update())
+    async with db.transaction() as holder:
+        await holder.rows("SELECT 1 FROM auth.sessions WHERE id = %(id)s FOR UPDATE", id=session.id)
         refreshing = [asyncio.create_task(service.refresh(at, [pair.refresh])) for _ in range(3)]
         await until(all_wait)
     assert len(set(await asyncio.gather(*refreshing))) == 1
@@ -144,7 +152,7 @@ async def test_a_late_token_of_the_same_moment_gets_the_newest_pair(at: Services
 async def test_a_token_used_again_later_ends_the_session_for_good(at: Services) -> None:
     session, first = await signed_in(at)
     second = await service.refresh(at, [first.refresh])
-    await forget_grace(at.engine, str(session.id))
+    await forget_grace(at.db, str(session.id))
     with pytest.raises(service.RefreshRevoked):
         await service.refresh(at, [first.refresh])
     with pytest.raises(service.RefreshRevoked):
@@ -258,9 +266,8 @@ async def test_callbacks_of_no_sign_in_are_limited_and_do_not_fill_the_audit(at:
     strict, here = replace(at, settings=at.settings.model_copy(update=limits)), somewhere()
     ends = [(await sign_in.finish(strict, here, "kakao", NOTHING, [])).url.partition("=")[2] for _ in range(6)]
     assert ends == ["invalid_state"] * 4 + ["rate_limited"] * 2
-    async with at.engine.connect() as tx:
-        noted = list(await tx.execute(select(login_audits.c.outcome).where(login_audits.c.ip == here.ip)))
-    assert [row.outcome for row in noted] == ["invalid_state"] * 2
+    noted = await at.db.rows("SELECT outcome FROM auth.login_audits WHERE ip = %(ip)s", ip=here.ip)
+    assert noted == [("invalid_state",)] * 2
 
 
 async def test_without_the_counters_nobody_is_locked_out(at: Services) -> None:
@@ -319,9 +326,9 @@ async def test_a_second_logout_tries_the_list_again(at: Services) -> None:
 async def test_a_logout_without_the_database_is_an_error_and_changes_nothing(at: Services) -> None:
     session, pair = await signed_in(at)
     nowhere = DatabaseSettings(database_url="postgresql://a:b@127.0.0.1:1/c")
-    async with open_engine(nowhere) as engine:
+    async with open_database(nowhere, repeat=True) as db:
         with pytest.raises(OperationalError):
-            await service.logout(replace(at, engine=engine), [pair.access, pair.refresh])
+            await service.logout(replace(at, db=db), [pair.access, pair.refresh])
     assert not await is_over(at, session.id)
     assert await denied(at.streams) == []
 
@@ -454,9 +461,8 @@ async def test_entries_go_when_no_token_can_be_that_old(at: Services) -> None:
 async def test_a_service_ends_the_sessions_that_began_before(at: Services, environment: dict[str, str]) -> None:
     user = uuid.uuid4()
     (old, _), (second, _) = await signed_in(at, user), await signed_in(at, user)
-    async with at.engine.begin() as tx:
-        early = datetime.now(UTC) - timedelta(hours=1)
-        await tx.execute(update(sessions).where(sessions.c.id == old.id).values(created_at=early))
+    early = datetime.now(UTC) - timedelta(hours=1)
+    await at.db.run("UPDATE auth.sessions SET created_at = %(early)s WHERE id = %(id)s", id=old.id, early=early)
     request = auth_pb2.RevokeAllRequest(user_id=str(user), reason="account_deleted")
     request.issued_before.FromDatetime(early + timedelta(seconds=1))
     async with channel(environment["ECO2_GRPC_AUTH_API"], environment["ECO2_SERVICE_SECRET"]) as opened:

@@ -10,15 +10,13 @@ from datetime import UTC, datetime
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
 from eco2.character import service, store
 from eco2.character.points import Rates
-from eco2.character.tables import points
 from eco2.contracts.grants import DEFAULT_CHARACTER, Grant
 from eco2.contracts.queues import QUEUES, REWARD_EXCHANGE, REWARD_QUEUE
+from eco2.core.postgres import Database
 from eco2.local.stack import Stack
 from eco2.messaging.broker import Heartbeat, Publisher
 from eco2.messaging.consumer import Message, consume_batches
@@ -38,7 +36,7 @@ async def send(publisher: Publisher, body: Mapping[str, object]) -> None:
     await publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, uuid.uuid4().hex)
 
 
-async def test_repeated_and_reordered_grants_are_owned_once(services: Services, engine: AsyncEngine) -> None:
+async def test_repeated_and_reordered_grants_are_owned_once(services: Services, db: Database) -> None:
     codes = [character.code for character in services.knowledge.characters][:4]
     users = [uuid.uuid4() for _ in range(5)]
     grants = [grant(user, code) for user in users for code in codes] * 3
@@ -47,17 +45,17 @@ async def test_repeated_and_reordered_grants_are_owned_once(services: Services, 
         await send(services.publisher, one.model_dump(mode="json"))
 
     async def all_owned() -> bool:
-        async with engine.connect() as tx:
+        async with db.transaction() as tx:
             return all([len(await store.owned(tx, user)) == len(codes) for user in users])
 
     await until(all_owned, 15)
-    async with engine.connect() as tx:
+    async with db.transaction() as tx:
         for user in users:
             assert sorted(code for code, _ in await store.owned(tx, user)) == sorted(codes)
 
 
 async def test_a_poisoned_grant_goes_to_the_dead_letters_and_the_rest_is_written(
-    services: Services, engine: AsyncEngine, environment: dict[str, str]
+    services: Services, db: Database, environment: dict[str, str]
 ) -> None:
     user = uuid.uuid4()
     good = grant(user, services.knowledge.characters[1].code).model_dump(mode="json")
@@ -65,7 +63,7 @@ async def test_a_poisoned_grant_goes_to_the_dead_letters_and_the_rest_is_written
         await send(services.publisher, body)
 
     async def written() -> bool:
-        async with engine.connect() as tx:
+        async with db.transaction() as tx:
             return len(await store.owned(tx, user)) == 1
 
     await until(written, 15)
@@ -100,7 +98,7 @@ async def scratch(environment: dict[str, str]) -> AsyncIterator[tuple[str, Abstr
 
 
 async def test_a_consumer_that_dies_between_write_and_acknowledgement_writes_once(
-    engine: AsyncEngine, scratch: tuple[str, AbstractChannel, str]
+    db: Database, scratch: tuple[str, AbstractChannel, str]
 ) -> None:
     url, channel, queue = scratch
     users = [uuid.uuid4() for _ in range(40)]
@@ -111,7 +109,7 @@ async def test_a_consumer_that_dies_between_write_and_acknowledgement_writes_onc
 
     async def handle(messages: Sequence[Message]) -> None:
         nonlocal deaths, written
-        async with engine.begin() as tx:
+        async with db.transaction() as tx:
             written += (await service.grant(tx, base, rates, messages)).characters
         if deaths < 3:
             deaths += 1
@@ -125,7 +123,7 @@ async def test_a_consumer_that_dies_between_write_and_acknowledgement_writes_onc
     survivor = consume()
 
     async def all_owned() -> bool:
-        async with engine.connect() as tx:
+        async with db.transaction() as tx:
             return all([len(await store.owned(tx, user)) == 1 for user in users])
 
     await until(all_owned, 15)
@@ -134,13 +132,13 @@ async def test_a_consumer_that_dies_between_write_and_acknowledgement_writes_onc
     await asyncio.wait({survivor})
     left = await channel.declare_queue(queue, passive=True)
     assert left.declaration_result.message_count == 0
-    async with engine.connect() as tx:
+    async with db.transaction() as tx:
         totals = [sum((await store.totals(tx, user)).values()) for user in users]
     assert (deaths, written, totals) == (3, len(users), [10] * len(users))
 
 
 async def test_a_killed_worker_loses_and_doubles_nothing(
-    stack: Stack, services: Services, publisher: Publisher, engine: AsyncEngine
+    stack: Stack, services: Services, publisher: Publisher, db: Database
 ) -> None:
     users = [uuid.uuid4() for _ in range(300)]
     grants = [grant(user, code) for user in users for code in ("char-petty", "char-bini")]
@@ -157,12 +155,12 @@ async def test_a_killed_worker_loses_and_doubles_nothing(
         await back(stack, "character-worker", await kill(stack, "character-worker", signal.SIGKILL))
 
     async def all_written() -> bool:
-        statement = select(func.count()).where(points.c.job_id.in_([one.job_id for one in grants]))
-        async with engine.connect() as tx:
-            return await tx.scalar(statement) == len(grants)
+        jobs = [one.job_id for one in grants]
+        row = await db.row("SELECT count(*) FROM character.points WHERE job_id = ANY(%(jobs)s)", jobs=jobs)
+        return row == (len(grants),)
 
     await until(all_written, 30)
-    async with engine.connect() as tx:
+    async with db.transaction() as tx:
         for user in users:
             assert sorted(code for code, _ in await store.owned(tx, user)) == ["char-bini", "char-petty"]
             assert sum((await store.totals(tx, user)).values()) == 20

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc as wire
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.character import store
 from eco2.contracts.pb import character_pb2 as pb
@@ -17,6 +16,7 @@ from eco2.contracts.pb.character_pb2_grpc import CharacterServiceStub
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc
 from eco2.core.errors import BadRequest
+from eco2.core.postgres import Database
 from tests.conftest import Person
 from tests.integration.test_points import amounts, grant, write
 
@@ -49,7 +49,7 @@ def scanned(**change: Any) -> pb.GetCharacterRewardRequest:
     return pb.GetCharacterRewardRequest(**{**fields, **change})
 
 
-async def test_a_reward_is_given_once(characters: "CharacterServiceAsyncStub", engine: AsyncEngine) -> None:
+async def test_a_reward_is_given_once(characters: "CharacterServiceAsyncStub", db: Database) -> None:
     request = scanned()
     answers = await asyncio.gather(*(grpc.call(characters.GetCharacterReward, request) for _ in range(5)))
     assert {(one.received, one.already_owned, one.name, one.match_reason) for one in answers} == {
@@ -57,9 +57,9 @@ async def test_a_reward_is_given_once(characters: "CharacterServiceAsyncStub", e
     }, "a repeated call gets the answer of the first"
     again = await grpc.call(characters.GetCharacterReward, scanned(user_id=request.user_id))
     assert (again.received, again.already_owned, again.name) == (False, True, "페티")
-    async with engine.connect() as tx:
+    async with db.transaction() as tx:
         assert [code for code, _ in await store.owned(tx, uuid.UUID(request.user_id))] == ["char-petty"]
-    assert await amounts(engine, uuid.UUID(request.user_id)) == [], "points come with the grant, which has the photo"
+    assert await amounts(db, uuid.UUID(request.user_id)) == [], "points come with the grant, which has the photo"
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ async def test_a_reward_is_given_once(characters: "CharacterServiceAsyncStub", e
     ],
 )
 async def test_what_earns_nothing_gives_nothing(
-    characters: "CharacterServiceAsyncStub", engine: AsyncEngine, change: dict[str, Any]
+    characters: "CharacterServiceAsyncStub", db: Database, change: dict[str, Any]
 ) -> None:
     request = scanned(**change)
     answer = await grpc.call(characters.GetCharacterReward, request)
     assert (answer.received, answer.already_owned, answer.HasField("name")) == (False, False, False)
-    async with engine.connect() as tx:
+    async with db.transaction() as tx:
         assert await store.owned(tx, uuid.UUID(request.user_id)) == []
 
 
@@ -112,11 +112,11 @@ async def test_characters_are_found_by_class_and_by_default(characters: "Charact
 async def test_a_users_data_is_copied_page_by_page_and_removed(
     channel: wire.aio.Channel,
     characters: "CharacterServiceAsyncStub",
-    engine: AsyncEngine,
+    db: Database,
     person: Callable[[], Person],
 ) -> None:
     who, stub = person(), UserDataServiceStub(channel)
-    await write(engine, *(grant(who.id) for _ in range(5)), grant(uuid.uuid4()))
+    await write(db, *(grant(who.id) for _ in range(5)), grant(uuid.uuid4()))
     body = {"nickname": "시민", "district": "서울 금천구"}
     assert (await who.http.put("/api/v1/users/me/leaderboard", json=body)).status_code == 200
     copied = await exported(stub, who.id)
@@ -143,10 +143,10 @@ async def exported(stub: Any, user: uuid.UUID) -> list[tuple[str, dict[str, Any]
             return found
 
 
-async def test_a_long_ledger_is_copied_whole(channel: wire.aio.Channel, engine: AsyncEngine) -> None:
+async def test_a_long_ledger_is_copied_whole(channel: wire.aio.Channel, db: Database) -> None:
     user, stub = uuid.uuid4(), UserDataServiceStub(channel)
     mine = [grant(user) for _ in range(1001)]
-    await write(engine, *mine)
+    await write(db, *mine)
     points = [row for kind, row in await exported(stub, user) if kind == "points"]
     assert {row["job_id"] for row in points} == {str(one.job_id) for one in mine}
     assert len(points) == 1001

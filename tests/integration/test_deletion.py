@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import httpx2
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from eco2.core.postgres import Database
 from eco2.core.storage import Storage, StorageDown
 from eco2.image import rpc as image_rpc
 from eco2.image import service as image_service
@@ -254,15 +254,15 @@ async def test_a_photo_published_while_its_scan_is_deleted_does_not_stay(
 
 
 async def test_a_photo_published_while_its_account_is_purged_does_not_stay(
-    services: Services, settings: FromStack, engine: AsyncEngine
+    services: Services, settings: FromStack, db: Database
 ) -> None:
     job = await with_photo(services)
-    async with engine.begin() as tx:
+    async with db.transaction() as tx:
         await image_store.add(tx, job.image_key, job.user_id, "scan", "a.jpg", "image/jpeg", {}, 10)
     slow = replace(services, storage=SlowStorage(settings(ApiSettings), job.image_key))
     assert await user_scans.purge(slow, job.user_id) >= 1
     assert await services.storage.find(job.image_key) is None
-    assert await image_rpc.purge(engine, SlowStorage(settings(ApiSettings), job.image_key), job.user_id) >= 1
+    assert await image_rpc.purge(db, SlowStorage(settings(ApiSettings), job.image_key), job.user_id) >= 1
     assert await services.storage.find(job.image_key) is None
 
 
@@ -275,14 +275,12 @@ async def test_a_photo_that_a_worker_holds_does_not_outlive_its_account(
     assert await services.storage.find(job.image_key) is None
 
 
-async def test_a_photo_that_a_callback_checks_does_not_outlive_its_account(
-    services: Services, engine: AsyncEngine
-) -> None:
+async def test_a_photo_that_a_callback_checks_does_not_outlive_its_account(services: Services, db: Database) -> None:
     job = await with_photo(services)
     await services.storage.public.put(job.image_key, photos.jpeg(), "image/jpeg")
     checked = image_service.Checked("image/jpeg", "etag", 1)
     with pytest.raises(image_service.UploadNotFound):
-        await image_service.complete(engine, services.storage, job.image_key, checked)
+        await image_service.complete(db, services.storage, job.image_key, checked)
     assert await services.storage.find(job.image_key) is None
 
 

@@ -24,6 +24,7 @@ from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.contracts.pb.users_pb2_grpc import UsersServiceStub
 from eco2.core import grpc
 from eco2.core.errors import BadRequest
+from eco2.core.postgres import Database
 from eco2.image.tables import uploads
 from eco2.my.main import connect
 from eco2.my.outbox import Outbox
@@ -281,10 +282,10 @@ async def test_who_left_is_gone_and_who_comes_back_finds_everything(sign_in: Sig
 
 
 @pytest.fixture
-async def purging(settings: FromStack, engine: AsyncEngine) -> AsyncIterator[Outbox]:
+async def purging(settings: FromStack, db: Database) -> AsyncIterator[Outbox]:
     """The outbox of a my-api that waits an hour before it purges, on the servers of the stack."""
     async with connect(settings(Settings)) as others:
-        yield Outbox(engine, others, timedelta(hours=1), timedelta(seconds=1))
+        yield Outbox(db, others, timedelta(hours=1), timedelta(seconds=1))
 
 
 async def uploaded(who: Person) -> str:

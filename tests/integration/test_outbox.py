@@ -9,9 +9,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from eco2.contracts.pb import auth_pb2, scan_pb2, user_data_pb2
 from eco2.contracts.pb.auth_pb2_grpc import (
@@ -26,15 +23,14 @@ from eco2.contracts.pb.scan_pb2_grpc import (
 )
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc, migrations, user_data
-from eco2.core.settings import Settings
-from eco2.core.tables import psycopg_url
+from eco2.core.postgres import Database, open_database
+from eco2.core.settings import DatabaseSettings, Settings
 from eco2.knowledge.districts import Districts
-from eco2.local.stack import Stack
 from eco2.messaging.broker import Publisher
 from eco2.my import outbox as outbox_module
 from eco2.my import service, store
 from eco2.my.outbox import Others, Outbox
-from eco2.my.tables import accounts, outbox, social_accounts
+from tests.databases import new_database
 from tests.redis_server import free_port, until
 
 DISTRICTS = Districts.load(None)
@@ -73,23 +69,11 @@ class Elsewhere(SessionServiceServicer, PreferencesServiceServicer):
 
 
 @pytest.fixture(scope="module")
-async def own(stack: Stack, environment: dict[str, str]) -> AsyncIterator[AsyncEngine]:
-    url = make_url(environment["ECO2_DATABASE_URL"])
-    password = stack.layout.credentials.postgres_admin_password
-    admin = create_async_engine(
-        psycopg_url(environment["ECO2_DATABASE_URL"]).set(username="postgres", password=password),
-        isolation_level="AUTOCOMMIT",
-    )
-    name = f"outbox_{uuid.uuid4().hex[:8]}"
-    async with admin.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name} OWNER {url.username}"))
-        own = url.set(database=name).render_as_string(hide_password=False)
-        await asyncio.to_thread(migrations.upgrade, own)
-        engine = create_async_engine(psycopg_url(own))
-        yield engine
-        await engine.dispose()
-        await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    await admin.dispose()
+async def own(environment: dict[str, str]) -> AsyncIterator[Database]:
+    with new_database(environment["ECO2_DATABASE_URL"], "outbox") as url:
+        await asyncio.to_thread(migrations.upgrade, url)
+        async with open_database(DatabaseSettings(database_url=url), repeat=False) as own:
+            yield own
 
 
 @pytest.fixture
@@ -99,7 +83,7 @@ def elsewhere() -> Elsewhere:
 
 @pytest.fixture
 async def make(
-    own: AsyncEngine, elsewhere: Elsewhere, environment: dict[str, str]
+    own: Database, elsewhere: Elsewhere, environment: dict[str, str]
 ) -> AsyncIterator[Callable[..., Outbox]]:
     """Makes the outbox of one more my-api; there may be several."""
     port = free_port()
@@ -123,24 +107,27 @@ async def make(
         yield build
 
 
-async def sign_in(own: AsyncEngine, known_as: str | None = None) -> uuid.UUID:
-    async with own.begin() as tx:
+async def sign_in(own: Database, known_as: str | None = None) -> uuid.UUID:
+    async with own.transaction() as tx:
         account, _, _ = await service.sign_in(tx, "google", known_as or uuid.uuid4().hex, None, None, None)
     return account.id
 
 
-async def messages(own: AsyncEngine, user: uuid.UUID) -> list[str]:
-    async with own.connect() as tx:
-        found = select(outbox.c.kind).where(outbox.c.user_id == user).order_by(outbox.c.id)
-        return list((await tx.execute(found)).scalars())
+async def messages(own: Database, user: uuid.UUID) -> list[str]:
+    rows = await own.rows("SELECT kind FROM users.outbox WHERE user_id = %(user)s ORDER BY id", user=user)
+    return [kind for (kind,) in rows]
 
 
-async def due_now(own: AsyncEngine) -> None:
-    async with own.begin() as tx:
-        await tx.execute(update(outbox).values(due_at=func.now()))
+async def due_now(own: Database) -> None:
+    await own.run("UPDATE users.outbox SET due_at = now()")
 
 
-async def test_a_grant_waits_for_the_broker(own: AsyncEngine, make: Callable[..., Outbox]) -> None:
+async def known(own: Database, user: uuid.UUID) -> bool:
+    """True while there is a row of the account, deleted or not."""
+    return await own.row("SELECT 1 FROM users.accounts WHERE id = %(user)s", user=user) is not None
+
+
+async def test_a_grant_waits_for_the_broker(own: Database, make: Callable[..., Outbox]) -> None:
     user = await sign_in(own)
     away = make(broker_url=f"amqp://eco2:nobody@127.0.0.1:{free_port()}/eco2")
     assert await away.deliver("grant") == 1
@@ -152,13 +139,13 @@ async def test_a_grant_waits_for_the_broker(own: AsyncEngine, make: Callable[...
 
 
 async def test_who_dies_while_delivering_leaves_the_letter_to_the_next(
-    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = await sign_in(own)
-    async with own.begin() as tx:
+    async with own.transaction() as tx:
         await service.leave(tx, user)
     monkeypatch.setattr(outbox_module, "LEASE", timedelta(seconds=0.5))
-    async with own.begin() as tx:
+    async with own.transaction() as tx:
         taken = await store.take_messages(tx, "revoke", timedelta(seconds=0.5), 10)
     assert [message.user_id for message in taken] == [user]  # and now its process is killed
     other = make()
@@ -173,11 +160,11 @@ async def test_who_dies_while_delivering_leaves_the_letter_to_the_next(
 
 
 async def test_a_deletion_ends_the_sessions_from_before_it(
-    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
     user = await sign_in(own)
     before = datetime.now(UTC)
-    async with own.begin() as tx:
+    async with own.transaction() as tx:
         await service.leave(tx, user)
     elsewhere.failing = True
     ours = make()
@@ -193,33 +180,33 @@ async def test_a_deletion_ends_the_sessions_from_before_it(
 
 
 async def test_preferences_are_told_as_they_are_now(
-    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
     user = await sign_in(own)
     for language in ("en", "ko", "en"):
-        async with own.begin() as tx:
+        async with own.transaction() as tx:
             await service.prefer(tx, DISTRICTS, user, {"language": language, "district": "서울 마포구"})
     assert await make().deliver("preferences") == 3
     assert {(row.version, row.language, row.district) for row in elsewhere.told} == {(3, "en", "서울특별시 마포구")}
 
 
 async def test_a_letter_is_taken_by_one_of_many(
-    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
     users = {await sign_in(own) for _ in range(10)}
     for user in users:
-        async with own.begin() as tx:
+        async with own.transaction() as tx:
             await service.leave(tx, user)
     await asyncio.gather(*(make().deliver("revoke") for _ in range(4)))
     assert sorted(request.user_id for request in elsewhere.told) == sorted(map(str, users))
 
 
 async def test_a_purge_goes_on_until_everybody_has_forgotten(
-    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
     known_as = uuid.uuid4().hex
     user = await sign_in(own, known_as)
-    async with own.begin() as tx:
+    async with own.transaction() as tx:
         await service.leave(tx, user)
     ours = make()
     await ours.purge()
@@ -230,46 +217,43 @@ async def test_a_purge_goes_on_until_everybody_has_forgotten(
     while await ours.deliver("purge"):  # others may be due from other tests
         pass
     await ours.purge()
-    async with own.connect() as tx:
-        assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == user)) == user
+    assert await known(own, user)
     elsewhere.failing = False
     await due_now(own)
     while await ours.deliver("purge"):
         pass
     await ours.purge()
     assert elsewhere.about(user) == 2
-    async with own.connect() as tx:
-        assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == user)) is None
-        assert await tx.scalar(select(accounts.c.id).where(accounts.c.id == again)) == again
+    assert not await known(own, user)
+    assert await known(own, again)
 
 
 async def test_who_signs_in_while_the_purge_begins_is_back_or_new_and_never_in_between(
-    own: AsyncEngine, make: Callable[..., Outbox]
+    own: Database, make: Callable[..., Outbox]
 ) -> None:
     ours = make()
     for _ in range(15):
         known_as = uuid.uuid4().hex
         user = await sign_in(own, known_as)
-        async with own.begin() as tx:
+        async with own.transaction() as tx:
             await service.leave(tx, user)
         back, _ = await asyncio.gather(sign_in(own, known_as), ours.purge())
-        async with own.connect() as tx:
-            found = await tx.scalar(
-                select(social_accounts.c.user_id).where(social_accounts.c.provider_user_id == known_as)
-            )
-            started = await tx.scalar(select(accounts.c.purge_started_at).where(accounts.c.id == back))
-        assert (found, started) == (back, None)
+        found = await own.row(
+            "SELECT user_id FROM users.social_accounts WHERE provider_user_id = %(known_as)s", known_as=known_as
+        )
+        started = await own.row("SELECT purge_started_at FROM users.accounts WHERE id = %(id)s", id=back)
+        assert (found, started) == ((back,), (None,))
 
 
 async def test_the_running_outbox_delivers_at_once_and_survives_failures(
-    own: AsyncEngine, make: Callable[..., Outbox], elsewhere: Elsewhere
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:
     ours = make(purge_after=timedelta(days=1))
     running = asyncio.create_task(ours.run())
     try:
         elsewhere.failing = True
         user = await sign_in(own)
-        async with own.begin() as tx:
+        async with own.transaction() as tx:
             await service.prefer(tx, DISTRICTS, user, {"language": "en"})
         ours.ring()
         await asyncio.sleep(0.3)
@@ -280,7 +264,7 @@ async def test_the_running_outbox_delivers_at_once_and_survives_failures(
 
         await until(told, 5)
         elsewhere.told.clear()
-        async with own.begin() as tx:
+        async with own.transaction() as tx:
             await service.prefer(tx, DISTRICTS, user, {"language": "ko"})
         ours.ring()
         await until(told, 1.5)  # less than POLL_SECONDS: it was rung for

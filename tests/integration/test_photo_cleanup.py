@@ -6,15 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
 import pytest
-from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts import uploads
 from eco2.contracts.uploads import Channel
+from eco2.core.postgres import Database
 from eco2.core.storage import Storage
 from eco2.image import cleanup, rpc
 from eco2.image import store as image_store
-from eco2.image.tables import uploads as table
 from eco2.photos import leftovers
 from eco2.scan import photo_cleanup, store
 from eco2.scan.service import Services
@@ -99,67 +97,67 @@ async def test_the_oldest_scan_is_told_by_the_time_of_a_photo(services: Services
     assert await store.known_since(services.db, [long_ago, soon]) == {soon}
 
 
-async def test_uploads_of_other_channels_go_and_their_rows_with_them(services: Services, engine: AsyncEngine) -> None:
+async def test_uploads_of_other_channels_go_and_their_rows_with_them(services: Services, db: Database) -> None:
     user = uuid.uuid4()
     channels: tuple[Channel, ...] = ("chat", "my", "scan")
     unused = [new_key(services, channel, user) for channel in channels]
     used = [new_key(services, channel, user) for channel in channels]
-    async with engine.begin() as tx:
+    async with db.transaction() as tx:
         for key in (*unused, *used):
             await image_store.add(tx, key, user, key.partition("/")[0], "a.jpg", "image/jpeg", {}, 100)
-        long_ago = update(table).where(table.c.key == used[0]).values(created_at=datetime.now(UTC) - timedelta(hours=1))
-        await tx.execute(long_ago)
+        sql: LiteralString = "UPDATE image.uploads SET created_at = now() - interval '1 hour' WHERE key = %(key)s"
+        await tx.run(sql, key=used[0])
     orphan = await both(services, new_key(services, "chat", user))
     for key in used:
         await both(services, key)
     for key in unused:
         await services.storage.uploads.put(key, photos.jpeg(), "image/jpeg")
 
-    await cleanup.clean(engine, services.storage, DAY)
+    await cleanup.clean(db, services.storage, DAY)
     assert await standing(services, orphan) == (True, True)
-    await cleanup.clean(engine, services.storage, NOW)
-    async with engine.connect() as tx:
+    await cleanup.clean(db, services.storage, NOW)
+    async with db.transaction() as tx:
         assert set(await image_store.keys_of(tx, user, 100)) == set(used)
     assert await standing(services, orphan) == (False, False)
     for key in used:
         assert await standing(services, key) == (key.startswith("scan/"), True), key
-    assert await rpc.purge(engine, services.storage, user) == len(used)
+    assert await rpc.purge(db, services.storage, user) == len(used)
 
 
 async def test_the_row_of_an_upload_goes_when_its_scan_was_deleted(
-    services: Services, engine: AsyncEngine, person: People
+    services: Services, db: Database, person: People
 ) -> None:
     who = person()
     kept, deleted = [await journey.scan(who, photos.jpeg(90 + n, 60)) for n in range(2)]
     assert (await who.http.delete(f"/api/v1/scan/{deleted['task_id']}")).status_code == 204
-    await cleanup.clean(engine, services.storage, NOW)
+    await cleanup.clean(db, services.storage, NOW)
     job = await store.load(services.db, uuid.UUID(kept["task_id"]))
     assert job is not None
-    async with engine.connect() as tx:
+    async with db.transaction() as tx:
         assert await image_store.keys_of(tx, who.id, 10) == [job.image_key]
 
 
 async def test_a_walk_through_the_store_misses_nothing_between_its_pages(
-    services: Services, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    services: Services, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eco2.core.storage.LIST_CHUNK", 2)
     user = uuid.uuid4()
     keys = sorted(new_key(services, "my", user) for _ in range(9))
-    async with engine.begin() as tx:
+    async with db.transaction() as tx:
         for key in keys:
             await image_store.add(tx, key, user, "my", "a.jpg", "image/jpeg", {}, 100)
     for key in keys[1:8:2]:
         await services.storage.public.put(key, photos.jpeg(), "image/jpeg")
-    await cleanup.clean(engine, services.storage, NOW)
-    async with engine.connect() as tx:
+    await cleanup.clean(db, services.storage, NOW)
+    async with db.transaction() as tx:
         assert sorted(await image_store.keys_of(tx, user, 100)) == keys[1:8:2]
-    await rpc.purge(engine, services.storage, user)
+    await rpc.purge(db, services.storage, user)
 
 
-async def test_an_empty_bucket_costs_no_row(services: Services, engine: AsyncEngine) -> None:
+async def test_an_empty_bucket_costs_no_row(services: Services, db: Database) -> None:
     """It is a wrong one, rather than one without photos."""
     user = uuid.uuid4()
-    async with engine.begin() as tx:
+    async with db.transaction() as tx:
         await image_store.add(tx, new_key(services, "my", user), user, "my", "a.jpg", "image/jpeg", {}, 100)
 
     class Empty(Storage):
@@ -171,10 +169,10 @@ async def test_an_empty_bucket_costs_no_row(services: Services, engine: AsyncEng
             for _ in ():
                 yield _
 
-    await cleanup.clean(engine, Empty(), NOW)
-    async with engine.connect() as tx:
+    await cleanup.clean(db, Empty(), NOW)
+    async with db.transaction() as tx:
         assert len(await image_store.keys_of(tx, user, 10)) == 1
-    await rpc.purge(engine, services.storage, user)
+    await rpc.purge(db, services.storage, user)
 
 
 async def test_both_tasks_run_in_a_process_of_their_own(services: Services, environment: dict[str, str]) -> None:

@@ -9,16 +9,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2 import knowledge
 from eco2.character import service, store
 from eco2.character.leaderboard import SHOWN, ranked, start
 from eco2.character.points import KOREA, Rates, day_of
-from eco2.character.tables import members, ownerships, points
 from eco2.contracts.grants import Grant
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
+from eco2.core.postgres import Database
 from eco2.knowledge.districts import Districts
 from eco2.messaging.consumer import Message, PoisonMessage
 from eco2.scan.service import Services
@@ -41,16 +39,15 @@ def as_message(one: Grant) -> Message:
     return cast(Message, SimpleNamespace(body=one.model_dump_json().encode()))
 
 
-async def write(engine: AsyncEngine, *grants: Grant) -> service.Written:
+async def write(db: Database, *grants: Grant) -> service.Written:
     """As character-worker does."""
-    async with engine.begin() as tx:
+    async with db.transaction() as tx:
         return await service.grant(tx, BASE, RATES, [as_message(one) for one in grants])
 
 
-async def amounts(engine: AsyncEngine, user: uuid.UUID) -> list[tuple[str, int]]:
-    async with engine.connect() as tx:
-        statement = select(points.c.reason, points.c.amount).where(points.c.user_id == user).order_by(points.c.id)
-        return [(reason, amount) for reason, amount in await tx.execute(statement)]
+async def amounts(db: Database, user: uuid.UUID) -> list[tuple[str, int]]:
+    rows = await db.rows("SELECT reason, amount FROM character.points WHERE user_id = %(user)s ORDER BY id", user=user)
+    return [(reason, amount) for reason, amount in rows]
 
 
 async def test_points_arrive_with_the_character_within_two_seconds(services: Services, person: People) -> None:
@@ -72,69 +69,69 @@ async def test_points_arrive_with_the_character_within_two_seconds(services: Ser
     assert "페티" in [row["name"] for row in (await who.http.get("/api/v1/users/me/characters")).json()]
 
 
-async def test_a_grant_that_comes_again_changes_nothing(engine: AsyncEngine) -> None:
+async def test_a_grant_that_comes_again_changes_nothing(db: Database) -> None:
     one, other = grant(uuid.uuid4()), grant(uuid.uuid4())
-    assert await write(engine, one, other, one) == service.Written(2, 20)
-    assert await write(engine, other, one) == service.Written(0, 0)
-    assert await amounts(engine, one.user_id) == [("scan", 10)]
+    assert await write(db, one, other, one) == service.Written(2, 20)
+    assert await write(db, other, one) == service.Written(0, 0)
+    assert await amounts(db, one.user_id) == [("scan", 10)]
 
 
-async def test_the_same_photo_earns_points_once_and_its_character_always(engine: AsyncEngine) -> None:
+async def test_the_same_photo_earns_points_once_and_its_character_always(db: Database) -> None:
     anna, ben, shown = uuid.uuid4(), uuid.uuid4(), photo()
-    await write(engine, grant(anna, photo=shown))
-    await write(engine, grant(anna, photo=twin(shown), character_code="char-bini"))
-    await write(engine, grant(ben, photo=twin(shown)))
-    await write(engine, grant(anna, NOW - timedelta(days=400), photo=twin(shown)))
-    assert await amounts(engine, anna) == [("scan", 10), ("seen_before", 0), ("seen_before", 0)]
-    assert await amounts(engine, ben) == [("seen_today", 0)]
-    async with engine.connect() as tx:
+    await write(db, grant(anna, photo=shown))
+    await write(db, grant(anna, photo=twin(shown), character_code="char-bini"))
+    await write(db, grant(ben, photo=twin(shown)))
+    await write(db, grant(anna, NOW - timedelta(days=400), photo=twin(shown)))
+    assert await amounts(db, anna) == [("scan", 10), ("seen_before", 0), ("seen_before", 0)]
+    assert await amounts(db, ben) == [("seen_today", 0)]
+    async with db.transaction() as tx:
         assert [code for code, _ in await store.owned(tx, ben)] == ["char-petty"]
         assert sorted(code for code, _ in await store.owned(tx, anna)) == ["char-bini", "char-petty"]
 
 
-async def test_a_photo_of_another_day_earns_for_somebody_else(engine: AsyncEngine) -> None:
+async def test_a_photo_of_another_day_earns_for_somebody_else(db: Database) -> None:
     shown, ben = photo(), uuid.uuid4()
-    await write(engine, grant(uuid.uuid4(), NOW - timedelta(days=1), photo=shown))
-    await write(engine, grant(ben, photo=twin(shown)))
-    assert await amounts(engine, ben) == [("scan", 10)]
+    await write(db, grant(uuid.uuid4(), NOW - timedelta(days=1), photo=shown))
+    await write(db, grant(ben, photo=twin(shown)))
+    assert await amounts(db, ben) == [("scan", 10)]
 
 
-async def test_a_photo_further_away_earns(engine: AsyncEngine) -> None:
+async def test_a_photo_further_away_earns(db: Database) -> None:
     shown, anna = photo(), uuid.uuid4()
-    await write(engine, grant(anna, photo=shown))
-    await write(engine, grant(anna, photo=twin(shown, 25)))
-    assert await amounts(engine, anna) == [("scan", 10)] * 2
+    await write(db, grant(anna, photo=shown))
+    await write(db, grant(anna, photo=twin(shown, 25)))
+    assert await amounts(db, anna) == [("scan", 10)] * 2
 
 
-async def test_without_a_photo_each_job_earns(engine: AsyncEngine) -> None:
+async def test_without_a_photo_each_job_earns(db: Database) -> None:
     anna = uuid.uuid4()
-    await write(engine, grant(anna, photo=None))
-    await write(engine, grant(anna, photo=None))
-    assert await amounts(engine, anna) == [("scan", 10)] * 2
+    await write(db, grant(anna, photo=None))
+    await write(db, grant(anna, photo=None))
+    assert await amounts(db, anna) == [("scan", 10)] * 2
 
 
-async def test_a_day_is_capped_over_batches(engine: AsyncEngine) -> None:
+async def test_a_day_is_capped_over_batches(db: Database) -> None:
     anna = uuid.uuid4()
-    await write(engine, *(grant(anna) for _ in range(7)))
-    await write(engine, *(grant(anna) for _ in range(7)))
-    found = await amounts(engine, anna)
+    await write(db, *(grant(anna) for _ in range(7)))
+    await write(db, *(grant(anna) for _ in range(7)))
+    found = await amounts(db, anna)
     assert found == [("scan", 10)] * 10 + [("daily_cap", 0)] * 4
 
 
-async def test_two_workers_at_once_pay_a_photo_once(engine: AsyncEngine) -> None:
+async def test_two_workers_at_once_pay_a_photo_once(db: Database) -> None:
     """Each is in the middle of its transaction while the other one decides, unless the ledger is locked."""
     for _ in range(5):
         shown = photo()
         people = [uuid.uuid4() for _ in range(4)]
-        await asyncio.gather(*(write(engine, grant(who, photo=twin(shown, 12))) for who in people))
-        found = [entry for who in people for entry in await amounts(engine, who)]
+        await asyncio.gather(*(write(db, grant(who, photo=twin(shown, 12))) for who in people))
+        found = [entry for who in people for entry in await amounts(db, who)]
         assert sorted(found) == [("scan", 10), *[("seen_today", 0)] * 3]
 
 
-async def test_a_clock_ahead_does_not_open_tomorrow(engine: AsyncEngine) -> None:
+async def test_a_clock_ahead_does_not_open_tomorrow(db: Database) -> None:
     anna = uuid.uuid4()
-    await write(engine, grant(anna, datetime.now(UTC) + timedelta(days=3)))
-    async with engine.connect() as tx:
+    await write(db, grant(anna, datetime.now(UTC) + timedelta(days=3)))
+    async with db.transaction() as tx:
         assert list(await store.totals(tx, anna)) == [day_of(datetime.now(UTC))]
 
 
@@ -168,13 +165,13 @@ def test_a_field_of_a_newer_sender_is_no_poison() -> None:
 # --- history ----------------------------------------------------------------------------------------------------------
 
 
-async def test_history_is_read_page_by_page_newest_first(engine: AsyncEngine, person: People) -> None:
+async def test_history_is_read_page_by_page_newest_first(db: Database, person: People) -> None:
     who = person()
     same_moment = NOW - timedelta(days=1)
     mine = [grant(who.id, same_moment) for _ in range(4)] + [
         grant(who.id, NOW - timedelta(days=days)) for days in (4, 3, 2)
     ]
-    await write(engine, *mine, grant(uuid.uuid4()))
+    await write(db, *mine, grant(uuid.uuid4()))
     seen: list[str] = []
     query = {"limit": "2"}
     while True:
@@ -196,9 +193,9 @@ async def test_a_cursor_of_ones_own_making_is_refused(person: People, cursor: st
     assert is_error(answer, 400, "INVALID_CURSOR")
 
 
-async def test_points_are_ones_own(engine: AsyncEngine, person: People) -> None:
+async def test_points_are_ones_own(db: Database, person: People) -> None:
     anna, ben = person(), person()
-    await write(engine, grant(anna.id))
+    await write(db, grant(anna.id))
     found = (await ben.http.get("/api/v1/users/me/points", headers={"x-user-id": str(anna.id)})).json()
     assert (found["balance"], found["history"], found["next_cursor"]) == (0, [], None)
 
@@ -237,12 +234,10 @@ def rows(board: dict[str, Any]) -> list[tuple[int, str, int, bool]]:
     return [(row["rank"], row["nickname"], row["points"], row["you"]) for row in board["entries"]]
 
 
-async def test_a_board_ranks_who_asked_for_it_and_nobody_else(
-    engine: AsyncEngine, person: People, district: District
-) -> None:
+async def test_a_board_ranks_who_asked_for_it_and_nobody_else(db: Database, person: People, district: District) -> None:
     place, people = district(), [person() for _ in range(6)]
     for number, who in enumerate(people):
-        await write(engine, *(grant(who.id, photo=photo()) for _ in range(number)))
+        await write(db, *(grant(who.id, photo=photo()) for _ in range(number)))
     for number, who in enumerate(people[:5]):
         await joined(who, place, f"시민 {number}")
     found = await board(people[2], place)
@@ -253,10 +248,10 @@ async def test_a_board_ranks_who_asked_for_it_and_nobody_else(
     assert rows(await board(people[5], place)) == [(*row[:3], False) for row in expected]
 
 
-async def test_too_few_people_are_not_shown(engine: AsyncEngine, person: People, district: District) -> None:
+async def test_too_few_people_are_not_shown(db: Database, person: People, district: District) -> None:
     place, people = district(), [person() for _ in range(5)]
     for number, who in enumerate(people[:4]):
-        await write(engine, grant(who.id))
+        await write(db, grant(who.id))
         await joined(who, place, f"시민 {number}")
     found = await board(people[0], place)
     assert (found["members"], found["entries"]) == (None, [])
@@ -266,9 +261,9 @@ async def test_too_few_people_are_not_shown(engine: AsyncEngine, person: People,
     assert (await board(people[0], place))["entries"] == []
 
 
-async def test_a_period_counts_its_own_points(engine: AsyncEngine, person: People, district: District) -> None:
+async def test_a_period_counts_its_own_points(db: Database, person: People, district: District) -> None:
     place, people = district(), [person() for _ in range(5)]
-    await write(engine, *(grant(who.id, NOW - timedelta(days=40)) for who in people), grant(people[0].id))
+    await write(db, *(grant(who.id, NOW - timedelta(days=40)) for who in people), grant(people[0].id))
     for number, who in enumerate(people):
         await joined(who, place, f"시민 {number}")
     assert rows(await board(people[1], place, period="week")) == [(1, "시민 0", 10, False)]
@@ -278,7 +273,7 @@ async def test_a_period_counts_its_own_points(engine: AsyncEngine, person: Peopl
     assert [row[0] for row in ever] == [1, 2, 2, 2, 2]
 
 
-async def test_who_leaves_is_forgotten(person: People, district: District, engine: AsyncEngine) -> None:
+async def test_who_leaves_is_forgotten(person: People, district: District, db: Database) -> None:
     who, place = person(), district()
     assert (await who.http.get(MINE)).json()["joined"] is False
     await joined(who, place, "첫 이름")
@@ -288,8 +283,7 @@ async def test_who_leaves_is_forgotten(person: People, district: District, engin
     assert (await who.http.get(BOARD)).json()["district"] == place
     for _ in range(2):
         assert (await who.http.delete(MINE)).status_code == 204
-    async with engine.connect() as tx:
-        assert (await tx.execute(select(members).where(members.c.user_id == who.id))).all() == []
+    assert await db.rows("SELECT 1 FROM character.leaderboard_members WHERE user_id = %(user)s", user=who.id) == []
     assert is_error(await who.http.get(BOARD), 400, "DISTRICT_REQUIRED")
 
 
@@ -353,46 +347,43 @@ def test_the_user_is_shown_wherever_that_is() -> None:
 # --- removal ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_grant_that_comes_after_the_removal_brings_nothing_back(engine: AsyncEngine) -> None:
+async def test_a_grant_that_comes_after_the_removal_brings_nothing_back(db: Database) -> None:
     anna, ben = uuid.uuid4(), uuid.uuid4()
     early, late = grant(anna), grant(anna)
-    await write(engine, early, grant(ben))
-    async with engine.begin() as tx:
+    await write(db, early, grant(ben))
+    async with db.transaction() as tx:
         await store.join(tx, anna, "안나", "안나", "서울특별시 금천구")
-    assert await removed(engine, anna) == 3
-    assert await removed(engine, anna) == 0
-    await write(engine, late, early, grant(ben))
-    async with engine.connect() as tx:
-        for table in (ownerships, points, members):
-            assert (await tx.execute(select(table).where(table.c.user_id == anna))).all() == []
-    assert len(await amounts(engine, ben)) == 2
+    assert await removed(db, anna) == 3
+    assert await removed(db, anna) == 0
+    await write(db, late, early, grant(ben))
+    assert await db.rows("SELECT 1 FROM character.ownerships WHERE user_id = %(user)s", user=anna) == []
+    assert await db.rows("SELECT 1 FROM character.points WHERE user_id = %(user)s", user=anna) == []
+    assert await db.rows("SELECT 1 FROM character.leaderboard_members WHERE user_id = %(user)s", user=anna) == []
+    assert len(await amounts(db, ben)) == 2
 
 
-async def removed(engine: AsyncEngine, user: uuid.UUID) -> int:
-    async with engine.begin() as tx:
+async def removed(db: Database, user: uuid.UUID) -> int:
+    async with db.transaction() as tx:
         return await service.purge(tx, user)
 
 
-async def test_a_batch_in_work_and_a_removal_wait_for_each_other(engine: AsyncEngine) -> None:
+async def test_a_batch_in_work_and_a_removal_wait_for_each_other(db: Database) -> None:
     anna = uuid.uuid4()
-    async with engine.begin() as tx:
+    async with db.transaction() as tx:
         await service.grant(tx, BASE, RATES, [as_message(grant(anna))])
-        removal = asyncio.create_task(removed(engine, anna))
+        removal = asyncio.create_task(removed(db, anna))
         await asyncio.sleep(0.3)
         assert not removal.done()
     assert await removal == 2
-    assert await amounts(engine, anna) == []
+    assert await amounts(db, anna) == []
 
 
-async def test_twins_of_a_day_are_found_by_the_index(engine: AsyncEngine) -> None:
+async def test_twins_of_a_day_are_found_by_the_index(db: Database) -> None:
     """A plan that reads the whole ledger for each grant would be slow only when it is large."""
-    async with engine.connect() as tx:
-        await tx.execute(text("SET LOCAL enable_seqscan = off"))
-        plan = "\n".join(
-            (
-                await tx.execute(
-                    text("EXPLAIN SELECT 1 FROM character.points p WHERE p.bands && '{1,2}'::int[] AND p.amount > 0")
-                )
-            ).scalars()
+    async with db.transaction() as tx:
+        await tx.run("SET LOCAL enable_seqscan = off")
+        rows = await tx.rows(
+            "EXPLAIN SELECT 1 FROM character.points p WHERE p.bands && '{1,2}'::int[] AND p.amount > 0"
         )
+    plan = "\n".join(row[0] for row in rows)
     assert "ix_points_bands" in plan

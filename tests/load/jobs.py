@@ -16,8 +16,8 @@ import psycopg
 
 from eco2 import knowledge
 from eco2.core import migrations
+from eco2.core.postgres import open_database
 from eco2.core.settings import DatabaseSettings
-from eco2.core.tables import open_engine
 from eco2.jobs import backup, stats
 from eco2.jobs.settings import BackupSettings
 from eco2.scan import outputs, stages
@@ -106,7 +106,7 @@ async def daily_stats(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
         rounds = []
         for _ in range(2):
             start = time.monotonic()
-            async with open_engine(DatabaseSettings(database_url=url)) as engine, engine.begin() as tx:
+            async with open_database(DatabaseSettings(database_url=url), repeat=False) as own, own.transaction() as tx:
                 found = await stats.compute(tx, DAY)
             rounds.append(time.monotonic() - start)
         if found["scans", "submitted"] != scans:

@@ -3,11 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import migrations
+from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings
-from eco2.core.tables import open_engine
 from eco2.jobs.dead_letters import Urls
 from eco2.messaging.broker import Publisher
 from tests.databases import new_database
@@ -22,12 +21,11 @@ def database_url(environment: dict[str, str]) -> Iterator[str]:
 
 
 @pytest.fixture
-async def own(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """Engine of that database, its tables of jobs empty."""
-    async with open_engine(DatabaseSettings(database_url=database_url)) as engine:
-        async with engine.begin() as tx:
-            await tx.exec_driver_sql("TRUNCATE jobs.runs, jobs.schedule, jobs.daily_stats, scan.jobs, scan.feedback")
-        yield engine
+async def own(database_url: str) -> AsyncIterator[Database]:
+    """That database, its tables of jobs empty."""
+    async with open_database(DatabaseSettings(database_url=database_url), repeat=False) as own:
+        await own.run("TRUNCATE jobs.runs, jobs.schedule, jobs.daily_stats, scan.jobs, scan.feedback")
+        yield own
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import psycopg
 import pyrage
 import pytest
 from aiohttp import web
-from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from eco2.cli.main import app
+from eco2.core.postgres import Database
 from eco2.jobs import backup, store
 from eco2.jobs.objects import OpsStore, OpsStoreDown
 from eco2.jobs.settings import BackupSettings
@@ -55,13 +55,13 @@ def bucket(environment: dict[str, str]) -> str:
 
 
 @pytest.fixture
-async def safe(environment: dict[str, str], database_url: str, own: AsyncEngine, bucket: str) -> Safe:
+async def safe(environment: dict[str, str], database_url: str, own: Database, bucket: str) -> Safe:
     env = {**environment, "ECO2_OPS_BUCKET": bucket}
     identity = pyrage.x25519.Identity.generate()
     known: dict[str, Any] = {name.removeprefix("ECO2_").lower(): value for name, value in env.items()}
     known |= {"database_url": database_url, "backup_recipient": str(identity.to_public())}
     settings = BackupSettings(**{name: known[name] for name in BackupSettings.model_fields if name in known})
-    async with own.begin() as tx:
+    async with own.transaction() as tx:
         for n in range(50):
             # Half a megabyte that does not compress: a restore is well under way when it meets the damage.
             await store.add(tx, f"run-{n}", "cleanup.cache", secrets.token_hex(10_000))

@@ -142,7 +142,7 @@ async def test_poison_stays_and_dies_again_when_it_is_sent_again(urls: Urls, pub
 
 
 async def test_a_grant_that_is_sent_again_is_granted_once(
-    urls: Urls, publisher: Publisher, engine: Any, environment: dict[str, str]
+    urls: Urls, publisher: Publisher, db: Any, environment: dict[str, str]
 ) -> None:
     user = uuid.uuid4()
     code = knowledge.load().characters[1].code
@@ -158,7 +158,7 @@ async def test_a_grant_that_is_sent_again_is_granted_once(
     await dead_letters.settle(urls, [dead], everything=False, again=True)
 
     async def owned() -> bool:
-        async with engine.connect() as tx:
+        async with db.transaction() as tx:
             return len(await ownerships.owned(tx, user)) == 1
 
     await until(owned, 15)

@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.contracts.tasks import ANALYTICS_DAILY, BACKUP_DATABASE, CLEANUP_CACHE, REPORT_GENERATE, Outcome, Task
 from eco2.core.errors import Unavailable
+from eco2.core.postgres import Database
 from eco2.jobs import dead_letters, scheduler, service, store
 from eco2.jobs.dead_letters import DeadLetter, Urls
 from eco2.jobs.schedule import LOCAL
@@ -40,36 +39,35 @@ class Recorder(Publisher):
         self.sent.append(args[0])
 
 
-async def plan(engine: AsyncEngine, now: datetime) -> list[str]:
-    async with engine.begin() as tx:
+async def plan(db: Database, now: datetime) -> list[str]:
+    async with db.transaction() as tx:
         return await service.plan(tx, now)
 
 
-async def rows(engine: AsyncEngine) -> dict[str, dict[str, Any]]:
-    async with engine.connect() as tx:
+async def rows(db: Database) -> dict[str, dict[str, Any]]:
+    async with db.transaction() as tx:
         return {row["id"]: row for row in await store.newest(tx, None, 100)}
 
 
-async def dispatch(engine: AsyncEngine, publisher: Publisher) -> int:
-    async with engine.connect() as tx:
-        return await service.dispatch(tx, publisher)
+async def dispatch(db: Database, publisher: Publisher) -> int:
+    return await service.dispatch(db, publisher)
 
 
-async def order(engine: AsyncEngine, task: Task = ANALYTICS_DAILY, argument: str = "x") -> str:
-    async with engine.begin() as tx:
+async def order(db: Database, task: Task = ANALYTICS_DAILY, argument: str = "x") -> str:
+    async with db.transaction() as tx:
         return await service.order(tx, task.name, argument)
 
 
 # --- planning ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_scheduler_that_was_down_at_two_makes_up_for_it_once(own: AsyncEngine) -> None:
+async def test_a_scheduler_that_was_down_at_two_makes_up_for_it_once(own: Database) -> None:
     assert await plan(own, TWO - timedelta(hours=12)) == []
     assert AT_TWO in await plan(own, TWO + timedelta(hours=7))
     assert await plan(own, TWO + timedelta(hours=7, seconds=1)) == []
 
 
-async def test_two_schedulers_at_once_make_one_run(own: AsyncEngine) -> None:
+async def test_two_schedulers_at_once_make_one_run(own: Database) -> None:
     await plan(own, TWO - timedelta(minutes=1))
     made = await asyncio.gather(*(plan(own, TWO) for _ in range(4)))
     assert sorted(run for one in made for run in one) == [
@@ -78,7 +76,7 @@ async def test_two_schedulers_at_once_make_one_run(own: AsyncEngine) -> None:
     ]
 
 
-async def test_a_clock_that_jumps_doubles_nothing_and_stops_nothing(own: AsyncEngine) -> None:
+async def test_a_clock_that_jumps_doubles_nothing_and_stops_nothing(own: Database) -> None:
     await plan(own, TWO - timedelta(minutes=1))
     assert AT_TWO in await plan(own, TWO)
     assert await plan(own, TWO - timedelta(minutes=5)) == []
@@ -90,15 +88,14 @@ async def test_a_clock_that_jumps_doubles_nothing_and_stops_nothing(own: AsyncEn
     assert list(await rows(own)).count(AT_TWO) == 1
 
 
-async def test_one_leads_and_another_takes_over_when_it_dies(own: AsyncEngine) -> None:
+async def test_one_leads_and_another_takes_over_when_it_dies(own: Database) -> None:
     async with store.leading(own) as leader:
         assert leader is not None
         async with store.leading(own) as other:
             assert other is None
-        pid = await leader.scalar(text("SELECT pg_backend_pid()"))
-        await leader.commit()
-        async with own.connect() as tx:
-            await tx.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        row = await leader.row("SELECT pg_backend_pid()")
+        assert row is not None
+        await own.row("SELECT pg_terminate_backend(%(pid)s)", pid=row[0])
 
         async def taken_over() -> bool:
             async with store.leading(own) as other:
@@ -109,7 +106,7 @@ async def test_one_leads_and_another_takes_over_when_it_dies(own: AsyncEngine) -
             await scheduler.tick(leader, Recorder())
 
 
-async def test_who_gives_up_the_lead_lets_go_of_it(own: AsyncEngine) -> None:
+async def test_who_gives_up_the_lead_lets_go_of_it(own: Database) -> None:
     for _ in range(3):
         async with store.leading(own) as leader:
             assert leader is not None
@@ -118,7 +115,7 @@ async def test_who_gives_up_the_lead_lets_go_of_it(own: AsyncEngine) -> None:
 # --- sending ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_run_is_sent_when_the_broker_is_back(own: AsyncEngine) -> None:
+async def test_a_run_is_sent_when_the_broker_is_back(own: Database) -> None:
     run = await order(own)
     broker = Recorder(fails=1)
     with pytest.raises(BrokerDown):
@@ -129,19 +126,18 @@ async def test_a_run_is_sent_when_the_broker_is_back(own: AsyncEngine) -> None:
     assert broker.sent == [run]
 
 
-async def test_a_message_without_a_sign_of_life_counts_as_lost(own: AsyncEngine) -> None:
+async def test_a_message_without_a_sign_of_life_counts_as_lost(own: Database) -> None:
     run = await order(own)
     broker = Recorder()
     await dispatch(own, broker)
-    async with own.begin() as tx:
-        await tx.execute(text("UPDATE jobs.runs SET sent_at = now() - interval '7 hours'"))
+    await own.run("UPDATE jobs.runs SET sent_at = now() - interval '7 hours'")
     assert await dispatch(own, broker) == 1
     assert broker.sent == [run, run]
 
 
-async def test_an_unknown_task_is_refused_with_the_known_ones(own: AsyncEngine) -> None:
+async def test_an_unknown_task_is_refused_with_the_known_ones(own: Database) -> None:
     for name in ("nonsense", "image.analyze"):
-        async with own.begin() as tx:
+        async with own.transaction() as tx:
             with pytest.raises(service.UnknownTask, match=r"analytics\.daily"):
                 await service.order(tx, name, "")
 
@@ -164,7 +160,7 @@ class Work:
 Execute = Callable[..., Any]
 
 
-async def test_a_run_is_done_once_however_often_it_is_delivered(own: AsyncEngine) -> None:
+async def test_a_run_is_done_once_however_often_it_is_delivered(own: Database) -> None:
     run, work = await order(own, argument="2026-11-24"), Work(seconds=0.2)
     both = (service.execute(own, Recorder(), ANALYTICS_DAILY, run, work) for _ in range(3))
     await asyncio.gather(*both)
@@ -176,16 +172,16 @@ async def test_a_run_is_done_once_however_often_it_is_delivered(own: AsyncEngine
     assert (found[follow]["status"], found[follow]["argument"]) == ("due", "2026-11-24")
 
 
-async def test_a_process_that_died_with_a_run_leaves_it_to_the_next(own: AsyncEngine) -> None:
+async def test_a_process_that_died_with_a_run_leaves_it_to_the_next(own: Database) -> None:
     run = await order(own)
-    async with own.begin() as tx:
+    async with own.transaction() as tx:
         await store.claim(tx, run)
     work = Work()
     await service.execute(own, Recorder(), ANALYTICS_DAILY, run, work)
     assert (work.calls, (await rows(own))[run]["attempts"]) == (1, 2)
 
 
-async def test_an_unknown_run_is_let_go(own: AsyncEngine) -> None:
+async def test_an_unknown_run_is_let_go(own: Database) -> None:
     work = Work()
     await service.execute(own, Recorder(), ANALYTICS_DAILY, "never made", work)
     assert work.calls == 0
@@ -200,7 +196,7 @@ async def test_an_unknown_run_is_let_go(own: AsyncEngine) -> None:
     ],
 )
 async def test_a_failure_is_noted_and_becomes_a_letter_that_says_why(
-    own: AsyncEngine, tasks: Publisher, urls: Urls, error: Exception, transient: bool, said: str
+    own: Database, tasks: Publisher, urls: Urls, error: Exception, transient: bool, said: str
 ) -> None:
     run = await order(own)
     token = died.replays.set(2)
@@ -215,10 +211,9 @@ async def test_a_failure_is_noted_and_becomes_a_letter_that_says_why(
     assert wait == (dead_letters.BACK_OFF[2] if transient else None)
 
 
-async def test_what_fails_again_and_again_is_poison_in_the_end(own: AsyncEngine, tasks: Publisher, urls: Urls) -> None:
+async def test_what_fails_again_and_again_is_poison_in_the_end(own: Database, tasks: Publisher, urls: Urls) -> None:
     run, work = await order(own), Work()
-    async with own.begin() as tx:
-        await tx.execute(text("UPDATE jobs.runs SET attempts = 10"))
+    await own.run("UPDATE jobs.runs SET attempts = 10")
     await service.execute(own, tasks, ANALYTICS_DAILY, run, work)
     assert work.calls == 0
     assert (await taken(urls, run)).transient is False
@@ -245,7 +240,7 @@ def acts(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 async def test_a_process_that_is_killed_costs_one_letter_that_is_tried_again(
-    own: AsyncEngine, tasks: Publisher, urls: Urls, monkeypatch: pytest.MonkeyPatch
+    own: Database, tasks: Publisher, urls: Urls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await order(own, CLEANUP_CACHE)
     acts(monkeypatch, "import os; os.kill(os.getpid(), 9)")
@@ -256,7 +251,7 @@ async def test_a_process_that_is_killed_costs_one_letter_that_is_tried_again(
 
 
 async def test_a_process_that_hangs_is_killed_with_what_it_started(
-    own: AsyncEngine, tasks: Publisher, urls: Urls, monkeypatch: pytest.MonkeyPatch
+    own: Database, tasks: Publisher, urls: Urls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = await order(own, CLEANUP_CACHE)
     marker = uuid.uuid4().hex
@@ -270,7 +265,7 @@ async def test_a_process_that_hangs_is_killed_with_what_it_started(
 
 
 async def test_a_process_that_cannot_reach_its_servers_gives_no_letter(
-    own: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    own: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acts(monkeypatch, f"raise SystemExit({batch.TRY_AGAIN})")
     with pytest.raises(batch.CannotStart):

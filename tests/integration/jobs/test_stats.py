@@ -2,14 +2,13 @@
 
 import uuid
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import orjson
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eco2.core import redis
+from eco2.core.postgres import Database
 from eco2.jobs import report, stats, store
 from eco2.jobs.objects import OpsStore
 from eco2.jobs.schedule import LOCAL
@@ -21,11 +20,11 @@ from eco2.scan.vision import cache
 DAY = date(2026, 11, 24)
 NOON = datetime(2026, 11, 24, 12, tzinfo=LOCAL)
 
-INSERT = text("""
+INSERT: LiteralString = """
 INSERT INTO scan.jobs (id, user_id, image_key, status, vision, rule, answer, reward, created_at, finished_at)
-VALUES (:id, :user_id, 'k', :status, CAST(:vision AS jsonb), CAST(:rule AS jsonb), CAST(:answer AS jsonb),
-        CAST(:reward AS jsonb), :created_at, :finished_at)
-""")
+VALUES (%(id)s, %(user_id)s, 'k', %(status)s, %(vision)s::jsonb, %(rule)s::jsonb, %(answer)s::jsonb,
+        %(reward)s::jsonb, %(created_at)s, %(finished_at)s)
+"""
 
 
 def scan(**given: Any) -> dict[str, Any]:
@@ -45,17 +44,18 @@ def scan(**given: Any) -> dict[str, Any]:
     return row
 
 
-async def insert(engine: AsyncEngine, *scans: dict[str, Any]) -> None:
-    async with engine.begin() as tx:
-        await tx.execute(INSERT, list(scans))
+async def insert(db: Database, *scans: dict[str, Any]) -> None:
+    async with db.transaction() as tx:
+        for row in scans:
+            await tx.run(INSERT, **row)
 
 
-async def compute(engine: AsyncEngine, day: date = DAY) -> stats.Figures:
-    async with engine.begin() as tx:
+async def compute(db: Database, day: date = DAY) -> stats.Figures:
+    async with db.transaction() as tx:
         return await stats.compute(tx, day)
 
 
-async def test_the_figures_are_those_of_the_rows(own: AsyncEngine) -> None:
+async def test_the_figures_are_those_of_the_rows(own: Database) -> None:
     who = uuid.uuid4()
     waiting = {"item_id": None, "stream_id": None, "needs_choice": True, "chosen": None}
     chosen = {"item_id": "can", "stream_id": "metal", "needs_choice": False, "chosen": "can"}
@@ -89,24 +89,26 @@ async def test_the_figures_are_those_of_the_rows(own: AsyncEngine) -> None:
     }
 
 
-async def test_a_day_is_one_of_seoul(own: AsyncEngine) -> None:
+async def test_a_day_is_one_of_seoul(own: Database) -> None:
     start, end = stats.bounds(DAY)
     tick = timedelta(microseconds=1)
     await insert(own, *(scan(created_at=at) for at in (start - tick, start, end - tick, end)))
     assert (await compute(own))["scans", "submitted"] == 2
 
 
-async def judge(engine: AsyncEngine, job: dict[str, Any], verdict: str, at: datetime) -> None:
-    async with engine.begin() as tx:
-        await tx.execute(
-            text("""INSERT INTO scan.feedback (job_id, user_id, verdict, item_id, model, updated_at)
-                    VALUES (:job, :user, :verdict, 'can', 'm', :at)
-                    ON CONFLICT (job_id, user_id) DO UPDATE SET verdict = :verdict, updated_at = :at"""),
-            {"job": job["id"], "user": job["user_id"], "verdict": verdict, "at": at},
-        )
+async def judge(db: Database, job: dict[str, Any], verdict: str, at: datetime) -> None:
+    await db.run(
+        """INSERT INTO scan.feedback (job_id, user_id, verdict, item_id, model, updated_at)
+           VALUES (%(job)s, %(user)s, %(verdict)s, 'can', 'm', %(at)s)
+           ON CONFLICT (job_id, user_id) DO UPDATE SET verdict = excluded.verdict, updated_at = excluded.updated_at""",
+        job=job["id"],
+        user=job["user_id"],
+        verdict=verdict,
+        at=at,
+    )
 
 
-async def test_what_users_say_counts_once_on_the_day_of_their_last_word(own: AsyncEngine) -> None:
+async def test_what_users_say_counts_once_on_the_day_of_their_last_word(own: Database) -> None:
     scans = [scan() for _ in range(4)]
     await insert(own, *scans)
     for job in scans[:3]:
@@ -120,15 +122,15 @@ async def test_what_users_say_counts_once_on_the_day_of_their_last_word(own: Asy
     assert ("feedback", "wrong") not in await compute(own)
 
 
-async def test_a_day_without_scans_has_figures_too(own: AsyncEngine) -> None:
+async def test_a_day_without_scans_has_figures_too(own: Database) -> None:
     assert await compute(own) == {("scans", "submitted"): 0, ("users", "active"): 0}
 
 
-async def test_computing_again_replaces(own: AsyncEngine) -> None:
+async def test_computing_again_replaces(own: Database) -> None:
     for values in ({("scans", "submitted"): 5.0, ("streams", "metal"): 5.0}, {("scans", "submitted"): 6.0}):
-        async with own.begin() as tx:
+        async with own.transaction() as tx:
             await store.replace_day(tx, DAY, values)
-    async with own.connect() as tx:
+    async with own.transaction() as tx:
         assert await store.stats(tx, DAY, DAY) == {DAY: {"scans": {"submitted": 6.0}}}
         assert await store.newest_day(tx) == DAY
 
@@ -141,9 +143,7 @@ def alone(environment: dict[str, str], database_url: str, monkeypatch: pytest.Mo
     return environment
 
 
-async def test_a_day_becomes_statistics_with_its_cost_and_then_a_report(
-    own: AsyncEngine, alone: dict[str, str]
-) -> None:
+async def test_a_day_becomes_statistics_with_its_cost_and_then_a_report(own: Database, alone: dict[str, str]) -> None:
     scans = [scan() for _ in range(7)]
     await insert(own, *scans)
     await judge(own, scans[0], "right", NOON)
@@ -154,7 +154,7 @@ async def test_a_day_becomes_statistics_with_its_cost_and_then_a_report(
     assert outcome.result["scans"] == 7
     assert outcome.then == [("report.generate", str(DAY))]
     await stats.daily(str(DAY))
-    async with own.connect() as tx:
+    async with own.transaction() as tx:
         kept = (await store.stats(tx, DAY, DAY))[DAY]
     assert kept["cost_usd"] == {"llm": 2.5}, "a cost that is forgotten elsewhere stays"
     written = await report.generate(str(DAY))
@@ -168,7 +168,7 @@ async def test_a_day_becomes_statistics_with_its_cost_and_then_a_report(
 
 
 async def test_a_report_of_an_empty_day_says_so_and_of_an_unknown_day_is_refused(
-    own: AsyncEngine, alone: dict[str, str]
+    own: Database, alone: dict[str, str]
 ) -> None:
     with pytest.raises(report.NoStatistics):
         await report.generate(str(DAY))
@@ -178,12 +178,12 @@ async def test_a_report_of_an_empty_day_says_so_and_of_an_unknown_day_is_refused
     assert "한 건도 없었습니다" in (page or b"").decode()
 
 
-async def test_the_nightly_run_orders_yesterday_and_what_was_missed(own: AsyncEngine, alone: dict[str, str]) -> None:
-    async with own.begin() as tx:
+async def test_the_nightly_run_orders_yesterday_and_what_was_missed(own: Database, alone: dict[str, str]) -> None:
+    async with own.transaction() as tx:
         today = (await store.now(tx)).astimezone(LOCAL).date()
         await store.replace_day(tx, today - timedelta(days=3), {("scans", "submitted"): 1.0})
         await store.add(tx, "old", "cleanup.cache", "")
-        await tx.execute(text("UPDATE jobs.runs SET status = 'done', created_at = now() - interval '91 days'"))
+        await tx.run("UPDATE jobs.runs SET status = 'done', created_at = now() - interval '91 days'")
     outcome = await stats.aggregate("")
     assert outcome.then == [("analytics.daily", str(today - timedelta(days=n))) for n in (3, 2, 1)]
     assert outcome.result["runs_forgotten"] == 1
