@@ -27,6 +27,7 @@ from eco2.core import proof, telemetry
 from eco2.core.errors import AWAY, AppError, Unauthorized, Unavailable
 from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send, send_body
 from eco2.core.settings import AppSettings
+from eco2.core.short_cuts import ShortCut, taken
 from eco2.core.storable import storable
 
 log = logging.getLogger("eco2.access")
@@ -187,7 +188,7 @@ def create_app(
             yield
 
     app = api_app(name, *routers, lifespan=lifespan)
-    inner: AsgiApp = _Shortcuts(app, shortcuts) if shortcuts else app
+    inner: AsgiApp = _Shortcuts(app, shortcuts) if shortcuts and taken(ShortCut.POLLED_ROUTE) else app
     if settings.cors_origins:
         inner = CORSMiddleware(
             inner,

@@ -13,7 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from eco2.core.redis import backoff, pool
+from eco2.core.redis import backoff, connect, pool
+from eco2.core.short_cuts import ShortCut, taken
 
 
 class _Line(asyncio.Protocol):
@@ -159,6 +160,8 @@ class SharedRedis(Redis):
 _PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
 
 
-def connect_shared(url: str, *, retries: int = 3, **options: Any) -> SharedRedis:
+def connect_shared(url: str, *, retries: int = 3, **options: Any) -> Redis:
     """Client of the server behind `url` on one connection; made within the loop that uses it."""
+    if not taken(ShortCut.REDIS_LINE):
+        return connect(url, retries=retries, **options)
     return SharedRedis(pool(url, retries, 20, options), retries)

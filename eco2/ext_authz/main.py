@@ -6,8 +6,9 @@ endpoint from each of its threads, so a shared port serves no more processes tha
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import uvloop
 from grpc_health.v1 import health_pb2
@@ -16,10 +17,14 @@ from eco2.core import telemetry
 from eco2.core.ops import OpsApp, serve_async
 from eco2.core.redis import connect
 from eco2.core.settings import load
+from eco2.core.short_cuts import ShortCut, taken
 from eco2.ext_authz.denylist import Denylist, Follower
-from eco2.ext_authz.http2 import Server
+from eco2.ext_authz.http2 import Method, Server
 from eco2.ext_authz.service import Authorization
 from eco2.ext_authz.settings import Settings
+
+if TYPE_CHECKING:
+    from eco2.ext_authz.official import OfficialServer
 
 NAME = "ext-authz"
 READ_TIMEOUT = 2.0
@@ -29,15 +34,23 @@ _SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.
 
 
 @asynccontextmanager
-async def grpc_server(settings: Settings, denylist: Denylist) -> AsyncIterator[Server]:
+async def grpc_server(settings: Settings, denylist: Denylist) -> "AsyncIterator[Server | OfficialServer]":
     """Answers checks until it is left: then it says so to its peers, and finishes what is in flight."""
     check = Authorization(denylist, settings.cors_origins, settings.service_secret).check
-    server = Server({CHECK: check, HEALTH: lambda _request: _SERVING}, settings.idle_connection.total_seconds())
+    server = _server({CHECK: check, HEALTH: lambda _request: _SERVING}, settings)
     await server.listen(settings.host, settings.grpc_port, share=settings.share_port)
     try:
         yield server
     finally:
         await server.close(settings.shutdown_grace.total_seconds())
+
+
+def _server(methods: Mapping[str, Method], settings: Settings) -> "Server | OfficialServer":
+    if taken(ShortCut.CHECK_SERVER):
+        return Server(methods, settings.idle_connection.total_seconds())
+    from eco2.ext_authz.official import OfficialServer  # grpcio takes 20 MB that the other one does without
+
+    return OfficialServer(methods)
 
 
 async def serve(settings: Settings) -> None:

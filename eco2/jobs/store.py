@@ -173,7 +173,7 @@ async def deal_with(db: Session, task: str, last: datetime) -> None:
 
 @dataclass(frozen=True)
 class Group:
-    """How many scans of one kind there were; names are None until the stage has ended."""
+    """Scans of one kind, counted; names are None until the stage has ended."""
 
     status: str
     seen_by: str | None

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
+from eco2.core.short_cuts import ShortCut, taken
 from eco2.local import config, probes, queue_health, servers, topology
 from eco2.local.addresses import addresses
 from eco2.local.config import Layout, LocalError
@@ -109,7 +110,7 @@ def _service_unit(at: Layout, row: Process) -> Unit:
         environment={**inherited(at), **config.process_environment(at, row)},
         folder=config.CHECKOUT,
         side_ports=() if row.grpc_port is None else (at.port(row.grpc_port),),
-        forked=True,
+        forked=taken(ShortCut.FORK_SERVER),
     )
 
 

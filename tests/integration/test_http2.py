@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from eco2.ext_authz import http2
 from eco2.ext_authz.http2 import ACK, END_HEADERS, END_STREAM, PADDED, PREFACE, Fault, Frame, Server, Status
+from eco2.ext_authz.official import OfficialServer
 
 ECHO, SIZED, BROKEN = "/test.Echo/Say", "/test.Echo/Sized", "/test.Echo/Broken"
 METHODS: dict[str, http2.Method] = {
@@ -45,6 +46,28 @@ Call = Callable[..., "grpc.aio.UnaryUnaryCall[bytes, bytes]"]
 async def official(port: int, method: str = ECHO) -> AsyncIterator[Call]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel.unary_unary(method)
+
+
+async def test_the_official_server_answers_the_same() -> None:
+    async def answers(server: Server | OfficialServer) -> list[bytes | grpc.StatusCode]:
+        port, found = await server.listen("127.0.0.1", 0), list[bytes | grpc.StatusCode]()
+        await server.check_ready()
+        for method, request in (
+            (ECHO, b""),
+            (ECHO, b"a" * 20_000),
+            (SIZED, b"70000"),
+            (BROKEN, b"0"),
+            ("/test.Echo/No", b""),
+        ):
+            async with official(port, method) as call:
+                try:
+                    found.append(await call(request))
+                except grpc.aio.AioRpcError as error:
+                    found.append(error.code())
+        await server.close(1)
+        return found
+
+    assert await answers(Server(METHODS)) == await answers(OfficialServer(METHODS))
 
 
 # --- the official client ----------------------------------------------------------------------------------------------

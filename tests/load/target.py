@@ -151,10 +151,12 @@ async def running(url: str) -> AsyncIterator[Target]:
 
 
 @asynccontextmanager
-async def started(llm: str) -> AsyncIterator[Target]:
+async def started(llm: str, **environment: str) -> AsyncIterator[Target]:
     """A fresh stack that ends with the block; `llm` is `emulated` or `embedded`."""
     command = (sys.executable, "-m", "tests.load.serve", llm)
-    child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, start_new_session=True)
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, start_new_session=True, env={**os.environ, **environment}
+    )
     try:
         home = serve.HOME.resolve()
         await _until(lambda: child.returncode is not None or _ready(home, child.pid), START_SECONDS, "not ready")

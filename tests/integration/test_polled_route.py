@@ -1,0 +1,51 @@
+"""The polled status before the framework, and its slow twin, the route itself: the same body."""
+
+import uuid
+from unittest.mock import Mock
+
+import httpx2
+import orjson
+import pytest
+
+from eco2.contracts.identity import USER_ID_HEADER
+from eco2.core.app import api_app
+from eco2.scan import service, store, waste_api
+from eco2.scan.failures import TooLate
+from eco2.scan.outputs import Answer, FinalAnswer, Rule
+from eco2.scan.service import Services
+from eco2.scan.store import Job
+from eco2.scan.submission import ApiServices
+from tests.integration.test_scan_service import SEEN, load, register
+
+
+async def unchanged(_rule: Rule, composed: FinalAnswer, _job: Job) -> Answer:
+    return Answer.of(composed, "rules")
+
+
+@pytest.mark.parametrize("end", ["open", "completed", "failed"])
+async def test_the_route_answers_what_its_short_cut_does(services: Services, end: str) -> None:
+    at = ApiServices(**{**vars(services), "publisher": _silent()}, tasks_publisher=Mock(), door=Mock())
+    job = await register(at, user=uuid.uuid4())
+    if end == "failed":
+        await service.fail(at, job.id, TooLate())
+    if end == "completed":
+        await store.save_vision(at.db, job.id, SEEN)
+        await service.match_rule(at, await load(at, job))
+        await service.write_answer(at, await load(at, job), unchanged)
+    app = api_app("scan-api", waste_api.router)
+    app.state.services = at
+    path = waste_api.POLLED.route.format(job_id=job.id)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
+        answered = await client.get(path, headers={USER_ID_HEADER: str(job.user_id)})
+    assert answered.status_code == 200
+    short = orjson.loads(await waste_api.POLLED.answer(at, job.user_id, job.id))
+    assert answered.json() == short
+
+
+def _silent() -> Mock:
+    """A publisher that tells nobody: the running workers leave the job alone."""
+
+    async def sent(*_args: object, **_options: object) -> None:
+        return
+
+    return Mock(send_task=sent, send_json=sent)
