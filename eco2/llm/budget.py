@@ -84,6 +84,7 @@ class Budget:
         self._redis = redis
         self._cap = None if cap_usd is None else round(cap_usd * 1e6)
         BUDGET.set(cap_usd or 0)
+        SPENT_TODAY.set_function(lambda: self.counted() / 1e6)
         self._most = Usage(prompt_tokens=INPUT_TOKENS_HELD, completion_tokens=output_tokens)
         self._hold = redis.register_script(_HOLD)
         self._add = redis.register_script(_ADD)
@@ -153,6 +154,10 @@ class Budget:
         pocket = self._pocket.amount if self._pocket.key == key else 0
         return Standing(self._cap, max(0, self._counter.amount - pocket - self._held[key]), self._out)
 
+    def counted(self) -> int:
+        """The counter of today in micro-USD, as this process saw it last; 0 on a new day until it is seen."""
+        return self._counter.amount if self._counter.key == spent_key(today()) else 0
+
     async def look(self) -> Standing:
         """The standing as the counter has it now. RedisError, OSError."""
         key = spent_key(today())
@@ -161,7 +166,6 @@ class Budget:
 
     def _note(self, key: str, spent: int) -> None:
         self._counter = Held(key, spent)
-        SPENT_TODAY.set(spent / 1e6)
 
     def _count_later(self, cost: int) -> None:
         self._uncounted += cost

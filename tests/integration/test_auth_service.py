@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
 import aio_pika
+import orjson
 import pytest
 from psycopg import OperationalError
 from psycopg.types.json import Jsonb
@@ -479,3 +480,14 @@ def test_emulated_providers_are_refused_outside_of_the_local_stack(settings: Fro
     Settings(**given)
     with pytest.raises(ValueError, match="emulated providers let anybody in"):
         Settings(**{**given, "environment": "prod"})
+
+
+async def test_a_sign_in_of_the_web_is_kept_as_the_release_before_reads_it(at: Services) -> None:
+    """During a roll-out the callback may come to it."""
+    begun = store.SignIn("kakao", "http://api.test/back", "http://web.test", "v" * 43, "b" * 64, None)
+    state = uuid.uuid4().hex
+    await store.keep_sign_in(at.cache, state, begun, 60)
+    kept = [key async for key in at.cache.scan_iter(f"*{state}*")]
+    (stored,) = [orjson.loads(await at.cache.get(key)) for key in kept]
+    assert stored.keys() == {"provider", "redirect_uri", "frontend", "verifier", "browser", "device_id"}
+    assert await store.sign_in(at.cache, state) == begun

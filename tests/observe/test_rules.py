@@ -88,7 +88,7 @@ CASES = {
             'eco2_llm_calls_total{model="m", outcome="ok"}': "0+7x40",
         },
         {
-            'eco2_llm_calls_total{model="m", outcome="cancelled"}': "0+9x40",
+            'eco2_llm_calls_total{model="m", outcome="switched_off"}': "0+9x40",
             'eco2_llm_calls_total{model="m", outcome="ok"}': "0+1x40",
         },
         labels={"model": "m"},
@@ -131,6 +131,15 @@ CASES = {
     "BackupOld": Case(
         {'eco2_task_last_done_timestamp_seconds{task="backup.database"}': "-100000x40"},
         {'eco2_task_last_done_timestamp_seconds{task="backup.database"}': "-1000x40"},
+    ),
+    "NoBackup": Case(
+        {"eco2_scheduler_leading": "1x1600"},
+        {
+            "eco2_scheduler_leading": "1x1600",
+            'eco2_task_last_done_timestamp_seconds{task="backup.database"}': "0x1600",
+        },
+        minutes=1570,
+        labels={"task": "backup.database"},
     ),
     "NewsStale": Case(
         {'eco2_info_source_age_seconds{source="s"}': "21700x40"},
