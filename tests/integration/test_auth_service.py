@@ -488,6 +488,6 @@ async def test_a_sign_in_of_the_web_is_kept_as_the_release_before_reads_it(at: S
     state = uuid.uuid4().hex
     await store.keep_sign_in(at.cache, state, begun, 60)
     kept = [key async for key in at.cache.scan_iter(f"*{state}*")]
-    (stored,) = [orjson.loads(await at.cache.get(key)) for key in kept]
+    (stored,) = [orjson.loads(await at.cache.get(key) or b"") for key in kept]
     assert stored.keys() == {"provider", "redirect_uri", "frontend", "verifier", "browser", "device_id"}
     assert await store.sign_in(at.cache, state) == begun
