@@ -72,15 +72,21 @@ return tonumber(terminal)
 """
 
 # A part of the text: appended to what was said, and published for whoever listens. The first part of a newer round
-# drops the text of the one before. A repeated part, one of an older round, and one after the end change nothing.
+# drops the text of the one before. A repeated part, one of an older round, and one after the end change nothing. Nor
+# does one after a part that did not fit: a shorter one could, and the text would have a hole.
 _SAY = f"""
 local job, text = KEYS[1], KEYS[2]
 local round, part, most, content = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local known = redis.call('HMGET', job, 'round', 'part', 'said', 'seq', 'terminal')
+local known = redis.call('HMGET', job, 'round', 'part', 'said', 'seq', 'terminal', 'full')
 local current, last, said = tonumber(known[1] or 0), tonumber(known[2] or 0), tonumber(known[3] or {FIRST_TOKEN - 1})
 if known[5] or round < current or (round == current and part <= last) then return 0 end
+if round == tonumber(known[6] or 0) then return 0 end
 if round > current then redis.call('UNLINK', text) end
-if redis.call('STRLEN', text) + #content > most then return 0 end
+if redis.call('STRLEN', text) + #content > most then
+  redis.call('HSET', job, 'round', round, 'part', part, 'full', round)
+  redis.call('EXPIRE', job, ARGV[5])
+  return 0
+end
 said = said + 1
 redis.call('HSET', job, 'round', round, 'part', part, 'said', said)
 redis.call('APPEND', text, content)

@@ -101,6 +101,10 @@ async def test_a_text_past_its_limit_is_said_no_further(redis: Redis) -> None:
     job, most = await opened(redis), "가" * (TEXT_BYTES // 3)
     assert await say(redis, job, most, "나") == [FIRST_TOKEN, 0]
     assert await redis.strlen(text_key(job)) == len(most.encode())
+    assert await say(redis, job, "가", most, "나", round_=2) == [FIRST_TOKEN + 1, 0, 0], "one that fits leaves a hole"
+    assert await EventBus(redis).text(job) == Text(2, FIRST_TOKEN + 1, "가")
+    assert await say(redis, job, most + "가", "나", round_=3) == [0, 0]
+    assert await say(redis, job, "다", round_=4) == [FIRST_TOKEN + 2], "the next round begins anew"
 
 
 async def test_a_stage_of_another_service_is_refused(redis: Redis) -> None:
