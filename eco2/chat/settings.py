@@ -19,6 +19,9 @@ from eco2.core.settings import (
 )
 from eco2.llm.settings import CLIENT_MODELS, LlmSettings
 
+CHAT_MODELS = tuple(name for name in CLIENT_MODELS if "pro" not in name.split("-"))
+"""Without the dearest ones: chatting with them one user could spend the budget of everybody in an hour."""
+
 
 class RetentionSettings(SettingsGroup):
     chat_retention: Duration = timedelta(days=1)
@@ -39,7 +42,7 @@ class ApiSettings(AppSettings, DatabaseSettings, StorageSettings, StreamsSetting
     """Answers that one user may wait for at once, one in each chat."""
     turn_deadline: Duration = timedelta(minutes=4)
     """Age at which a message without an answer is given up; more than `turn_timeout` and an outage of a minute."""
-    models: tuple[str, ...] = CLIENT_MODELS
+    models: tuple[str, ...] = CHAT_MODELS
     """Models that a client may name; without an LLM key the rules answer whatever is named."""
     grpc_image_api: str
     """`host:port` that checks and publishes photos."""

@@ -130,10 +130,12 @@ class Llm:
         on_text: OnText,
         *,
         tools: Sequence[Tool] = (),
+        most_tokens: int | None = None,
         job: str,
         purpose: str,
     ) -> Reply:
-        """The model's words, each piece of which went to `on_text` as it came, and the calls of tools that it wants.
+        """The model's words, each piece of which went to `on_text` as it came, and the calls of tools that it wants; of
+        `most_tokens`, where they are fewer than `llm_max_output_tokens`.
 
         Raises LlmFailed within `llm_reply_deadline`. Once a piece has gone to `on_text` nothing is tried again: what
         was said stays, and it is for the caller to say how it ends.
@@ -146,6 +148,8 @@ class Llm:
             await on_text(text)
 
         fields: dict[str, Any] = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+        if most_tokens is not None:
+            fields["max_completion_tokens"] = min(most_tokens, self._settings.llm_max_output_tokens)
         if tools:
             fields["tools"] = [streaming.rendered(tool) for tool in tools]
         use = _Use(partial(Provider.stream, on_text=on_piece), partial(streaming.reply, tools=tools), lambda: said)
@@ -180,7 +184,7 @@ class Llm:
         if stopped := await self._controls.stopped():
             raise LlmFailed("switched_off", stopped)
         limit = {"max_completion_tokens": self._settings.llm_max_output_tokens}
-        body = orjson.dumps({**provider.endpoint.options, "model": model, **fields, **limit})
+        body = orjson.dumps({**provider.endpoint.options, "model": model, **limit, **fields})
         return await self._persist(provider, Call(model, purpose, job, body, self.price(model)), use, until)
 
     def _provider_of(self, model: str) -> Provider:

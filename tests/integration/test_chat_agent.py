@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
 from eco2 import knowledge as kb
 from eco2.chat import speaking
 from eco2.chat.agent import graph
+from eco2.chat.agent.nodes import SMALL_TALK_TOKENS
 from eco2.chat.agent.own_words import OwnWords
 from eco2.chat.agent.state import Context, Memory, Question, State
 from eco2.chat.agent.texts import say as fixed
@@ -20,7 +22,10 @@ from eco2.core import redis
 from eco2.knowledge import asking
 from eco2.llm import calls
 from eco2.llm.calls import Llm
+from eco2.llm.provider import Provider
 from eco2.llm.settings import LlmSettings
+from eco2.llm.streaming import OnText, Written
+from eco2.llm.wire import Call
 from eco2.messaging.events import EventBus
 from tests.integration.test_llm import MODEL, Emulator, _emulator
 from tests.redis_server import free_port, private_redis
@@ -96,6 +101,19 @@ async def test_small_talk_is_in_the_models_words_sentence_by_sentence(turn: Turn
     state, said = await turn("안녕!")
     assert state["answer"] == "안녕하세요! 저는 이코예요. 편하게 물어보세요."
     assert [piece.strip() for piece in said] == ["안녕하세요!", "저는 이코예요.", "편하게 물어보세요."]
+
+
+async def test_small_talk_is_short(turn: Turn, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    stream = Provider.stream
+
+    async def noted(provider: Provider, call: Call, on_text: OnText) -> Written:
+        sent.append(orjson.loads(call.body))
+        return await stream(provider, call, on_text)
+
+    monkeypatch.setattr(Provider, "stream", noted)
+    await turn("안녕!")
+    assert [body["max_completion_tokens"] for body in sent] == [SMALL_TALK_TOKENS]
 
 
 @pytest.mark.parametrize(

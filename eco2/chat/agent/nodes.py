@@ -187,6 +187,10 @@ def _place_line(entry: places.Place, lang: Lang) -> str:
 # --- small talk -------------------------------------------------------------------------------------------------------
 
 
+SMALL_TALK_TOKENS = 500
+"""Most that a model may write, thinking included. Where it thinks past it and says nothing, the rules answer."""
+
+
 @lru_cache(maxsize=1)
 def _prompt() -> str:
     return (Path(__file__).parent / "prompts" / "small_talk.md").read_text(encoding="utf-8")
@@ -205,7 +209,14 @@ async def general(state: State, context: Context) -> Part:
     messages = [{"role": "system", "content": _prompt()}, {"role": "user", "content": question.text}]
     try:
         async with context.own_words.only(context.say) as sieve:
-            await context.llm.reply(context.model, messages, sieve.take, job=context.job_id, purpose="chat_general")
+            await context.llm.reply(
+                context.model,
+                messages,
+                sieve.take,
+                most_tokens=SMALL_TALK_TOKENS,
+                job=context.job_id,
+                purpose="chat_general",
+            )
     except LlmFailed as error:
         log.warning("the paid model said nothing, or not all: %s", error)
     if not sieve.passed.strip():
