@@ -1,14 +1,17 @@
-"""`cleanup.chats`: chats that their users deleted a while ago go for good, with messages, turns and photos."""
+"""`cleanup.chats`: chats that their users deleted a while ago go for good, with messages, turns and photos; where a
+user was is forgotten a day after a turn without an answer."""
 
 from datetime import UTC, datetime, timedelta
 
-from eco2.chat import service, store
+from eco2.chat import service, store, turn_store
 from eco2.chat.settings import CleanupSettings
 from eco2.contracts.tasks import Outcome
 from eco2.core.postgres import Database, open_database
 from eco2.core.storage import Storage
 
 BATCH = 100
+LOCATION_RETENTION = timedelta(days=1)
+"""Time in which a turn that failed or was stopped can be tried again from the same place."""
 
 
 async def run(_argument: str) -> Outcome:
@@ -19,6 +22,7 @@ async def run(_argument: str) -> Outcome:
 
 async def clean(db: Database, storage: Storage, older: timedelta) -> Outcome:
     """A chat in which a turn still runs stays for the next round: what the turn writes would be left."""
+    await turn_store.forget_locations(db, datetime.now(UTC) - LOCATION_RETENTION)
     before, removed = datetime.now(UTC) - older, 0
     while chats := await store.deleted_before(db, before, BATCH):
         removed += await service.remove(db, storage, chats)

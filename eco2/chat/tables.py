@@ -63,7 +63,7 @@ turns = Table(
     Column("user_id", ID, nullable=False),
     Column("idempotency_key", Text),
     Column("model", Text),
-    # Where the user is; forgotten when the turn ends.
+    # Where the user is; forgotten with the answer, else when the turn is tried again, or a day later.
     Column("location", JSONB),
     # What the user gave when the turn asked for it, and what it asks for now.
     Column("input", JSONB),
@@ -94,6 +94,7 @@ turns = Table(
     Index("ix_turns_message", "message_id", "created_at"),
     Index("ix_turns_chat", "chat_id", "created_at"),
     Index("ix_turns_unfinished", "created_at", postgresql_where=text("announced_at IS NULL")),
+    Index("ix_turns_location", "finished_at", postgresql_where=text("location IS NOT NULL")),
     schema=SCHEMA,
 )
 

@@ -8,6 +8,7 @@ from typing import Literal, LiteralString
 from uuid import UUID, uuid4, uuid5
 
 from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
 from eco2.chat.store import TODAY, Json
@@ -42,8 +43,12 @@ class Turn:
 
     @property
     def answer_id(self) -> UUID:
-        """Id of the assistant's message: whoever writes it twice writes one."""
-        return uuid5(self.id, "answer")
+        return answer_id(self.id)
+
+
+def answer_id(job_id: UUID) -> UUID:
+    """Id of the assistant's message: whoever writes it twice writes one."""
+    return uuid5(job_id, "answer")
 
 
 @dataclass(frozen=True)
@@ -94,16 +99,21 @@ async def submit(
     """Write the message with its turn, or return the turn of the same message that is there already.
 
     The chat's row is locked meanwhile: two messages of a chat come one after the other."""
-    async with db.connection() as connection, connection.transaction():
-        if not await _lock(connection, chat_id, user):
-            return Refused("no_chat")
-        known = await _known(connection, chat_id, user, said, key)
-        if known is not None:
-            return known
-        refused = await _refused(connection, user, chat_id, limits)
-        if refused is not None:
-            return refused
-        return await _write(connection, chat_id, user, said, key)
+    try:
+        async with db.connection() as connection, connection.transaction():
+            if not await _lock(connection, chat_id, user):
+                return Refused("no_chat")
+            known = await _known(connection, chat_id, user, said, key)
+            if known is not None:
+                return known
+            refused = await _refused(connection, user, chat_id, limits)
+            if refused is not None:
+                return refused
+            return await _write(connection, chat_id, user, said, key)
+    except UniqueViolation as error:
+        if error.diag.constraint_name != "uq_turns_key":
+            raise
+        return Refused("key_reused")  # by a message to another chat at the same moment
 
 
 async def retry(db: Database, chat_id: UUID, message_id: UUID, user: UUID, limits: Limits) -> Turn | Refused:
@@ -131,6 +141,7 @@ async def retry(db: Database, chat_id: UUID, message_id: UUID, user: UUID, limit
         # What was said before it was stopped gives way to the whole answer.
         await connection.execute("DELETE FROM chat.messages WHERE id = %(id)s", {"id": turn.answer_id})
         await _count_messages(connection, chat_id)
+        await connection.execute("UPDATE chat.turns SET location = NULL WHERE id = %(id)s", {"id": turn.id})
         return await _add_turn(connection, chat_id, message_id, user, turn.model, turn.location, None)
 
 
@@ -329,11 +340,15 @@ class Answer:
 
 
 async def finish(db: Database, turn: Turn, status: Status, answer: Answer) -> bool:
-    """End the turn with its answer; False where it had ended before: then nothing is written."""
+    """End the turn with its answer; False where it had ended before: then nothing is written. One that was stopped can
+    be tried again, from the same place."""
     async with db.connection() as connection, connection.transaction():
+        # The chat before its turn, as whoever deletes it: in two orders they could wait for each other.
+        await connection.execute("SELECT FROM chat.sessions WHERE id = %(id)s FOR UPDATE", {"id": turn.chat_id})
         row = await _row(
             connection,
-            f"""UPDATE chat.turns SET status = %(status)s, finished_at = now(), location = NULL, waiting_for = NULL,
+            f"""UPDATE chat.turns SET status = %(status)s, finished_at = now(), waiting_for = NULL,
+                    location = CASE WHEN %(status)s = 'cancelled' THEN location END,
                     queued_at = coalesce(queued_at, now())
                 WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
             id=turn.id,
@@ -376,6 +391,13 @@ async def fail(db: Database, job_id: UUID, code: str, error: str) -> bool:
     return row is not None
 
 
+async def forget_locations(db: Database, before: datetime) -> None:
+    """Forget where users were in turns that ended earlier and were not tried again."""
+    await db.run(
+        "UPDATE chat.turns SET location = NULL WHERE location IS NOT NULL AND finished_at < %(before)s", before=before
+    )
+
+
 async def announced(db: Database, at: Mapping[UUID, datetime]) -> None:
     """Note when the last event of each turn was out."""
     await db.rows(
@@ -401,13 +423,15 @@ class Exchange:
     metadata: Json | None
 
 
+EXCHANGES: LiteralString = f"""
+    SELECT {COLUMNS}, finished_at, asked.created_at, asked.image_key, answered.content, answered.created_at,
+        answered.intent, answered.metadata
+    FROM unnest(%(ids)s::uuid[], %(answers)s::uuid[]) AS wanted (id, answer_id)
+        JOIN chat.turns ON turns.id = wanted.id
+        JOIN chat.messages AS asked ON asked.id = message_id
+        LEFT JOIN chat.messages AS answered ON answered.id = wanted.answer_id"""
+
+
 async def exchanges(db: Database, ids: Sequence[UUID]) -> list[Exchange]:
-    rows = await db.rows(
-        f"""SELECT {COLUMNS}, finished_at, asked.created_at, asked.image_key, answered.content, answered.created_at,
-                answered.intent, answered.metadata
-            FROM chat.turns JOIN chat.messages AS asked ON asked.id = message_id
-                LEFT JOIN chat.messages AS answered ON answered.job_id = turns.id
-            WHERE turns.id = ANY(%(ids)s)""",
-        ids=list(ids),
-    )
+    rows = await db.rows(EXCHANGES, ids=list(ids), answers=[answer_id(job_id) for job_id in ids])
     return [Exchange(Turn(*row[:WIDTH]), *row[WIDTH:]) for row in rows]

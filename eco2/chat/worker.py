@@ -38,7 +38,7 @@ from eco2.core.storage import Storage
 from eco2.core.time_limit import time_limit
 from eco2.knowledge import Knowledge
 from eco2.llm import spending
-from eco2.messaging.broker import Heartbeat
+from eco2.messaging.broker import Heartbeat, ride_out
 from eco2.messaging.consumer import Delivery, PoisonMessage, consume_each
 from eco2.messaging.events import EventBus
 from eco2.messaging.headers import whole_number
@@ -172,14 +172,15 @@ async def _reply(resources: Resources, begun: Begun, speaker: Speaker) -> Answer
 
 
 async def _finish(resources: Resources, turn: Turn, status: turn_store.Status, answer: Answer) -> None:
-    if await turn_store.finish(resources.db, turn, status, answer):
+    # Else the whole work would be done again, and the model paid again.
+    if await ride_out(lambda: turn_store.finish(resources.db, turn, status, answer)):
         TURNS.labels(status, answer.intent or "").inc()
         TURN_SECONDS.observe((datetime.now(UTC) - turn.created_at).total_seconds())
     await announcing.announce(resources.db, resources.storage, resources.bus, turn.id)
 
 
 async def _fail(resources: Resources, turn: Turn, code: str, error: str) -> None:
-    if await turn_store.fail(resources.db, turn.id, code, error):
+    if await ride_out(lambda: turn_store.fail(resources.db, turn.id, code, error)):
         TURNS.labels("failed", code).inc()
     await announcing.announce(resources.db, resources.storage, resources.bus, turn.id)
 

@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import aio_pika
 import aiormq
@@ -20,6 +20,7 @@ from eco2.core.errors import AWAY, Unavailable
 from eco2.messaging import headers as _headers  # noqa: F401 - makes every header readable
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 PUBLISH_SECONDS = 4.0
 PUBLISH_ATTEMPTS = 3
@@ -248,19 +249,17 @@ class Heartbeat:
             raise RuntimeError("the consumer loop is stuck")
 
 
-async def ride_out(work: Callable[[], Awaitable[None]]) -> None:
+async def ride_out(work: Callable[[], Awaitable[T]]) -> T:
     """Do it, again and again while a server is away, for OUTAGE_SECONDS at most."""
     start, failures = time.monotonic(), 0
     while True:
         try:
-            await work()
+            return await work()
         except TimeoutError:  # the work itself took too long; it is an OSError, too
             raise
         except tuple(AWAY) as error:
             if time.monotonic() - start > OUTAGE_SECONDS:
                 raise
             log.warning("a server is away, trying again: %s", str(error).partition("\n")[0])
-        else:
-            return
         await asyncio.sleep(OUTAGE_PAUSES[min(failures, len(OUTAGE_PAUSES) - 1)])
         failures += 1

@@ -4,7 +4,7 @@ import asyncio
 import unicodedata
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -21,15 +21,16 @@ from eco2.chat.answering import Agent
 from eco2.chat.conversation import Asked, Talk
 from eco2.chat.scans import Scans, open_scans
 from eco2.chat.settings import ApiSettings, WorkerSettings
-from eco2.chat.turn_store import Limits, Said, Turn
+from eco2.chat.turn_store import Answer, Limits, Said, Turn
 from eco2.contracts.events import Service
 from eco2.contracts.pb.job_state_pb2 import GetJobStatesRequest
 from eco2.contracts.pb.job_state_pb2_grpc import JobStateServiceStub
 from eco2.core import grpc
-from eco2.core.postgres import Database
+from eco2.core.postgres import Database, open_database
+from eco2.core.settings import DatabaseSettings
 from eco2.core.storage import Storage
 from eco2.core.turns import Turns
-from eco2.messaging.broker import BrokerDown, Heartbeat, Publisher
+from eco2.messaging.broker import BrokerDown, Heartbeat, Publisher, ride_out
 from eco2.messaging.consumer import Delivery, PoisonMessage
 from eco2.messaging.events import EventBus
 from eco2.scan.service import Services
@@ -155,11 +156,15 @@ async def test_messages_of_odd_forms(person: People) -> None:
         ({"message": "  \n"}, 400, "MESSAGE_REQUIRED"),
         ({"message": "가" * 4001}, 422, "VALIDATION_ERROR"),
         ({"message": "캔", "model": "x"}, 400, "UNSUPPORTED_MODEL"),
+        ({"message": "캔", "model": "gpt-5.2-pro"}, 400, "UNSUPPORTED_MODEL"),
+        ({"message": "캔", "model": "gemini-3-pro-preview"}, 400, "UNSUPPORTED_MODEL"),
         ({"message": "캔", "user_location": {"latitude": 91, "longitude": 0}}, 422, "VALIDATION_ERROR"),
         ({"message": "캔", "image_url": "http://169.254.169.254/chat/x.jpg"}, 400, "IMAGE_URL_NOT_ALLOWED"),
     ):
         answer = await who.http.post(path, json=body)
         assert (answer.status_code, answer.json()["code"]) == (status, code), body
+    for model in ("gpt-5.2", "gemini-3-flash-preview"):  # what the app names
+        await followed(who, await send(who, chat, "캔", model=model))
     missing = await who.http.post(f"{CHAT}/{uuid.uuid4()}/messages", json={"message": "캔"})
     assert (missing.status_code, missing.json()["code"]) == (404, "CHAT_NOT_FOUND")
 
@@ -362,6 +367,46 @@ async def test_work_that_fails_again_and_again_fails_its_turn_at_the_last_delive
         await worker.work(broken, delivery({"job_id": str(turn.id)}, deliveries=3))
     assert (await followed(who, str(turn.id)))[-1][1]["status"] == "failed"
     assert (await history(who, chat))[0]["turn"]["code"] == "ANSWER_FAILED"
+
+
+async def test_a_database_that_is_lost_at_the_end_costs_no_second_answer(
+    person: People,
+    database: Database,
+    settings: FromStack,
+    resources: worker.Resources,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    who, found = person(), 0
+    reply = worker._reply
+    own = settings(DatabaseSettings).model_copy(update={"database_pool_size": 1})
+    async with open_database(own, repeat=False) as lost:
+
+        async def cut_off(*given: Any) -> Answer:
+            nonlocal found
+            found += 1
+            answer = await reply(*given)
+            row = await lost.row("SELECT pg_backend_pid()")
+            assert row
+            await database.rows("SELECT pg_terminate_backend(%(pid)s, 5000)", pid=row[0])
+            return answer
+
+        monkeypatch.setattr(worker, "_reply", cut_off)
+        for stopped in (False, True):
+            chat = await begun(who)
+            turn = await waiting(database, who, chat)
+            if stopped:
+                monkeypatch.setattr(worker, "time_limit", no_time)
+            before, message = found, delivery({"job_id": str(turn.id)})
+            await ride_out(lambda message=message: worker.work(replace(resources, db=lost), message))  # type: ignore[misc]
+            assert found == before + 1
+            status = (await history(who, chat))[0]["turn"]["status"]
+            assert status == ("failed" if stopped else "completed")
+
+
+@asynccontextmanager
+async def no_time(_seconds: float) -> AsyncIterator[None]:
+    yield
+    raise TimeoutError
 
 
 async def test_an_answer_that_is_being_found_can_be_stopped(

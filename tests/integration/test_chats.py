@@ -5,10 +5,11 @@ import unicodedata
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import orjson
 import pytest
+from psycopg import AsyncConnection
 
 from eco2.chat import cleanup, store, turn_store
 from eco2.chat.turn_store import Answer, Limits, Refused, Said, Turn
@@ -20,6 +21,7 @@ from eco2.core.postgres import Database
 from eco2.scan import store as scans
 from eco2.scan.service import Services
 from tests.conftest import Person
+from tests.redis_server import until
 
 People = Callable[[], Person]
 CHAT = "/api/v1/chat"
@@ -244,6 +246,91 @@ async def test_what_was_stopped_gives_way_to_the_whole_answer(person: People, da
     found = (await who.http.get(f"{CHAT}/{chat}")).json()["messages"]
     assert [one["content"] for one in found] == ["캔", "비우세요."]
     assert (await who.http.get(CHAT)).json()["chats"][0]["message_count"] == 2
+
+
+async def test_a_place_is_known_until_the_turn_is_tried_again_or_a_day_has_passed(
+    person: People, database: Database, services: Services
+) -> None:
+    who, here = person(), {"latitude": 37.5, "longitude": 127.0}
+
+    async def ended(status: turn_store.Status) -> Turn:
+        chat = await begun(who)
+        turn = await turn_store.submit(database, chat, who.id, Said("캔", location=here), None, ENOUGH)
+        assert isinstance(turn, Turn)
+        if status == "failed":
+            assert await turn_store.fail(database, turn.id, "X", "x")
+        else:
+            assert await turn_store.finish(database, turn, status, Answer("비우세요."))
+        return turn
+
+    async def known(turn: Turn) -> bool:
+        found = await turn_store.load(database, turn.id)
+        assert found
+        return found.location == here
+
+    assert not await known(await ended("completed"))
+    for status in ("failed", "cancelled"):
+        turn, left = await ended(status), await ended(status)
+        again = await turn_store.retry(database, turn.chat_id, turn.message_id, who.id, ENOUGH)
+        assert isinstance(again, Turn)
+        assert (again.location, await known(turn)) == (here, False)
+        await cleanup.clean(database, services.storage, timedelta(days=1))
+        assert await known(left)
+        await database.rows(
+            "UPDATE chat.turns SET finished_at = now() - interval '25 hours' WHERE id = %(id)s", id=left.id
+        )
+        await cleanup.clean(database, services.storage, timedelta(days=1))
+        assert (await known(left), await known(again)) == (False, True)
+        assert await turn_store.fail(database, again.id, "X", "x")
+
+
+async def waits(db: Database, blocker: AsyncConnection) -> None:
+    """Return when somebody waits for what the connection has locked."""
+
+    async def blocked() -> bool:
+        sql: LiteralString = "SELECT pid FROM pg_stat_activity WHERE %(pid)s = ANY(pg_blocking_pids(pid))"
+        return await db.row(sql, pid=blocker.info.backend_pid) is not None
+
+    await until(blocked)
+
+
+async def test_a_chat_is_deleted_while_its_answer_is_stored(person: People, database: Database) -> None:
+    who = person()
+    chat = await begun(who)
+    turn = await said(database, chat, who, "캔")
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with database.connection() as deleting, deleting.transaction():
+            values = {"id": chat, "turn": turn.id}
+            await deleting.execute("UPDATE chat.sessions SET deleted_at = now() WHERE id = %(id)s", values)
+            stored = tasks.create_task(turn_store.finish(database, turn, "completed", Answer("비우세요.")))
+            await waits(database, deleting)
+            await deleting.execute("UPDATE chat.turns SET cancel_asked_at = now() WHERE id = %(turn)s", values)
+        assert await stored
+
+
+async def test_a_key_that_two_chats_use_at_once_is_taken_by_one(person: People, database: Database) -> None:
+    who = person()
+    one, other = await begun(who), await begun(who)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with database.connection() as first, first.transaction():
+            await turn_store._write(first, one, who.id, Said("캔"), "k")
+            second = tasks.create_task(turn_store.submit(database, other, who.id, Said("캔"), "k", ENOUGH))
+            await waits(database, first)
+        assert await second == Refused("key_reused")
+    assert (await who.http.get(f"{CHAT}/{other}")).json()["messages"] == []
+
+
+async def test_the_end_of_a_turn_is_read_by_indexes_alone(person: People, database: Database) -> None:
+    who = person()
+    turn = await said(database, await begun(who), who, "캔")
+    assert await turn_store.finish(database, turn, "completed", Answer("비우세요."))
+    (found,) = await turn_store.exchanges(database, [turn.id])
+    assert found.answer == "비우세요."
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")  # else it is the way through tables of a few rows
+        values = {"ids": [turn.id], "answers": [turn.answer_id]}
+        plan = await (await connection.execute(f"EXPLAIN {turn_store.EXCHANGES}", values)).fetchall()
+    assert "Seq Scan" not in str(plan)
 
 
 # --- all of a user ----------------------------------------------------------------------------------------------------
