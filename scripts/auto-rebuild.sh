@@ -22,6 +22,6 @@ begin "$@"
 need terraform eco2
 confirm "This destroys the cluster $cluster with all that its volumes hold, and makes it anew. Buckets, secrets and names stay."
 
-step destroy scripts/destroy-with-cleanup.sh --environment "$environment" ${skip_kubernetes:+"$skip_kubernetes"} --yes
+step destroy scripts/destroy-with-cleanup.sh --environment "$environment" ${skip_kubernetes:+"$skip_kubernetes"} ${restart:+"$restart"} --yes
 step rebuild scripts/rebuild-cluster.sh --environment "$environment" --yes
 finish

@@ -33,11 +33,25 @@ begin "$@"
 need terraform eco2
 [ -n "$skip_kubernetes" ] || need kubectl helm
 
+# A file of another cluster would have that one emptied.
+check_kubeconfig() {
+  local named
+  named=$(kubectl config view --kubeconfig "$kubeconfig" --minify -o 'jsonpath={.contexts[0].context.cluster}') ||
+    wrong "$kubeconfig cannot be read, or has no current context"
+  [ "$named" = "$cluster" ] ||
+    wrong "the current context of $kubeconfig is of the cluster ${named:-without a name}, not of $cluster: nothing was done"
+}
+
+if [ -n "$kubeconfig" ] && [ -z "$skip_kubernetes$dry_run" ]; then
+  check_kubeconfig
+fi
+
 lost="nodes, network, roles and all volumes: databases, broker, what they hold"
 if [ -n "$delete_data" ]; then
   lost="$lost; all buckets with photos, backups and snapshots; all secrets; names and certificates"
 fi
 confirm "This destroys the cluster $cluster: $lost."
+forget bootstrap_cluster.sh
 
 cluster_answers() { kubectl --request-timeout=10s version >/dev/null 2>&1; }
 

@@ -13,6 +13,7 @@ option() { return 1; }
 begin "$@"
 need terraform eco2
 confirm "This makes the cluster $cluster anew; whatever its nodes still hold is lost."
+forget_callers auto-rebuild.sh
 
 step init tf_init
 step destroy tf_destroy

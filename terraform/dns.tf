@@ -7,6 +7,8 @@ resource "aws_route53_zone" "public" {
   count = local.own_zone ? 1 : 0
 
   name = var.domain
+  # Records of ExternalDNS stay when the cluster does not answer any more.
+  force_destroy = var.delete_data
 }
 
 resource "aws_route53_record" "delegation" {

@@ -26,6 +26,21 @@ resource "aws_iam_role_policy_attachment" "session_manager" {
   policy_arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 }
 
+# That policy reads every parameter of the account, keys of etcd among them: a node gets at none but its own.
+resource "aws_iam_role_policy" "parameters" {
+  for_each = {
+    worker        = { Resource = ["arn:aws:ssm:*:${local.account_id}:parameter/eco2/*"] }
+    control_plane = { NotResource = [local.etcd_key_arn] }
+  }
+
+  name = "parameters"
+  role = aws_iam_role.node[each.key].name
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [merge({ Sid = "ParametersOfOthers", Effect = "Deny", Action = ["ssm:GetParameter*"] }, each.value)]
+  })
+}
+
 resource "aws_iam_role_policy" "control_plane" {
   name = "control-plane"
   role = aws_iam_role.node["control_plane"].name
@@ -55,7 +70,7 @@ resource "aws_iam_role_policy" "control_plane" {
         Sid      = "KeyOfSecretsInEtcd"
         Effect   = "Allow"
         Action   = ["ssm:GetParameter"]
-        Resource = ["arn:aws:ssm:${var.region}:${local.account_id}:parameter/eco2/${var.environment}/etcd-encryption-key"]
+        Resource = [local.etcd_key_arn]
       },
     ]
   })
@@ -65,18 +80,19 @@ resource "aws_iam_role_policy" "control_plane" {
 # Pods: IAM trusts the tokens that this cluster's API server signs, each role those of one service account.
 # ---------------------------------------------------------------------------------------------------------------------
 locals {
+  etcd_key_arn = "arn:aws:ssm:${var.region}:${local.account_id}:parameter/eco2/${var.environment}/etcd-encryption-key"
+
   arns        = { for name, bucket in local.buckets : name => "arn:aws:s3:::${bucket.name}" }
   issuer_host = "${local.buckets.oidc.name}.s3.${var.region}.amazonaws.com"
 
   # Service accounts of workloads/rbac-storage, by name.
-  pod_roles = {
+  pod_roles = merge({
     aws-load-balancer-controller = { namespace = "platform-system", statements = local.may_balance }
     external-dns                 = { namespace = "platform-system", statements = local.may_name }
     external-secrets             = { namespace = "platform-system", statements = local.may_read_secrets }
     ebs-csi-controller           = { namespace = "kube-system", statements = local.may_store }
     postgres-pod                 = { namespace = "postgres", statements = local.may_archive }
-    atlantis                     = { namespace = "atlantis", statements = local.may_keep_state }
-  }
+  }, var.atlantis ? { atlantis = { namespace = "atlantis", statements = local.may_keep_state } } : {})
 
   # Load balancers, target groups and rules of this cluster. Security groups are Terraform's: none may be made or changed.
   balancers = "arn:aws:elasticloadbalancing:${var.region}:${local.account_id}:*"
@@ -206,10 +222,12 @@ locals {
     },
   ]
 
-  # The state and its lock; what Terraform may do besides is in atlantis_policy_arns.
+  # The state of this environment's workspace and its lock; what Terraform may do besides is in atlantis_policy_arns. `init` looks
+  # for the state of the default workspace, and has to be told that there is none.
   state_arn = "arn:aws:s3:::eco2-terraform-state-${local.account_id}"
   may_keep_state = [
-    { Sid = "State", Effect = "Allow", Action = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], Resource = ["${local.state_arn}/*"] },
+    { Sid = "State", Effect = "Allow", Action = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], Resource = ["${local.state_arn}/env:/${var.environment}/*"] },
+    { Sid = "DefaultWorkspace", Effect = "Allow", Action = ["s3:GetObject"], Resource = ["${local.state_arn}/eco2.tfstate"] },
     { Sid = "List", Effect = "Allow", Action = ["s3:ListBucket"], Resource = [local.state_arn] },
   ]
 }
@@ -251,7 +269,7 @@ resource "aws_iam_role_policy" "pod" {
 }
 
 resource "aws_iam_role_policy_attachment" "atlantis" {
-  for_each = toset(var.atlantis_policy_arns)
+  for_each = toset(var.atlantis ? var.atlantis_policy_arns : [])
 
   role       = aws_iam_role.pod["atlantis"].name
   policy_arn = each.value

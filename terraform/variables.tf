@@ -102,7 +102,7 @@ variable "termination_protection" {
 }
 
 variable "delete_data" {
-  description = "Buckets may be destroyed with what is in them, and secrets at once. Only scripts/destroy-with-cleanup.sh --delete-data sets it."
+  description = "Buckets and the zone may be destroyed with what is in them, and secrets at once. Only scripts/destroy-with-cleanup.sh --delete-data sets it."
   type        = bool
   default     = false
 }
@@ -121,6 +121,12 @@ variable "bucket_prefix" {
 variable "web_origins" {
   description = "Origins of the web page, which uploads from the browser."
   type        = list(string)
+}
+
+variable "atlantis" {
+  description = "Atlantis runs in this cluster: its role is made, which writes the state of this environment alone."
+  type        = bool
+  default     = false
 }
 
 variable "atlantis_policy_arns" {

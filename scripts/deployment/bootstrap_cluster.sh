@@ -31,6 +31,9 @@ need terraform eco2
 if [ -z "$skip_terraform" ]; then
   confirm "This makes or changes the cluster $cluster in AWS, which costs money every hour (eco2 infra cost)."
 fi
+forget destroy-with-cleanup.sh
+# What they destroyed is there again.
+forget_callers rebuild-cluster.sh auto-rebuild.sh
 
 make_zone() { tf_apply -target=aws_route53_zone.public -target=aws_route53_record.delegation -target=aws_route53_record.probe; }
 

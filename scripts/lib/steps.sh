@@ -9,6 +9,7 @@ environment=
 yes=
 dry_run=
 restart=
+called=
 given=
 
 say() { printf '%s: %s\n' "$(basename "$program")" "$*"; }
@@ -78,6 +79,8 @@ begin() {
     export ECO2_INFRA_LOCK=$environment
     exec > >(tee -a "$folder/$(basename "$program").log") 2>&1
     say "$(date -u +%FT%TZ) $given"
+  else
+    called=yes
   fi
   # What was finished with other options says nothing of this run.
   if [ -n "$restart" ] || [ "$(head -n 1 "$finished" 2>/dev/null)" != "$(signature)" ]; then
@@ -91,6 +94,18 @@ signature() {
   words=${words// --yes / }
   printf '%s\n' "${words// --restart / }"
 }
+
+# forget SCRIPT…: what these had finished is undone by this run, so that they begin with the first step again.
+forget() {
+  [ -z "$dry_run" ] || return 0
+  local script
+  for script in "$@"; do
+    rm -f "$folder/$script.finished"
+  done
+}
+
+# forget_callers SCRIPT…: the same for scripts that call this one, unless one of them is at work.
+forget_callers() { [ -n "$called" ] || forget "$@"; }
 
 # confirm WHAT: a person types the name of the cluster. The scripts called by a confirmed one do not ask again.
 confirm() {
@@ -159,6 +174,9 @@ need() {
 # Data outlives the cluster unless it is to go: addresses that begin so are left alone.
 kept='^(data\.|aws_s3_|aws_secretsmanager_|aws_ssm_parameter\.|aws_iam_user|aws_route53_zone\.public|aws_route53_record\.(validation|probe|delegation|images)|aws_acm_|aws_cloudfront_)'
 
+# What its own arguments keep from being destroyed, or from being destroyed with what is in it.
+guarded='^(aws_instance\.node|aws_s3_bucket\.this|aws_secretsmanager_secret\.this|aws_route53_zone\.public)'
+
 # Whatever workspace was chosen last: this one is meant.
 tf() { TF_WORKSPACE=$environment terraform -chdir=terraform "$@"; }
 
@@ -177,21 +195,30 @@ tf_apply() { tf apply -input=false -auto-approve -var-file="envs/$environment.tf
 
 # Destroys nodes, network and roles; with `all` also buckets, secrets, names and the CDN.
 tf_destroy() {
-  local target nodes=
-  local -a targets=()
+  local listed target
+  local -a targets=() protected=()
+  # A call of its own, so that its failure is not taken for an empty list.
+  listed=$(tf state list)
+  # What is bootstrapped from here on begins anew.
+  forget bootstrap_cluster.sh
   if [ "${1:-}" = all ]; then
-    tf_apply -var=termination_protection=false -var=delete_data=true
+    while read -r target; do
+      [[ ! $target =~ $guarded ]] || protected+=("-target=$target")
+    done <<<"$listed"
+    # With targets: without them whatever is gone already would be made again.
+    [ ${#protected[@]} -eq 0 ] || tf_apply -var=termination_protection=false -var=delete_data=true "${protected[@]}"
     tf destroy -input=false -auto-approve -var-file="envs/$environment.tfvars" -var=delete_data=true
     return
   fi
   while read -r target; do
+    [[ -n $target && ! $target =~ $kept ]] || continue
     targets+=("-target=$target")
-    [[ $target != aws_instance.node* ]] || nodes=yes
-  done < <(tf state list | grep --invert-match --extended-regexp "$kept" || true)
+    [[ $target != aws_instance.node* ]] || protected+=("-target=$target")
+  done <<<"$listed"
   if [ ${#targets[@]} -eq 0 ]; then
     say "nothing is left to destroy"
     return
   fi
-  [ -z "$nodes" ] || tf_apply -var=termination_protection=false -target=aws_instance.node
+  [ ${#protected[@]} -eq 0 ] || tf_apply -var=termination_protection=false "${protected[@]}"
   tf destroy -input=false -auto-approve -var-file="envs/$environment.tfvars" "${targets[@]}"
 }

@@ -7,6 +7,7 @@ they are and something after each of its spoils.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from ipaddress import ip_network
 from typing import Any
 
@@ -329,8 +330,20 @@ def buckets_keep_what_they_should(plan: Plan) -> Iterator[str]:
         days = [rule["expiration"][0]["days"] for rule in rules if rule["id"] == "old"]
         if days != ([1] if name in ("uploads", "ssm") else []):
             yield f"{name} keeps objects for {days or 'ever'}"
-        if plan.resources[f'aws_s3_bucket.this["{name}"]']["force_destroy"] != (name == "ssm"):
+        may_go = name == "ssm" or plan.is_given("delete_data")
+        if plan.resources[f'aws_s3_bucket.this["{name}"]']["force_destroy"] != may_go:
             yield f"{name} would be destroyed with what is in it, or only when empty where that does not matter"
+
+
+def _zone_goes_with_its_names(plan: Plan) -> None:
+    plan.resources["aws_route53_zone.public[0]"]["force_destroy"] = True
+
+
+@checker(_zone_goes_with_its_names)
+def the_zone_goes_with_its_records_when_data_does(plan: Plan) -> Iterator[str]:
+    for address, zone in plan.of("aws_route53_zone"):
+        if address.startswith("aws_route53_zone.public") and zone["force_destroy"] != plan.is_given("delete_data"):
+            yield f"{address} {'would be' if zone['force_destroy'] else 'cannot be'} destroyed with its records"
 
 
 def _another_bucket(plan: Plan) -> None:
@@ -441,7 +454,8 @@ def pods_have_the_roles_that_their_accounts_name(plan: Plan) -> Iterator[str]:
         for item in accounts
     }
     # Its account comes with its chart.
-    wanted[f"eco2-{plan.environment}-atlantis"] = "atlantis:atlantis"
+    if plan.is_given("atlantis"):
+        wanted[f"eco2-{plan.environment}-atlantis"] = "atlantis:atlantis"
     found = {
         role["name"]: role["assume_role_policy"]
         for address, role in plan.of("aws_iam_role")
@@ -466,22 +480,73 @@ def _secrets_of_all(plan: Plan) -> None:
     role["policy"] = role["policy"].replace(f"eco2/{plan.environment}/*", "*")
 
 
+def _state_of_all(plan: Plan) -> None:
+    statement = {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": ["arn:aws:s3:::eco2-terraform-state-1/*"]}
+    plan.resources['aws_iam_role_policy.pod["atlantis"]'] = {"policy": json.dumps({"Statement": [statement]})}
+
+
 READING = ("Describe", "List", "Get")
 
 
-@checker(_everything_allowed, _secrets_of_all)
+@checker(_everything_allowed, _secrets_of_all, _state_of_all)
 def roles_change_only_what_is_of_their_cluster(plan: Plan) -> Iterator[str]:
     """A statement about everything may look, though not at secrets; others name the environment or ask for its tag."""
-    marks = (f"eco2-{plan.environment}", f"eco2/{plan.environment}/", plan.outputs["storage"]["ECO2_OPS_BUCKET"])
+    marks = (
+        *(f"eco2-{plan.environment}", f"eco2/{plan.environment}/", f"/env:/{plan.environment}/"),
+        plan.outputs["storage"]["ECO2_OPS_BUCKET"],
+    )
     for kind in ("aws_iam_role_policy", "aws_iam_user_policy"):
         for address, policy in plan.of(kind):
             for statement in json.loads(policy["policy"])["Statement"]:
                 known = json.dumps([statement.get("Resource"), statement.get("Condition")])
-                own = any(mark in known for mark in marks) or "terraform-state" in known or "hostedzone/" in known
+                own = any(mark in known for mark in marks) or "hostedzone/" in known
                 looks = all(action.split(":")[-1].startswith(READING) for action in statement["Action"])
                 tags = "CreateAction" in known
                 if not (own or tags or (looks and "GetSecretValue" not in str(statement["Action"]))):
                     yield f"{address}: {statement['Action']} on {statement['Resource']}"
+
+
+def _worker_reads_all(plan: Plan) -> None:
+    del plan.resources['aws_iam_role_policy.parameters["worker"]']
+
+
+def _control_plane_reads_all(plan: Plan) -> None:
+    del plan.resources['aws_iam_role_policy.parameters["control_plane"]']
+
+
+def _key_of_no_use(plan: Plan) -> None:
+    own = plan.resources['aws_iam_role_policy.parameters["control_plane"]']
+    own["policy"] = own["policy"].replace("etcd-encryption-key", "another")
+
+
+@checker(_worker_reads_all, _control_plane_reads_all, _key_of_no_use)
+def nodes_read_no_parameters_of_others(plan: Plan) -> Iterator[str]:
+    """Session Manager's policy reads all parameters, so that it takes a Deny."""
+    parameters = [f"/eco2/{name}/etcd-encryption-key" for name in ("dev", "staging", "prod")]
+    for group in ("worker", "control_plane"):
+        denied = _denied_parameters(plan, group)
+        for name in parameters:
+            own = group == "control_plane" and name.startswith(f"/eco2/{plan.environment}/")
+            if own == denied(f"arn:aws:ssm:ap-northeast-2:111122223333:parameter{name}"):
+                yield f"{group} {'cannot' if own else 'can'} read {name}"
+
+
+def _denied_parameters(plan: Plan, group: str) -> Callable[[str], bool]:
+    policy = plan.resources.get(f'aws_iam_role_policy.parameters["{group}"]', {"policy": '{"Statement": []}'})
+    rows = [
+        row
+        for row in json.loads(policy["policy"])["Statement"]
+        if row["Effect"] == "Deny" and row["Action"] == ["ssm:GetParameter*"]
+    ]
+
+    def denied(arn: str) -> bool:
+        for row in rows:
+            given = row.get("Resource") or row["NotResource"]
+            if any(fnmatchcase(arn, pattern) for pattern in given) == ("Resource" in row):
+                return True
+        return False
+
+    return denied
 
 
 def _secret_missing(plan: Plan) -> None:

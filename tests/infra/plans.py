@@ -25,7 +25,7 @@ CASES: Mapping[str, tuple[str, dict[str, str]]] = {
     "dev": ("dev", {}),
     "staging": ("staging", {}),
     "prod": ("prod", {}),
-    "fourteen": ("dev", {"layout": "fourteen"}),
+    "fourteen": ("dev", {"layout": "fourteen", "delete_data": "true"}),
     "private": (
         "prod",
         {
@@ -34,6 +34,7 @@ CASES: Mapping[str, tuple[str, dict[str, str]]] = {
             "enable_cloudfront": "false",
             "ssh_cidrs": '["203.0.113.0/24"]',
             "zone_id": "Z111",
+            "atlantis": "true",
         },
     ),
 }
@@ -49,6 +50,10 @@ class Plan:
     resources: dict[str, Values]
     outputs: dict[str, Any]
     layouts: Values = field(default_factory=lambda: yaml.safe_load((CHECKOUT / "clusters/layouts.yaml").read_text()))
+
+    def is_given(self, toggle: str) -> bool:
+        """Whether the case switches a variable on."""
+        return CASES[self.case][1].get(toggle) == "true"
 
     def copy(self) -> "Plan":
         """One that a broken fixture may change."""

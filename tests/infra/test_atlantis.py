@@ -1,5 +1,7 @@
 """Atlantis: what it plans is what there is, and its account is the one that its role trusts."""
 
+import json
+
 import yaml
 
 from tests.infra import plans
@@ -38,8 +40,35 @@ def test_its_variables_are_given() -> None:
 
 
 def test_its_role_trusts_its_account(applied: dict[str, Plan]) -> None:
-    role = applied["prod"].resources['aws_iam_role.pod["atlantis"]']
+    role = applied["private"].resources['aws_iam_role.pod["atlantis"]']
     account = f"{APPLICATION['spec']['destination']['namespace']}:{VALUES['serviceAccount']['name']}"
     assert f'"system:serviceaccount:{account}"' in role["assume_role_policy"]
     arn = VALUES["serviceAccount"]["annotations"]["eks.amazonaws.com/role-arn"]
     assert arn.split("role/")[1].replace("ENVIRONMENT", "prod") == role["name"]
+
+
+def test_its_role_is_made_only_where_it_runs(applied: dict[str, Plan]) -> None:
+    runs = {case for case, plan in applied.items() if 'aws_iam_role.pod["atlantis"]' in plan.resources}
+    attached = {
+        case
+        for case, plan in applied.items()
+        for address, _ in plan.of("aws_iam_role_policy_attachment")
+        if address.startswith("aws_iam_role_policy_attachment.atlantis")
+    }
+    assert runs == attached == {"private"}
+
+
+def test_it_writes_the_state_of_its_environment_alone(applied: dict[str, Plan]) -> None:
+    policy = json.loads(applied["private"].resources['aws_iam_role_policy.pod["atlantis"]']["policy"])
+    written = [
+        resource
+        for statement in policy["Statement"]
+        if {"s3:PutObject", "s3:DeleteObject"} & set(statement["Action"])
+        for resource in statement["Resource"]
+    ]
+    assert written == ["arn:aws:s3:::eco2-terraform-state-111122223333/env:/prod/*"]
+
+
+def test_a_plan_writes_no_lock_beside_the_state_of_another_environment() -> None:
+    steps = REPOSITORY["workflows"]["eco2"]["plan"]["steps"]
+    assert "-lock=false" in next(step["plan"]["extra_args"] for step in steps if "plan" in step)

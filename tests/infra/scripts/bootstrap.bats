@@ -97,6 +97,59 @@ load stubs
   times 2 "--skip-tags argocd"
 }
 
+@test "auto-rebuild.sh --restart begins anew inside its parts" {
+  FAIL="--skip-tags argocd"
+  run scripts/auto-rebuild.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL=
+  run scripts/auto-rebuild.sh --environment dev --yes --restart
+  [ "$status" -eq 0 ]
+  times 2 "kubectl delete ingress"
+  times 2 "eco2 infra secrets"
+
+  FAIL="helm uninstall"
+  run scripts/auto-rebuild.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL=
+  run scripts/auto-rebuild.sh --environment dev --yes --restart
+  [ "$status" -eq 0 ]
+  times 4 "kubectl delete ingress"
+}
+
+@test "a rebuild after a stopped bootstrap has Terraform make what it destroyed" {
+  FAIL="--skip-tags argocd"
+  run scripts/deployment/bootstrap_cluster.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL=
+  run scripts/rebuild-cluster.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  times 2 "eco2 infra secrets"
+}
+
+@test "a bootstrap after a stopped rebuild has that one destroy again" {
+  FAIL="--skip-tags argocd"
+  run scripts/auto-rebuild.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL=
+  run scripts/deployment/bootstrap_cluster.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  run scripts/auto-rebuild.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  times 2 "kubectl delete ingress"
+}
+
+@test "rebuild-cluster.sh after a stopped auto-rebuild.sh has that one clean up again" {
+  FAIL="--skip-tags argocd"
+  run scripts/auto-rebuild.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL=
+  run scripts/rebuild-cluster.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  run scripts/auto-rebuild.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  times 2 "kubectl delete ingress"
+}
+
 @test "auto-rebuild.sh destroys nothing twice after a failed destroy" {
   FAIL="infra leftovers"
   run scripts/auto-rebuild.sh --environment dev --yes

@@ -39,6 +39,79 @@ load stubs
   not_called -target=aws_vpc
 }
 
+@test "before everything goes, only what is there and guards itself is changed" {
+  ADDRESSES='aws_instance.node["k8s-master"] aws_vpc.this aws_s3_bucket.this["ops"] aws_secretsmanager_secret.this["slack"] aws_route53_zone.public[0]'
+  run scripts/destroy-with-cleanup.sh --environment dev --yes --delete-data
+  [ "$status" -eq 0 ]
+  times 1 "terraform -chdir=terraform apply"
+  called 'apply -input=false -auto-approve -var-file=envs/dev.tfvars -var=termination_protection=false -var=delete_data=true -target=aws_instance.node["k8s-master"] -target=aws_s3_bucket.this["ops"] -target=aws_secretsmanager_secret.this["slack"] -target=aws_route53_zone.public[0]'
+
+  ADDRESSES='aws_vpc.this'
+  run scripts/destroy-with-cleanup.sh --environment dev --yes --delete-data
+  [ "$status" -eq 0 ]
+  times 1 "terraform -chdir=terraform apply"
+  times 2 "terraform -chdir=terraform destroy"
+}
+
+@test "no node is made again to be destroyed" {
+  run scripts/destroy-with-cleanup.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  called '-var=termination_protection=false -target=aws_instance.node["k8s-master"]'
+  run grep --extended-regexp -- "-target=aws_instance.node( |$)" "$CALLS"
+  [ "$status" -eq 1 ]
+}
+
+@test "a list that cannot be read is not an empty one" {
+  FAIL="state list"
+  for data in "" --delete-data; do
+    # shellcheck disable=SC2086 # nothing or a word
+    run scripts/destroy-with-cleanup.sh --environment dev --yes --skip-kubernetes $data
+    [ "$status" -eq 1 ]
+    [[ $output == *"step terraform failed"* ]]
+    [[ $output != *"nothing is left"* ]]
+    not_called "terraform -chdir=terraform destroy"
+  done
+}
+
+@test "a bootstrap after a stopped destroy has it begin anew, and the reverse" {
+  FAIL="terraform -chdir=terraform destroy"
+  run scripts/destroy-with-cleanup.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL="--skip-tags argocd"
+  run scripts/deployment/bootstrap_cluster.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  times 1 "eco2 infra secrets"
+  FAIL=
+  run scripts/destroy-with-cleanup.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  times 2 "kubectl delete ingress"
+  run scripts/deployment/bootstrap_cluster.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  times 2 "eco2 infra secrets"
+}
+
+@test "a destroy that stopped in the cluster has the bootstrap begin anew" {
+  FAIL="--skip-tags argocd"
+  run scripts/deployment/bootstrap_cluster.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL="helm uninstall"
+  run scripts/destroy-with-cleanup.sh --environment dev --yes
+  [ "$status" -eq 1 ]
+  FAIL=
+  run scripts/deployment/bootstrap_cluster.sh --environment dev --yes
+  [ "$status" -eq 0 ]
+  times 2 "eco2 infra secrets"
+}
+
+@test "a destroy that is not confirmed forgets nothing" {
+  echo old >"$STATE/bootstrap_cluster.sh.finished"
+  run scripts/destroy-with-cleanup.sh --environment dev </dev/null
+  [ "$status" -eq 3 ]
+  run scripts/destroy-with-cleanup.sh --environment dev --yes --dry-run
+  [ "$status" -eq 0 ]
+  [ -e "$STATE/bootstrap_cluster.sh.finished" ]
+}
+
 @test "a cluster that is gone is skipped when it is said" {
   FAIL="kubectl"
   run scripts/destroy-with-cleanup.sh --environment dev --yes --skip-kubernetes
@@ -127,6 +200,21 @@ load stubs
   run scripts/destroy-with-cleanup.sh --environment dev --yes --kubeconfig "$STATE/kubeconfig"
   [ "$status" -eq 0 ]
   not_called "eco2 infra tunnel"
+}
+
+@test "a kubeconfig of another cluster stops it before it asks" {
+  for NAMED in eco2-prod ""; do
+    run scripts/destroy-with-cleanup.sh --environment dev --kubeconfig "$STATE/kubeconfig"
+    [ "$status" -eq 2 ]
+    [[ $output == *"not of eco2-dev: nothing was done"* ]]
+    [[ $output != *"This destroys"* ]]
+  done
+  FAIL="config view"
+  run scripts/destroy-with-cleanup.sh --environment dev --yes --kubeconfig "$STATE/kubeconfig"
+  [ "$status" -eq 2 ]
+  [[ $output == *"has no current context"* ]]
+  not_called "kubectl delete"
+  not_called terraform
 }
 
 @test "destroy_cluster.sh is the same" {

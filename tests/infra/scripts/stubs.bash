@@ -5,7 +5,7 @@ setup() {
   CALLS=$BATS_TEST_TMPDIR/calls
   STUBS=$BATS_TEST_TMPDIR/stubs
   STATE=$CHECKOUT/.eco2/infra/dev
-  export CALLS FAIL= ADDRESSES= DELEGATED=yes
+  export CALLS FAIL= ADDRESSES= DELEGATED=yes NAMED=eco2-dev
   mkdir -p "$CHECKOUT/terraform" "$CHECKOUT/ansible" "$STATE" "$STUBS"
   cp -r "$BATS_TEST_DIRNAME/../../../scripts" "$CHECKOUT"
   : >"$CALLS"
@@ -31,6 +31,7 @@ case $call in
   "terraform -chdir=terraform output -json name_servers") echo '["ns-1.example"]' ;;
   "getent "*) [ "$DELEGATED" = yes ] ;;
   "kubectl get statefulsets,deployments"*) printf '%s\n' statefulset.apps/argocd-application-controller deployment.apps/argocd-applicationset-controller deployment.apps/argocd-server ;;
+  "kubectl config view"*) printf %s "$NAMED" ;;
   "kubectl get crd"*) echo crd/rabbitmqclusters.rabbitmq.com ;;
   "helm list"*) echo '[{"name": "aws-ebs-csi-driver", "namespace": "kube-system"}, {"name": "argocd", "namespace": "argocd"}]' ;;
 esac
