@@ -57,7 +57,7 @@ def eco2(home: Path) -> Iterator[Run]:
         ("logs", "no logs"),
         ("down", "Nothing is running"),
         ("local token", "eco2 up"),
-        ("local url", f"http://127.0.0.1:{PORTS + 20}"),
+        ("local url", f"http://localhost:{PORTS + 20}"),
         ("doctor", "knowledge base"),
         ("scan data/demo/coffee.jpg", "eco2 up"),
         ("up --only nobody", "Unknown: nobody"),
