@@ -42,10 +42,13 @@ class DatabaseOlder(AppError):
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """DatabaseNewer: nothing was changed."""
+    """DatabaseNewer: nothing was changed. psycopg.OperationalError: the database does not answer, or not to the end."""
     found = config(database_url)
-    _require_known(found, database_url)
-    command.upgrade(found, revision)
+    try:
+        _require_known(found, database_url)
+        command.upgrade(found, revision)
+    except OperationalError as error:
+        raise (error.orig or error) from None  # as all other code of the database has it
 
 
 def wait(database_url: str, seconds: float) -> None:

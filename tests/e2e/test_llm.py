@@ -132,7 +132,9 @@ async def drop_consumers(stack: Stack, queue: str) -> None:
 
         async def listed() -> bool:
             rows = (await management.get("/consumers/eco2")).json()
-            found.update(row["channel_details"]["connection_name"] for row in rows if row["queue"]["name"] == queue)
+            # The details of a channel that was opened a moment ago are empty.
+            details = [row["channel_details"] for row in rows if row["queue"]["name"] == queue]
+            found.update(one["connection_name"] for one in details if one)
             return bool(found)
 
         await until(listed)
