@@ -1,5 +1,6 @@
 """A browser as far as signing in needs one: cookies with their paths (`Secure` ones on loopback), forms, redirects."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
+from eco2.auth import guests
 from eco2.contracts.identity import ACCESS_COOKIE, REFRESH_COOKIE
 
 APP = "http://localhost:5173"
@@ -82,6 +84,18 @@ class Browser:
         back = await self.consent(await self.start(provider), name=name, email=email)
         return (await self.navigate(back)).headers["location"]
 
+    async def proof(self) -> str:
+        response = await self.request("POST", f"{AUTH}/guest/challenge")
+        assert response.status_code == 200, response.text
+        return solve(response.json()["challenge"], response.json()["difficulty"])
+
+    async def enter(self, proof: str) -> httpx2.Response:
+        return await self.request("POST", f"{AUTH}/guest", json={"proof": proof})
+
+    async def become_guest(self) -> None:
+        response = await self.enter(await self.proof())
+        assert response.status_code == 201, response.text
+
     async def refresh(self) -> httpx2.Response:
         return await self.request("POST", f"{AUTH}/refresh")
 
@@ -98,3 +112,10 @@ def error_of(location: str) -> str:
     page, _, query = location.partition("?")
     assert page.endswith("/#/login")
     return parse_qs(query)["error"][0]
+
+
+def solve(challenge: str, difficulty: int) -> str:
+    """The proof of work that a guest's browser does."""
+    return next(
+        proof for proof in (f"{challenge}.{nonce}" for nonce in itertools.count()) if guests.proves(proof, difficulty)
+    )

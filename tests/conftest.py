@@ -81,6 +81,7 @@ async def stack() -> AsyncIterator[Stack]:
         patch.setenv("ECO2_LLM_BREAKER_FAILURES", "1000")  # tests let it fail one after the other
         patch.setenv("ECO2_SIGN_INS_PER_MINUTE_OF_NETWORK", "100000")  # all tests come from one address
         patch.setenv("ECO2_REFRESHES_PER_MINUTE", "1000")
+        patch.setenv("ECO2_GUESTS_PER_MINUTE_OF_NETWORK", "100000")
         patch.setenv("ECO2_KAKAO_REST_API_KEY", kakao_emulator.KEY)
         patch.setenv("ECO2_KAKAO_LOCAL_URL", kakao_emulator.base_url(layout))
         emulators = [llm_emulator.unit(layout), kakao_emulator.unit(layout)]

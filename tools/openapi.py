@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel
 
 from eco2 import knowledge
-from eco2.auth import native_api
+from eco2.auth import guest_api, native_api
 from eco2.chat import turn_api
 from eco2.core.app import BadUser, ErrorBody, MissingUser, ValidationErrorBody, api_app, error_responses
 from eco2.ext_authz import service as ext_authz
@@ -43,6 +43,8 @@ PUBLIC = (
     f"{AUTH}/token",
     f"{AUTH}/refresh",
     f"{AUTH}/logout",
+    f"{AUTH}/guest",
+    f"{AUTH}/guest/challenge",
 )
 """What answers without a user; the edge's policy has the same list (workloads/routing)."""
 
@@ -85,7 +87,7 @@ def document() -> Json:
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
     routers = [import_module(f"{module}.api").router for module in modules]
     more = [module.router for module in (waste_api, user_scans_api, feedback_api, calendar_api, turn_api)]
-    app = api_app("Eco²", native_api.router, *routers, *more)
+    app = api_app("Eco²", guest_api.router, native_api.router, *routers, *more)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
     found["servers"] = [{"url": "/"}]

@@ -147,6 +147,11 @@ def _keep(request: Request, response: Response, pair: Pair, *, alone: bool) -> N
     cookies.keep(response, services_of(request, Services).settings.cookie_domain, both, alone=alone)
 
 
+def keep_alone(request: Request, response: Response, pair: Pair) -> None:
+    """Set both cookies in place of all that came under their names."""
+    _keep(request, response, pair, alone=_most_values(request) > 0)
+
+
 def _forget(request: Request, response: Response) -> None:
     cookies.forget(response, services_of(request, Services).settings.cookie_domain)
 
@@ -349,7 +354,7 @@ async def callback(
     status = 302 if ending.pair or ending.to_app else 307
     response = RedirectResponse(ending.url, status, {"Cache-Control": "no-store"})
     if ending.pair:
-        _keep(request, response, ending.pair, alone=_most_values(request) > 0)
+        keep_alone(request, response, ending.pair)
     return response
 
 

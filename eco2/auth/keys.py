@@ -1,5 +1,8 @@
 """Signing keys (RS256) and the tokens made and read with them."""
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -125,6 +128,25 @@ def rows(settings: TokenSettings) -> list[KeyRow]:
     return found
 
 
+def _seal_key(key: rsa.RSAPrivateKey) -> bytes:
+    """A secret that only who has the signing key can make."""
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return hmac.new(b"eco2 seal", der, hashlib.sha256).digest()
+
+
+def _mac(key: bytes, purpose: str, payload: bytes) -> bytes:
+    return hmac.new(key, purpose.encode() + b"\0" + payload, hashlib.sha256).digest()
+
+
+def _encoded(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    """ValueError."""
+    return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+
+
 class TokenInvalid(Exception):
     """No token of ours."""
 
@@ -144,6 +166,7 @@ class Keyring:
             return
         self._keys = load_keys(self._settings.signing_keys_dir)
         self._made_at = {path.stem: _made_at(path) for path in _paths(self._settings.signing_keys_dir)}
+        self._seals = {kid: _seal_key(key) for kid, key in self._keys.items()}
         self.jwks = _jwks(self._keys)
         self._names = names
 
@@ -157,6 +180,19 @@ class Keyring:
         kid = self.signing_kid()
         payload = claims.model_dump(exclude_none=True)
         return jwt.encode(payload, self._keys[kid], algorithm="RS256", headers={"kid": kid})
+
+    def seal(self, purpose: str, payload: bytes) -> str:
+        """Text that `unseal` knows again, in every process with these keys; anybody can read the payload."""
+        return f"{_encoded(payload)}.{_encoded(_mac(self._seals[self.signing_kid()], purpose, payload))}"
+
+    def unseal(self, purpose: str, text: str) -> bytes | None:
+        """The payload that was sealed for this purpose; None for anything else."""
+        try:
+            payload, mac = map(_decoded, text.split("."))
+        except ValueError:
+            return None
+        sealed = any(hmac.compare_digest(mac, _mac(key, purpose, payload)) for key in self._seals.values())
+        return payload if sealed and text == f"{_encoded(payload)}.{_encoded(mac)}" else None
 
     def read(self, token: str) -> Claims:
         """The claims of a token that this platform signed, access or refresh, whatever the time: a clock that is wrong

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from eco2.auth import keys, native_api, relay, rpc
+from eco2.auth import guest_api, keys, native_api, relay, rpc
 from eco2.auth.api import router
 from eco2.auth.keys import Keyring
 from eco2.auth.oauth import Providers
@@ -67,7 +67,7 @@ def app(settings: Settings) -> OpsApp:
             }
             yield Resources(at, checks)
 
-    return create_app(NAME, settings, resources, native_api.router, router)
+    return create_app(NAME, settings, resources, guest_api.router, native_api.router, router)
 
 
 def run() -> None:

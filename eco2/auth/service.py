@@ -23,7 +23,7 @@ from eco2.auth.oauth import Providers
 from eco2.auth.settings import Settings
 from eco2.auth.store import Ended, Session
 from eco2.auth.users import Users
-from eco2.contracts.identity import Claims
+from eco2.contracts.identity import GUEST, Claims, Role
 from eco2.core.errors import AppError, BadRequest, NotFound, Unauthorized, Unavailable
 from eco2.core.postgres import Database
 
@@ -125,6 +125,7 @@ class Pair:
     refresh: str
     access_seconds: int
     refresh_seconds: int
+    role: str
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,11 @@ class Services:
 # Limits
 
 
-async def limit(at: Services, what: str, who: str, most: int) -> int:
-    """Count one more in this minute. TooMany. Without the counters there is no limit: nobody is locked out because a
-    cache is away."""
+async def limit(at: Services, what: str, who: str, most: int, seconds: int = store.WINDOW_SECONDS) -> int:
+    """Count one more in this minute, or other stretch of time. TooMany. Without the counters there is no limit: nobody
+    is locked out because a cache is away."""
     try:
-        times, wait = await store.count(at.cache, what, who)
+        times, wait = await store.count(at.cache, what, who, seconds)
     except RedisError as error:
         log.warning("no rate limits: %s", error)
         return 0
@@ -160,16 +161,22 @@ async def limit(at: Services, what: str, who: str, most: int) -> int:
 
 
 async def open_session(
-    at: Services, caller: Caller, user: UUID, provider: str, device_id: str | None, session_id: UUID
+    at: Services,
+    caller: Caller,
+    user: UUID,
+    provider: str,
+    device_id: str | None,
+    session_id: UUID,
+    role: Role = "citizen",
 ) -> Session | None:
-    """A signed-in device. None where the session was opened before."""
+    """A signed-in device, or a guest. None where the session was opened before."""
     async with at.db.transaction() as tx:
         session = await store.add_session(
             tx,
             session_id=session_id,
             user_id=user,
             provider=provider,
-            role="citizen",
+            role=role,
             device_id=device_id,
             refresh_id=uuid4(),
             origin=caller.origin,
@@ -190,6 +197,10 @@ async def open_session(
 def pair_of(at: Services, session: Session) -> Pair:
     """The tokens of the session as it is. The same session always gives the same tokens, until a key is rotated."""
     settings, made_at = at.settings, int(session.refreshed_at.timestamp())
+    access_ttl, refresh_ttl = settings.access_ttl, settings.refresh_ttl
+    if session.role == GUEST:
+        refresh_ttl = _end_of_guest(settings, session) - session.refreshed_at
+        access_ttl = min(access_ttl, refresh_ttl)
 
     def token(kind: str, token_id: UUID, ttl: timedelta) -> str:
         claims = keys.claims(
@@ -206,11 +217,16 @@ def pair_of(at: Services, session: Session) -> Pair:
         return at.keyring.sign(claims)
 
     return Pair(
-        token("access", uuid5(session.refresh_id, "access"), settings.access_ttl),
-        token("refresh", session.refresh_id, settings.refresh_ttl),
-        int(settings.access_ttl.total_seconds()),
-        int(settings.refresh_ttl.total_seconds()),
+        token("access", uuid5(session.refresh_id, "access"), access_ttl),
+        token("refresh", session.refresh_id, refresh_ttl),
+        int(access_ttl.total_seconds()),
+        int(refresh_ttl.total_seconds()),
+        session.role,
     )
+
+
+def _end_of_guest(settings: Settings, session: Session) -> datetime:
+    return session.created_at.replace(microsecond=0) + settings.guest_ttl
 
 
 def read_refresh(at: Services, token: str) -> Claims:
@@ -255,7 +271,7 @@ async def _refresh(at: Services, session_id: UUID, tokens: Sequence[Claims]) -> 
     """`tokens`: all that came for this session, so that an old one beside the right one is no reuse."""
     await limit(at, "refresh", str(session_id), at.settings.refreshes_per_minute)
     user, used = UUID(tokens[0].sub), await _usable(at, session_id, tokens)
-    if not await at.users.exists(user):
+    if tokens[0].role != GUEST and not await at.users.exists(user):
         await end(at, user, "user_gone", session_id)
         raise UserGone
     async with at.db.transaction() as tx:
@@ -278,7 +294,7 @@ async def _usable(at: Services, session_id: UUID, tokens: Sequence[Claims]) -> l
     if session is None or session.revoked_at is not None:
         raise RefreshRevoked
     usable = [UUID(claims.jti) for claims in tokens if claims.exp + keys.LEEWAY_SECONDS > now.timestamp()]
-    if not usable:
+    if not usable or (session.role == GUEST and now >= _end_of_guest(at.settings, session)):
         raise RefreshExpired
     return usable
 

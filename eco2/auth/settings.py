@@ -88,6 +88,15 @@ class Settings(
     belong to no start."""
     refreshes_per_minute: int = Field(default=30, ge=1)
     """Of one session."""
+    guest_ttl: Duration = Field(default=timedelta(hours=24), gt=timedelta(0), le=timedelta(hours=24))
+    """Life of a guest's session; a refresh does not prolong it."""
+    guest_difficulty: int = Field(default=16, ge=0, le=28)
+    """Zero bits that the proof of work of a guest begins with: each one more doubles the work."""
+    guest_challenge_ttl: Duration = Field(default=timedelta(seconds=120), ge=timedelta(seconds=10))
+    guests_per_minute_of_network: int = Field(default=300, ge=1)
+    """Challenges, and again guests, of one IPv4 address or IPv6 /64, which a school or an office has in common."""
+    guests_per_day_of_browser: int = Field(default=30, ge=1)
+    """A browser that keeps its cookies needs one."""
 
     @model_validator(mode="after")
     def _checked(self) -> Self:

@@ -424,12 +424,12 @@ async def drop_grant(redis: Redis, digest: str) -> None:
     await redis.delete(_GRANT.format(digest))
 
 
-async def count(redis: Redis, what: str, who: str) -> tuple[int, int]:
-    """Count in this minute, this time included; and in how many seconds the next one begins."""
+async def count(redis: Redis, what: str, who: str, seconds: int) -> tuple[int, int]:
+    """Count in this stretch of time, this time included; and in how many seconds the next one begins."""
     key = _LIMIT.format(what, who)
     async with redis.pipeline(transaction=False) as pipe:
         pipe.incr(key)
-        pipe.expire(key, WINDOW_SECONDS, nx=True)
+        pipe.expire(key, seconds, nx=True)
         pipe.ttl(key)
         times, _, left = await pipe.execute()
     return int(times), max(1, int(left))

@@ -7,6 +7,10 @@ from pydantic import BaseModel
 Provider = Literal["google", "kakao", "naver"]
 """Sign-in provider."""
 
+Role = Literal["guest", "citizen", "steward", "operator"]
+GUEST: Role = "guest"
+"""Role, and in place of a provider, of somebody who has not signed in: a short session, and no account."""
+
 ACCESS_COOKIE = "s_access"
 REFRESH_COOKIE = "s_refresh"
 AUTH_PATH = "/api/v1/auth"

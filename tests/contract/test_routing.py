@@ -88,6 +88,8 @@ PATHS = (
     "/api/v1/docs/reference.js",
     "/api/v1/auth/refresh",
     "/api/v1/auth/token",
+    "/api/v1/auth/guest",
+    "/api/v1/auth/guest/challenge",
     "/api/v1/auth/kakao/app",
     "/api/v1/images/scan",
     "/api/v1/scan",
