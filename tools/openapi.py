@@ -23,11 +23,11 @@ from eco2.photos.check import PhotoTypeRefused
 from eco2.processes import SERVICES
 from eco2.recycling import calendar_api
 from eco2.recycling.api import ItemDetail
-from eco2.scan import feedback_api, stages, user_scans_api, waste_api
+from eco2.scan import catalogue_api, changes_api, feedback_api, stages, user_scans_api, waste_api
+from eco2.scan.job import Job
 from eco2.scan.outputs import Answer, Candidate, VisionResult
 from eco2.scan.progress import stage_text
 from eco2.scan.result import result_body
-from eco2.scan.store import Job
 from tools import event_stream
 
 Json = dict[str, Any]
@@ -75,6 +75,8 @@ TAGS = {
 RETRY_LATER = frozenset(("429", "503"))
 _EDGE = (ext_authz.NoToken, ext_authz.Revoked, ext_authz.Stale)
 """What the check at the edge answers on every route that needs a user."""
+_MORE = (catalogue_api, changes_api, waste_api, user_scans_api, feedback_api, calendar_api, turn_api)
+"""Routes of a domain that do not stand in its `api`."""
 _ONLY_WITHOUT_THE_EDGE = frozenset((MissingUser.code, BadUser.code))
 _RETRY_AFTER = {
     "description": "Seconds after which the same request would be taken.",
@@ -86,7 +88,7 @@ def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
     routers = [import_module(f"{module}.api").router for module in modules]
-    more = [module.router for module in (waste_api, user_scans_api, feedback_api, calendar_api, turn_api)]
+    more = [module.router for module in _MORE]
     app = api_app("Eco²", guest_api.router, native_api.router, *routers, *more)
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()

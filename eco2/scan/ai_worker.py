@@ -20,12 +20,12 @@ from eco2.messaging.broker import Publisher
 from eco2.messaging.celery_worker import run_worker
 from eco2.messaging.dead_letters import guarded
 from eco2.messaging.events import EventBus
-from eco2.scan import service, store
-from eco2.scan.service import Services
+from eco2.scan import service, store, worker_resources
+from eco2.scan.services import Services
 from eco2.scan.settings import AiWorkerSettings
 
 if TYPE_CHECKING:
-    from eco2.scan import worker
+    pass
 
 NAME = "ai-worker"
 CRASHES = 3
@@ -57,15 +57,14 @@ class LazyModels:
     def __init__(self, settings: AiWorkerSettings, stack: AsyncExitStack) -> None:
         self._settings = settings
         self._stack = stack
-        self._opened: worker.Resources | None = None
+        self._opened: worker_resources.Resources | None = None
         self._opening = asyncio.Lock()
 
-    async def get(self) -> "worker.Resources":
-        from eco2.scan import worker
+    async def get(self) -> "worker_resources.Resources":
 
         async with self._opening:
             if self._opened is None:
-                self._opened = await self._stack.enter_async_context(worker.open_resources(self._settings))
+                self._opened = await self._stack.enter_async_context(worker_resources.open_resources(self._settings))
         return self._opened
 
 

@@ -9,7 +9,7 @@ from eco2.messaging.broker import Heartbeat
 from eco2.messaging.consumer import Delivery, Message, PoisonMessage, watch_dead_letters
 from eco2.scan import service
 from eco2.scan.failures import GivenUp
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 
 
 def job_id(message: Message | Delivery) -> UUID:

@@ -10,10 +10,11 @@ from uuid import UUID
 from redis.exceptions import RedisError
 
 from eco2.core.storage import StorageDown
-from eco2.scan import service, store
+from eco2.scan import photo_store, service, user_scans_store
+from eco2.scan.errors import ResultNotFound
 from eco2.scan.failures import Deleted
-from eco2.scan.service import ResultNotFound, Services
-from eco2.scan.store import Job
+from eco2.scan.job import Job
+from eco2.scan.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +22,9 @@ log = logging.getLogger(__name__)
 async def delete(services: Services, job_id: UUID, user: UUID) -> None:
     """ResultNotFound. StorageDown, with nothing deleted: the photo goes first, so that no row is left without it."""
     job = await service.find(services.db, job_id, user)
-    if not await store.shown_by_another(services.db, job):
+    if not await photo_store.shown_by_another(services.db, job):
         await services.storage.delete([job.image_key])
-    if not await store.forget_job(services.db, job_id, user):
+    if not await user_scans_store.forget_job(services.db, job_id, user):
         raise ResultNotFound  # deleted by another request meanwhile
     await _forget_events(services, job)
     try:
@@ -35,7 +36,7 @@ async def delete(services: Services, job_id: UUID, user: UUID) -> None:
 
 async def drop_unwanted(services: Services, key: str) -> None:
     """Delete the photo where no job shows it: its job was deleted, or its owner left, while it was published."""
-    if not await store.shown(services.db, key):
+    if not await photo_store.shown(services.db, key):
         await services.storage.delete([key])
 
 

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from eco2.core.errors import BadRequest, Conflict, NotFound
 from eco2.knowledge import Knowledge
-from eco2.scan import service
+from eco2.scan import errors
+from eco2.scan.job import Job
 from eco2.scan.outputs import Json, Rule, VisionResult
-from eco2.scan.store import Job
 
 Verdict = Literal["right", "wrong"]
 
@@ -102,7 +102,7 @@ def judge(
     if minor_category is not None:
         actual = knowledge.resolve(minor_category)
         if actual is None:
-            raise service.ChoiceUnknown
+            raise errors.ChoiceUnknown
         if verdict == "right" or actual.id == job.rule.item_id:
             raise Contradiction
     if job.rule.item_id is None:

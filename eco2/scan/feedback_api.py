@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
 from eco2.knowledge import Knowledge
-from eco2.scan import feedback_store, service
+from eco2.scan import errors, feedback_store, service
 from eco2.scan.api import At
 from eco2.scan.feedback import ChoiceFirst, Contradiction, Given, NoFeedback, NothingToJudge, Verdict, judge
 
@@ -37,7 +37,7 @@ class GivenFeedback(BaseModel):
     updated_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]
 
 
-_ERRORS = (MissingUser, BadUser, service.ResultNotFound)
+_ERRORS = (MissingUser, BadUser, errors.ResultNotFound)
 
 
 @router.post(
@@ -45,7 +45,7 @@ _ERRORS = (MissingUser, BadUser, service.ResultNotFound)
     operation_id="giveFeedback",
     response_model=GivenFeedback,
     summary="Say whether a result is right",
-    responses=error_responses(*_ERRORS, NothingToJudge, ChoiceFirst, Contradiction, service.ChoiceUnknown),
+    responses=error_responses(*_ERRORS, NothingToJudge, ChoiceFirst, Contradiction, errors.ChoiceUnknown),
 )
 async def give(job_id: UUID, body: Feedback, user: User, at: At) -> GivenFeedback:
     """Again replaces what you said before. The result stays as it is."""

@@ -9,8 +9,8 @@ from uuid import UUID
 from eco2.core.postgres import Database
 from eco2.scan import outputs
 from eco2.scan.feedback import Disputed, Given, Judged, Judgement
+from eco2.scan.job import Job
 from eco2.scan.outputs import Rule, VisionResult
-from eco2.scan.store import Job
 
 _GIVEN: LiteralString = "job_id, verdict, actual_item_id, comment, updated_at"
 

@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg import Error
 
 from eco2.core.postgres import Database
-from eco2.scan import store
+from eco2.scan import state_store
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class InWork:
         if not due:
             return
         try:
-            await store.in_work(db, due)
+            await state_store.in_work(db, due)
         except Error as error:
             log.warning("%d jobs could not be marked as in work: %r", len(due), error)
             return

@@ -10,8 +10,8 @@ from eco2.core import redis
 from eco2.core.postgres import open_database
 from eco2.core.settings import DatabaseSettings, StreamsSettings
 from eco2.messaging.events import EventBus, trace_ids
-from eco2.scan import store
-from eco2.scan.store import Job
+from eco2.scan import state_store
+from eco2.scan.job import Job
 
 Json = dict[str, Any]
 
@@ -23,7 +23,7 @@ class InspectSettings(DatabaseSettings, StreamsSettings):
 async def show(settings: InspectSettings, job_id: UUID) -> Json | None:
     """`{job, stages, events, trace_id}`; None when there is no such job. Events are kept for a while after the last."""
     async with open_database(settings, repeat=True) as db:
-        found = await store.load_with_times(db, job_id)
+        found = await state_store.load_with_times(db, job_id)
     if found is None:
         return None
     async with redis.connect(settings.redis_streams_url) as streams:

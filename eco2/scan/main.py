@@ -14,11 +14,11 @@ from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
 from eco2.messaging.broker import Publisher
 from eco2.messaging.events import EventBus
-from eco2.scan import feedback_api, rpc, user_scans_api, waste_api
+from eco2.scan import catalogue_api, changes_api, feedback_api, rpc, user_scans_api, waste_api
 from eco2.scan.admission import Admission
 from eco2.scan.api import router
+from eco2.scan.door import ApiServices, Door
 from eco2.scan.settings import ApiSettings
-from eco2.scan.submission import ApiServices, Door
 
 NAME = "scan-api"
 
@@ -61,7 +61,14 @@ def app(settings: ApiSettings) -> OpsApp:
                 await tasks_publisher.close()
                 await streams.aclose()
 
-    routers = (router, waste_api.router, user_scans_api.router, feedback_api.router)
+    routers = (
+        router,
+        catalogue_api.router,
+        changes_api.router,
+        waste_api.router,
+        user_scans_api.router,
+        feedback_api.router,
+    )
     return create_app(NAME, settings, resources, *routers, shortcuts=[waste_api.POLLED])
 
 

@@ -9,7 +9,7 @@ from eco2.core.settings import DatabaseSettings, StorageSettings
 from eco2.core.storage import Found, Storage
 from eco2.photos import leftovers
 from eco2.photos.settings import RetentionSettings
-from eco2.scan import store
+from eco2.scan import photo_store
 
 CHANNEL = "scan"
 
@@ -29,12 +29,12 @@ async def clean(db: Database, storage: Storage, older: timedelta) -> Outcome:
     before = datetime.now(UTC) - older
 
     async def about_to_be_used(found: Sequence[Found]) -> set[str]:
-        return await store.photos_of_open_jobs(db, [photo.key for photo in found])
+        return await photo_store.photos_of_open_jobs(db, [photo.key for photo in found])
 
     async def shown(found: Sequence[Found]) -> set[str]:
-        kept = await store.photos_shown(db, [photo.key for photo in found])
+        kept = await photo_store.photos_shown(db, [photo.key for photo in found])
         orphans = [photo for photo in found if photo.key not in kept]
-        known_since = await store.known_since(db, [photo.modified for photo in orphans])
+        known_since = await photo_store.known_since(db, [photo.modified for photo in orphans])
         return kept | {photo.key for photo in orphans if photo.modified not in known_since}
 
     return Outcome(

@@ -1,7 +1,7 @@
 """Progress of a scan: the events of its stages, and how far a stored job is."""
 
 from eco2.contracts.events import Draft, Stage, Status
-from eco2.scan.store import Job
+from eco2.scan.job import Job
 
 PROGRESS = {"queued": 0, "vision": 25, "rule": 50, "answer": 75, "reward": 100}
 """Progress when the stage is completed; when it starts, that of the stage before."""

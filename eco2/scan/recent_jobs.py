@@ -3,7 +3,7 @@
 import time
 from uuid import UUID
 
-from eco2.scan.store import Job
+from eco2.scan.job import Job
 
 MOST = 1000
 SECONDS = 10.0

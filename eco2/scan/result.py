@@ -5,10 +5,10 @@ from typing import Literal
 
 from eco2.contracts.events import Draft, Stage, Status
 from eco2.knowledge import Knowledge
-from eco2.scan import stages
+from eco2.scan import classified, stages
 from eco2.scan.failures import GivenUp
+from eco2.scan.job import Job
 from eco2.scan.outputs import Classified, FinalAnswer, Json, Option, OtherThing, Rule, Stream, plain
-from eco2.scan.store import Job
 
 Outcome = Literal["answered", "unsure", "failed"]
 
@@ -104,10 +104,10 @@ def _answered(knowledge: Knowledge, job: Job, rule: Rule) -> Result:
         str(job.id),
         "answered",
         pipeline_result=PipelineResult(
-            classification_result=stages.classification(knowledge, rule, job.user_input),
+            classification_result=classified.classification(knowledge, rule, job.user_input),
             disposal_rules=rule.disposal_rules,
             final_answer=job.answer.words,
-            stream=stages.stream(knowledge, rule),
+            stream=classified.stream(knowledge, rule),
             others=rule.others,
         ),
         reward=EarnedReward(earned.name, earned.dialog, earned.match_reason, earned.type) if earned else None,

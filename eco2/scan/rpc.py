@@ -15,9 +15,9 @@ from eco2.core import user_data
 from eco2.core.errors import BadRequest
 from eco2.core.grpc import Register, uuid_of
 from eco2.messaging.events import frame_of
-from eco2.scan import service, user_scans
-from eco2.scan.service import Services
-from eco2.scan.store import Job
+from eco2.scan import states, user_scans
+from eco2.scan.job import Job
+from eco2.scan.services import Services
 
 PREFERENCES = "eco2.scan.v1.PreferencesService"
 JOB_STATES = "eco2.jobs.v1.JobStateService"
@@ -42,7 +42,7 @@ class JobStates(JobStateServiceServicer):
         if len(request.job_ids) > MOST_STATES:
             raise BadRequest(f"Ask for at most {MOST_STATES} jobs at once.", code="TOO_MANY_JOB_IDS")
         ids = [job_id for text in request.job_ids if (job_id := _job_id(text)) is not None]
-        found = await service.states(self._services, ids)
+        found = await states.states(self._services, ids)
         return states_pb.GetJobStatesResponse(states=[_state(job, end) for job, end in found])
 
 

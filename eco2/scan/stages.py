@@ -7,50 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eco2 import knowledge as kb
-from eco2.core.errors import NotFound
 from eco2.knowledge import Item, Knowledge, Situation, attribution, recognising
 from eco2.knowledge.answer import listed, localized
 from eco2.knowledge.composing import MAX_NAMED, MAX_STEPS
 from eco2.scan import outputs
 from eco2.scan.audience import ANYBODY, Audience
-from eco2.scan.outputs import (
-    Classes,
-    Classified,
-    FinalAnswer,
-    Meta,
-    Option,
-    Other,
-    OtherThing,
-    Reward,
-    Rule,
-    Stream,
-    VisionResult,
-)
+from eco2.scan.candidates import of_material, options, shows
+from eco2.scan.classified import classification, situations_of, stream
+from eco2.scan.outputs import FinalAnswer, Other, OtherThing, Reward, Rule, VisionResult
 
 RECYCLABLE = "재활용폐기물"
-UNKNOWN = "미확인"
-"""Class of a photo that could not be told; no class of the taxonomy has this name."""
-
 NO_WASTE = "not_waste"  # the situation of a photo that shows nothing to throw away
-SHOWN = 0.2
-"""Belief in the class of a thing, or one that looks like it, from which on a photo bears out what its user says. Most
-photos have 0.2 to 1.0 of their own class; noise and flat colours have less than 0.1 of any."""
-LOOK_ALIKES = (
-    frozenset(("종이", "종이팩")),
-    frozenset(("무색페트병", "플라스틱류", "비닐류")),
-)
-MAX_LOOK_ALIKES = 2
-MAX_CANDIDATES = 7
-"""Each has a step of the answer, of which there are ten."""
-WORTH_SHOWING = 0.08
-"""A guess of the photo below it looks like noise to the user, who gets the candidates to choose from."""
-
-
-class ImageGone(NotFound):
-    """사진을 찾을 수 없어요. 사진을 다시 올려 주세요."""
-
-    code = "IMAGE_NOT_FOUND"
-    english = "The photo is not there. Upload it again."
 
 
 def match(knowledge: Knowledge, seen: VisionResult, user_input: str | None, audience: Audience = ANYBODY) -> Rule:
@@ -61,9 +28,9 @@ def match(knowledge: Knowledge, seen: VisionResult, user_input: str | None, audi
     rule = rule_of(knowledge, item, user_input, seen.situations, waste=seen.waste, audience=audience)
     others = [_other(knowledge, other, audience) for other in seen.others if other.item_id in knowledge.items]
     if item is None:
-        rule = replace(rule, candidates=_candidates(knowledge, called.choices, seen))
+        rule = replace(rule, candidates=options(knowledge, called.choices, seen))
         if not called.choices:
-            rule = _of_material(knowledge, rule, seen, audience)
+            rule = of_material(knowledge, rule, seen, audience)
     else:
         rule = replace(rule, shown=shows(knowledge, seen, item))
         named = attribution.told(knowledge, user_input, item, audience.region).others[:MAX_NAMED]
@@ -72,44 +39,6 @@ def match(knowledge: Knowledge, seen: VisionResult, user_input: str | None, audi
             _other(knowledge, one, audience) for one in told if one.item_id not in {o.item_id for o in seen.others}
         ]
     return replace(rule, others=tuple(others))
-
-
-def _of_material(knowledge: Knowledge, rule: Rule, seen: VisionResult, audience: Audience) -> Rule:
-    """The rule with news of a sure material although the thing is not sure: where such things go, and the candidates
-    that would change that."""
-    items = [item for option in rule.candidates if (item := knowledge.resolve(option.minor_category))]
-    of_it = [item for item in items if item.classification.middle_category == seen.category]
-    if not of_it:
-        return rule
-    streams = {item.id: kb.decide(knowledge, item, (), audience.region).stream for item in items}
-    usual = [item for item in of_it if knowledge.stream(streams[item.id]).kind == "recycle"]
-    likely = (usual or of_it)[0]
-    stream = streams[likely.id]
-    differing = [option for option, item in zip(rule.candidates, items, strict=True) if streams[item.id] != stream]
-    return replace(
-        rule,
-        stream_id=stream,
-        material=likely.id,
-        disposal_rules=kb.disposal_rules(knowledge, likely),
-        candidates=tuple(differing) or rule.candidates,
-    )
-
-
-def shows(knowledge: Knowledge, seen: VisionResult | None, item: Item) -> bool:
-    """True when the photo bears out that it shows the item: words alone earn nothing."""
-    if seen is None or not seen.waste:
-        return False
-    if seen.item_id == item.id:
-        return True
-    middle = item.classification.middle_category
-    alike = next((classes for classes in LOOK_ALIKES if middle in classes), {middle})
-    beliefs = [guess.confidence for guess in seen.candidates if _middle(knowledge, guess.item_id) in alike]
-    return sum(beliefs) >= SHOWN
-
-
-def _middle(knowledge: Knowledge, item_id: str) -> str:
-    item = knowledge.items.get(item_id)
-    return item.classification.middle_category if item else ""
 
 
 def _other(knowledge: Knowledge, other: Other, audience: Audience) -> OtherThing:
@@ -122,20 +51,6 @@ def _other(knowledge: Knowledge, other: Other, audience: Audience) -> OtherThing
         stream=stream(knowledge, rule),
         confidence=other.confidence,
     )
-
-
-def _candidates(knowledge: Knowledge, named: Sequence[Item], seen: VisionResult) -> tuple[Option, ...]:
-    """Meanings of the words, with confidence 0 where the photo does not show it, then what the photo shows."""
-    guesses = {guess.item_id: guess.confidence for guess in seen.candidates} if seen.waste else {}
-    shown = [item_id for item_id, confidence in guesses.items() if confidence >= WORTH_SHOWING]
-    ids = list(dict.fromkeys([*(item.id for item in named), *shown, *_look_alikes(knowledge, shown)]))[:MAX_CANDIDATES]
-    return tuple(_option(knowledge.item(item_id), guesses.get(item_id, 0.0)) for item_id in ids)
-
-
-def _look_alikes(knowledge: Knowledge, shown: Sequence[str]) -> list[str]:
-    """The dangerous things that look like one of the guesses."""
-    alike = [name for group in knowledge.taxonomy.look_alikes if not set(group).isdisjoint(shown) for name in group]
-    return [name for name in alike if attribution.dangerous(knowledge.item(name))][:MAX_LOOK_ALIKES]
 
 
 def rule_of(
@@ -171,14 +86,9 @@ def _told(knowledge: Knowledge, item: Item | None, user_input: str | None, audie
     return knowledge.situations_in(user_input) if user_input else ()
 
 
-def _option(item: Item, confidence: float) -> Option:
-    found = item.classification
-    return Option(found.middle_category, found.minor_category, confidence)
-
-
 def answer(knowledge: Knowledge, rule: Rule, user_input: str | None, audience: Audience = ANYBODY) -> FinalAnswer:
     """The answer as the rules have it."""
-    situations = _situations(knowledge, rule)
+    situations = situations_of(knowledge, rule)
     if rule.item_id is None:
         candidates = [item for option in rule.candidates if (item := knowledge.resolve(option.minor_category))]
         unknown = kb.compose_unknown(
@@ -222,19 +132,9 @@ def _with_emergency(
     )
 
 
-def _situations(knowledge: Knowledge, rule: Rule) -> Sequence[Situation]:
-    """Those of a rule; one stored by another version may name some that are gone."""
-    return [knowledge.situations[name] for name in rule.situations if name in knowledge.situations]
-
-
 def unsure(rule: Rule) -> bool:
     """True when there is nothing to show: no item, none to choose from (any more), and nothing else in the photo."""
     return rule.item_id is None and (rule.none_of_these or not (rule.candidates or rule.others))
-
-
-def none_of_these(rule: Rule) -> Rule:
-    """The rule when the user has refused every candidate."""
-    return replace(rule, stream_id=None, material=None, candidates=(), none_of_these=True)
 
 
 def reward(knowledge: Knowledge, rule: Rule, answered: FinalAnswer, audience: Audience = ANYBODY) -> Reward | None:
@@ -245,7 +145,7 @@ def reward(knowledge: Knowledge, rule: Rule, answered: FinalAnswer, audience: Au
     item = knowledge.item(rule.item_id)
     found = item.classification
     outcome = kb.Outcome(rule.stream_id)
-    if found.major_category != RECYCLABLE or kb.unrewarded(knowledge, item, _situations(knowledge, rule), outcome):
+    if found.major_category != RECYCLABLE or kb.unrewarded(knowledge, item, situations_of(knowledge, rule), outcome):
         return None
     for character in knowledge.characters:
         if character.match == found.middle_category:
@@ -257,31 +157,3 @@ def reward(knowledge: Knowledge, rule: Rule, answered: FinalAnswer, audience: Au
                 type=character.type,
             )
     return None
-
-
-def stream(knowledge: Knowledge, rule: Rule) -> Stream | None:
-    """Where the item goes, situations considered: an addition to the contract that older clients ignore."""
-    if rule.stream_id is None:
-        return None
-    found = knowledge.stream(rule.stream_id)
-    return Stream(found.id, found.ko, found.en, found.kind)
-
-
-def classification(knowledge: Knowledge, rule: Rule, user_input: str | None) -> Classified:
-    """`classification_result` of the contract."""
-    classes = Classes(UNKNOWN, UNKNOWN, UNKNOWN)
-    about = [item for option in rule.candidates if (item := knowledge.resolve(option.minor_category))]
-    if known := rule.item_id or rule.material:
-        item = knowledge.item(known)
-        about = [item] if rule.item_id else [item, *about]
-        found = kb.classified(knowledge, item, rule.stream_id or item.stream)
-        minor = found.minor_category if rule.item_id else UNKNOWN
-        classes = Classes(found.major_category, found.middle_category, minor)
-    streams = dict.fromkeys(filter(None, [rule.stream_id]))
-    tags = [
-        situation.ko
-        for situation in _situations(knowledge, rule)
-        if any(knowledge.applies(situation, one, stream) for one in about for stream in (one.stream, *streams))
-        or (not about and not situation.safety)
-    ]
-    return Classified(classes, tuple(tags), Meta(user_input or ""))

@@ -3,60 +3,19 @@
 A known idempotency key is answered with its job whatever the limits say.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from uuid import UUID
+import hashlib
+import time
+from uuid import UUID, uuid4
 
-from eco2.core.errors import TooMany
-from eco2.core.turns import AtOnce, Recent, Turns
-from eco2.messaging.broker import Publisher
-from eco2.scan import service, store, waste_flow
-from eco2.scan.admission import Admission
-from eco2.scan.limits import Limits, Standing, full, refusal
-from eco2.scan.service import Services
-from eco2.scan.store import Job
-
-MOST_WAITING = 100
-"""Requests of one user that wait for their turn; a turn takes some milliseconds."""
-REFUSED_SECONDS = 5.0
-"""Time for which a user who was refused is asked for first, before the photo is looked for."""
-
-
-@dataclass(frozen=True)
-class Door:
-    """Checks that a new job has to pass. One per process."""
-
-    admission: Admission
-    limits: Limits
-    models: tuple[str, ...]
-    tickets_per_minute: int
-    turns: Turns = field(default_factory=lambda: Turns(MOST_WAITING))
-    refused: Recent = field(default_factory=lambda: Recent(REFUSED_SECONDS))
-
-    waits: AtOnce = field(init=False)
-    """Requests that stay until their scan has ended."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "waits", AtOnce(self.limits.open_jobs))
-
-    @asynccontextmanager
-    async def turn(self, user: UUID) -> AsyncIterator[None]:
-        """The user's turn; remembers a refusal."""
-        async with self.turns.turn(user):
-            try:
-                yield
-            except TooMany:
-                self.refused.add(user)
-                raise
-
-
-@dataclass(frozen=True)
-class ApiServices(Services):
-    """Dependencies of scan-api."""
-
-    tasks_publisher: Publisher
-    door: Door
+from eco2 import photos
+from eco2.contracts import uploads
+from eco2.core.postgres import Database
+from eco2.scan import service, store
+from eco2.scan.door import Door, checked_model
+from eco2.scan.errors import ImageGone, ImageUrlRefused, ImageUrlRequired, KeyReused
+from eco2.scan.job import Job
+from eco2.scan.limits import UNLIMITED, Limits, Standing, full, refusal
+from eco2.scan.services import Services
 
 
 async def submit(
@@ -69,14 +28,14 @@ async def submit(
     model: str | None,
 ) -> Job:
     """The user's job for this photo, new or known, and handed over."""
-    model = service.checked_model(model, door.models)
-    key = service.own_image(services, user, image_url)
+    model = checked_model(model, door.models)
+    key = own_image(services, user, image_url)
     async with door.turn(user):
-        job = await _known(services, door, user, service.unique_key(idempotency_key, key, user_input, model))
+        job = await _known(services, door, user, unique_key(idempotency_key, key, user_input, model))
         if job is None or job.status == "aborted":
-            await service.require_object(services, key)
-            job = await service.register(services.db, user, idempotency_key, key, user_input, model, door.limits)
-    service.same_photo(job, key)
+            await require_object(services, key)
+            job = await register(services.db, user, idempotency_key, key, user_input, model, door.limits)
+    same_photo(job, key)
     if not job.enqueued and job.id not in services.queued_marks:
         door.admission.admitted(user)
         await service.hand_over(services, job)
@@ -98,19 +57,59 @@ async def _known(services: Services, door: Door, user: UUID, unique: str) -> Job
     return found
 
 
-async def prepare(
-    services: Services, door: Door, user: UUID, content_type: str, user_input: str | None, model: str | None
-) -> tuple[UUID, str]:
-    """(job id, object key) of a new job of the waste flow."""
-    model = service.checked_model(model, door.models)
-    async with door.turn(user):
-        if busy := await door.admission.refusal(user):
-            raise busy
-        prepared = await waste_flow.prepare(services, user, content_type, user_input, model, door.tickets_per_minute)
-    await waste_flow.open_events(services, prepared[0], user)
-    return prepared
+DUPLICATE_SECONDS = 10
+"""A client without idempotency keys that submits the same photo and words twice within this slot gets one job."""
 
 
-async def accept_upload(services: Services, door: Door, job_id: UUID, user: UUID) -> Job:
-    async with door.turn(user):
-        return await waste_flow.accept_upload(services, job_id, user, door.limits)
+def own_image(services: Services, user: UUID, image_url: str | None) -> str:
+    """The object key that `image_url` names, if it was given to the user. The object may still be missing."""
+    if not image_url:
+        raise ImageUrlRequired
+    key = services.storage.key_of(image_url)
+    if key is None or uploads.key_channel(key) != "scan":
+        raise ImageUrlRefused
+    if not uploads.owns(services.upload_secret, str(user), key):
+        raise ImageGone
+    return key
+
+
+async def require_object(services: Services, key: str) -> None:
+    info = await services.storage.find(key)
+    if info is None:
+        raise ImageGone
+    if info.size > photos.MAX_BYTES:
+        await services.storage.uploads.delete([key])
+        raise photos.PhotoTooLarge
+
+
+def unique_key(idempotency_key: str | None, key: str, user_input: str | None, model: str | None) -> str:
+    """One per job of a user."""
+    if idempotency_key is not None:
+        return f"key:{idempotency_key}"
+    said = hashlib.sha256(f"{user_input}\n{model}".encode()).hexdigest()[:16]
+    return f"auto:{key}:{said}:{int(time.time()) // DUPLICATE_SECONDS}"
+
+
+async def register(
+    db: Database,
+    user: UUID,
+    idempotency_key: str | None,
+    key: str,
+    user_input: str | None,
+    model: str | None,
+    limits: Limits = UNLIMITED,
+) -> Job:
+    """The user's job for this key, new or known. TooMany where a new one would be past the limits."""
+    unique = unique_key(idempotency_key, key, user_input, model)
+    job = await store.add(db, uuid4(), user, unique, key, user_input, model, limits)
+    if isinstance(job, Standing):
+        standing, job = job, await store.find_known(db, user, unique)  # another process may just have taken the key
+        if isinstance(job, Standing):
+            raise refusal(standing, limits)
+    return same_photo(job, key)
+
+
+def same_photo(job: Job, key: str) -> Job:
+    if job.image_key != key:
+        raise KeyReused
+    return job

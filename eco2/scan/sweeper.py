@@ -40,10 +40,10 @@ from eco2.messaging.events import EventBus
 from eco2.scan import lost_jobs, service, sweeper_store
 from eco2.scan.dead_letters import fail_the_dead
 from eco2.scan.failures import TooLate
+from eco2.scan.job import Job
 from eco2.scan.lost_jobs import LostJobs
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from eco2.scan.settings import SweeperSettings, SweeperWorkerSettings
-from eco2.scan.store import Job
 from eco2.scan.sweeper_store import START, Page, Place, Silent
 
 NAME = "scan-sweeper"

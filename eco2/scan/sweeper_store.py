@@ -9,7 +9,7 @@ from uuid import UUID
 
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
 from eco2.core.postgres import Database
-from eco2.scan.store import COLUMNS, IS_OPEN, UNFINISHED, Job, job_of
+from eco2.scan.job import COLUMNS, IS_OPEN, UNFINISHED, Job, job_of
 
 SWEEP_LOCK = 0x7363616E
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from eco2.core.tables import metadata
-from eco2.scan.store import UNFINISHED
+from eco2.scan.job import UNFINISHED
 
 jobs = Table(
     "jobs",

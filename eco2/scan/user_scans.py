@@ -10,12 +10,13 @@ from eco2.core import cursors
 from eco2.core.errors import BadRequest
 from eco2.core.postgres import Database
 from eco2.knowledge import Knowledge
-from eco2.scan import feedback_store, store
+from eco2.scan import feedback_store, photo_store, user_scans_store
 from eco2.scan.feedback import Given
+from eco2.scan.job import OPEN
 from eco2.scan.outputs import Json, plain
 from eco2.scan.result import Result, result_of
-from eco2.scan.service import Services
-from eco2.scan.store import Dated, Filter
+from eco2.scan.services import Services
+from eco2.scan.user_scans_store import Dated, Filter
 
 KST = timezone(timedelta(hours=9))
 """Days of the history are those of Korea, which has no other time in summer."""
@@ -25,7 +26,7 @@ LANGUAGES = ("ko", "en")
 
 State = Literal["processing", "completed", "failed"]
 _STATUSES: dict[State, Sequence[str]] = {
-    "processing": store.OPEN,
+    "processing": OPEN,
     "completed": ("completed",),
     "failed": ("failed",),
 }
@@ -78,7 +79,7 @@ def filter_of(knowledge: Knowledge, asked: Asked) -> Filter:
     if asked.first and asked.last and asked.first > asked.last:
         raise BadDates
     return Filter(
-        statuses=_STATUSES[asked.status] if asked.status else store.SHOWN,
+        statuses=_STATUSES[asked.status] if asked.status else user_scans_store.SHOWN,
         stream=asked.stream,
         items=items,
         since=_midnight(asked.first) if asked.first else None,
@@ -94,7 +95,9 @@ async def history(
     db: Database, user: UUID, wanted: Filter, cursor: str | None, limit: int, *, newest: bool = True
 ) -> tuple[list[Dated], str | None]:
     """(jobs, cursor of the next page). BadCursor."""
-    rows = await store.history(db, user, wanted, _place(cursor) if cursor else None, limit + 1, newest=newest)
+    rows = await user_scans_store.history(
+        db, user, wanted, _place(cursor) if cursor else None, limit + 1, newest=newest
+    )
     more = len(rows) > limit
     rows = rows[:limit]
     return rows, cursors.encode(rows[-1].created_at, str(rows[-1].job.id)) if more else None
@@ -133,7 +136,7 @@ def _entry(services: Services, row: Dated, result: Result) -> Json:
 
 async def export(services: Services, user: UUID, cursor: str) -> tuple[list[tuple[str, Json]], str]:
     """A page of all that is kept about the user, oldest first, jobs that were never handed over included."""
-    everything = Filter(statuses=(*store.SHOWN, "waiting", "aborted"))
+    everything = Filter(statuses=(*user_scans_store.SHOWN, "waiting", "aborted"))
     rows, following = await history(services.db, user, everything, cursor or None, EXPORT_PAGE, newest=False)
     said = await feedback_store.of_jobs(services.db, [row.job.id for row in rows])
     copies = [{**_copy(services, row), "feedback": _said(said.get(row.job.id))} for row in rows]
@@ -157,12 +160,12 @@ async def purge(services: Services, user: UUID) -> int:
 
     A photo goes before the row that names it, and again after it, in case it was published in between.
     """
-    removed = await store.forget_user(services.db, user)
+    removed = await user_scans_store.forget_user(services.db, user)
     while True:
-        found = await store.photos_of(services.db, user, PURGE_PAGE)
+        found = await photo_store.photos_of(services.db, user, PURGE_PAGE)
         keys = [key for _, key in found]
         await services.storage.delete(keys)
-        await store.forget_jobs(services.db, [job_id for job_id, _ in found])
+        await user_scans_store.forget_jobs(services.db, [job_id for job_id, _ in found])
         await services.storage.delete(keys)
         removed += len(found)
         if len(found) < PURGE_PAGE:
@@ -172,4 +175,4 @@ async def purge(services: Services, user: UUID) -> int:
 async def prefer(db: Database, user: UUID, version: int, language: str, district: str | None) -> None:
     if language not in LANGUAGES:
         raise UnknownLanguage
-    await store.prefer(db, user, version, language, district)
+    await user_scans_store.prefer(db, user, version, language, district)

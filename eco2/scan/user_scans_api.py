@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 from eco2.core.app import BadUser, MissingUser, User, error_responses
 from eco2.core.cursors import BadCursor
 from eco2.scan import user_scans
-from eco2.scan.api import At, Reward, ScanClassification, Stream
+from eco2.scan.api import At
+from eco2.scan.bodies import Reward, ScanClassification, Stream
 from eco2.scan.result import Outcome
 
 router = APIRouter(prefix="/api/v1/users/me", tags=["users"])

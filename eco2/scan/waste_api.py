@@ -8,19 +8,20 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import photos
-from eco2.core.app import BadUser, MissingUser, Shortcut, Text, User, error_responses
+from eco2.core.app import Shortcut, Text, User, error_responses
 from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
-from eco2.scan import service, submission, waste_flow
+from eco2.scan import errors, service, waste_flow
 from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
-from eco2.scan.api import QUOTAS, At, ScanProcessing, ScanResult, result_response
+from eco2.scan.api import At, result_response
+from eco2.scan.bodies import QUOTAS, USER_ERRORS, ScanProcessing, ScanResult
+from eco2.scan.errors import ImageGone
 from eco2.scan.limits import TooManyTickets
-from eco2.scan.stages import ImageGone
+from eco2.scan.services import Services
 
 router = APIRouter(prefix="/api/v1/waste", tags=["waste"])
 
 _JOB = "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"
-_USER_ERRORS = (MissingUser, BadUser)
 
 
 class WasteRequest(BaseModel):
@@ -65,8 +66,8 @@ class WasteStatus(BaseModel):
     response_model=WasteJob,
     summary="Create a job and get a URL to upload its photo to",
     responses=error_responses(
-        *_USER_ERRORS,
-        service.ModelUnsupported,
+        *USER_ERRORS,
+        errors.ModelUnsupported,
         photos.PhotoTypeRefused,
         TooManyTickets,
         TooMany,
@@ -77,7 +78,7 @@ class WasteStatus(BaseModel):
     ),
 )
 async def analyze(body: WasteRequest, user: User, at: At) -> WasteJob:
-    job_id, key = await submission.prepare(at, at.door, user, body.content_type, body.user_input, body.model)
+    job_id, key = await waste_flow.prepare_in_turn(at, at.door, user, body.content_type, body.user_input, body.model)
     return WasteJob(
         job_id=job_id,
         upload_url=await at.storage.upload_url(key),
@@ -92,18 +93,18 @@ async def analyze(body: WasteRequest, user: User, at: At) -> WasteJob:
     response_model=WasteProcessing,
     summary="Say that the photo is uploaded",
     responses=error_responses(
-        *_USER_ERRORS,
-        service.ResultNotFound,
+        *USER_ERRORS,
+        errors.ResultNotFound,
         ImageGone,
         photos.PhotoTooLarge,
         *QUOTAS,
-        service.ScanUnavailable,
+        errors.ScanUnavailable,
         StorageDown,
     ),
 )
 async def upload_complete(job_id: UUID, user: User, at: At) -> WasteProcessing:
     """Starts the scan. Saying it again is harmless."""
-    job = await submission.accept_upload(at, at.door, job_id, user)
+    job = await waste_flow.accept_upload_in_turn(at, at.door, job_id, user)
     if not job.enqueued:
         await service.hand_over(at, job, at.tasks_publisher)
     return WasteProcessing()
@@ -114,14 +115,14 @@ async def upload_complete(job_id: UUID, user: User, at: At) -> WasteProcessing:
     operation_id="getWasteJobStatus",
     response_model=WasteStatus,
     summary="How far a job is",
-    responses=error_responses(*_USER_ERRORS, service.ResultNotFound),
+    responses=error_responses(*USER_ERRORS, errors.ResultNotFound),
 )
 async def status(job_id: UUID, user: User, at: At) -> Any:
     """Made to be polled: it reads the newest event of the job and nothing else."""
     return await waste_flow.status(at, job_id, user)
 
 
-async def _polled(at: service.Services, user: UUID, job_id: UUID) -> bytes:
+async def _polled(at: Services, user: UUID, job_id: UUID) -> bytes:
     return orjson.dumps(await waste_flow.status(at, job_id, user))
 
 
@@ -135,7 +136,7 @@ POLLED = Shortcut(f"{router.prefix}/status/{{job_id}}", _polled)
     summary="The result of a job",
     responses={
         202: {"model": ScanProcessing, "description": "Not finished; ask again after Retry-After seconds"},
-        **error_responses(*_USER_ERRORS, service.ResultNotFound),
+        **error_responses(*USER_ERRORS, errors.ResultNotFound),
     },
 )
 async def result(job_id: UUID, user: User, at: At) -> Any:

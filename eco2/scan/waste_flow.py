@@ -10,13 +10,16 @@ from redis.exceptions import RedisError
 from eco2 import photos
 from eco2.contracts import uploads
 from eco2.contracts.events import Stage
-from eco2.scan import store
+from eco2.scan import waste_store
+from eco2.scan.door import Door, checked_model
+from eco2.scan.job import Job
 from eco2.scan.limits import UNLIMITED, Limits, Standing, TooManyTickets, refusal
 from eco2.scan.outputs import Json
 from eco2.scan.progress import progress_of, stage_text
 from eco2.scan.result import result_of
-from eco2.scan.service import Services, find, require_object
-from eco2.scan.store import Job
+from eco2.scan.service import find
+from eco2.scan.services import Services
+from eco2.scan.submission import require_object
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ async def prepare(
     """(job id, object key) of a job whose photo is still to come. TooManyTickets past `most_per_minute`."""
     extension = photos.extension(photos.photo_type(content_type))
     job_id, key = uuid4(), uploads.new_key(services.upload_secret, str(user), "scan", extension)
-    if wait := await store.add_waiting(services.db, job_id, user, key, user_input, model, most_per_minute):
+    if wait := await waste_store.add_waiting(services.db, job_id, user, key, user_input, model, most_per_minute):
         raise TooManyTickets(retry_after=wait)
     return job_id, key
 
@@ -55,7 +58,7 @@ async def accept_upload(services: Services, job_id: UUID, user: UUID, limits: Li
     job = await find(services.db, job_id, user)
     if job.status in ("waiting", "aborted"):
         await require_object(services, job.image_key)
-        queued = await store.uploaded(services.db, job_id, user, limits)
+        queued = await waste_store.uploaded(services.db, job_id, user, limits)
         if isinstance(queued, Standing):
             raise refusal(queued, limits)
         job = queued or await find(services.db, job_id, user)
@@ -106,3 +109,21 @@ def _row_status(services: Services, job: Job) -> Json:
         return {"job_id": str(job.id), "progress": progress, "message": message, "result": result.body()}
     stage, percent = progress_of(job)
     return {"job_id": str(job.id), "progress": percent, "message": stage_text(stage, job.language), "result": None}
+
+
+async def prepare_in_turn(
+    services: Services, door: Door, user: UUID, content_type: str, user_input: str | None, model: str | None
+) -> tuple[UUID, str]:
+    """(job id, object key) of a new job of the waste flow."""
+    model = checked_model(model, door.models)
+    async with door.turn(user):
+        if busy := await door.admission.refusal(user):
+            raise busy
+        prepared = await prepare(services, user, content_type, user_input, model, door.tickets_per_minute)
+    await open_events(services, prepared[0], user)
+    return prepared
+
+
+async def accept_upload_in_turn(services: Services, door: Door, job_id: UUID, user: UUID) -> Job:
+    async with door.turn(user):
+        return await accept_upload(services, job_id, user, door.limits)

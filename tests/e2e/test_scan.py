@@ -16,7 +16,7 @@ from PIL import Image
 
 from eco2.core.postgres import open_database
 from eco2.core.settings import DatabaseSettings
-from eco2.scan import store
+from eco2.scan import user_scans_store
 from tests import photos
 from tests.conftest import PAID_MODEL, Person
 from tests.e2e import journey
@@ -164,7 +164,7 @@ async def test_the_user_is_answered_in_the_language_and_by_the_district_that_are
 ) -> None:
     who = person()
     async with open_database(DatabaseSettings(database_url=environment["ECO2_DATABASE_URL"]), repeat=True) as db:
-        await store.prefer(db, who.id, 1, "en", "서울특별시 강서구")
+        await user_scans_store.prefer(db, who.id, 1, "en", "서울특별시 강서구")
     named = {} if model is None else {"model": model}
     body = await journey.scan(who, photos.jpeg(320, 240), user_input="남은 페인트예요", **named)
     answer = body["pipeline_result"]["final_answer"]

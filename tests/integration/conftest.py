@@ -13,7 +13,7 @@ from eco2.messaging.broker import Publisher
 from eco2.messaging.events import EventBus
 from eco2.photos.pool import Decoders
 from eco2.photos.settings import PhotoSettings
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from eco2.scan.settings import ApiSettings
 from tests.conftest import FromStack
 

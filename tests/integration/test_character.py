@@ -20,7 +20,7 @@ from eco2.core.postgres import Database
 from eco2.local.stack import Stack
 from eco2.messaging.broker import Heartbeat, Publisher
 from eco2.messaging.consumer import Message, consume_batches
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from tests.conftest import Person
 from tests.e2e.test_faults import back
 from tests.e2e.test_faults import send as kill

@@ -33,7 +33,7 @@ from eco2.core.turns import Turns
 from eco2.messaging.broker import BrokerDown, Heartbeat, Publisher, ride_out
 from eco2.messaging.consumer import Delivery, PoisonMessage
 from eco2.messaging.events import EventBus
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from tests.conftest import FromStack, Person
 from tests.photos import jpeg
 

@@ -17,7 +17,7 @@ from eco2.core.postgres import Database
 from eco2.knowledge import asking
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from tests.integration.test_chat_turns import (
     CHAT,
     People,

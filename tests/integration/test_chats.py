@@ -19,7 +19,8 @@ from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceStub
 from eco2.core import grpc
 from eco2.core.postgres import Database
 from eco2.scan import store as scans
-from eco2.scan.service import Services
+from eco2.scan.job import Job
+from eco2.scan.services import Services
 from tests.conftest import Person
 from tests.redis_server import until
 
@@ -156,7 +157,7 @@ async def test_a_chat_goes_on_from_a_scan_of_the_same_user_only(
     who, other = person(), person()
     key = uploads.new_key(services.upload_secret, str(who.id), "scan", "jpg")
     job = await scans.add(database, uuid.uuid4(), who.id, uuid.uuid4().hex, key, None, None)
-    assert isinstance(job, scans.Job)
+    assert isinstance(job, Job)
     chat = await begun(who, scan_job_id=str(job.id))
     assert (await who.http.get(f"{CHAT}/{chat}")).json()["scan_job_id"] == str(job.id)
     for stranger, scan in ((other, job.id), (who, uuid.uuid4())):

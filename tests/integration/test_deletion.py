@@ -17,11 +17,11 @@ from eco2.image import service as image_service
 from eco2.image import store as image_store
 from eco2.messaging.events import EventBus
 from eco2.photos import published, reading
-from eco2.scan import deletion, feedback_store, service, store, user_scans, worker
+from eco2.scan import deletion, feedback_store, service, store, submission, user_scans, worker, worker_resources
+from eco2.scan.job import Job
 from eco2.scan.outputs import VisionResult
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from eco2.scan.settings import ApiSettings
-from eco2.scan.store import Job
 from tests import photos
 from tests.conftest import FromStack, Person
 from tests.e2e import journey
@@ -171,13 +171,13 @@ class Held(Storage):
         self.uploads.get = get  # type: ignore[method-assign]
 
 
-def looking(services: Services, storage: Storage) -> worker.Resources:
+def looking(services: Services, storage: Storage) -> worker_resources.Resources:
     async def look(*_args: Any, **_options: Any) -> VisionResult:
         return SEEN
 
     picture = SimpleNamespace(inspect=stripped, keep=lambda _data: None)
     models = SimpleNamespace(picture=lambda *_: picture, look=look)
-    return cast(worker.Resources, SimpleNamespace(**{**vars(services), "storage": storage, "models": models}))
+    return cast(worker_resources.Resources, SimpleNamespace(**{**vars(services), "storage": storage, "models": models}))
 
 
 async def test_a_worker_that_holds_the_photo_of_a_deleted_scan_leaves_nothing_behind(
@@ -300,5 +300,5 @@ async def test_a_photo_is_found_when_its_upload_has_expired(services: Services) 
     job = await with_photo(services)
     first = await published.take(services.storage, job.image_key, stripped)
     await services.storage.uploads.delete([job.image_key])
-    await service.require_object(services, job.image_key)
+    await submission.require_object(services, job.image_key)
     assert await published.take(services.storage, job.image_key, stripped) == first

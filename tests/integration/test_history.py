@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from eco2.core import cursors
 from eco2.scan import stages
 from eco2.scan.outputs import Answer, dumps
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from eco2.scan.tables import jobs
 from tests.conftest import Person
 

@@ -8,12 +8,12 @@ import pytest
 
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
 from eco2.messaging.broker import BrokerDown, Publisher
-from eco2.scan import lost_jobs, store, sweeper, sweeper_store, worker
+from eco2.scan import lost_jobs, state_store, store, sweeper, sweeper_store, worker, worker_resources
 from eco2.scan.in_work import InWork
+from eco2.scan.job import Job
 from eco2.scan.lost_jobs import LostJobs
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from eco2.scan.settings import SweeperSettings, WorkerSettings
-from eco2.scan.store import Job
 from tests.conftest import FromStack
 from tests.integration.test_scan_service import SEEN, load, log_of, register
 from tests.integration.test_sweeper import age, ends, with_photo
@@ -139,7 +139,7 @@ async def test_a_job_that_was_sent_again_has_its_time(services: Services) -> Non
     job, looks = await register(services), holding(0)
     await store.enqueued(services.db, {job.id: datetime.now(UTC)})
     await age(services, job, "enqueued_at", MINUTES)
-    await store.in_work(services.db, [job.id])
+    await state_store.in_work(services.db, [job.id])
     await age(services, job, "marked_at", MINUTES)
     await sweeper_store.swept(services.db, job.id)
     assert await lost(services, looks) == set()
@@ -156,10 +156,10 @@ async def test_a_worker_marks_what_it_works_on(
         row = await services.db.row("SELECT marked_at FROM scan.jobs WHERE id = %(id)s", id=job.id)
         return row is not None and row[0] is not None
 
-    async def stage(_resources: worker.Resources, _job: Job) -> None:
+    async def stage(_resources: worker_resources.Resources, _job: Job) -> None:
         await until(marked, 5)
 
-    async with worker.open_resources(settings(WorkerSettings)) as resources:
+    async with worker_resources.open_resources(settings(WorkerSettings)) as resources:
         await worker.run_stage(resources, stage, job.id)
 
 

@@ -30,10 +30,9 @@ from eco2.my.main import connect
 from eco2.my.outbox import Outbox
 from eco2.my.settings import Settings
 from eco2.my.tables import accounts
-from eco2.scan import service as scans
 from eco2.scan import store as scan_store
-from eco2.scan import waste_flow
-from eco2.scan.service import Services
+from eco2.scan import submission, waste_flow
+from eco2.scan.services import Services
 from eco2.scan.tables import jobs, preferences
 from tests.conftest import GATEWAY_PORT, FromStack, Person
 from tests.photos import jpeg
@@ -222,7 +221,7 @@ async def test_preferences_reach_the_scans_that_follow(
         return await preferred(engine, who.id) == ("en", "서울특별시 마포구")
 
     await until(known, 1)
-    job = await scans.register(services.db, who.id, None, f"scan/{uuid.uuid4().hex}.jpg", None, None)
+    job = await submission.register(services.db, who.id, None, f"scan/{uuid.uuid4().hex}.jpg", None, None)
     await scan_store.abort(services.db, job.id)
     waiting, _ = await waste_flow.prepare(services, who.id, "image/jpeg", None, None, 30)
     second = await scan_store.load(services.db, waiting)
@@ -377,7 +376,7 @@ async def test_an_export_of_many_pages_is_whole(sign_in: SignUp, services: Servi
     made = []
     for number in range(123):
         key = f"scan/{uuid.uuid4().hex}.jpg"
-        job = await scans.register(services.db, who.id, str(number), key, f"말 {number}", None)
+        job = await submission.register(services.db, who.id, str(number), key, f"말 {number}", None)
         await scan_store.fail(services.db, job.id, "TEST", "시험", "a test")
         await scan_store.announced(services.db, {job.id: datetime.now(UTC)})
         made.append(str(job.id))

@@ -14,8 +14,8 @@ from eco2.core.storage import Storage
 from eco2.image import cleanup, rpc
 from eco2.image import store as image_store
 from eco2.photos import leftovers
-from eco2.scan import photo_cleanup, store
-from eco2.scan.service import Services
+from eco2.scan import photo_cleanup, photo_store, store, user_scans_store
+from eco2.scan.services import Services
 from tests import photos
 from tests.conftest import Person
 from tests.e2e import journey
@@ -75,7 +75,7 @@ async def test_photos_that_no_scan_shows_go_and_others_stay(services: Services) 
     assert await standing(services, running) == (True, True), "it is about to be used"
     assert int(str(old.result["uploads"])) >= 3
     assert int(str(old.result["photos"])) >= 1
-    await store.forget_jobs(services.db, [job])
+    await user_scans_store.forget_jobs(services.db, [job])
 
 
 async def test_photos_from_before_the_oldest_scan_stay(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,8 +85,8 @@ async def test_photos_from_before_the_oldest_scan_stay(services: Services, monke
     async def none(_db: object, at: object) -> set[datetime]:
         return await known(services.db, [])
 
-    known = store.known_since
-    monkeypatch.setattr(store, "known_since", none)
+    known = photo_store.known_since
+    monkeypatch.setattr(photo_store, "known_since", none)
     await photo_cleanup.clean(services.db, services.storage, NOW)
     assert await standing(services, key) == (False, True)
 
@@ -94,7 +94,7 @@ async def test_photos_from_before_the_oldest_scan_stay(services: Services, monke
 async def test_the_oldest_scan_is_told_by_the_time_of_a_photo(services: Services) -> None:
     long_ago, soon = datetime(2000, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(minutes=1)
     await job_with(services, "completed", new_key(services))
-    assert await store.known_since(services.db, [long_ago, soon]) == {soon}
+    assert await photo_store.known_since(services.db, [long_ago, soon]) == {soon}
 
 
 async def test_uploads_of_other_channels_go_and_their_rows_with_them(services: Services, db: Database) -> None:

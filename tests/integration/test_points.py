@@ -19,7 +19,7 @@ from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core.postgres import Database
 from eco2.knowledge.districts import Districts
 from eco2.messaging.consumer import Message, PoisonMessage
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from tests.conftest import Person
 from tests.e2e.journey import is_error
 from tests.unit.test_points import photo, twin

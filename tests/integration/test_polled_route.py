@@ -10,11 +10,11 @@ import pytest
 from eco2.contracts.identity import USER_ID_HEADER
 from eco2.core.app import api_app
 from eco2.scan import service, store, waste_api
+from eco2.scan.door import ApiServices
 from eco2.scan.failures import TooLate
+from eco2.scan.job import Job
 from eco2.scan.outputs import Answer, FinalAnswer, Rule
-from eco2.scan.service import Services
-from eco2.scan.store import Job
-from eco2.scan.submission import ApiServices
+from eco2.scan.services import Services
 from tests.integration.test_scan_service import SEEN, load, register
 
 

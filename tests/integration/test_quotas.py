@@ -17,13 +17,13 @@ from eco2.core.errors import TooMany
 from eco2.llm.settings import CLIENT_MODELS
 from eco2.messaging.broker import Publisher
 from eco2.messaging.events import EventBus
-from eco2.scan import service, store, submission
+from eco2.scan import errors, photo_store, service, store, submission, user_scans_store, waste_flow
 from eco2.scan.admission import Admission, TooBusy
+from eco2.scan.door import MOST_WAITING, Door
 from eco2.scan.failures import GivenUp
+from eco2.scan.job import Job
 from eco2.scan.limits import Limits, Rules, TooManyOpenJobs, TooManyScans, TooManyTickets
-from eco2.scan.service import Services
-from eco2.scan.store import Job
-from eco2.scan.submission import Door
+from eco2.scan.services import Services
 from tests import photos
 from tests.conftest import Person
 from tests.e2e import journey
@@ -73,7 +73,7 @@ async def register(services: Services, at: Door, user: uuid.UUID, key: str | Non
     """A row that nobody works on: it stays open."""
     image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
     async with at.turn(user):
-        return await service.register(services.db, user, key or uuid.uuid4().hex, image, None, None, at.limits)
+        return await submission.register(services.db, user, key or uuid.uuid4().hex, image, None, None, at.limits)
 
 
 async def outcomes(*asked: Any) -> tuple[list[Any], list[BaseException]]:
@@ -84,7 +84,9 @@ async def outcomes(*asked: Any) -> tuple[list[Any], list[BaseException]]:
 
 async def forget(services: Services, *users: uuid.UUID) -> None:
     for user in users:
-        await store.forget_jobs(services.db, [job_id for job_id, _ in await store.photos_of(services.db, user, 1000)])
+        await user_scans_store.forget_jobs(
+            services.db, [job_id for job_id, _ in await photo_store.photos_of(services.db, user, 1000)]
+        )
 
 
 async def test_of_many_scans_at_once_exactly_as_many_are_taken_as_may_be_open(
@@ -151,14 +153,14 @@ async def test_an_aborted_job_is_revived_past_the_limits(services: Services, pub
     at, user = door(publisher, open_jobs=1, scans_per_day=2), uuid.uuid4()
     url = services.storage.public_url(await uploaded(services, user))
     nobody = replace(services, publisher=Publisher("amqp://nobody:x@127.0.0.1:1/eco2"))
-    with pytest.raises(service.ScanUnavailable):
+    with pytest.raises(errors.ScanUnavailable):
         await submission.submit(nobody, at, user, "a", url, None, None)
     other = await register(services, at, user)
     with pytest.raises(TooManyOpenJobs):
         await submission.submit(services, at, user, "b", url, None, None)
     revived = await submission.submit(services, at, user, "a", url, None, None)
     assert revived.status == "queued"
-    await store.forget_jobs(services.db, [other.id])
+    await user_scans_store.forget_jobs(services.db, [other.id])
 
 
 async def test_jobs_whose_photo_is_to_come_are_counted_by_the_minute_and_as_scans_once_it_is_there(
@@ -167,7 +169,7 @@ async def test_jobs_whose_photo_is_to_come_are_counted_by_the_minute_and_as_scan
     at, user = door(publisher, tickets=5, open_jobs=2, scans_per_day=3), uuid.uuid4()
 
     async def prepared() -> uuid.UUID:
-        return (await submission.prepare(services, at, user, "image/jpeg", None, None))[0]
+        return (await waste_flow.prepare_in_turn(services, at, user, "image/jpeg", None, None))[0]
 
     jobs, refused = await outcomes(*(prepared() for _ in range(9)))
     assert len(jobs) == 5
@@ -180,7 +182,7 @@ async def test_jobs_whose_photo_is_to_come_are_counted_by_the_minute_and_as_scan
         await services.storage.uploads.put(job.image_key, photos.jpeg(), "image/jpeg")
 
     async def arrived(job_id: uuid.UUID) -> Job:
-        return await submission.accept_upload(services, at, job_id, user)
+        return await waste_flow.accept_upload_in_turn(services, at, job_id, user)
 
     taken, refused = await outcomes(*(arrived(job_id) for job_id in jobs))
     assert (len(taken), {type(one) for one in refused}) == (2, {TooManyOpenJobs})
@@ -203,7 +205,7 @@ async def test_a_user_whose_requests_pile_up_is_refused_before_any_server_is_ask
         async with at.turn(user):
             await gone.wait()
 
-    waiting = [asyncio.create_task(slow()) for _ in range(submission.MOST_WAITING + 1)]
+    waiting = [asyncio.create_task(slow()) for _ in range(MOST_WAITING + 1)]
     await asyncio.sleep(0)
     with pytest.raises(TooMany) as refused:
         async with at.turn(user):
@@ -220,7 +222,7 @@ async def test_purging_a_user_forgets_the_count(services: Services, publisher: P
     user = uuid.uuid4()
     await register(services, door(publisher), user)
     await forget(services, user)
-    assert await store.forget_user(services.db, user) == 1
+    assert await user_scans_store.forget_user(services.db, user) == 1
     async with engine.connect() as tx:
         found = await tx.execute(text("SELECT count(*) FROM scan.usage WHERE user_id = :user"), {"user": user})
     assert found.scalar_one() == 0

@@ -22,16 +22,27 @@ from eco2.messaging.broker import Publisher, ride_out
 from eco2.messaging.consumer import Delivery
 from eco2.messaging.events import EventBus
 from eco2.photos.check import PhotoTooLarge
-from eco2.scan import service, store, waste_flow, worker
+from eco2.scan import (
+    choice,
+    errors,
+    service,
+    states,
+    store,
+    submission,
+    user_scans_store,
+    waste_flow,
+    worker,
+    worker_resources,
+)
 from eco2.scan.admission import Admission
 from eco2.scan.api import result_response
 from eco2.scan.failures import TooLate
+from eco2.scan.job import Job
 from eco2.scan.limits import Rules
 from eco2.scan.outputs import Answer, Candidate, FinalAnswer, Rule, VisionResult
 from eco2.scan.progress import both, stage_text, started
 from eco2.scan.result import result_body
-from eco2.scan.service import Services
-from eco2.scan.store import Job
+from eco2.scan.services import Services
 from tests import photos
 from tests.redis_server import RedisServer, free_port, private_redis, until
 
@@ -41,7 +52,7 @@ SEEN = VisionResult("ceramic", 0.9, (Candidate("ceramic", 0.9),), needs_choice=F
 async def register(services: Services, key: str | None = None, user: uuid.UUID | None = None) -> Job:
     user = user or uuid.uuid4()
     image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
-    return await service.register(services.db, user, key, image, None, None)
+    return await submission.register(services.db, user, key, image, None, None)
 
 
 async def load(services: Services, job: Job) -> Job:
@@ -64,14 +75,14 @@ async def test_without_the_broker_the_row_is_aborted_and_the_same_key_revives_it
     image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
     await services.storage.uploads.put(image, photos.jpeg(), "image/jpeg")
     nobody = Publisher(f"amqp://nobody:x@127.0.0.1:{free_port()}/eco2")
-    job = await service.register(services.db, user, key, image, None, None)
-    with pytest.raises(service.ScanUnavailable) as refused:
+    job = await submission.register(services.db, user, key, image, None, None)
+    with pytest.raises(errors.ScanUnavailable) as refused:
         await service.hand_over(replace(services, publisher=nobody), job)
     assert refused.value.status == 503
     assert refused.value.headers == {"Retry-After": "2"}
     assert (await load(services, job)).status == "aborted"
 
-    again = await service.register(services.db, user, key, image, None, None)
+    again = await submission.register(services.db, user, key, image, None, None)
     assert (again.id, again.status, again.enqueued) == (job.id, "queued", False)
     await service.hand_over(services, again)
 
@@ -87,8 +98,8 @@ async def test_a_double_click_is_one_job(services: Services, monkeypatch: pytest
     image = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
 
     async def submitted(words: str | None, at: float) -> uuid.UUID:
-        monkeypatch.setattr("eco2.scan.service.time.time", lambda: at)
-        return (await service.register(services.db, user, None, image, words, None)).id
+        monkeypatch.setattr("eco2.scan.submission.time.time", lambda: at)
+        return (await submission.register(services.db, user, None, image, words, None)).id
 
     first = await submitted(None, now)
     assert await submitted(None, now + 9) == first
@@ -151,7 +162,7 @@ async def test_who_waits_for_a_result_is_woken_and_does_not_ask_for_it(
     async with connect_shared(environment["ECO2_REDIS_STREAMS_URL"]) as streams:
         job, bus = await register(services), Counted(streams)
         await services.bus.open(str(job.id), str(job.user_id))
-        waiting = asyncio.create_task(service.wait_done(replace(services, bus=bus), job.id, 30))
+        waiting = asyncio.create_task(states.wait_done(replace(services, bus=bus), job.id, 30))
         await asyncio.sleep(1)
         assert not waiting.done()
         await service.fail(services, job.id, TooLate())
@@ -159,15 +170,15 @@ async def test_who_waits_for_a_result_is_woken_and_does_not_ask_for_it(
             await waiting
         assert bus.looks <= 3
         async with asyncio.timeout(1):
-            await service.wait_done(replace(services, bus=bus), job.id, 30)
+            await states.wait_done(replace(services, bus=bus), job.id, 30)
 
 
 async def test_nobody_waits_longer_than_asked_or_for_a_server_that_is_away(services: Services) -> None:
     job = await register(services)
     async with asyncio.timeout(2):
-        await service.wait_done(services, job.id, 0.2)
+        await states.wait_done(services, job.id, 0.2)
     async with connect(f"redis://127.0.0.1:{free_port()}/0") as nobody:
-        await service.wait_done(replace(services, bus=EventBus(nobody)), job.id, 30)
+        await states.wait_done(replace(services, bus=EventBus(nobody)), job.id, 30)
 
 
 async def test_a_job_that_another_request_has_queued_is_not_aborted(services: Services) -> None:
@@ -227,7 +238,7 @@ async def test_what_is_delivered_again_is_read_again(
     body = orjson.dumps([[str(job.id)], {}, {}])
     message = cast(Delivery, SimpleNamespace(body=body, headers={}, redelivered=again))
     settings = SimpleNamespace(stage_timeout=timedelta(seconds=5))
-    resources = cast(worker.Resources, SimpleNamespace(**vars(services), settings=settings))
+    resources = cast(worker_resources.Resources, SimpleNamespace(**vars(services), settings=settings))
     await worker.work(resources, SCAN_RULE, message)
     assert worked == [None if again else SEEN]
     assert services.recent_jobs.take(job.id, SCAN_RULE) is None
@@ -250,8 +261,8 @@ async def test_a_finished_job_cannot_fail_and_a_failed_one_cannot_finish(service
 
 async def test_who_reads_english_is_told_in_english_why_a_scan_failed(services: Services) -> None:
     user = uuid.uuid4()
-    await store.prefer(services.db, user, 1, "en", None)
-    job = await service.register(services.db, user, uuid.uuid4().hex, "scan/x", None, None)
+    await user_scans_store.prefer(services.db, user, 1, "en", None)
+    job = await submission.register(services.db, user, uuid.uuid4().hex, "scan/x", None, None)
     await service.fail(services, job.id, TooLate())
     assert result_body(services.knowledge, await load(services, job))["error"] == TooLate.english
 
@@ -324,7 +335,7 @@ async def test_of_two_choices_at_once_one_counts_and_its_repeat_is_harmless(serv
     seen = await load(services, job)
 
     async def choose(name: str) -> str:
-        chosen = await service.choose(services, seen, name)
+        chosen = await choice.choose(services, seen, name)
         assert chosen.rule is not None
         return str(chosen.rule.item_id)
 
@@ -333,7 +344,7 @@ async def test_of_two_choices_at_once_one_counts_and_its_repeat_is_harmless(serv
     won = [outcome for outcome in outcomes if isinstance(outcome, str)]
     assert len(won) == 2
     assert len(set(won)) == 1
-    assert sum(isinstance(outcome, service.ChoiceNotNeeded) for outcome in outcomes) == 2
+    assert sum(isinstance(outcome, errors.ChoiceNotNeeded) for outcome in outcomes) == 2
 
 
 async def test_an_object_past_the_limit_is_refused_and_deleted_before_it_is_read(services: Services) -> None:
@@ -341,7 +352,9 @@ async def test_an_object_past_the_limit_is_refused_and_deleted_before_it_is_read
     key = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
     await services.storage.uploads.put(key, bytes(15 * 1024 * 1024 + 1), "image/jpeg")
     with pytest.raises(PhotoTooLarge):
-        await service.require_object(services, service.own_image(services, user, services.storage.public_url(key)))
+        await submission.require_object(
+            services, submission.own_image(services, user, services.storage.public_url(key))
+        )
     assert await services.storage.find(key) is None
 
 
@@ -381,7 +394,7 @@ async def test_the_result_and_the_status_of_an_open_job_tell_the_same_stage(
 ) -> None:
     """One was told by the row, which is written at the end of a stage, the other by the newest event."""
     user = uuid.uuid4()
-    await store.prefer(services.db, user, 1, language, None)
+    await user_scans_store.prefer(services.db, user, 1, language, None)
     job = await register(services, user=user)
     waiting = await waste_flow.status(services, job.id, user)
     assert waiting["message"] == stage_text("queued", language)

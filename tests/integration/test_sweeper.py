@@ -15,14 +15,14 @@ from eco2.contracts import uploads
 from eco2.contracts.queues import SCAN_VISION
 from eco2.core.postgres import Database, Row
 from eco2.messaging.broker import Publisher
-from eco2.scan import service, store, sweeper, sweeper_store, waste_flow
+from eco2.scan import errors, service, store, submission, sweeper, sweeper_store, user_scans_store, waste_flow
 from eco2.scan.failures import TooLate
+from eco2.scan.job import Job
 from eco2.scan.lost_jobs import LostJobs
 from eco2.scan.marks import Marks
 from eco2.scan.outputs import Answer, Reward
-from eco2.scan.service import Services
+from eco2.scan.services import Services
 from eco2.scan.settings import SweeperSettings
-from eco2.scan.store import Job
 from tests import photos
 from tests.integration.test_scan_service import SEEN, load, log_of, register, unchanged
 from tests.redis_server import free_port, until
@@ -56,7 +56,7 @@ async def with_photo(services: Services) -> Job:
     user = uuid.uuid4()
     key = uploads.new_key(services.upload_secret, str(user), "scan", "jpg")
     await services.storage.uploads.put(key, photos.jpeg(), "image/jpeg")
-    return await service.register(services.db, user, uuid.uuid4().hex, key, None, None)
+    return await submission.register(services.db, user, uuid.uuid4().hex, key, None, None)
 
 
 async def test_a_row_that_was_never_queued_is_queued(services: Services) -> None:
@@ -190,7 +190,7 @@ async def test_a_choice_whose_process_died_is_granted(services: Services) -> Non
     await service.write_answer(services, job, unchanged)
     await services.announced_marks.write(services.db)
     assert job.rule is not None
-    assert await store.choose(services.db, job.id, replace(job.rule, needs_choice=False), ANSWER, REWARD)
+    assert await user_scans_store.choose(services.db, job.id, replace(job.rule, needs_choice=False), ANSWER, REWARD)
     assert (await sweep(services, NOW)).get("unannounced", 0) >= 1
     await granted(services, job)
 
@@ -290,7 +290,7 @@ async def uploaded(services: Services) -> Job:
 
 
 async def aborted(services: Services, job: Job) -> None:
-    with pytest.raises(service.ScanUnavailable):
+    with pytest.raises(errors.ScanUnavailable):
         await service.hand_over(services, job, away())
     assert (await load(services, job)).status == "aborted"
 
@@ -322,7 +322,7 @@ async def test_a_job_that_is_asked_for_again_has_its_whole_time(services: Servic
     again = await register(services, key, user)
     await aborted(services, again)
     await age(services, again, "created_at", 121)
-    await service.register(services.db, user, key, again.image_key, None, None)
+    await submission.register(services.db, user, key, again.image_key, None, None)
     found = [job.id for job in (await sweeper_store.overdue(services.db, NOW.sweep_deadline)).jobs]
     assert not {late.id, again.id} & set(found)
 

@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 from eco2 import knowledge
 from eco2.contracts.events import Draft, Stage
 from eco2.scan import stages
+from eco2.scan.job import Job
 from eco2.scan.outputs import Answer
 from eco2.scan.progress import both, completed, started
 from eco2.scan.result import done_event
-from eco2.scan.store import Job
 from tests.load.bench import Bench
 from tests.load.report import Measure
 

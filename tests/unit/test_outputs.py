@@ -12,9 +12,9 @@ import pytest
 
 from eco2 import knowledge as kb
 from eco2.scan import outputs
+from eco2.scan.job import OUTPUTS, Job, job_of
 from eco2.scan.outputs import Answer, NewerForm, Reward, Rule, Unreadable, VisionResult
 from eco2.scan.result import done_event, result_body
-from eco2.scan.store import OUTPUTS, Job, job_of
 
 SCAN = Path(__file__).parents[2] / "eco2/scan"
 STORED: list[dict[str, Any]] = json.loads(Path(__file__).with_name("stored_jobs.json").read_text())

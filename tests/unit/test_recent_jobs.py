@@ -7,8 +7,8 @@ import pytest
 
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE
 from eco2.scan import recent_jobs
+from eco2.scan.job import Job
 from eco2.scan.recent_jobs import RecentJobs
-from eco2.scan.store import Job
 
 JOB = Job(
     id=uuid.UUID(int=1),

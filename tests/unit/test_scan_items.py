@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from eco2 import knowledge as kb
 from eco2.core.app import api_app
 from eco2.core.cursors import BadCursor
-from eco2.scan.service import page_of_items
+from eco2.scan.catalogue_api import page_of_items
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from eco2 import knowledge as kb
 from eco2.core.errors import AppError
 from eco2.knowledge.composing import MAX_STEPS
 from eco2.photos import PhotoBroken, PhotoTooLarge, PhotoTypeRefused
-from eco2.scan import stages
+from eco2.scan import candidates, choice, errors, stages
 from eco2.scan.audience import Audience
 from eco2.scan.failures import GivenUp, TooLate
+from eco2.scan.job import Job
 from eco2.scan.outputs import Answer, Candidate, Other, VisionResult
 from eco2.scan.result import done_event, result_body
-from eco2.scan.store import Job
 
 ENGLISH = Audience("en", None)
 NOWHERE: dict[str, Any] = {"pipeline_result": None, "reward": None, "needs_choice": False, "candidates": []}
@@ -66,7 +66,7 @@ def test_the_event_of_the_end_has_all_but_the_texts_of_the_rules(knowledge: kb.K
     assert told == body
 
 
-@pytest.mark.parametrize("error", [PhotoTooLarge, PhotoTypeRefused, PhotoBroken, stages.ImageGone, TooLate, GivenUp])
+@pytest.mark.parametrize("error", [PhotoTooLarge, PhotoTypeRefused, PhotoBroken, errors.ImageGone, TooLate, GivenUp])
 def test_a_failed_scan_is_over_and_says_why(knowledge: kb.Knowledge, error: type[AppError]) -> None:
     reason = error()
     body = result_body(knowledge, job(status="failed", error=reason.message, error_code=reason.code))
@@ -117,7 +117,7 @@ def test_all_candidates_find_room_in_the_steps(knowledge: kb.Knowledge) -> None:
     body = result_body(knowledge, scanned(knowledge, seen(None, "button_cell", "drink_can"), words))
     steps = body["pipeline_result"]["final_answer"]["disposal_steps"]
     assert len(steps) <= MAX_STEPS
-    assert 1 < len(body["candidates"]) <= stages.MAX_CANDIDATES
+    assert 1 < len(body["candidates"]) <= candidates.MAX_CANDIDATES
     for candidate in body["candidates"]:
         assert any(candidate["minor_category"] in step for step in steps.values())
 
@@ -138,7 +138,7 @@ def test_what_is_dangerous_is_said_though_the_thing_is_not_known(
 def test_none_of_these_is_unsure(knowledge: kb.Knowledge) -> None:
     asked = scanned(knowledge, seen(None, "ceramic"))
     assert asked.rule is not None
-    rule = stages.none_of_these(asked.rule)
+    rule = choice.none_of_these(asked.rule)
     refused = replace(asked, rule=rule, answer=Answer.of(stages.answer(knowledge, rule, None)))
     body = result_body(knowledge, refused)
     assert (body["outcome"], body["code"]) == ("unsure", "NOT_RECOGNIZED")

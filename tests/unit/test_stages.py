@@ -8,8 +8,9 @@ import pytest
 from eco2 import knowledge as kb
 from eco2.knowledge import regions
 from eco2.knowledge.districts import Districts
-from eco2.scan import stages
+from eco2.scan import candidates, choice, classified, stages
 from eco2.scan.audience import ANYBODY, Audience
+from eco2.scan.candidates import shows
 from eco2.scan.outputs import Candidate, FinalAnswer, Other, VisionResult
 
 NOTHING_UNDONE = FinalAnswer({}, (), "")
@@ -117,12 +118,12 @@ def test_a_sure_material_is_told_at_once_and_only_what_would_change_it_is_asked(
         assert told in answer.disposal_steps["단계1"]
         assert told in answer.user_answer
         assert stages.reward(knowledge, rule, answer) is None
-        classes = stages.classification(knowledge, rule, None).classification
+        classes = classified.classification(knowledge, rule, None).classification
         assert classes.middle_category == "유리병"
-        assert classes.minor_category == stages.UNKNOWN
-        refused = stages.none_of_these(rule)
+        assert classes.minor_category == classified.UNKNOWN
+        refused = choice.none_of_these(rule)
         assert stages.unsure(refused)
-        assert stages.stream(knowledge, refused) is None
+        assert classified.stream(knowledge, refused) is None
 
 
 def test_dangerous_look_alikes_are_among_the_candidates(knowledge: kb.Knowledge) -> None:
@@ -130,19 +131,19 @@ def test_dangerous_look_alikes_are_among_the_candidates(knowledge: kb.Knowledge)
         rule = stages.match(knowledge, seen(None, guess), None)
         rows = {row.minor_category: row.confidence for row in rule.candidates}
         assert rows[knowledge.item(danger).ko] == 0.0
-        assert len(rule.candidates) <= stages.MAX_CANDIDATES
+        assert len(rule.candidates) <= candidates.MAX_CANDIDATES
 
 
 def test_a_rerouted_thing_is_of_the_class_where_it_goes(knowledge: kb.Knowledge) -> None:
     rule = stages.match(knowledge, seen("pizza_box"), "기름이 잔뜩 배었어요")
-    classes = stages.classification(knowledge, rule, None).classification
+    classes = classified.classification(knowledge, rule, None).classification
     assert classes.major_category == "일반종량제폐기물"
     assert classes.minor_category == knowledge.item("pizza_box").ko
 
 
 def test_only_what_concerns_the_thing_is_tagged(knowledge: kb.Knowledge) -> None:
     rule = stages.match(knowledge, seen("drink_bottle"), "깨졌어요")
-    assert stages.classification(knowledge, rule, None).situation_tags == (knowledge.situations["broken_glass"].ko,)
+    assert classified.classification(knowledge, rule, None).situation_tags == (knowledge.situations["broken_glass"].ko,)
 
 
 def test_rules_of_the_release_before_are_read(knowledge: kb.Knowledge) -> None:
@@ -150,9 +151,9 @@ def test_rules_of_the_release_before_are_read(knowledge: kb.Knowledge) -> None:
     rule = stages.match(knowledge, seen("water_pet", "water_pet"), "라벨은 뗐어요")
     old = replace(rule, situations=(*rule.situations, "gone"))
     assert stages.answer(knowledge, old, None).disposal_steps
-    assert stages.classification(knowledge, old, None).classification.middle_category == "무색페트병"
+    assert classified.classification(knowledge, old, None).classification.middle_category == "무색페트병"
     asked_before = stages.match(knowledge, seen(None, "jar", "ceramic"), None)
-    assert stages.stream(knowledge, asked_before) is None
+    assert classified.stream(knowledge, asked_before) is None
 
 
 def asked(knowledge: kb.Knowledge, vision: VisionResult, words: str | None) -> tuple[list[tuple[str, float]], str]:
@@ -251,7 +252,7 @@ def test_words_earn_only_what_the_photo_bears_out(
         assert rule.item_id is not None, "the words are answered in any case"
         assert (stages.reward(knowledge, rule, answer) is not None) is earns
         assert (not answer.insufficiencies) is earns, "it says why"
-        assert stages.shows(knowledge, vision, knowledge.item(rule.item_id)) is earns, "so is a choice"
+        assert shows(knowledge, vision, knowledge.item(rule.item_id)) is earns, "so is a choice"
 
 
 def test_a_choice_after_a_photo_without_waste_earns_nothing(knowledge: kb.Knowledge) -> None:
@@ -313,10 +314,10 @@ def test_without_one_clear_name_the_user_is_asked(knowledge: kb.Knowledge, words
     answer = stages.answer(knowledge, rule, words)
     assert any(text.strip() for text in answer.insufficiencies)
     assert stages.reward(knowledge, rule, answer) is None
-    classes = stages.classification(knowledge, rule, words).classification
-    assert set(vars(classes).values()) == {stages.UNKNOWN}
+    classes = classified.classification(knowledge, rule, words).classification
+    assert set(vars(classes).values()) == {classified.UNKNOWN}
     majors = {item.classification.major_category for item in knowledge.items.values()}
-    assert stages.UNKNOWN not in majors
+    assert classified.UNKNOWN not in majors
 
 
 def test_a_recyclable_that_was_prepared_is_rewarded(knowledge: kb.Knowledge) -> None:
@@ -391,8 +392,8 @@ def test_a_situation_changes_the_stream_and_is_told(knowledge: kb.Knowledge) -> 
     item = knowledge.item("pizza_box")
     plain = stages.rule_of(knowledge, item, None)
     greasy = stages.rule_of(knowledge, item, "기름이 잔뜩 배었어요")
-    assert stages.stream(knowledge, plain) != stages.stream(knowledge, greasy)
-    assert stages.classification(knowledge, greasy, "기름이 잔뜩 배었어요").situation_tags
+    assert classified.stream(knowledge, plain) != classified.stream(knowledge, greasy)
+    assert classified.classification(knowledge, greasy, "기름이 잔뜩 배었어요").situation_tags
 
 
 def test_every_thing_in_the_photo_is_answered_and_the_first_one_earns(knowledge: kb.Knowledge) -> None:
