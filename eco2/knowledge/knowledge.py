@@ -1,7 +1,7 @@
 """The loaded knowledge base: looking up items, streams and situations."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -109,7 +109,16 @@ class Knowledge:
     def nouns(self, squashed: Squashed, tokens: Sequence[Token], *, loose: bool = False) -> list[Span]:
         """The words that name items, in order. `loose`: also long ones that more is written to without a space."""
         found = longest(spans(squashed, tokens, self._words, self._word_lengths, signed=self._signed, loose=loose))
-        return [span for span in found if span.term in self.terms]
+        return [part for span in found if span.term in self.terms for part in self._apart(squashed, span)]
+
+    def _apart(self, squashed: Squashed, span: Span) -> Iterator[Span]:
+        """Both things of a name that joins two ("키보드·마우스"), where they are written as two words."""
+        for place in sorted(squashed.ends) if span.term in self._pairs else ():
+            one, other = span.term[: place - span.start], span.term[place - span.start :]
+            if place not in squashed.dots and one in self.terms and other in self.terms:
+                yield from (Span(span.start, place, one), Span(place, span.end, other))
+                return
+        yield span
 
     def phrases_in(self, squashed: Squashed, nouns: Sequence[Span], tokens: Sequence[Token]) -> list[Span]:
         """The phrases that name situations, in order, without those that are only part of a longer noun.
@@ -162,6 +171,11 @@ class Knowledge:
         """Names that are written with commas or brackets."""
         names = (name for item in self.items.values() for name in (item.ko, item.en, *item.aliases, *item.aliases_en))
         return frozenset(normalize(name) for name in names if re.search(r"[,/&+(]", name))
+
+    @cached_property
+    def _pairs(self) -> frozenset[str]:
+        """Names of two things, as 기저귀·생리대."""
+        return frozenset(normalize(item.ko) for item in self.items.values() if "·" in item.ko)
 
     @cached_property
     def _word_lengths(self) -> Mapping[str, Sequence[int]]:

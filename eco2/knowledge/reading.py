@@ -146,7 +146,7 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
     if is_korean(text):
         edible = frozenset(span for span in nouns if knowledge.edible(span.term))
         sentence = korean.Sentence(
-            squashed, split, nouns, knowledge.lexicon.korean, dangerous, knowledge.classes, edible
+            squashed, split, nouns, knowledge.lexicon.korean, dangerous, knowledge.classes, edible, knowledge.materials
         )
     else:
         sentence = english.Sentence(
@@ -251,9 +251,34 @@ def _unique(found: _Found, mentions: Iterable[Mention]) -> list[Mention]:
     kept: list[Mention] = []
     for mention in ordered:
         same = [other for other in kept if _same(other.subject, mention.subject)]
-        if all(_told_as_another(found, one, mention, len(ordered)) for one in same):
+        listed = _listed(found, [*kept, mention]) and not _renamed(found, kept[-1], mention)
+        if listed or all(_told_as_another(found, one, mention, len(ordered)) for one in same):
             kept.append(mention)
     return kept
+
+
+def _listed(found: _Found, mentions: Sequence[Mention]) -> bool:
+    """True when three things or more stand in one list, each by a name of its own."""
+    names = {mention.span.term for mention in mentions}
+    return (
+        len(mentions) > 2
+        and len(names) == len(mentions)
+        and all(
+            _together(found, one.span, other.span) or _signed(found, one.span, other.span)
+            for one, other in pairwise(mentions)
+        )
+    )
+
+
+def _renamed(found: _Found, one: Mention, other: Mention) -> bool:
+    """True when a word only says what the one before it is, in a list that has signs: "안약, 마데카솔 연고"."""
+    signs = found.squashed.breaks or AND_THEN.search(found.squashed.text)
+    return (
+        bool(signs)
+        and _same(one.subject, other.subject)
+        and one.span.end == other.span.start
+        and not _signed(found, one.span, other.span)
+    )
 
 
 def _same(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:

@@ -13,6 +13,8 @@ from eco2.knowledge.models import Emergency, Intent, Topic
 from eco2.knowledge.words import tokens
 from eco2.knowledge.words.text import bounded, is_hangul, squash
 
+AT_START = "^"
+"""Before a word that counts only where a written word begins: "개가", but not the end of "베개가"."""
 I = TypeVar("I", bound=Intent)  # noqa: E741 - one of the two intents
 
 
@@ -37,6 +39,8 @@ def _found(words: Mapping[str, Sequence[str]], entries: Sequence[I], text: str, 
     def holds(word: str) -> bool:
         if not any(map(is_hangul, word)):
             return word in spaced and _english(word).search(spaced) is not None
+        if word.startswith(AT_START):
+            return any(squashed.text.startswith(word[1:], at) for at in squashed.starts)
         if within or word not in squashed.text:
             return word in squashed.text
         return any(squashed.text.startswith(word, at) for at in starts)

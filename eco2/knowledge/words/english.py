@@ -14,6 +14,8 @@ SUBJECTS = frozenset(
     ("i", "you", "we", "they", "to", "should", "must", "please", "dont", "cant", "wont", "could", "would")
 )
 """Before a word that is a verb here: "how do I book"."""
+USERS = SUBJECTS | {"was", "were", "is", "are", "it", "that", "which", "been", "be"}
+"""Before "used" as a verb; elsewhere it tells of what state a thing is."""
 KINDS = frozenset(("kind", "type", "sort", "version", "one", "flavor", "flavour"))
 STILL_IN = frozenset(
     (
@@ -104,6 +106,9 @@ class Sentence:
                 return ""
             k -= 1
             word = self.tokens[k].surface
+            earlier = self.tokens[k - 1].surface if k else ""
+            if (word == "used" and earlier not in USERS) or (word == "got" and earlier in ("ve", "have", "has")):
+                continue
             if (
                 word == "of"
                 and k
@@ -186,6 +191,10 @@ class Sentence:
         before = self.tokens[max(0, self._edges[n][0] - LOOK_BACK) : self._edges[n][0]]
         return any(token.surface in self.words.arrives for token in before)
 
+    def _words(self, n: int) -> int:
+        first, end = self._edges[n]
+        return end - first
+
     def _compound(self, n: int) -> Part:
         """The first of two nouns side by side: "phone battery" is about the battery, "lamps batteries" is a list."""
         one, other = self.things[n], self.things[n + 1]
@@ -197,6 +206,8 @@ class Sentence:
             other.term in self.words.containers
             or self.tokens[self._edges[n + 1][1] - 1].surface in self.words.containers
         )
+        if one.term.endswith(tuple(self.words.containers)) and self._words(n) > 1 and self._words(n + 1) > 1:
+            return "main"  # "tuna can beer can"
         plural = self.squashed.text[one.start : one.end + 1].endswith("s") and not one.term.endswith("ss")
         if one.term in self.materials:
             return "content"

@@ -16,6 +16,8 @@ Part = Literal["main", "beside", "option", "content", "container", "part", "from
 LEFT = frozenset(("남", "남기"))
 MIX = frozenset(("섞", "섞이", "혼합하", "붙", "분리하", "구분하"))
 SAME = frozenset(("같이", "함께"))
+FILMS = frozenset(("비닐", "film"))
+"""Materials that wrap a thing rather than make it: the 비닐 of "꽃다발 비닐" is asked about."""
 EITHER = ("아니면", "아님", "혹은", "vs")
 AS_KIND = re.compile(
     r"(?:류)?(?:인가요?|인감|인지요?|일까요?|이?예요|이?에요|이?에여|이야|야|이?지요?|이?죠|이?냐|임|이?래유|이?래요|이?여|유|이?니|"
@@ -29,6 +31,7 @@ class Sentence(Walk):
     """A sentence whose nouns are told their parts. `edible`: those that are food or drink."""
 
     edible: frozenset[Span] = frozenset()
+    materials: frozenset[str] = frozenset()
 
     def parts(self) -> list[Part]:
         found: list[Part] = ["main"] * len(self.things)
@@ -65,6 +68,8 @@ class Sentence(Walk):
             return "into"
         if self._of_a_quality(n) and (n or self._later(n, found)):
             return "content"
+        if self._of_what(n):
+            return "content"
         following = n + 1
         if not particles and self._adjacent(n):
             if self._modifies(n, following):
@@ -77,6 +82,8 @@ class Sentence(Walk):
         if not particles and k < len(self.tokens) and self._event(k) and self._later(n, found):
             return "bought"
         clause = self.clause(k)
+        if clause and clause.ending == "ETM" and self._parted(k) and not particles:
+            clause = None  # told of the next entry of a list
         if clause is None:
             return self._without_verb(n, particles, found)
         if particles.startswith(("은", "는", "도")) and not particles.startswith("는데"):
@@ -104,7 +111,7 @@ class Sentence(Walk):
         first = self._edges[n][0]
         before = self.tokens[first - 1] if first else None
         counted = self.things[n].term in self.words.containers or self.tokens[first].has("NNBC")
-        number = before is not None and (before.has("NR", "SN") or before.surface in NUMBERS)
+        number = before is not None and not before.has("ETM") and (before.has("NR", "SN") or before.surface in NUMBERS)
         return counted and number and not self._parted(first) and first > self._edges[n - 1][1]
 
     def _holds_danger(self, n: int) -> bool:
@@ -123,6 +130,14 @@ class Sentence(Walk):
         return (
             k < len(self.tokens) and self.tokens[k].stem in ("되", "돼", "맞", "가능", "아니") and not self._parted(k)
         )
+
+    def _of_what(self, n: int) -> bool:
+        """True when a material beside a thing only tells what that is made of: "도자기 화병", "젖병 유리"."""
+        if self.things[n].term not in self.materials or self._in_list(n):
+            return False
+        before = n > 0 and self._adjacent(n - 1) and not self.tail(n)[0] and self.things[n].term not in FILMS
+        beside = ([n - 1] if before else []) + ([n + 1] if self._adjacent(n) else [])
+        return any(self.things[m].term not in self.materials for m in beside)
 
     def _of_a_quality(self, n: int) -> bool:
         """True when a thing only tells of which smell, stain or fee: "김치 냄새"."""
@@ -146,8 +161,9 @@ class Sentence(Walk):
     def _modifies(self, n: int, following: int) -> bool:
         """ "노트북 배터리", "신발 상자": the second one is asked about. "귤껍질 양파껍질" are two."""
         one, other = self.things[n], self.things[following]
-        part = other.term in self.words.containers or (other.term in self.words.parts and not self._in_list(n))
-        alike = one.term in self.words.parts or one.term.endswith(tuple(self.words.containers))
+        of_one = other.term in self.words.parts and not self._in_list(n)
+        part = other.term in self.words.containers or of_one
+        alike = one.term in self.words.parts or (one.term.endswith(tuple(self.words.containers)) and not of_one)
         if one.term in self.words.soils and other.term.endswith(tuple(self.words.containers)):
             return one not in self.dangerous
         if one in self.edible and other not in self.edible and not alike and not self._in_list(n):

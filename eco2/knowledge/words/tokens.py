@@ -122,6 +122,18 @@ def nouns_end(word: str) -> int:
     return end
 
 
+@lru_cache(maxsize=4096)
+def within_noun(word: str, place: int) -> bool:
+    """True when a place of a written word is inside a noun of three syllables or more of the dictionary."""
+    start = 0
+    for morpheme in _mecab().parse(word):
+        end = start + len(morpheme.surface)
+        if start < place < end:
+            return end - start > 2 and morpheme.feature.pos in ("NNG", "NNP")
+        start = end
+    return False
+
+
 def is_word(word: str) -> bool:
     """True when the dictionary has a word as one noun: then it is no misspelt one."""
     parts = _mecab().parse(word)
