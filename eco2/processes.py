@@ -18,7 +18,8 @@ class Process:
     """One process. Ports are offsets to the local port base; inside the cluster the ports are 8000 and 50051.
 
     `target` is `module:function`, a function without arguments that serves until SIGTERM (None for the servers,
-    which `eco2.local` knows how to start). `service` is the in-cluster host that routes name.
+    which `eco2.local` knows how to start). `service` is the in-cluster host that routes name; of a worker,
+    the one that other services call by gRPC.
     `needs` lists what has to be ready before this process is started.
     """
 
@@ -122,6 +123,8 @@ SERVICES = (
         "worker",
         41,
         "eco2.scan.worker:run",
+        "scan-worker.scan",
+        grpc_port=54,
         queues=("scan.vision", "scan.rule", "scan.answer"),
         needs=("postgres", "redis-streams", "redis-cache", "rabbitmq", "object-store"),
     ),

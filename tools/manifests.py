@@ -69,7 +69,7 @@ def _caught(module: Any) -> Iterator[None]:
 
 def components(row: Process) -> Iterator[str]:
     if row.grpc_port is not None and row.kind != "grpc":
-        yield "grpc-port"
+        yield "grpc-service" if row.kind == "worker" else "grpc-port"
     if row.kind == "stream" and row.service is not None:
         yield "http-service"
     if row.queues:

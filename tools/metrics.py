@@ -18,7 +18,8 @@ LABELS = {
     "by": "`rules`, `model`",
     "direction": "`input`, `cached`, `output`",
     "exchange": "exchanges of `eco2/contracts/queues.py`",
-    "intent": "intents of `eco2/chat/agent/state.py`; for a turn that failed its code; empty for one that was stopped",
+    "intent": "intents of `eco2/chat/agent/state.py`; `vision` for a look at a photo; for a turn that failed its code; "
+    "empty for one that was stopped",
     "kind": "kinds of messages, of refusals or of lost jobs, named in the module",
     "method": "methods of HTTP; methods of the `.proto` files",
     "model": "models of `ECO2_LLM_MODELS`",

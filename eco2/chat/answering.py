@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from eco2.chat.agent import graph
 from eco2.chat.agent.own_words import OwnWords
-from eco2.chat.agent.state import Context, Location, Memory, Question, SearchPlaces, State
+from eco2.chat.agent.state import Context, Location, Look, Memory, Question, SearchPlaces, State
 from eco2.chat.settings import WorkerSettings
 from eco2.chat.speaking import Speaker
 from eco2.chat.store import Json
 from eco2.chat.turn_store import Answer, Turn
 from eco2.contracts.events import Draft, Stage, Status
+from eco2.contracts.pb import scan_pb2 as scans
 from eco2.contracts.pb.location_pb2_grpc import LocationServiceStub
+from eco2.contracts.pb.scan_pb2_grpc import VisionServiceStub
 from eco2.core import grpc, redis
+from eco2.core.grpc import Method
 from eco2.core.postgres import Database
 from eco2.knowledge import Knowledge
 from eco2.llm.calls import Llm
@@ -28,9 +31,12 @@ if TYPE_CHECKING:
 _BEFORE_ANSWER, _ANSWERED = 70, 95
 
 
+Classify = Method[scans.ClassifyRequest, scans.ClassifyResponse]
+
+
 @dataclass(frozen=True)
 class Agent:
-    """Dependencies of every answer. `llm`, `places`: None where there are none."""
+    """Dependencies of every answer. `llm`, `places`, `classify`: None where there are none."""
 
     knowledge: Knowledge
     graph: "Graph"
@@ -38,6 +44,7 @@ class Agent:
     llm: Llm | None
     places: SearchPlaces | None
     model: str
+    classify: Classify | None = None
 
 
 @asynccontextmanager
@@ -50,6 +57,7 @@ async def open_agent(settings: WorkerSettings, knowledge: Knowledge, db: Databas
             llm=_llm(settings, stack, db),
             places=await _places(settings, stack),
             model=settings.llm_default_model,
+            classify=await _classify(settings, stack),
         )
 
 
@@ -70,8 +78,15 @@ async def _places(settings: WorkerSettings, stack: AsyncExitStack) -> SearchPlac
     return partial(grpc.call, LocationServiceStub(channel).SearchNearby)
 
 
+async def _classify(settings: WorkerSettings, stack: AsyncExitStack) -> Classify | None:
+    if settings.grpc_scan_worker is None:
+        return None
+    channel = await stack.enter_async_context(grpc.channel(settings.grpc_scan_worker, settings.service_secret))
+    return VisionServiceStub(channel).Classify
+
+
 async def reply(
-    agent: Agent, bus: EventBus, turn: Turn, words: str, memory: Json | None, speaker: Speaker, *, image: bool
+    agent: Agent, bus: EventBus, turn: Turn, words: str, memory: Json | None, speaker: Speaker, image_key: str | None
 ) -> Answer:
     """The answer to the words, which went to `speaker` as it was found."""
     job_id = str(turn.id)
@@ -95,15 +110,31 @@ async def reply(
         model=turn.model or agent.model,
         places=agent.places,
         own_words=agent.own_words,
+        look=_look_at(agent, turn, image_key),
     )
     before = Memory.read(agent.knowledge, memory)
-    state = await graph.run(agent.graph, Question(words, before, _location(turn.location), image), context)
+    question = Question(words, before, _location(turn.location), has_image=image_key is not None)
+    state = await graph.run(agent.graph, question, context)
     return Answer(
         content=state["answer"],
         intent=state["understood"].intents[0].value,
         metadata=_metadata(state, before),
         memory=before.updated(state["parts"]).model_dump(mode="json"),
     )
+
+
+def _look_at(agent: Agent, turn: Turn, image_key: str | None) -> Look | None:
+    if agent.classify is None or image_key is None:
+        return None
+    classify = agent.classify
+
+    async def look(*, asked: bool) -> scans.ClassifyResponse:
+        request = scans.ClassifyRequest(
+            user_id=str(turn.user_id), key=image_key, model=turn.model or "", asked=asked, job_id=str(turn.id)
+        )
+        return await grpc.call(classify, request, graph.LOOK_SECONDS)
+
+    return look
 
 
 def _location(stored: Json | None) -> Location | None:

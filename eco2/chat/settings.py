@@ -69,6 +69,8 @@ class WorkerSettings(
     """Longest time for an answer."""
     grpc_location_api: str | None = None
     """`host:port` that knows places; without it the agent looks for none."""
+    grpc_scan_worker: str | None = None
+    """`host:port` that looks at photos; without it the agent says that it cannot."""
 
 
 class CleanupSettings(DatabaseSettings, StorageSettings, RetentionSettings):

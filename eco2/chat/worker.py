@@ -167,7 +167,7 @@ async def _reply(resources: Resources, begun: Begun, speaker: Speaker) -> Answer
     if memory is None and begun.scan_job_id is not None:
         memory = await resources.scans.remembered(resources.knowledge, begun.scan_job_id)
     return await answering.reply(
-        resources.agent, resources.bus, begun.turn, begun.content, memory, speaker, image=begun.image_key is not None
+        resources.agent, resources.bus, begun.turn, begun.content, memory, speaker, begun.image_key
     )
 
 

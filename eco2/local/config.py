@@ -388,7 +388,7 @@ def environment(at: Layout) -> dict[str, str]:
 
 def grpc_addresses(at: Layout) -> dict[str, str]:
     """`ECO2_GRPC_<PROCESS>` → `host:port` of every process that answers gRPC to others of ours."""
-    rows = [row for row in SERVICES if row.kind == "api" and row.grpc_port is not None]
+    rows = [row for row in SERVICES if row.kind != "grpc" and row.grpc_port is not None]
     return {
         f"ECO2_GRPC_{row.name.upper().replace('-', '_')}": f"127.0.0.1:{at.port(row.grpc_port or 0)}" for row in rows
     }
@@ -408,5 +408,6 @@ def process_environment(at: Layout, row: Process) -> dict[str, str]:
 
 def route_ports(at: Layout) -> dict[str, int]:
     """In-cluster service host → local port, as the routes need it; ext-authz by its gRPC port."""
-    asked = {row.service: row.grpc_port if row.kind == "grpc" else row.port for row in SERVICES if row.service}
+    routed = [row for row in SERVICES if row.kind != "worker"]
+    asked = {row.service: row.grpc_port if row.kind == "grpc" else row.port for row in routed if row.service}
     return {service: at.port(port or 0) for service, port in asked.items()}

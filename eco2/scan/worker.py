@@ -1,4 +1,4 @@
-"""scan-worker: the stages vision, rule and answer on their queues.
+"""scan-worker: the stages vision, rule and answer on their queues; a look at a photo of a chat over gRPC.
 
 A message is a Celery task of protocol 2 whose only argument is the job's id (docs/adr/0011).
 """
@@ -6,13 +6,14 @@ A message is a Celery task of protocol 2 whose only argument is the job's id (do
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from eco2.contracts.events import Stage
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
-from eco2.core import telemetry
+from eco2.core import grpc, telemetry
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
@@ -20,7 +21,7 @@ from eco2.core.time_limit import time_limit
 from eco2.llm import spending
 from eco2.messaging.consumer import Delivery, consume_each
 from eco2.photos import published
-from eco2.scan import dead_letters, deletion, progress, service, store
+from eco2.scan import dead_letters, deletion, looking, progress, service, store
 from eco2.scan.errors import ImageGone
 from eco2.scan.job import Job
 from eco2.scan.outputs import Answer, FinalAnswer, Rule
@@ -112,9 +113,13 @@ def _room(resources: Resources, queue: str) -> int | None:
 async def _serve(settings: WorkerSettings) -> None:
     """Consume until cancelled, which lets the messages in work finish."""
     grace = settings.shutdown_grace.total_seconds()
-    async with open_resources(settings) as resources, asyncio.TaskGroup() as tasks:
+    async with AsyncExitStack() as stack:
+        resources = await stack.enter_async_context(open_resources(settings))
+        services = looking.registers(resources.storage, resources.models, resources.upload_secret)
+        answering = await stack.enter_async_context(grpc.serving(settings, services))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
         works = {queue: partial(work, resources, queue) for queue in STAGES}
-        pages = OpsApp(NAME, resources.checks(), alive=resources.consumer.check_alive)
+        pages = OpsApp(NAME, {**resources.checks(), "grpc": answering}, alive=resources.consumer.check_alive)
         tasks.create_task(serve_async(pages, settings))
         tasks.create_task(resources.teller.run())
         at_once, room = settings.worker_concurrency, partial(_room, resources)

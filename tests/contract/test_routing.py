@@ -52,7 +52,9 @@ def test_every_file_of_a_base_is_listed_and_belongs_to_the_mesh() -> None:
 
 
 def test_every_host_that_routing_names_is_a_process() -> None:
-    expected = {f"{row.service}.svc.cluster.local": API_PORT for row in SERVICES if row.service}
+    expected = {
+        f"{row.service}.svc.cluster.local": API_PORT for row in SERVICES if row.service and row.kind != "worker"
+    }
     expected |= {f"{row.service}.svc.cluster.local": STORE_PORT for row in SERVERS if row.name == "object-store"}
     expected["ext-authz.auth.svc.cluster.local"] = GRPC_PORT
     named = envoy._destinations(envoy.load()) - {("nowhere.invalid", 80)}

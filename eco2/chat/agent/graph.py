@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 from prometheus_client import Histogram
 
+from eco2.chat.agent import seeing
 from eco2.chat.agent.nodes import NODES, Node
 from eco2.chat.agent.state import STAGE, Context, Intent, Part, Question, State
 from eco2.chat.agent.texts import say
@@ -28,9 +30,36 @@ if TYPE_CHECKING:
 NODE_SECONDS = 45.0
 """Time of a node; one that takes longer says that it cannot tell now, and the others are heard."""
 
+LOOK_SECONDS = 50.0
+"""Time of a look at a photo: that of a call of a paid model with its retries, and some for the way."""
+
 SECONDS = Histogram("eco2_chat_node_seconds", "Time of a node of a chat's turn", ["intent", "outcome"])
 
 log = logging.getLogger(__name__)
+
+
+async def _look(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The question with what its photo shows. One that nobody can look at costs no more than that."""
+    context, question, ok = runtime.context, state["question"], True
+    began = time.perf_counter()
+    await context.started(Stage.VISION)
+    try:
+        if context.look is None:
+            photo = seeing.AWAY
+        else:
+            async with asyncio.timeout(LOOK_SECONDS):
+                found = await context.look(asked=bool(seeing.without_words(question.text)))
+            photo = seeing.saw(context.knowledge, found)
+    except Exception:
+        ok, photo = False, seeing.AWAY
+        log.exception("a photo was not looked at")
+    SECONDS.labels("vision", "ok" if ok else "failed").observe(time.perf_counter() - began)
+    await context.ended(Stage.VISION, ok)
+    return {"question": replace(question, photo=photo)}
+
+
+def _begin(state: State) -> str:
+    return "look" if state["question"].has_image else "understand"
 
 
 async def _understand(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -70,12 +99,23 @@ async def _compose(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     parts = sorted(state["parts"], key=lambda part: order[part.intent])
     await context.started(Stage.ANSWER)
     texts: list[str] = []
+    if about_photo := _about_photo(state):
+        await context.say(about_photo)
+        texts.append(about_photo)
     for part in parts:
         if not part.said:
             await context.say(("\n\n" if texts else "") + part.text)
         texts.append(part.text)
     await context.ended(Stage.ANSWER, True)
     return {"answer": "\n\n".join(texts)}
+
+
+def _about_photo(state: State) -> str:
+    """Sentence about the photo; "" where a node said it, or where it is not what the words are about."""
+    photo, understood = state["question"].photo, state["understood"]
+    if photo is None or understood.intents == (Intent.GENERAL,):
+        return ""
+    return seeing.told(photo, understood.lang) if understood.of_photo or photo.away else ""
 
 
 if TYPE_CHECKING:
@@ -96,12 +136,14 @@ def _refuse_to_report() -> None:
 def build() -> "Graph":
     _refuse_to_report()
     graph: StateGraph[State, Context, State, State] = StateGraph(State, context_schema=Context)
+    graph.add_node("look", _look)
     graph.add_node("understand", _understand)
     graph.add_node("compose", _compose)
     for intent, node in NODES.items():
         graph.add_node(intent.value, partial(_run, intent, node))
         graph.add_edge(intent.value, "compose")
-    graph.add_edge(START, "understand")
+    graph.add_conditional_edges(START, _begin, ["look", "understand"])
+    graph.add_edge("look", "understand")
     graph.add_conditional_edges("understand", _route, [intent.value for intent in NODES])
     graph.add_edge("compose", END)
     return graph.compile()

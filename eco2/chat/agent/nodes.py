@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 from prometheus_client import Counter
 
+from eco2.chat.agent import seeing
+from eco2.chat.agent.seeing import Photo
 from eco2.chat.agent.state import Context, Intent, Json, Memory, Part, State, Understood
 from eco2.chat.agent.texts import say
 from eco2.chat.agent.understanding import CENTRE, SHOP, characters_in, small_talk
@@ -42,7 +44,10 @@ async def waste(state: State, context: Context) -> Part:
     if context.llm is not None and asking.may_choose(asked) and (chosen := await _chosen(context, asked)):
         body, by = asking.with_parts(body, chosen), "model"
     WORDED.labels(Intent.WASTE, by).inc()
-    return Part(Intent.WASTE, body["answer"], _remembered(asked, body), _shown(body))
+    memory, data = _remembered(asked, body), _shown(body)
+    if understood.of_photo and (photo := state["question"].photo):
+        memory, data = memory | _kept(photo), data | _seen(photo)
+    return Part(Intent.WASTE, body["answer"], memory, data)
 
 
 async def _chosen(context: Context, asked: asking.Asked) -> list[str]:
@@ -76,6 +81,32 @@ def _remembered(asked: asking.Asked, body: Json) -> Json:
         memory["said"] = asked.text[:LONGEST_SAID] if last.situations else ""
         memory["dangerous"] = any(state.safety for state in last.situations)
     return memory
+
+
+def _kept(photo: Photo) -> Json:
+    """Memory of the thing in a photo. What is seen of its state is for this answer: the next photo may show another."""
+    assert photo.item is not None
+    return {"photo": photo.item.id, "thing": photo.item.ko, "item": photo.item.id, "kinds": ()}
+
+
+def _offered(photo: Photo) -> Json:
+    """Memory of what was offered to choose from."""
+    if not photo.guesses:
+        return {}
+    return {"choices": [one.ko for one in photo.guesses], "kinds": [one.id for one in photo.guesses]}
+
+
+def _seen(photo: Photo) -> Json:
+    """Description of a photo, for clients."""
+    return {
+        "photo": {
+            "item": photo.item.id if photo.item else None,
+            "guesses": [one.id for one in photo.guesses],
+            "others": [one.id for one in photo.others],
+            "waste": photo.waste,
+            "away": photo.away,
+        }
+    }
 
 
 def _shown(body: Json) -> Json:
@@ -199,8 +230,8 @@ def _prompt() -> str:
 async def general(state: State, context: Context) -> Part:
     """Small talk; with a paid model in its words, of which those about waste are left out."""
     question, lang = state["question"], state["understood"].lang
-    if question.has_image:
-        return Part(Intent.GENERAL, say("image", lang))
+    if question.photo is not None:
+        return Part(Intent.GENERAL, seeing.told(question.photo, lang), _offered(question.photo), _seen(question.photo))
     key = small_talk(question.text) or "nothing"
     alone = state["understood"].intents == (Intent.GENERAL,)
     if context.llm is None or not alone or not context.llm.serves(context.model):

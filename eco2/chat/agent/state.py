@@ -9,9 +9,11 @@ from typing import Annotated, Any, Protocol, TypedDict
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eco2.chat.agent.own_words import OwnWords
+from eco2.chat.agent.seeing import Photo
 from eco2.contracts.events import Stage
 from eco2.contracts.pb import location_pb2 as places
-from eco2.knowledge import Knowledge
+from eco2.contracts.pb import scan_pb2 as scans
+from eco2.knowledge import Item, Knowledge
 from eco2.knowledge.answer import Lang
 from eco2.knowledge.asking import Asked
 from eco2.llm.calls import Llm
@@ -54,6 +56,8 @@ class Memory(BaseModel):
     district: str = ""
     choices: tuple[str, ...] = ()
     """Names of the things that were offered, where it was asked which one is meant."""
+    photo: str = ""
+    """Id of the thing in the last photo that was told for sure."""
     last: str = ""
     """Intent of the last message."""
     wants_place: bool = False
@@ -70,6 +74,13 @@ class Memory(BaseModel):
         if item is None or memory.thing:
             return memory
         return memory.model_copy(update={"thing": item.ko})
+
+    def of_item(self, item: Item | None) -> "Memory":
+        """The same after a word about this item alone."""
+        if item is None:
+            return self
+        about = {"thing": item.ko, "item": item.id, "said": "", "kinds": (), "dangerous": False, "choices": ()}
+        return self.model_copy(update=about)
 
     def updated(self, parts: "Sequence[Part]") -> "Memory":
         changes: Json = {"last": parts[0].intent.value} if parts else {}
@@ -92,17 +103,20 @@ class Question:
     memory: Memory
     location: Location | None = None
     has_image: bool = False
-    model: str | None = None
+    photo: Photo | None = None
+    """None before its photo was looked at, and where it has none."""
 
 
 @dataclass(frozen=True)
 class Understood:
-    """`asked` is about waste; `follows`: it goes on from the thing that was talked about last."""
+    """`asked` is about waste; `follows`: it goes on from the thing that was talked about last; `of_photo`: it is about
+    the thing in its photo."""
 
     lang: Lang
     intents: tuple[Intent, ...]
     asked: Asked
     follows: bool = False
+    of_photo: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,10 @@ class Part:
     data: Json = field(default_factory=dict)
     said: bool = False
     """Its text went to the client already, piece by piece."""
+
+
+class Look(Protocol):
+    async def __call__(self, *, asked: bool) -> scans.ClassifyResponse: ...
 
 
 class State(TypedDict):
@@ -130,7 +148,7 @@ class SearchPlaces(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """Of one turn: what its nodes use, and how they speak. `llm`, `places`: None where there are none."""
+    """Of one turn: what its nodes use, and how they speak. `llm`, `places`, `look`: None where there are none."""
 
     knowledge: Knowledge
     job_id: str
@@ -142,3 +160,5 @@ class Context:
     model: str
     places: SearchPlaces | None
     own_words: OwnWords
+    look: Look | None = None
+    """Looks at the photo of the message."""

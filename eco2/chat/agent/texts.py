@@ -22,10 +22,27 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "저는 분리배출을 도와드려요. 버릴 물건의 이름을 알려 주시겠어요?",
         "en": "I help with sorting waste. Which thing do you want to throw away?",
     },
-    "image": {
-        "ko": "대화에서는 아직 사진을 볼 수 없어요. 카메라로 찍어 물어보시거나, 물건의 이름을 적어 주세요.",
-        "en": "I cannot look at photos in a chat yet. Use the camera of the app, or tell me the name of the thing.",
+    "photo_away": {
+        "ko": "지금은 사진을 볼 수 없어요. 물건의 이름을 적어 주시거나 잠시 뒤에 다시 보내 주세요.",
+        "en": "I cannot look at the photo at the moment. Tell me the name of the thing, or send it again in a while.",
     },
+    "photo_no_waste": {
+        "ko": "사진에서 버릴 물건을 찾지 못했어요. 물건이 잘 보이게 다시 찍거나 이름을 적어 주세요.",
+        "en": "I see nothing to throw away in the photo. Take it again closer, or tell me the name of the thing.",
+    },
+    "photo_unsure": {
+        "ko": "사진만으로는 무엇인지 알 수 없어요. 물건의 이름이나 재질을 적어 주시겠어요?",
+        "en": "I cannot tell from the photo what it is. What is it called, or what is it made of?",
+    },
+    "photo_item": {
+        "ko": "사진의 물건: {name} (맞지 않으면 이름을 알려 주세요).",
+        "en": "In the photo: {name} (tell me its name if that is wrong).",
+    },
+    "photo_which": {
+        "ko": "사진의 물건이 이 가운데 어느 것인가요? {names}",
+        "en": "Which of these is the thing in the photo? {names}",
+    },
+    "photo_others": {"ko": "사진에 보이는 다른 물건: {names}.", "en": "Also in the photo: {names}."},
     "where": {
         "ko": "지금 계신 위치를 알려 주시면 가까운 곳을 찾아 드릴게요. 앱에서 위치를 허용하고 다시 물어봐 주세요.",
         "en": "Share your location and I will look for places nearby: allow it in the app and ask again.",

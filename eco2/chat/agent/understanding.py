@@ -2,6 +2,8 @@
 
 import re
 
+from eco2.chat.agent import seeing
+from eco2.chat.agent.seeing import Photo
 from eco2.chat.agent.state import Intent, Memory, Question, Understood
 from eco2.knowledge import Item, Knowledge
 from eco2.knowledge.asking import DISPOSAL, OFF_TOPIC, Asked, understand
@@ -40,6 +42,11 @@ ABLE = re.compile(
     r"help$|what can you|who are you",
     re.IGNORECASE,
 )
+PHOTO_BEFORE = re.compile(
+    r"(?:아까|방금|그|찍은|올린|보낸|위)\s*(?:사진|이미지)|(?:사진|이미지)\s*(?:속|안|의)|"
+    r"\b(?:in|on) (?:the|that|my) (?:photo|picture|image)",
+    re.IGNORECASE,
+)
 PRONOUN = re.compile(
     r"(?:그|이|저)(?:건|거|것|게)|[은는던ㄴ한된진]\s*(?:건|거|것)(?:은|는|도|요|\?|$|\s)|\b(?:it|that one|this one)\b"
 )
@@ -52,9 +59,27 @@ LONGEST_FOLLOW_UP = 60
 
 def understood(knowledge: Knowledge, question: Question) -> Understood:
     text, memory = _picked(question.text, question.memory), question.memory
+    if question.photo is not None:
+        return _with_photo(knowledge, question, question.photo)
+    if memory.photo and PHOTO_BEFORE.search(text):
+        text, memory = seeing.without_words(text), memory.of_item(knowledge.items.get(memory.photo))
     asked, follows = _asked(knowledge, text, memory)
     intents = tuple(dict.fromkeys(_intents(knowledge, text, question, asked, follows)))
     return Understood(asked.lang, intents or (Intent.GENERAL,), asked, follows)
+
+
+def _with_photo(knowledge: Knowledge, question: Question, photo: Photo) -> Understood:
+    text = seeing.without_words(question.text)
+    alone = _in_district(knowledge, text or question.text, question.memory)
+    shown = seeing.asked_of(knowledge, text, photo, alone, question.memory.district)
+    asked = shown or alone
+    intents = list(dict.fromkeys(_intents(knowledge, text, question, asked, shown is not None)))
+    if shown is not None and not intents:
+        intents = [Intent.WASTE]
+    if shown is None and not (alone.mentions or alone.emergency or alone.topics):
+        # Nothing is known to answer about: the sentence about the photo asks back.
+        intents = [intent for intent in intents if intent is not Intent.WASTE]
+    return Understood(asked.lang, tuple(intents) or (Intent.GENERAL,), asked, of_photo=shown is not None)
 
 
 def _picked(text: str, memory: Memory) -> str:

@@ -24,17 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65\x63o2/contracts/pb/scan.proto\x12\x0c\x65\x63o2.scan.v1\"d\n\nPutRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x15\n\x08\x64istrict\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x0b\n\t_district\"\r\n\x0bPutResponse2P\n\x12PreferencesService\x12:\n\x03Put\x12\x18.eco2.scan.v1.PutRequest\x1a\x19.eco2.scan.v1.PutResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65\x63o2/contracts/pb/scan.proto\x12\x0c\x65\x63o2.scan.v1\"]\n\x0f\x43lassifyRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05\x61sked\x18\x04 \x01(\x08\x12\x0e\n\x06job_id\x18\x05 \x01(\t\"=\n\x05Sight\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x12\n\nsituations\x18\x03 \x03(\t\"\xbc\x01\n\x10\x43lassifyResponse\x12&\n\x04main\x18\x01 \x01(\x0b\x32\x13.eco2.scan.v1.SightH\x00\x88\x01\x01\x12$\n\x07guesses\x18\x02 \x03(\x0b\x32\x13.eco2.scan.v1.Sight\x12#\n\x06others\x18\x03 \x03(\x0b\x32\x13.eco2.scan.v1.Sight\x12\r\n\x05waste\x18\x04 \x01(\x08\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\tB\x07\n\x05_main\"d\n\nPutRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x15\n\x08\x64istrict\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x0b\n\t_district\"\r\n\x0bPutResponse2P\n\x12PreferencesService\x12:\n\x03Put\x12\x18.eco2.scan.v1.PutRequest\x1a\x19.eco2.scan.v1.PutResponse2Z\n\rVisionService\x12I\n\x08\x43lassify\x12\x1d.eco2.scan.v1.ClassifyRequest\x1a\x1e.eco2.scan.v1.ClassifyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eco2.contracts.pb.scan_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUTREQUEST']._serialized_start=46
-  _globals['_PUTREQUEST']._serialized_end=146
-  _globals['_PUTRESPONSE']._serialized_start=148
-  _globals['_PUTRESPONSE']._serialized_end=161
-  _globals['_PREFERENCESSERVICE']._serialized_start=163
-  _globals['_PREFERENCESSERVICE']._serialized_end=243
+  _globals['_CLASSIFYREQUEST']._serialized_start=46
+  _globals['_CLASSIFYREQUEST']._serialized_end=139
+  _globals['_SIGHT']._serialized_start=141
+  _globals['_SIGHT']._serialized_end=202
+  _globals['_CLASSIFYRESPONSE']._serialized_start=205
+  _globals['_CLASSIFYRESPONSE']._serialized_end=393
+  _globals['_PUTREQUEST']._serialized_start=395
+  _globals['_PUTREQUEST']._serialized_end=495
+  _globals['_PUTRESPONSE']._serialized_start=497
+  _globals['_PUTRESPONSE']._serialized_end=510
+  _globals['_PREFERENCESSERVICE']._serialized_start=512
+  _globals['_PREFERENCESSERVICE']._serialized_end=592
+  _globals['_VISIONSERVICE']._serialized_start=594
+  _globals['_VISIONSERVICE']._serialized_end=684
 # @@protoc_insertion_point(module_scope)

@@ -3,8 +3,10 @@
 isort:skip_file
 What scan-api wants to be told by others."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -15,6 +17,118 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class ClassifyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    key: _builtins.str
+    """Key of the upload."""
+    model: _builtins.str
+    """Empty means the default model."""
+    asked: _builtins.bool
+    """Whether the user said something with the photo."""
+    job_id: _builtins.str
+    """For traces and for the provider of the paid model."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        key: _builtins.str = ...,
+        model: _builtins.str = ...,
+        asked: _builtins.bool = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "job_id", b"job_id", "key", b"key", "model", b"model", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClassifyRequest: _TypeAlias = ClassifyRequest  # noqa: Y015
+
+@_typing.final
+class Sight(_message.Message):
+    """Something in the photo: an item of the knowledge base, and how sure the model is (0 to 1)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    SITUATIONS_FIELD_NUMBER: _builtins.int
+    item: _builtins.str
+    confidence: _builtins.float
+    @_builtins.property
+    def situations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of situations that can be seen."""
+
+    def __init__(
+        self,
+        *,
+        item: _builtins.str = ...,
+        confidence: _builtins.float = ...,
+        situations: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "item", b"item", "situations", b"situations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sight: _TypeAlias = Sight  # noqa: Y015
+
+@_typing.final
+class ClassifyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAIN_FIELD_NUMBER: _builtins.int
+    GUESSES_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    WASTE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    waste: _builtins.bool
+    """False where there is nothing to throw away."""
+    source: _builtins.str
+    """Where the result came from, and the model's name."""
+    model: _builtins.str
+    @_builtins.property
+    def main(self) -> Global___Sight:
+        """The main thing; absent where it cannot be told."""
+
+    @_builtins.property
+    def guesses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sight]:
+        """Guesses to choose from where it cannot be told."""
+
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sight]:
+        """What else is in the photo."""
+
+    def __init__(
+        self,
+        *,
+        main: Global___Sight | None = ...,
+        guesses: _abc.Iterable[Global___Sight] | None = ...,
+        others: _abc.Iterable[Global___Sight] | None = ...,
+        waste: _builtins.bool = ...,
+        source: _builtins.str = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_main", b"_main", "main", b"main"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_main", b"_main", "guesses", b"guesses", "main", b"main", "model", b"model", "others", b"others", "source", b"source", "waste", b"waste"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__main: _TypeAlias = _typing.Literal["main"]  # noqa: Y015
+    _WhichOneofArgType__main: _TypeAlias = _typing.Literal["_main", b"_main"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__main) -> _WhichOneofReturnType__main | None: ...
+
+Global___ClassifyResponse: _TypeAlias = ClassifyResponse  # noqa: Y015
 
 @_typing.final
 class PutRequest(_message.Message):

@@ -97,3 +97,81 @@ class PreferencesService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class VisionServiceStub:
+    """Served by scan-worker; called by chat-worker.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Classify = channel.unary_unary(
+                '/eco2.scan.v1.VisionService/Classify',
+                request_serializer=eco2_dot_contracts_dot_pb_dot_scan__pb2.ClassifyRequest.SerializeToString,
+                response_deserializer=eco2_dot_contracts_dot_pb_dot_scan__pb2.ClassifyResponse.FromString,
+                _registered_method=True)
+
+
+class VisionServiceServicer:
+    """Served by scan-worker; called by chat-worker.
+    """
+
+    def Classify(self, request, context):
+        """Looks at a photo that the user uploaded and image-api published, as the first stage of a scan does: from the cache,
+        by the paid model within its budget, or by the embedded one. Nothing is stored, and nothing earned.
+        INVALID_USER_ID, IMAGE_NOT_FOUND, MODEL_BUSY, and the codes of photos that are refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_VisionServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Classify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Classify,
+                    request_deserializer=eco2_dot_contracts_dot_pb_dot_scan__pb2.ClassifyRequest.FromString,
+                    response_serializer=eco2_dot_contracts_dot_pb_dot_scan__pb2.ClassifyResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'eco2.scan.v1.VisionService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('eco2.scan.v1.VisionService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class VisionService:
+    """Served by scan-worker; called by chat-worker.
+    """
+
+    @staticmethod
+    def Classify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eco2.scan.v1.VisionService/Classify',
+            eco2_dot_contracts_dot_pb_dot_scan__pb2.ClassifyRequest.SerializeToString,
+            eco2_dot_contracts_dot_pb_dot_scan__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

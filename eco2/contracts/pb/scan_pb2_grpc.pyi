@@ -56,3 +56,43 @@ class PreferencesServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
 def add_PreferencesServiceServicer_to_server(servicer: PreferencesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class VisionServiceStub:
+    """Served by scan-worker; called by chat-worker."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> VisionServiceAsyncStub: ...
+    Classify: _grpc.UnaryUnaryMultiCallable[_scan_pb2.ClassifyRequest, _scan_pb2.ClassifyResponse]
+    """Looks at a photo that the user uploaded and image-api published, as the first stage of a scan does: from the cache,
+    by the paid model within its budget, or by the embedded one. Nothing is stored, and nothing earned.
+    INVALID_USER_ID, IMAGE_NOT_FOUND, MODEL_BUSY, and the codes of photos that are refused.
+    """
+
+@_typing.type_check_only
+class VisionServiceAsyncStub(VisionServiceStub):
+    """Served by scan-worker; called by chat-worker."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Classify: _aio.UnaryUnaryMultiCallable[_scan_pb2.ClassifyRequest, _scan_pb2.ClassifyResponse]  # type: ignore[assignment]
+    """Looks at a photo that the user uploaded and image-api published, as the first stage of a scan does: from the cache,
+    by the paid model within its budget, or by the embedded one. Nothing is stored, and nothing earned.
+    INVALID_USER_ID, IMAGE_NOT_FOUND, MODEL_BUSY, and the codes of photos that are refused.
+    """
+
+class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Served by scan-worker; called by chat-worker."""
+
+    @_abc_1.abstractmethod
+    def Classify(
+        self,
+        request: _scan_pb2.ClassifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scan_pb2.ClassifyResponse, _abc.Awaitable[_scan_pb2.ClassifyResponse]]:
+        """Looks at a photo that the user uploaded and image-api published, as the first stage of a scan does: from the cache,
+        by the paid model within its budget, or by the embedded one. Nothing is stored, and nothing earned.
+        INVALID_USER_ID, IMAGE_NOT_FOUND, MODEL_BUSY, and the codes of photos that are refused.
+        """
+
+def add_VisionServiceServicer_to_server(servicer: VisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -44,7 +44,10 @@ def _expected(environment: str) -> Mapping[tuple[str, int], set[str]]:
         },
         **{(row.name, SIDECAR_METRICS): {"prometheus"} for row in SERVICES},
         **{(row.name, GRPC): _callers(row.name) for row in SERVICES},
-        **{(row.name, HTTP): {"gateway"} if row.service and row.kind != "grpc" else set() for row in SERVICES},
+        **{
+            (row.name, HTTP): {"gateway"} if row.service and row.kind not in ("grpc", "worker") else set()
+            for row in SERVICES
+        },
     }
 
 
@@ -196,6 +199,7 @@ GRPC_SERVICES = (
     "eco2.jobs.v1.JobStateService",
     "eco2.location.v1.LocationService",
     "eco2.scan.v1.PreferencesService",
+    "eco2.scan.v1.VisionService",
     "eco2.users.v1.UserDataService",
     "eco2.users.v1.UsersService",
 )

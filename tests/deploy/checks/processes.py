@@ -66,7 +66,7 @@ def _other_selector(platform: Platform) -> None:
 def _service_of_a_worker(platform: Platform) -> None:
     service = platform.find("Service", "scan-api", "prod")
     platform.builds["workloads/domains/scan/prod"].append(
-        {**service, "metadata": {**service["metadata"], "name": "scan-worker"}}
+        {**service, "metadata": {**service["metadata"], "name": "scan-sweeper"}}
     )
 
 
@@ -104,8 +104,8 @@ def services_have_the_ports_of_the_table(platform: Platform) -> Iterator[str]:
 
 
 def _ports(row: Process) -> set[int]:
-    """Of its Service: HTTP of a grpc process is for probes and metrics."""
-    http = set() if row.kind == "grpc" else {HTTP}
+    """Of its Service: HTTP of a grpc process, and of a worker, is for probes and metrics."""
+    http = set() if row.kind in ("grpc", "worker") else {HTTP}
     return http | ({GRPC} if row.grpc_port is not None else set())
 
 

@@ -211,12 +211,6 @@ async def test_odd_messages_are_answered(text: str) -> None:
     assert (await turn(text, memory))["answer"]
 
 
-async def test_a_photo_is_said_to_be_out_of_sight() -> None:
-    state = await turn("이 이미지 분류해줘", has_image=True)
-    assert "사진을 볼 수 없어요" in state["answer"]
-    assert "종이팩" in (await turn("이 우유팩은?", has_image=True))["answer"], "who names it is answered"
-
-
 def test_memory_of_another_release_is_read_as_far_as_it_goes() -> None:
     assert Memory.read(KNOWLEDGE, {"item": "milk_carton"}).thing == "우유팩"
     assert Memory.read(KNOWLEDGE, {"item": 7, "unknown": 1}) == Memory()

@@ -1,0 +1,77 @@
+"""gRPC service of scan-worker: a look at a photo for chats, with the models, the cache and the decoders of scans."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
+from uuid import UUID
+
+from eco2 import photos
+from eco2.contracts import uploads
+from eco2.contracts.pb import scan_pb2 as pb
+from eco2.contracts.pb.scan_pb2_grpc import VisionServiceServicer, add_VisionServiceServicer_to_server
+from eco2.core import telemetry, user_data
+from eco2.core.errors import Unavailable
+from eco2.core.grpc import Register, uuid_of
+from eco2.core.storage import Storage
+from eco2.scan.errors import ImageGone
+from eco2.scan.outputs import Candidate, Other, VisionResult
+from eco2.scan.vision.choose import Models
+
+VISION = "eco2.scan.v1.VisionService"
+MOST_LOOKS = 16
+"""At once, of each worker. Scans come by their own way, a queue, and are not kept waiting by chats."""
+CHANNELS = ("chat", "scan")
+
+
+class ModelBusy(Unavailable):
+    """Too many photos are being looked at; try again in a moment."""
+
+    code = "MODEL_BUSY"
+
+
+class Vision(VisionServiceServicer):
+    def __init__(self, storage: Storage, models: Models, upload_secret: str) -> None:
+        self._storage, self._models, self._secret = storage, models, upload_secret
+        self._room = asyncio.Semaphore(MOST_LOOKS)
+
+    async def Classify(self, request: pb.ClassifyRequest, _context: object) -> pb.ClassifyResponse:  # noqa: N802 - of the protocol
+        user = uuid_of(request.user_id, user_data.BAD_ID)
+        telemetry.about_job(request.job_id)
+        if uploads.key_channel(request.key) not in CHANNELS or not uploads.owns(self._secret, str(user), request.key):
+            raise ImageGone
+        if self._room.locked():
+            raise ModelBusy
+        async with self._room:
+            return _response(await self._look(user, request.key, request.model or None, asked=request.asked))
+
+    async def _look(self, user: UUID, key: str, model: str | None, *, asked: bool) -> VisionResult:
+        """Look at the published copy: what the upload holds by now may be another photo, or none."""
+        data = await self._storage.public.get(key, photos.MAX_BYTES)
+        if data is None:
+            raise ImageGone
+        return await self._models.look(self._models.picture(user, model, data), model, asked=asked)
+
+
+def _response(seen: VisionResult) -> pb.ClassifyResponse:
+    main = None
+    if seen.item_id is not None:
+        main = pb.Sight(item=seen.item_id, confidence=seen.confidence, situations=seen.situations)
+    return pb.ClassifyResponse(
+        main=main,
+        guesses=_sights(seen.candidates),
+        others=_sights(seen.others),
+        waste=seen.waste,
+        source=seen.source or "",
+        model=seen.model,
+    )
+
+
+def _sights(found: Iterable[Candidate | Other]) -> list[pb.Sight]:
+    return [
+        pb.Sight(item=one.item_id, confidence=one.confidence, situations=getattr(one, "situations", ()))
+        for one in found
+    ]
+
+
+def registers(storage: Storage, models: Models, upload_secret: str) -> Mapping[str, Register]:
+    return {VISION: partial(add_VisionServiceServicer_to_server, Vision(storage, models, upload_secret))}
