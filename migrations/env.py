@@ -1,11 +1,12 @@
 """Alembic environment: one history over every domain's schema."""
 
 from alembic import context
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 from eco2.auth import tables as _auth  # noqa: F401
 from eco2.character import tables as _character  # noqa: F401
 from eco2.chat import tables as _chat  # noqa: F401
+from eco2.core.migrations import LOCK_TIMEOUT
 from eco2.core.tables import metadata, psycopg_url
 from eco2.image import tables as _image  # noqa: F401
 from eco2.info import tables as _info  # noqa: F401
@@ -26,16 +27,21 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
 
 
 def migrate() -> None:
-    engine = create_engine(psycopg_url(context.config.attributes["database_url"]))
+    engine = create_engine(psycopg_url(context.config.attributes["database_url"]), poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
         context.configure(
-            connection, target_metadata=metadata, include_schemas=True, include_name=ours, compare_type=True
+            connection,
+            target_metadata=metadata,
+            include_schemas=True,
+            include_name=ours,
+            compare_type=True,
+            transaction_per_migration=True,  # else the first lock is held until the last step is done
         )
         with context.begin_transaction():
             context.run_migrations()
-    engine.dispose()
 
 
 migrate()

@@ -3,11 +3,13 @@
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import OperationalError
 
@@ -19,6 +21,10 @@ log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 POLL_SECONDS = 1.0
 CONNECT_SECONDS = 10
+LOCK_TIMEOUT = "3s"
+"""Longest wait of a step for a lock: whoever comes to the table meanwhile waits behind it."""
+LOCK_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0, 30.0, 30.0)
+"""Seconds before a step that got no lock is tried again."""
 
 
 def config(database_url: str) -> Config:
@@ -42,13 +48,34 @@ class DatabaseOlder(AppError):
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """DatabaseNewer: nothing was changed. psycopg.OperationalError: the database does not answer, or not to the end."""
+    """Apply each step in a transaction of its own; one that gets no lock in LOCK_TIMEOUT is tried again.
+
+    DatabaseNewer: nothing was changed. psycopg.OperationalError: the database does not answer, or not to the end; the
+    steps before stay, and the next run goes on behind them."""
     found = config(database_url)
-    try:
-        _require_known(found, database_url)
-        command.upgrade(found, revision)
-    except OperationalError as error:
-        raise (error.orig or error) from None  # as all other code of the database has it
+    for pause in (*LOCK_PAUSES, None):
+        try:
+            _require_known(found, database_url)
+            command.upgrade(found, revision)
+        except OperationalError as error:
+            if pause is None or not isinstance(error.orig, LockNotAvailable):
+                raise (error.orig or error) from None  # as all other code of the database has it
+            log.warning("a step got no lock, and is tried again in %g s: %s", pause, str(error.orig).partition("\n")[0])
+            time.sleep(pause)
+        else:
+            return
+
+
+def index_online(name: str, table: str, columns: list[Any], *, schema: str, **options: Any) -> None:
+    """Build an index while its table is read and written; for steps of the history.
+
+    It ends the transaction of the step, so it stands alone in one. One that was interrupted leaves an index that is
+    not valid: the step, done again, begins with its removal."""
+    with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")  # it waits for transactions that hold nobody up
+        op.drop_index(name, table, schema=schema, if_exists=True, postgresql_concurrently=True)
+        op.create_index(name, table, columns, schema=schema, postgresql_concurrently=True, **options)
+        op.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
 
 
 def wait(database_url: str, seconds: float) -> None:

@@ -30,11 +30,16 @@ async def memory_pss(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     await bench.llm_seconds(0, 0)
     if bench.scanned < JOBS:
         await bench.scan_all(await bench.photos(JOBS - bench.scanned), AT_ONCE)
+    total, used = stack_pss(bench)
+    return [Measure("memory_pss", total, {"jobs": bench.scanned, "mb_by_process": used})]
+
+
+def stack_pss(bench: Bench) -> tuple[float, dict[str, float]]:
+    """MB of the stack, and by process, the largest first."""
     used = {name: pss(pid) / 1e6 for name, pid in bench.target.pids().items() if name not in ELSEWHERE}
     used["nursery"] = sum(map(own_pss, nurseries(bench.target.pids()))) / 1e6
     rows = sorted(used.items(), key=lambda row: -row[1])
-    details = {"jobs": bench.scanned, "mb_by_process": {name: round(size, 1) for name, size in rows}}
-    return [Measure("memory_pss", sum(used.values()), details)]
+    return sum(used.values()), {name: round(size, 1) for name, size in rows}
 
 
 def _square(photo: bytes) -> bytes:

@@ -27,9 +27,9 @@ SO_FAR = [
 async def waste_polling(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     seconds = bench.sized(30, 15)
     await bench.llm_seconds(0, 0)
-    paths = await _jobs(bench)
+    paths = await jobs(bench, USERS)
     before = bench.target.usage()
-    times, refused = await _poll(bench, paths, seconds)
+    times, refused = await poll(bench, paths, seconds)
     usage = bench.target.usage().since(before)
     details = {
         "users": USERS,
@@ -49,10 +49,10 @@ async def waste_polling(bench: Bench, _wanted: Collection[str]) -> list[Measure]
     ]
 
 
-async def _jobs(bench: Bench) -> list[tuple[User, str]]:
+async def jobs(bench: Bench, count: int) -> list[tuple[User, str]]:
     """A status path for each user: of a job that is being looked at, or of one that is done."""
-    users = bench.target.users(USERS)
-    done = int(USERS * FINISHED)
+    users = bench.target.users(count)
+    done = int(count * FINISHED)
     finished = await bench.photos(done)
     paths: list[tuple[User, str]] = []
     slots = asyncio.Semaphore(SUBMITS_AT_ONCE)
@@ -81,13 +81,13 @@ async def _begin(bench: Bench, user: User) -> str:
     return str(job["status_url"])
 
 
-async def _poll(bench: Bench, paths: list[tuple[User, str]], seconds: float) -> tuple[list[float], int]:
+async def poll(bench: Bench, paths: list[tuple[User, str]], seconds: float) -> tuple[list[float], int]:
     """Seconds of each request, and how many were not answered with 200."""
     times: list[float] = []
     refused = 0
     end = time.perf_counter() + seconds
 
-    async def poll(user: User, path: str) -> None:
+    async def keep_asking(user: User, path: str) -> None:
         nonlocal refused
         due = time.perf_counter() + random.uniform(0, EVERY_SECONDS)
         while due < end:
@@ -101,5 +101,5 @@ async def _poll(bench: Bench, paths: list[tuple[User, str]], seconds: float) -> 
 
     async with asyncio.TaskGroup() as users:
         for user, path in paths:
-            users.create_task(poll(user, path))
+            users.create_task(keep_asking(user, path))
     return times, refused

@@ -1,4 +1,6 @@
-"""`python -m tests.load.serve [embedded]`: the stack under load, in a process of its own, until stdin ends.
+"""`python -m tests.load.serve LLM PLACE`: a stack under load, in a process of its own, until stdin ends.
+
+LLM is `emulated` or `embedded`, PLACE a name of `PLACES`.
 
 The driver holds the other end of stdin, so the stack never outlives it, however it ends.
 """
@@ -7,22 +9,39 @@ import asyncio
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from eco2.local import config, state
+from eco2.local.config import Layout
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 
-HOME = config.CHECKOUT / ".eco2" / "bench"
-PORT_BASE = 11500
-GATEWAY_PORT = 11580
+
+@dataclass(frozen=True)
+class Place:
+    """Folder and ports of a stack under load."""
+
+    home: Path
+    port_base: int
+    gateway_port: int
+
+    @property
+    def layout(self) -> Layout:
+        return config.layout(self.home.resolve(), port_base=self.port_base, gateway_port=self.gateway_port)
+
+
+PLACES = {
+    "first": Place(config.CHECKOUT / ".eco2" / "bench", 11500, 11580),
+    "second": Place(config.CHECKOUT / ".eco2" / "bench-2", 11600, 11680),
+}
 SETTINGS = {"ECO2_LLM_DAILY_BUDGET_USD": "1000"}
 """What differs from the defaults: a run costs more than the budget of a day, by the prices of the default model."""
 
 
-def fresh_home() -> Path:
+def fresh_home(folder: Path) -> Path:
     """Empty but for the vision model, which is the same every time; what an interrupted run left is ended first."""
-    home = config.prepare_home(HOME)
+    home = config.prepare_home(folder)
     left = state.load(home)
     if left is not None:
         state.end_orphans(left)
@@ -33,15 +52,15 @@ def fresh_home() -> Path:
     return home
 
 
-async def main(emulated: bool) -> None:
-    home = fresh_home()
-    layout = config.layout(home, port_base=PORT_BASE, gateway_port=GATEWAY_PORT)
+async def main(llm_kind: str, place: Place) -> None:
+    emulated = llm_kind == "emulated"
+    home, layout = fresh_home(place.home), place.layout
     extra = [llm_emulator.unit(layout)] if emulated else []
     llm = {"ECO2_LLM_API_KEY": "emulated", "ECO2_LLM_BASE_URL": llm_emulator.base_url(layout)}
     os.environ.update(SETTINGS | (llm if emulated else {}))
-    async with Stack(home, port_base=PORT_BASE, gateway_port=GATEWAY_PORT, extra=extra):
+    async with Stack(home, port_base=place.port_base, gateway_port=place.gateway_port, extra=extra):
         await asyncio.to_thread(sys.stdin.buffer.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:] != ["embedded"]))
+    asyncio.run(main(sys.argv[1], PLACES[sys.argv[2]]))

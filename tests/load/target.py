@@ -151,18 +151,17 @@ async def running(url: str) -> AsyncIterator[Target]:
 
 
 @asynccontextmanager
-async def started(llm: str, **environment: str) -> AsyncIterator[Target]:
-    """A fresh stack that ends with the block; `llm` is `emulated` or `embedded`."""
-    command = (sys.executable, "-m", "tests.load.serve", llm)
+async def started(llm: str, place: str = "first", **environment: str) -> AsyncIterator[Target]:
+    """A fresh stack that ends with the block; `llm` is `emulated` or `embedded`, `place` a name of `serve.PLACES`."""
+    command, home = (sys.executable, "-m", "tests.load.serve", llm, place), serve.PLACES[place].home.resolve()
     child = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.PIPE, start_new_session=True, env={**os.environ, **environment}
     )
     try:
-        home = serve.HOME.resolve()
         await _until(lambda: child.returncode is not None or _ready(home, child.pid), START_SECONDS, "not ready")
         if child.returncode is not None:
             raise LocalError("the stack could not be started")
-        layout = config.layout(home, port_base=serve.PORT_BASE, gateway_port=serve.GATEWAY_PORT)
+        layout = serve.PLACES[place].layout
         yield Target(layout, layout.public_url, own=True)
     finally:
         if child.stdin:
