@@ -13,9 +13,11 @@ setup: ## Install what is missing: Debian packages (as root), .venv, hashed requ
 	@scripts/bootstrap
 
 .PHONY: demo
-demo: setup ## Start the platform, scan the demo photo, print the guide
+demo: setup ## Start the platform, scan the demo photo, print the guide and the address of the page
 	@$(BIN)/eco2 up
 	@$(BIN)/eco2 scan data/demo/coffee.jpg
+	@printf '\nNow the same in a browser, without an account: '
+	@$(BIN)/eco2 local url
 
 .PHONY: up
 up: setup ## Start the platform in the background
@@ -24,6 +26,10 @@ up: setup ## Start the platform in the background
 .PHONY: down
 down: ## Stop it
 	@$(BIN)/eco2 down
+
+.PHONY: web
+web: ## Build the page (web/) into eco2/web/static, where it has changed; part of `make setup`
+	@scripts/web
 
 .PHONY: test
 test: setup ## Everything a contributor runs before a commit: lint, then all tests against real servers
@@ -76,7 +82,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools .ci/run scripts/*.sh scripts/*/*.sh
+	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web .ci/run scripts/*.sh scripts/*/*.sh
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/yamllint --strict atlantis.yaml terraform clusters platform workloads compose.yaml data tests/deploy
 

@@ -107,6 +107,7 @@ SERVICES = (
         grpc_port=39,
         needs=("postgres", "rabbitmq"),
     ),
+    Process("web", "api", 53, "eco2.web.main:run", "web.web"),
     Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
     # It is not ready before auth-api has written the list of what was revoked.
     Process(

@@ -87,6 +87,7 @@ _RETRY_AFTER = {
 def document() -> Json:
     """The document, keys sorted, so that it only changes when the API does."""
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
+    modules.remove("eco2.web")  # pages, no routes of the API
     routers = [import_module(f"{module}.api").router for module in modules]
     more = [module.router for module in _MORE]
     app = api_app("Eco²", guest_api.router, native_api.router, *routers, *more)

@@ -117,7 +117,7 @@ class Settings(
     @property
     def origins(self) -> frozenset[str]:
         """Where a sign-in may end, and which pages may use the cookies."""
-        return frozenset((self.frontend_url, *self.cors_origins))
+        return frozenset((self.frontend_url, *self.cors_origins, *self.redirect_bases))
 
     @property
     def redirect_bases(self) -> tuple[str, ...]:

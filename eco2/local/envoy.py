@@ -15,7 +15,20 @@ import yaml
 Json = dict[str, Any]
 
 ROUTING = Path(__file__).parents[2] / "workloads" / "routing"
-DOMAINS = ("auth", "my", "images", "scan", "chat", "character", "recycling", "info", "location", "sse", "gateway")
+DOMAINS = (
+    "auth",
+    "my",
+    "images",
+    "scan",
+    "chat",
+    "character",
+    "recycling",
+    "info",
+    "location",
+    "sse",
+    "web",
+    "gateway",
+)
 DEFAULT_BUCKET, DEFAULT_UPLOAD_BUCKET = "eco2-images", "eco2-uploads"
 """As the manifests name them."""
 ADMIN_PATHS = ("/ready", "/stats", "/stats/prometheus")

@@ -338,6 +338,9 @@ async def test_the_object_store_answers_its_own_preflight(edge: Edge) -> None:
         ("POST", "/api/v1/scan/0123456789ab/choice", "scan-api.scan"),
         ("DELETE", "/api/v1/scan/0123456789ab", "scan-api.scan"),
         ("GET", "/api/v1/stream?job_id=0123456789ab", "sse-gateway.sse"),
+        ("GET", "/", "web.web"),
+        ("GET", "/rules/milk_carton", "web.web"),
+        ("HEAD", "/assets/index-12345678.js", "web.web"),
         ("GET", "/eco2-images/scan/a.jpg", "object-store.storage"),
         ("HEAD", "/eco2-images/scan/a.jpg", "object-store.storage"),
     ],
@@ -355,7 +358,9 @@ async def test_the_edge_answers_its_own_health(edge: Edge) -> None:
 
 
 OUTSIDE = (
-    "/",
+    "/nothing",
+    "/guide/",
+    "/rules/milk_carton/more",
     "/health",
     "/ready",
     "/metrics",

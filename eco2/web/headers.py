@@ -1,0 +1,43 @@
+"""Headers that tell a browser what not to do with any answer."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+
+def origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def policy(uploads: str, photos: str) -> str:
+    """Content-Security-Policy: nothing inline, nothing of others; photos come and go where the object store is."""
+    store = " ".join(dict.fromkeys((origin(uploads), origin(photos))))
+    rules = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": f"'self' blob: data: {origin(photos)}",
+        "connect-src": f"'self' {store}",
+        "font-src": "'self'",
+        "manifest-src": "'self'",
+        "worker-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def security(csp: str, *, https: bool) -> Sequence[tuple[bytes, bytes]]:
+    rows = {
+        "content-security-policy": csp,
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "permissions-policy": "camera=(self), geolocation=(self), microphone=(), payment=(), usb=()",
+        "referrer-policy": "strict-origin-when-cross-origin",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+    }
+    if https:
+        rows["strict-transport-security"] = "max-age=31536000; includeSubDomains"
+    return [(name.encode(), value.encode()) for name, value in rows.items()]

@@ -1,0 +1,38 @@
+"""Entry point of web: the page that anyone can open."""
+
+import logging
+
+from eco2 import knowledge
+from eco2.core import telemetry
+from eco2.core.ops import OpsApp, serve
+from eco2.core.settings import load
+from eco2.web import files, headers
+from eco2.web.app import Site
+from eco2.web.settings import WebSettings
+
+NAME = "web"
+log = logging.getLogger(__name__)
+
+
+def app(settings: WebSettings) -> OpsApp:
+    policy = headers.policy(settings.storage_public_endpoint, settings.cdn_base_url)
+    secure = headers.security(policy, https=settings.public_url.startswith("https:"))
+    site = Site(_files(settings), knowledge.load(settings.data_dir), settings.public_url, secure)
+    return OpsApp(NAME, {}, site)
+
+
+def _files(settings: WebSettings) -> dict[str, files.File] | None:
+    """SystemExit where the page is not built; a local stack does without, and says so to whoever opens it."""
+    try:
+        return files.load(settings.static_dir)
+    except files.NotBuilt as error:
+        if settings.environment != "local":
+            raise SystemExit(str(error)) from None
+        log.warning("%s", error)
+        return None
+
+
+def run() -> None:
+    settings = load(WebSettings)
+    telemetry.setup(NAME, settings)
+    serve(app(settings), settings)

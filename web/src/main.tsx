@@ -1,0 +1,45 @@
+import { render } from "preact";
+import { ErrorBoundary, LocationProvider, lazy, Route, Router } from "preact-iso";
+import { t } from "./i18n";
+import { Main, Shell } from "./ui/layout";
+import { Home } from "./pages/home";
+import { Rule, Rules } from "./pages/rules";
+
+const Guide = lazy(() => import("./pages/guide").then((page) => page.Guide));
+
+function Missing() {
+  return (
+    <Main title={t("missing.title")} lead={t("missing.lead")}>
+      <p><a class="button primary" href="/">{t("home")}</a></p>
+    </Main>
+  );
+}
+
+// A sign-in ends at `/#/home`, or at `/#/login?error=…` where it failed: addresses that other apps of this API have too.
+const ended = location.hash.match(/^#\/(home|login)/);
+if (ended) history.replaceState(null, "", ended[1] === "home" ? "/me?signed=in" : "/me?signed=failed");
+
+function App() {
+  return (
+    <LocationProvider>
+      <Shell>
+        <ErrorBoundary>
+          <Router>
+            <Route path="/" component={Home} />
+            <Route path="/guide/:id" component={Guide} />
+            <Route path="/rules" component={Rules} />
+            <Route path="/en/rules" component={Rules} />
+            <Route path="/rules/:item" component={Rule} />
+            <Route path="/en/rules/:item" component={Rule} />
+            <Route default component={Missing} />
+          </Router>
+        </ErrorBoundary>
+      </Shell>
+    </LocationProvider>
+  );
+}
+
+const place = document.getElementById("app")!;
+place.replaceChildren();
+render(<App />, place);
+if ("serviceWorker" in navigator && import.meta.env.PROD) addEventListener("load", () => void navigator.serviceWorker.register("/sw.js"));

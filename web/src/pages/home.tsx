@@ -1,0 +1,134 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { useLocation } from "preact-iso";
+import { lang, t } from "../i18n";
+import { past } from "../history";
+import { photo, problem, resend, reset, sending, submit } from "../scan";
+import { Icon } from "../ui/icons";
+import { Main } from "../ui/layout";
+import { ProblemCard } from "../ui/problem";
+import { Stages } from "../ui/stages";
+import sample from "../../../data/demo/coffee.jpg";
+
+const OFTEN: [string, string, string][] = [
+  ["milk_carton", "우유팩", "Milk carton"],
+  ["clear_pet_bottle", "투명 페트병", "Clear PET bottle"],
+  ["dry_battery", "건전지", "Battery"],
+  ["pizza_box", "피자 상자", "Pizza box"],
+  ["styrofoam", "스티로폼", "Styrofoam"],
+];
+
+export function Home() {
+  const { route } = useLocation();
+  const camera = useRef<HTMLInputElement>(null);
+  const album = useRef<HTMLInputElement>(null);
+  const [over, setOver] = useState(false);
+
+  const go = async (job: Promise<string | null>) => {
+    const id = await job;
+    if (id) route(`/guide/${id}`);
+  };
+  const take = (file: Blob | null | undefined) => file && void go(submit(file));
+  useFiles(take, setOver);
+  useEffect(() => reset, []);
+
+  const again = problem.value && problem.value.kind !== "photo" ? () => void go(resend()) : undefined;
+  return (
+    <Main title={t("home.title")} lead={sending.value ? undefined : t("home.lead")}>
+      {sending.value ? (
+        <section class="card live">
+          {photo.value && <img class="shot" src={photo.value.url} alt={t("guide.photo")} />}
+          <Stages at={sending.value} />
+          <button type="button" class="quiet" onClick={reset}>{t("scan.cancel")}</button>
+        </section>
+      ) : (
+        <section class={over ? "hero over" : "hero"} aria-label={t("nav.scan")}>
+          {problem.value && <ProblemCard problem={problem.value} again={again} />}
+          <button type="button" class="primary big" onClick={() => camera.current?.click()}>
+            <Icon name="camera" /> {t("home.camera")}
+          </button>
+          <button type="button" class="secondary" onClick={() => album.current?.click()}>
+            <Icon name="image" /> {t("home.file")}
+          </button>
+          <button type="button" class="quiet" onClick={async () => take(await (await fetch(sample)).blob())}>
+            {t("home.sample")}
+          </button>
+          <p class="hint desktop">{over ? t("home.dropnow") : t("home.drop")}</p>
+          <p class="hint">{t("home.private")}</p>
+          <input ref={camera} class="hidden" type="file" accept="image/*" capture="environment" aria-label={t("home.camera")} tabIndex={-1} onChange={(e) => taken(e, take)} />
+          <input ref={album} class="hidden" type="file" accept="image/*,.heic,.heif" aria-label={t("home.file")} tabIndex={-1} onChange={(e) => taken(e, take)} />
+        </section>
+      )}
+      {!sending.value && <Rest />}
+    </Main>
+  );
+}
+
+function Rest() {
+  const base = lang.value === "en" ? "/en/rules" : "/rules";
+  return (
+    <>
+      <form class="search" role="search" action={base} method="get">
+        <label for="name">{t("home.byname")}</label>
+        <div class="field">
+          <input id="name" name="q" type="search" placeholder={t("home.byname.hint")} autocomplete="off" enterkeyhint="search" />
+          <button type="submit" class="secondary" aria-label={t("home.byname")}><Icon name="search" /></button>
+        </div>
+      </form>
+      <ul class="chips" aria-label={t("home.often")}>
+        {OFTEN.map(([id, ko, en]) => (
+          <li key={id}><a href={`${base}/${id}`}>{lang.value === "en" ? en : ko}</a></li>
+        ))}
+      </ul>
+      {past.value.length > 0 && (
+        <section>
+          <h2>{t("home.recent")}</h2>
+          <ul class="rows">
+            {past.value.slice(0, 5).map((one) => (
+              <li key={one.id}>
+                <a href={`/guide/${one.id}`}>
+                  {one.thumb ? <img src={one.thumb} alt="" width="44" height="44" /> : <span class="thumb"><Icon name="leaf" /></span>}
+                  <span><b>{one.name}</b><small>{one.stream}</small></span>
+                  <Icon name="next" />
+                </a>
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
+    </>
+  );
+}
+
+function taken(event: { currentTarget: HTMLInputElement }, take: (file?: Blob) => void): void {
+  take(event.currentTarget.files?.[0]);
+  event.currentTarget.value = "";
+}
+
+/** A photo that is pasted, or dropped anywhere on the page. */
+function useFiles(take: (file?: Blob) => void, setOver: (is: boolean) => void): void {
+  useEffect(() => {
+    const image = (data: DataTransfer | null) => [...(data?.files ?? [])].find((file) => file.type.startsWith("image/") || /\.hei[cf]$/i.test(file.name));
+    const paste = (event: ClipboardEvent) => take(image(event.clipboardData));
+    const drag = (event: DragEvent) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      setOver(true);
+    };
+    const leave = (event: DragEvent) => event.relatedTarget === null && setOver(false);
+    const drop = (event: DragEvent) => {
+      event.preventDefault();
+      setOver(false);
+      take(image(event.dataTransfer) ?? event.dataTransfer?.files[0]);
+    };
+    document.addEventListener("paste", paste);
+    document.addEventListener("dragover", drag);
+    document.addEventListener("dragleave", leave);
+    document.addEventListener("drop", drop);
+    return () => {
+      document.removeEventListener("paste", paste);
+      document.removeEventListener("dragover", drag);
+      document.removeEventListener("dragleave", leave);
+      document.removeEventListener("drop", drop);
+    };
+  }, []);
+}

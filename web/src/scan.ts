@@ -1,0 +1,145 @@
+// From a photo to a job, and from a job to its guide.
+import { signal } from "@preact/signals";
+import { api, authed, type Schemas } from "./api";
+import { NoPhoto, prepared } from "./photo";
+import { ApiError, Busy, open, SessionEnded } from "./session";
+import { thumbnail } from "./history";
+import { reach, reached } from "./reach";
+
+export type Stage = "preparing" | "session" | "uploading" | "queued" | "vision" | "rule" | "answer" | "reward";
+export type Problem = { kind: "offline" | "upload" | "photo" | "busy" | "session" | "other"; wait?: number; detail?: string };
+type Result = Schemas["ScanResult"];
+type Event = Schemas["JobEvent"];
+
+/** The photo in hand, so that a failed try can be repeated and the guide can show it. */
+export const photo = signal<{ blob: Blob; url: string; thumb: string | null; job: string | null } | null>(null);
+export const sending = signal<Stage | null>(null);
+export const problem = signal<Problem | null>(null);
+export const LIVE: Stage[] = ["uploading", "vision", "rule", "answer"];
+
+class UploadFailed extends Error {}
+let current = 0;
+
+export function reset(): void {
+  current++;
+  sending.value = problem.value = null;
+}
+
+/** The id of the new job; null where it failed (`problem` says how) or was stopped. */
+export async function submit(file: Blob): Promise<string | null> {
+  const turn = ++current;
+  const at = (stage: Stage) => {
+    if (turn === current) sending.value = stage;
+  };
+  problem.value = null;
+  try {
+    at("preparing");
+    const blob = await prepared(file);
+    if (photo.value) URL.revokeObjectURL(photo.value.url);
+    photo.value = { blob, url: URL.createObjectURL(blob), thumb: await thumbnail(blob), job: null };
+    return await send(blob, turn, at);
+  } catch (error) {
+    if (turn === current) problem.value = described(error);
+    return null;
+  } finally {
+    if (turn === current) sending.value = null;
+  }
+}
+
+/** Once more with the photo in hand. */
+export async function resend(): Promise<string | null> {
+  return photo.value ? submit(photo.value.blob) : null;
+}
+
+async function send(blob: Blob, turn: number, at: (stage: Stage) => void): Promise<string | null> {
+  at("session");
+  await open();
+  at("uploading");
+  const content_type = blob.type || "application/octet-stream";
+  const ticket = await authed(() =>
+    api.POST("/api/v1/images/{channel}", { params: { path: { channel: "scan" } }, body: { filename: "photo.jpg", content_type } }),
+  );
+  const put = await reach(ticket.upload_url, { method: "PUT", body: blob, headers: { "Content-Type": content_type }, credentials: "omit" }).catch(
+    () => null,
+  );
+  if (!put?.ok) throw new UploadFailed();
+  // The key makes a repeated request the same scan, should the answer to the first be lost.
+  const params = { header: { "x-idempotency-key": ticket.key } };
+  const job = await authed(() => api.POST("/api/v1/scan", { params, body: { image_url: ticket.cdn_url } }));
+  if (turn !== current) return null;
+  if (photo.value) photo.value = { ...photo.value, job: job.job_id };
+  return job.job_id;
+}
+
+export function described(error: unknown): Problem {
+  if (error instanceof NoPhoto) return { kind: "photo" };
+  if (error instanceof Busy) return { kind: "busy", wait: error.wait };
+  if (error instanceof SessionEnded) return { kind: "session" };
+  if (error instanceof UploadFailed) return { kind: reached.value ? "upload" : "offline" };
+  if (error instanceof ApiError) return { kind: "other", detail: error.message };
+  return { kind: reached.value ? "upload" : "offline" };
+}
+
+export type Follower = { stage(stage: Stage): void; connected(is: boolean): void; result(result: Result): void; gone(): void; failed(p: Problem): void };
+
+/** Follow a job until its result; the browser resumes a lost stream by Last-Event-ID itself. Returns how to stop. */
+export function follow(job: string, told: Follower): () => void {
+  let over = false;
+  let stream: EventSource | null = null;
+  let timer = 0;
+  const stop = () => {
+    over = true;
+    stream?.close();
+    clearTimeout(timer);
+  };
+  const ask = async (): Promise<void> => {
+    try {
+      const found = await result(job);
+      if (over) return;
+      if (found === null) listen();
+      else {
+        stop();
+        told.result(found);
+      }
+    } catch (error) {
+      if (over) return;
+      if (error instanceof ApiError && error.status === 404) {
+        stop();
+        told.gone();
+      } else if (error instanceof SessionEnded) {
+        stop();
+        told.failed({ kind: "session" });
+      } else {
+        told.connected(false);
+        timer = window.setTimeout(() => void ask(), error instanceof Busy ? error.wait * 1000 : 2000);
+      }
+    }
+  };
+  const listen = (): void => {
+    stream = new EventSource(`/api/v1/scan/${job}/events`);
+    stream.onopen = () => told.connected(true);
+    stream.onerror = () => {
+      told.connected(false);
+      if (stream?.readyState !== EventSource.CLOSED || over) return;
+      timer = window.setTimeout(() => void ask(), 2000);
+    };
+    for (const stage of ["queued", "vision", "rule", "answer", "reward"] as const) {
+      stream.addEventListener(stage, (message: MessageEvent<string>) => {
+        const event = JSON.parse(message.data) as Event;
+        if (event.status === "started") told.stage(stage);
+      });
+    }
+    stream.addEventListener("done", () => {
+      stream?.close();
+      void ask();
+    });
+  };
+  void ask();
+  return stop;
+}
+
+/** The result; null while there is none. */
+async function result(job: string): Promise<Result | null> {
+  const answer = await authed(() => api.GET("/api/v1/scan/{job_id}/result", { params: { path: { job_id: job } } }));
+  return answer.status === "processing" ? null : (answer as Result);
+}
