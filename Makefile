@@ -43,8 +43,9 @@ test-again: setup ## After `make test`: run the tests that failed once more, if 
 	@$(BIN)/pytest -m "not slow" --ignore tests/infra --last-failed --last-failed-no-failures none
 
 .PHONY: test-full
-test-full: test ## The same and the slow lane (every server restarted in mid-job)
+test-full: test ## The same, the slow lane (every server restarted in mid-job), and faults stage by stage
 	@$(BIN)/pytest -m slow --ignore tests/infra
+	@ECO2_STAGE_BY_STAGE=true $(BIN)/pytest tests/e2e/test_scan.py tests/e2e/test_faults.py tests/e2e/test_llm.py
 
 .PHONY: test-deploy
 test-deploy: setup ## Render every manifest and check it, without a cluster (part of `make test`)

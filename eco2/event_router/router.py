@@ -46,19 +46,21 @@ _FORWARD = """
 local jobs, at = tonumber(ARGV[1]), 2
 for i = 1, jobs do
   local log, channel = KEYS[2 * i - 1], KEYS[2 * i]
-  local ttl, ended, count, live = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), {}
+  local ttl, ended, count, frames, live = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), {}, {}
   for j = 1, count do
-    local seq, frame = ARGV[at + 1 + 2 * j], ARGV[at + 2 + 2 * j]
-    redis.call('ZADD', log, seq, frame)
-    live[j] = frame
+    frames[2 * j - 1], frames[2 * j] = ARGV[at + 1 + 2 * j], ARGV[at + 2 + 2 * j]
+    live[j] = frames[2 * j]
   end
+  redis.call('ZADD', log, unpack(frames))
   if ended == '1' then redis.call('EXPIRE', log, ttl) else redis.call('EXPIRE', log, ttl, 'NX') end
   redis.call('PUBLISH', channel, table.concat(live, '\\n'))
   at = at + 3 + 2 * count
 end
-for i = at, #ARGV, 3 do
-  redis.call('XACK', ARGV[i], ARGV[i + 1], ARGV[i + 2])
-  redis.call('XDEL', ARGV[i], ARGV[i + 2])
+while at <= #ARGV do
+  local shard, group, last = ARGV[at], ARGV[at + 1], at + 2 + tonumber(ARGV[at + 2])
+  redis.call('XACK', shard, group, unpack(ARGV, at + 3, last))
+  redis.call('XDEL', shard, unpack(ARGV, at + 3, last))
+  at = last + 1
 end
 """
 
@@ -206,7 +208,11 @@ class Router:
             ended = any(event.terminal for event in events)
             args += [ENDED_TTL_SECONDS if ended else JOB_TTL_SECONDS, int(ended), len(events)]
             args += [arg for event in events for arg in (event.seq, event.frame)]
-        args += [arg for e in entries for arg in (e.shard, GROUP, e.stream_id)]
+        by_shard: dict[str, list[str]] = {}
+        for entry in entries:
+            by_shard.setdefault(entry.shard, []).append(entry.stream_id)
+        for shard, ids in by_shard.items():
+            args += [shard, GROUP, len(ids), *ids]
         await self._forward(keys=keys, args=args)
         forwarded = sum(map(len, by_job.values()))
         BATCHES.inc()

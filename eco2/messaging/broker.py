@@ -249,16 +249,20 @@ class Heartbeat:
             raise RuntimeError("the consumer loop is stuck")
 
 
+def is_away(error: Exception) -> bool:
+    """True for an error of a server that does not answer now. A TimeoutError, which is an OSError, is none: the work
+    itself took too long."""
+    return isinstance(error, tuple(AWAY)) and not isinstance(error, TimeoutError)
+
+
 async def ride_out(work: Callable[[], Awaitable[T]]) -> T:
     """Do it, again and again while a server is away, for OUTAGE_SECONDS at most."""
     start, failures = time.monotonic(), 0
     while True:
         try:
             return await work()
-        except TimeoutError:  # the work itself took too long; it is an OSError, too
-            raise
-        except tuple(AWAY) as error:
-            if time.monotonic() - start > OUTAGE_SECONDS:
+        except Exception as error:
+            if not is_away(error) or time.monotonic() - start > OUTAGE_SECONDS:
                 raise
             log.warning("a server is away, trying again: %s", str(error).partition("\n")[0])
         await asyncio.sleep(OUTAGE_PAUSES[min(failures, len(OUTAGE_PAUSES) - 1)])

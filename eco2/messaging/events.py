@@ -39,23 +39,30 @@ STREAM_LENGTH = 100_000
 # around its `seq`.
 _EMIT = """
 local job, stream = KEYS[1], KEYS[2]
-local seqs = {}
 if ARGV[5] ~= '' then redis.call('HSETNX', job, 'owner', ARGV[5]) end
+local fields = {'seq', 'terminal'}
+for i = 6, #ARGV, 4 do fields[#fields + 1] = ARGV[i] end
+local known = redis.call('HMGET', job, unpack(fields))
+local seq, terminal = tonumber(known[1] or 0), tonumber(known[2] or 0)
+local seqs, given, changes = {}, {}, {}
 for i = 6, #ARGV, 4 do
-  local key, terminal, head, tail = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local seq = tonumber(redis.call('HGET', job, key) or 0)
-  if seq == 0 and redis.call('HEXISTS', job, 'terminal') == 0 then
-    seq = redis.call('HINCRBY', job, 'seq', 1)
-    redis.call('HSET', job, key, seq)
-    if terminal == '1' then
-      redis.call('HSET', job, 'terminal', seq)
-      redis.call('UNLINK', KEYS[3])
-    end
+  local key, ends, head, tail = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local own = tonumber(given[key] or known[#seqs + 3] or 0)
+  if own == 0 and terminal == 0 then
+    seq = seq + 1
+    own, given[key] = seq, seq
+    changes[#changes + 1], changes[#changes + 2] = key, seq
+    if ends == '1' then terminal = seq end
     redis.call('XADD', stream, 'MAXLEN', '~', ARGV[3], '*', 'job_id', ARGV[1], 'seq', seq, 'frame', head .. seq .. tail)
   end
-  seqs[#seqs + 1] = seq
+  seqs[#seqs + 1] = own
 end
-redis.call('EXPIRE', job, redis.call('HEXISTS', job, 'terminal') == 1 and ARGV[4] or ARGV[2])
+if #changes > 0 then redis.call('HSET', job, 'seq', seq, unpack(changes)) end
+if terminal > 0 and not known[2] then
+  redis.call('HSET', job, 'terminal', terminal)
+  redis.call('UNLINK', KEYS[3])
+end
+redis.call('EXPIRE', job, terminal > 0 and ARGV[4] or ARGV[2])
 return seqs
 """
 

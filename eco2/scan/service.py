@@ -13,7 +13,7 @@ from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
 from eco2.contracts.events import Stage
-from eco2.contracts.queues import SCAN_ANSWER, SCAN_EXCHANGE, SCAN_VISION, TASKS_EXCHANGE
+from eco2.contracts.queues import SCAN_EXCHANGE, SCAN_VISION, TASKS_EXCHANGE
 from eco2.contracts.tasks import IMAGE_ANALYZE
 from eco2.core.aside import aside
 from eco2.core.errors import AppError
@@ -66,25 +66,31 @@ async def send_first(services: Services, job: Job, analysts: Publisher | None = 
     services.queued_marks.add(services.db, job.id)
 
 
-async def hand_on(services: Services, job: Job, queue: str, *, stored: bool) -> None:
-    """Send the job to its next stage. `stored`: `job` is what is stored now, not what would have been."""
-    if stored:
-        services.recent_jobs.put(job, queue)
+async def hand_on(services: Services, job: Job, queue: str) -> None:
+    """Send the job, which is as it is stored, to its next stage."""
+    services.recent_jobs.put(job, queue)
     await services.publisher.send_task(SCAN_EXCHANGE, queue, queue, str(job.id))
 
 
-async def match_rule(services: Services, job: Job) -> None:
-    """Stage `rule`."""
-    stored = job.rule is None
+async def find_rule(services: Services, job: Job) -> Rule:
+    assert job.vision is not None, "stage rule before stage vision"
+    audience = audience_of(services, job)
+    return await aside(job.user_input, stages.match, services.knowledge, job.vision, job.user_input, audience)
+
+
+async def match_rule(services: Services, job: Job) -> Job | None:
+    """Stage `rule`; the job as it is stored then, None where it is gone."""
     if job.rule is None:
-        assert job.vision is not None, "stage rule before stage vision"
-        audience = audience_of(services, job)
-        rule = await aside(job.user_input, stages.match, services.knowledge, job.vision, job.user_input, audience)
-        stored = await store.save_rule(services.db, job.id, rule)
-        job = replace(job, rule=rule)
+        rule = await find_rule(services, job)
+        if await store.save_rule(services.db, job.id, rule):
+            job = replace(job, rule=rule)
+        elif (found := await store.load(services.db, job.id)) is not None and found.open:
+            job = found
+        else:
+            return found
     # At once, with the end of the stage before and the start of the next: it takes less time than an event.
     await services.bus.emit(str(job.id), completed(Stage.VISION), *both(Stage.RULE), started(Stage.ANSWER))
-    await hand_on(services, job, SCAN_ANSWER, stored=stored)
+    return job
 
 
 def audience_of(services: Services, job: Job) -> Audience:

@@ -110,17 +110,18 @@ async def load_own(db: Database, job_id: UUID, user: UUID) -> Job | None:
     return job_or_none(await db.row(sql, id=job_id, user=user))
 
 
-async def save_vision(db: Database, job_id: UUID, vision: VisionResult) -> bool:
+async def save_vision(db: Database, job_id: UUID, vision: VisionResult, rule: Rule | None = None) -> bool:
     """False when the job has ended meanwhile, or its output is there: the first one stays, later stages rest on it.
 
-    So do the other saves."""
+    So do the other saves. `rule`: where it is known as well, it needs no transaction of its own."""
     return (
         await db.row(
-            f"""UPDATE scan.jobs SET vision = %(vision)s, status = 'processing',
+            f"""UPDATE scan.jobs SET vision = %(vision)s, rule = %(rule)s, status = 'processing',
                enqueued_at = coalesce(enqueued_at, now()), {_MOVED}
            WHERE id = %(id)s AND status IN ('queued', 'processing', 'aborted') AND vision IS NULL RETURNING id""",
             id=job_id,
             vision=stored_form(vision),
+            rule=stored_form(rule) if rule else None,
         )
         is not None
     )

@@ -19,7 +19,8 @@ from eco2.core.ops import OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
 from eco2.core.time_limit import time_limit
 from eco2.llm import spending
-from eco2.messaging.consumer import Delivery, consume_each
+from eco2.messaging.broker import is_away
+from eco2.messaging.consumer import Delivery, consume_each, timed
 from eco2.photos import published
 from eco2.scan import dead_letters, deletion, looking, progress, service, store
 from eco2.scan.errors import ImageGone
@@ -32,13 +33,17 @@ NAME = "scan-worker"
 log = logging.getLogger(__name__)
 
 
-async def _vision(resources: Resources, job: Job) -> None:
-    seen = await see(resources, job)
-    await service.hand_on(resources, seen or job, SCAN_RULE, stored=seen is not None)
+async def _vision(resources: Resources, job: Job) -> Job | None:
+    if job.vision is not None:
+        return job
+    seen = await see(resources, job, with_rule=not resources.settings.stage_by_stage)
+    return seen or await store.load(resources.db, job.id)
 
 
-async def see(resources: Resources, job: Job) -> Job | None:
-    """The look alone: stored, and nothing handed over. The job with it, or None where it has it already."""
+async def see(resources: Resources, job: Job, *, with_rule: bool = False) -> Job | None:
+    """The look alone: stored, and nothing handed over. The job with it, or None where it has it already.
+
+    `with_rule`: find the rule, too, and store both in one transaction."""
     if job.vision is not None:
         return None
     await resources.bus.emit(str(job.id), progress.started(Stage.VISION))
@@ -47,11 +52,23 @@ async def see(resources: Resources, job: Job) -> Job | None:
     if photo is None:
         raise ImageGone
     picture.keep(photo[0])
-    seen = await resources.models.look(picture, job.model, asked=bool(job.user_input))
-    stored = await store.save_vision(resources.db, job.id, seen)
+    vision = await resources.models.look(picture, job.model, asked=bool(job.user_input))
+    seen = replace(job, vision=vision, status="processing")
+    if with_rule:
+        seen = replace(seen, rule=await _rule(resources, seen))
+    stored = await store.save_vision(resources.db, job.id, vision, seen.rule)
     if not stored:
         await deletion.drop_unwanted(resources, job.image_key)
-    return replace(job, vision=seen, status="processing") if stored else None
+    return seen if stored else None
+
+
+async def _rule(resources: Resources, seen: Job) -> Rule | None:
+    """None where that fails: what was seen is stored first, and stage `rule` meets the error again."""
+    try:
+        return await service.find_rule(resources, seen)
+    except Exception:
+        log.exception("no rule could be found with the look")
+        return None
 
 
 async def _answer(resources: Resources, job: Job) -> None:
@@ -63,30 +80,52 @@ async def _answer(resources: Resources, job: Job) -> None:
     resources.teller.ended()
 
 
-StageWork = Callable[[Resources, Job], Awaitable[object]]
+StageWork = Callable[[Resources, Job], Awaitable[Job | None]]
+"""Returns the job as it is stored for the next stage, None where it needs none."""
 
 STAGES: dict[str, StageWork] = {SCAN_VISION: _vision, SCAN_RULE: service.match_rule, SCAN_ANSWER: _answer}
 """Queue, which is also its routing key and the name of its task → stage."""
+NEXT = {SCAN_VISION: SCAN_RULE, SCAN_RULE: SCAN_ANSWER}
 ASKING = (SCAN_VISION, SCAN_ANSWER)
 """Stages that ask the paid model."""
 
 
 async def work(resources: Resources, queue: str, message: Delivery) -> None:
+    """Run the stage of the message and those after it; one that fails or has to wait gets a message of its own."""
     job_id = dead_letters.job_id(message)
     known = resources.recent_jobs.take(job_id, queue)
     # What comes again may have been worked on elsewhere: its stored outputs save a paid call.
-    await run_stage(resources, STAGES[queue], job_id, None if message.redelivered else known)
+    job = await run_stage(resources, STAGES[queue], job_id, None if message.redelivered else known)
+    while job is not None and queue in NEXT:
+        queue, done = NEXT[queue], job
+        if resources.settings.stage_by_stage or _has_to_wait(resources, queue):
+            await service.hand_on(resources, done, queue)
+            return
+        try:
+            with timed(queue):
+                job = await run_stage(resources, STAGES[queue], job_id, done)
+        except Exception as error:
+            if is_away(error):
+                raise
+            log.exception("a stage failed, its own queue tries it again", extra={"task": queue})
+            await service.hand_on(resources, done, queue)
+            return
 
 
-async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None = None) -> None:
+def _has_to_wait(resources: Resources, queue: str) -> bool:
+    """True where the paid model's provider limits the rate: the queue lets in as many as it takes."""
+    return _room(resources, queue) is not None
+
+
+async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None = None) -> Job | None:
     """Run one stage of a job that is still open. An expected error ends the job; a passing one is raised.
 
-    `known`: the job as it is stored, where that need not be read."""
+    `known`: the job as it is stored, where that need not be read. The job for the next stage, None after the last."""
     with resources.in_work.on(job_id):
-        await _run_stage(resources, stage, job_id, known)
+        return await _run_stage(resources, stage, job_id, known)
 
 
-async def _run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None) -> None:
+async def _run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None) -> Job | None:
     telemetry.about_job(str(job_id))
     job = known or await store.load(resources.db, job_id)
     if job is None:
@@ -98,11 +137,12 @@ async def _run_stage(resources: Resources, stage: StageWork, job_id: UUID, known
     else:
         try:
             async with time_limit(resources.settings.stage_timeout.total_seconds()):
-                await stage(resources, job)
+                return await stage(resources, job)
         except Unavailable:
             raise
         except AppError as error:
             await service.fail(resources, job.id, error)
+    return None
 
 
 def _room(resources: Resources, queue: str) -> int | None:

@@ -169,7 +169,7 @@ CREATE TRIGGER slow_rule BEFORE UPDATE ON scan.jobs FOR EACH ROW
     EXECUTE FUNCTION wait_in_test()
 """
 STORING = (
-    "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND starts_with(query, 'UPDATE scan.jobs SET rule')"
+    "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^UPDATE scan.jobs SET (vision|rule)'"
 )
 
 

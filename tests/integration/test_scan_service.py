@@ -217,11 +217,12 @@ async def test_the_next_stage_in_the_same_process_knows_the_job_as_it_is_stored(
     services = replace(services, publisher=Mock(send_task=AsyncMock()))  # else the stack's worker takes the job further
     job = await register(services)
     await store.save_vision(services.db, job.id, SEEN)
-    await service.match_rule(services, await load(services, job))
-    assert services.recent_jobs.take(job.id, SCAN_ANSWER) == await load(services, job)
-    await service.match_rule(services, await load(services, job))
-    known = services.recent_jobs.take(job.id, SCAN_ANSWER)
-    assert known is None, "stored by another one before: it may be further than that"
+    matched = await service.match_rule(services, await load(services, job))
+    assert matched == await load(services, job)
+    await service.hand_on(services, matched, SCAN_ANSWER)
+    assert services.recent_jobs.take(job.id, SCAN_ANSWER) == matched
+    before = replace(matched, rule=None)
+    assert await service.match_rule(services, before) == matched, "stored by another one before: what is stored counts"
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -42,6 +42,7 @@ SCENARIOS: dict[str, Scenario] = {
     "memory_pss": footprint.memory_pss,  # first: of a thousand scans, not of all
     "cpu_per_job_tiny": pipeline.cpu_per_job,
     "cpu_per_job_3mp": pipeline.cpu_per_job,
+    "path_to_floor": pipeline.path_to_floor,
     "jobs_per_second": pipeline.jobs_per_second,
     "users_500": pipeline.users_500,
     "storm": storm.storm,

@@ -1,16 +1,20 @@
 """Scenarios of the scan path: CPU per job, throughput, many users, repeated photos."""
 
 import asyncio
+import os
 import random
+import sys
 import time
-from collections.abc import Collection, Sequence
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from statistics import median
 
 from tests.load.bench import USERS, Bench, breakdown, load_of_driver, words
-from tests.load.client import Outcome, failures, percentile
+from tests.load.client import Client, Outcome, failures, percentile
 from tests.load.machine import Usage
 from tests.load.photos import THREE_MEGAPIXELS, TINY, photo
-from tests.load.report import Measure
+from tests.load.report import Measure, skipped
 from tests.load.target import Photo
 
 AT_ONCE = 32
@@ -60,6 +64,60 @@ def _cpu_measure(name: str, rounds: Sequence[tuple[Usage, int]], calls: dict[str
         **load_of_driver(middle, jobs),
     }
     return Measure(name, median(costs), details)
+
+
+FLOOR_PORT = 11599
+FLOOR = ("floor", "postgres", "rabbitmq", "redis-streams")
+"""Processes whose CPU a scan of `tests.load.floor` costs."""
+
+
+@asynccontextmanager
+async def _floor(bench: Bench) -> AsyncIterator[tuple[Client, int]]:
+    """A client of a fresh floor on the servers of the stack, and the floor's process id."""
+    model = {"ECO2_LLM_API_KEY": "emulated", "ECO2_LLM_BASE_URL": f"{bench.target.emulator_url}/v1"}
+    command = (sys.executable, "-m", "tests.load.floor", str(FLOOR_PORT))
+    environment = {**os.environ, **bench.target.environment, **model}
+    child = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment)
+    assert child.stdin is not None, "piped"
+    assert child.stdout is not None, "piped"
+    try:
+        if not await child.stdout.readline():
+            raise RuntimeError("the floor could not be started")
+        yield Client(bench.client.session, f"http://127.0.0.1:{FLOOR_PORT}"), child.pid
+    finally:
+        child.stdin.close()
+        await child.wait()
+
+
+async def path_to_floor(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
+    """CPU of a scan against that of `tests.load.floor`, rounds in turn on the same servers."""
+    if bench.target.emulator_url is None:
+        return [skipped("path_to_floor", "the floor asks the emulated LLM")]
+    await bench.llm_seconds(0, 0)
+    jobs, paths, floors = bench.sized(300, 120), [], []
+    async with _floor(bench) as (client, pid):
+        for number in range(bench.sized(5, 3) + 1):
+            usage = await _cost(bench, await bench.photos(jobs))
+            photos, pids = await bench.photos(jobs), {**bench.target.pids(), "floor": pid}
+            before = Usage.now(pids)
+            if not all(one.ok for one in await client.scan_all(photos, AT_ONCE)):
+                raise RuntimeError("scans of the floor failed")
+            await asyncio.sleep(SETTLE_SECONDS)
+            least = Usage.now(pids).since(before)
+            if number:  # the first round warms both up
+                paths.append(1000 * usage.path / jobs)
+                floors.append(1000 * sum(least.by_process[name] for name in FLOOR) / jobs)
+    ratios = [path / floor for path, floor in zip(paths, floors, strict=True)]
+    details = {
+        "jobs_per_round": jobs,
+        "in_flight": AT_ONCE,
+        "path_ms": [round(one, 2) for one in paths],
+        "floor_ms": [round(one, 2) for one in floors],
+        "floor_ms_by_process": {name: round(1000 * least.by_process[name] / jobs, 2) for name in FLOOR},
+        "rounds": [round(one, 2) for one in ratios],
+        **load_of_driver(least, jobs),
+    }
+    return [Measure("path_to_floor", median(ratios), details)]
 
 
 async def jobs_per_second(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
