@@ -1,28 +1,28 @@
 """`cleanup.cache`: what the result cache keeps about photos whose results are gone.
 
-Redis forgets results by itself. The sets that find near-duplicates outlive them, because a new photo renews its sets:
-they would fill with digests that lead nowhere, and every search would read them.
+Redis forgets results by itself. The streams that find look-alikes outlive them, since a new photo renews its stream:
+they would fill with digests that lead nowhere, and every worker would compare with them.
 """
 
 from eco2.contracts.tasks import Outcome
 from eco2.core import redis
 from eco2.core.settings import CacheSettings
-from eco2.scan.vision import cache
-
-BATCH = 500
+from eco2.scan.vision import cache, look_index
 
 
 async def run(_argument: str) -> Outcome:
-    """Remove members of near-duplicate sets that have no result any more."""
+    """Remove entries of look-alikes that have no result any more."""
     looked, removed = 0, 0
     async with redis.connect(CacheSettings().redis_cache_url, decode_responses=False) as client:
-        async for name in client.scan_iter(match=f"{cache.NEAR_PREFIX}*", count=BATCH):
-            members: list[bytes] = list(await client.smembers(name))  # type: ignore[arg-type]
-            looked += len(members)
-            version = cache.version_of(bytes(name).decode())
-            keys = [cache.result_key("vision", version, member[32:].decode()) for member in members]
-            kept = await client.mget(keys) if keys else []
-            gone = [member for member, result in zip(members, kept, strict=True) if result is None]
-            if gone:
-                removed += await client.srem(name, *gone)
+        async for name in client.scan_iter(match=f"{look_index.PREFIX}*", count=500):
+            stream, start = bytes(name).decode(), b"-"
+            version = stream.removeprefix(look_index.PREFIX)
+            while page := await look_index.entries(client, stream, start):
+                looked += len(page)
+                start = b"(" + page[-1][0]
+                digests = [look_index.digest_of(look_index.photo_of(entry)) for entry in page]
+                kept = await client.mget([cache.result_key("vision", version, digest) for digest in digests])
+                gone = [number for (number, _), result in zip(page, kept, strict=True) if result is None]
+                if gone:
+                    removed += await client.xdel(stream, *gone)
     return Outcome({"members": looked, "removed": removed})

@@ -103,7 +103,7 @@ class WorkerSettings(
     database_pool_size: int = Field(default=16, ge=1)
     stage_by_stage: bool = False
     """Every stage waits in its own queue for a worker. By default the stages of a scan follow one another at once, and
-    a queue gets what failed in its stage or has to wait for the paid model's provider (docs/adr/0042)."""
+    a queue gets what failed in its stage or has to wait for the paid model's provider (docs/adr/0045)."""
     model_dir: Path
     """Cache folder of the embedded vision model; built there on first use."""
     vision_threads: int = Field(default=2, ge=1)

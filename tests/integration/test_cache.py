@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import os
 import signal
 import uuid
 from collections.abc import AsyncIterator
@@ -21,9 +22,10 @@ from eco2.photos.settings import PhotoSettings
 from eco2.photos.views import Opened, Wanted
 from eco2.scan.audience import Audience
 from eco2.scan.outputs import Answer, Candidate, FinalAnswer, Rule, VisionResult
-from eco2.scan.vision.cache import NEAR_BITS, ResultCache, result_key
+from eco2.scan.vision import look_index
+from eco2.scan.vision.cache import ResultCache, result_key
 from eco2.scan.vision.choose import Cascade, Models
-from eco2.scan.vision.phash import BANDS, SIDE, bands, phash
+from eco2.scan.vision.phash import SIDE, phash
 from eco2.scan.vision.picture import FOR_PAID, SMALL, Picture
 from eco2.scan.vision.providers import Embedded, ProviderFailed
 from tests import photos
@@ -422,21 +424,51 @@ async def test_a_lock_that_could_not_be_renewed_once_is_renewed_later(monkeypatc
         await client.aclose()
 
 
-def test_hashes_within_the_threshold_share_a_band() -> None:
-    value = phash_of(decode(PHOTO, SIDE))
-    assert BANDS > NEAR_BITS
-    for start in range(0, 256 - NEAR_BITS, 7):
-        flipped = value
-        for bit in range(NEAR_BITS):
-            flipped ^= 1 << (start + bit * 10) % 256
-        assert set(bands(value)) & set(bands(flipped))
+async def fill(server: RedisServer, version: str, photos: int) -> None:
+    """Looks of another worker at photos that are like no other."""
+    async with redis.connect(server.url, decode_responses=False) as client:
+        pipeline = client.pipeline(transaction=False)
+        for _ in range(photos):
+            phash, digest = int.from_bytes(os.urandom(32)), os.urandom(32).hex()
+            pipeline.xadd(look_index.stream(version), {look_index.FIELD: look_index.packed(phash, digest)})
+        await pipeline.execute()
+
+
+async def commands(server: RedisServer) -> int:
+    """Commands so far, those of scripts included."""
+    async with redis.connect(server.url) as client:
+        return sum(row["calls"] for name, row in (await client.info("commandstats")).items() if name != "cmdstat_info")
+
+
+async def test_a_worker_finds_look_alikes_among_thousands_that_others_looked_at(
+    models: Models, paid: Paid, server: RedisServer
+) -> None:
+    await fill(server, paid.vision_version, 2 * look_index.PAGE + 10)
+    await look(models, PHOTO)
+    await fill(server, paid.vision_version, look_index.PAGE)
+    other_process = redis.connect(server.url, decode_responses=False)
+    twin = Models(Free(), lambda _model: paid, ResultCache(other_process), DECODERS)
+    for who in (twin, models):
+        assert (await look(who, variant(PHOTO, 0.5))).source in ("near", "exact")
+    assert paid.looks == 1
+    await other_process.aclose()
+
+
+async def test_a_look_takes_as_many_commands_however_many_photos_are_kept(
+    models: Models, paid: Paid, server: RedisServer
+) -> None:
+    await look(models, OTHER)  # loads the scripts
+    costs = []
+    for known, scale in ((0, 0.8), (3 * look_index.PAGE, 0.6)):
+        await fill(server, paid.vision_version, known)
+        assert (await look(models, variant(OTHER, scale))).source == "near"  # reads what is new
+        before = await commands(server)
+        await look(models, photos.encoded(photos.picture(640, 480, seed=known), "JPEG"))
+        costs.append(await commands(server) - before)
+    assert costs[0] == costs[1]
+    assert costs[0] <= 12
 
 
 @pytest.mark.parametrize("size", [SIDE, 224, 400])
 def test_how_far_a_photo_was_reduced_in_decoding_hardly_matters(size: int) -> None:
     assert (phash_of(decode(PHOTO, SMALL.shorter)) ^ phash_of(decode(PHOTO, size))).bit_count() <= 8
-
-
-def test_bands_cover_every_bit_once() -> None:
-    everything = (1 << 256) - 1
-    assert sum(part.bit_count() for _, part in bands(everything)) == 256

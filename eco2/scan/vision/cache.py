@@ -10,7 +10,7 @@ Redis being away costs money, never a job: then every call is made.
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from eco2.scan import outputs
-from eco2.scan.vision.phash import BITS, bands
+from eco2.scan.vision import look_index
+from eco2.scan.vision.look_index import LookIndex
 
 log = logging.getLogger(__name__)
 
@@ -30,26 +31,28 @@ Compute = Callable[[], Awaitable[T]]
 TTL_SECONDS = 7 * 24 * 3600
 NEAR_BITS = 24
 """Largest distance of two hashes (of 256 bits) that count as the same photo; see docs/benchmarks/performance.md."""
-BUCKET_SIZE = 500
-"""Photos kept per band value; past it a random one makes room, so a flood of look-alikes stays bounded."""
+MOST_TRIED = 8
+"""Look-alikes whose results are asked for, the nearest first: those of some may be gone."""
 LOCK_SECONDS = 5.0
 POLL_SECONDS = (0.02, 0.05, 0.1, 0.2)
 
 CACHE = Counter("eco2_scan_cache_total", "Where a stage's result came from", ["stage", "source"])
 
-# Each script is one round trip in place of several: a paid look makes three, an answer two.
+# Each script is one round trip in place of several: a paid look makes two, an answer two. Who takes the lock of a look
+# gets the photos that came since its last one.
 _TAKE = """
 local found = redis.call('GET', KEYS[1])
-if found then return {found, 0} end
-return {false, redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0}
+if found then return {found, 0, {}} end
+local ours = redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+if ours == 0 or not KEYS[3] then return {false, ours, {}} end
+return {false, ours, redis.call('XRANGE', KEYS[3], ARGV[3], '+', 'COUNT', ARGV[4])}
 """
 _KEEP = """
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
-for i = 3, #KEYS do
-  if redis.call('SCARD', KEYS[i]) >= tonumber(ARGV[5]) then redis.call('SPOP', KEYS[i]) end
-  redis.call('SADD', KEYS[i], ARGV[4])
-  redis.call('EXPIRE', KEYS[i], ARGV[2])
+if KEYS[3] then
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', ARGV[6], ARGV[4])
+  redis.call('EXPIRE', KEYS[3], ARGV[2])
 end
 """
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -96,6 +99,7 @@ class ResultCache:
         self._release = redis.register_script(_RELEASE)
         self._renew = redis.register_script(_RENEW)
         self._releases: set[asyncio.Task[None]] = set()
+        self._indexes: dict[str, LookIndex] = {}
 
     async def get_or_compute(
         self,
@@ -116,7 +120,7 @@ class ResultCache:
         key, call = result_key(stage, version, digest), _Call(compute)
         try:
             if share:
-                near = _Near(self.redis, kind, stage, version, digest, look_alike) if look_alike else None
+                near = self._near(kind, stage, version, digest, look_alike) if look_alike else None
                 found, source = await self._shared(kind, key, call, near)
             else:
                 found, source = await self._alone(kind, key, call)
@@ -125,6 +129,10 @@ class ResultCache:
             found, source = await call(), "uncached"
         CACHE.labels(stage, source).inc()
         return found, source
+
+    def _near(self, kind: type[T], stage: str, version: str, digest: str, look_alike: LookAlike[T]) -> "_Near[T]":
+        index = self._indexes.setdefault(version, LookIndex())
+        return _Near(self.redis, index, kind, stage, version, digest, look_alike)
 
     async def peek(self, stage: str, version: str, digest: str) -> bool:
         """True when there is a result for this content digest."""
@@ -145,19 +153,26 @@ class ResultCache:
     async def _shared(self, kind: type[T], key: str, compute: Compute[T], near: "_Near[T] | None") -> tuple[T, Source]:
         token, waits = uuid.uuid4().hex, 0
         while True:
-            found, ours = await self._take(keys=[key, _lock(key)], args=[token, int(LOCK_SECONDS * 1000)])
+            keys: list[str] = [key, _lock(key)]
+            args: list[bytes | str | int] = [token, int(LOCK_SECONDS * 1000)]
+            if near:
+                keys.append(near.stream)
+                args += [near.since, look_index.PAGE]
+            found, ours, newer = await self._take(keys=keys, args=args)
             if found is not None:
                 return outputs.loads(kind, found), "shared" if waits else "exact"
             if ours:
-                return await self._locked(key, token, compute, near)
+                return await self._locked(key, token, compute, near, newer)
             await asyncio.sleep(POLL_SECONDS[min(waits, len(POLL_SECONDS) - 1)])
             waits += 1
 
-    async def _locked(self, key: str, token: str, compute: Compute[T], near: "_Near[T] | None") -> tuple[T, Source]:
+    async def _locked(
+        self, key: str, token: str, compute: Compute[T], near: "_Near[T] | None", newer: Sequence[look_index.Entry]
+    ) -> tuple[T, Source]:
         """Find or compute it as the one caller that may, then let the others have it."""
         renewing = asyncio.create_task(self._keep_lock(_lock(key), token))
         try:
-            result = await near.find() if near else None
+            result = await near.find(newer) if near else None
             source: Source = "model" if result is None else "near"
             if result is None:
                 result = await compute()
@@ -169,9 +184,12 @@ class ResultCache:
         finally:
             renewing.cancel()
         # What was found near another photo is no measure of nearness itself: likeness would drift from one to the next.
-        keys, member = (near.keys, near.member) if near and source == "model" else ([], b"")
-        args: list[bytes | str | int] = [outputs.dumps(result), TTL_SECONDS, token, member, BUCKET_SIZE]
-        await self._keep(keys=[key, _lock(key), *keys], args=args)
+        keys: list[str] = [key, _lock(key)]
+        args: list[bytes | str | int] = [outputs.dumps(result), TTL_SECONDS, token]
+        if near and source == "model":
+            keys.append(near.stream)
+            args += [near.photo, look_index.MOST, look_index.FIELD]
+        await self._keep(keys=keys, args=args)
         return result, source
 
     async def _keep_lock(self, name: str, token: str) -> None:
@@ -199,27 +217,42 @@ class ResultCache:
 
 
 class _Near(Generic[T]):
-    """The search for photos that look like this one; `keys` and `member` let others find this one."""
+    """The search for photos that look like this one."""
 
     def __init__(
-        self, redis: Redis, kind: type[T], stage: str, version: str, digest: str, look_alike: LookAlike[T]
+        self,
+        redis: Redis,
+        index: LookIndex,
+        kind: type[T],
+        stage: str,
+        version: str,
+        digest: str,
+        look_alike: LookAlike[T],
     ) -> None:
-        self._redis, self._kind, self._stage, self._version, self._digest = redis, kind, stage, version, digest
+        self._redis, self._index, self._kind = redis, index, kind
+        self._stage, self._version, self._digest = stage, version, digest
         self._look_alike = look_alike
         self.phash = 0
-        self.keys: list[str] = []
-        self.member = b""
+        self.stream = look_index.stream(version)
 
-    async def find(self) -> T | None:
-        """The result of the nearest photo within NEAR_BITS."""
-        phash = self.phash = await self._look_alike.hash()
-        self.keys = [f"{NEAR_PREFIX}{self._version}:{number}:{bits}" for number, bits in bands(phash)]
-        self.member = phash.to_bytes(BITS // 8) + self._digest.encode()
-        members: set[bytes] = await self._redis.sunion(self.keys)  # type: ignore[assignment]
-        distances = [((phash ^ int.from_bytes(m[:32])).bit_count(), m[32:].decode()) for m in members]
-        for distance, digest in sorted(distances):
-            if distance > NEAR_BITS:
-                return None
+    @property
+    def since(self) -> bytes:
+        """Start of the entries that the index has not."""
+        return b"(" + self._index.newest
+
+    @property
+    def photo(self) -> bytes:
+        """Entry that lets others find this photo."""
+        return look_index.packed(self.phash, self._digest)
+
+    async def find(self, newer: Sequence[look_index.Entry]) -> T | None:
+        """The result of the nearest photo within NEAR_BITS. `newer`: the next entries for the index."""
+        self.phash = await self._look_alike.hash()
+        self._index.add(newer)
+        while len(newer) == look_index.PAGE:
+            newer = await look_index.entries(self._redis, self.stream, self.since)
+            self._index.add(newer)
+        for digest in self._index.near(self.phash, NEAR_BITS)[:MOST_TRIED]:
             found = await self._redis.get(result_key(self._stage, self._version, digest))
             if found is not None:
                 return outputs.loads(self._kind, found)
@@ -227,14 +260,6 @@ class _Near(Generic[T]):
 
     def hashed(self, result: T) -> T:
         return self._look_alike.hashed(result, self.phash)
-
-
-NEAR_PREFIX = "scan:near:"
-
-
-def version_of(band_key: str) -> str:
-    """The version in the name of a set of near-duplicates."""
-    return band_key.removeprefix(NEAR_PREFIX).rsplit(":", 2)[0]
 
 
 def result_key(stage: str, version: str, digest: str) -> str:

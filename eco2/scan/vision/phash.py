@@ -9,8 +9,6 @@ import numpy as np
 SIDE = 64
 LOW = 16
 BITS = LOW * LOW
-BANDS = 25
-"""Hashes at most 24 bits apart agree in at least one of 25 bands, so a search by band misses none of them."""
 
 _WAVES = np.cos(np.pi * (2 * np.arange(SIDE)[None, :] + 1) * np.arange(LOW)[:, None] / (2 * SIDE))
 
@@ -26,13 +24,3 @@ def phash(grey: bytes) -> int:
 def hexadecimal(value: int) -> str:
     """The form in which a hash is stored and sent: 64 digits."""
     return f"{value:0{BITS // 4}x}"
-
-
-def bands(value: int) -> list[tuple[int, int]]:
-    """(band number, its bits) of a hash; 6 bands of 11 bits and 19 of 10."""
-    found = []
-    for number in range(BANDS):
-        width = 11 if number < BITS - 10 * BANDS else 10
-        found.append((number, value & ((1 << width) - 1)))
-        value >>= width
-    return found

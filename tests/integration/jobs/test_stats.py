@@ -15,7 +15,7 @@ from eco2.jobs.schedule import LOCAL
 from eco2.jobs.settings import ReportSettings
 from eco2.llm.budget import spent_key
 from eco2.scan import cleanup
-from eco2.scan.vision import cache
+from eco2.scan.vision import cache, look_index
 
 DAY = date(2026, 11, 24)
 NOON = datetime(2026, 11, 24, 12, tzinfo=LOCAL)
@@ -191,14 +191,17 @@ async def test_the_nightly_run_orders_yesterday_and_what_was_missed(own: Databas
 
 async def test_digests_whose_results_are_gone_are_forgotten(alone: dict[str, str]) -> None:
     version = f"v:{uuid.uuid4().hex[:6]}"
-    kept, gone = [bytes(32) + digest.encode() for digest in ("kept", "gone")]
+    digests = [uuid.uuid4().hex * 2 for _ in range(look_index.PAGE + 3)]
+    kept = {digests[0], digests[-1]}
     async with redis.connect(alone["ECO2_REDIS_CACHE_URL"], decode_responses=False) as client:
-        names = [f"{cache.NEAR_PREFIX}{version}:{band}:5" for band in range(3)]
-        for name in names:
-            await client.sadd(name, kept, gone)
-        await client.set(cache.result_key("vision", version, "kept"), b"{}", ex=60)
+        name = look_index.stream(version)
+        for digest in digests:
+            await client.xadd(name, {look_index.FIELD: look_index.packed(0, digest)})
+        for digest in kept:
+            await client.set(cache.result_key("vision", version, digest), b"{}", ex=60)
         outcome = await cleanup.run("")
         assert isinstance(removed := outcome.result["removed"], int)
-        assert removed >= 3
-        assert [await client.smembers(name) for name in names] == [{kept}] * 3
-        await client.delete(*names)
+        assert removed >= len(digests) - 2
+        left = await look_index.entries(client, name, b"-")
+        assert {look_index.digest_of(look_index.photo_of(entry)) for entry in left} == kept
+        await client.delete(name)
