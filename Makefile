@@ -73,6 +73,10 @@ eval: setup ## Ask the knowledge base the questions of data/eval, by tag and rou
 	@$(BIN)/python -m eco2.knowledge.stewards.evaluation $(ARGS)
 	@$(BIN)/python -m eco2.recycling.evaluation
 
+.PHONY: eval-chat
+eval-chat: setup ## Hold the conversations of data/eval/chat with the agent; fails on a drop against the report (ARGS=--write replaces it), with a key by the paid model
+	@$(BIN)/python -m eco2.chat.evaluation $(ARGS)
+
 .PHONY: eval-vision
 eval-vision: setup ## How often the embedded vision model answers and is right; fails where it falls behind its report
 	@$(BIN)/python -m tools.vision.evaluate

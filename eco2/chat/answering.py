@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from eco2.chat.agent import graph
+from eco2.chat.agent import graph, lists
+from eco2.chat.agent.lists import NO_LISTS, Lists
 from eco2.chat.agent.own_words import OwnWords
 from eco2.chat.agent.state import Context, Location, Look, Memory, Question, SearchPlaces, State
 from eco2.chat.settings import WorkerSettings
@@ -45,6 +46,7 @@ class Agent:
     places: SearchPlaces | None
     model: str
     classify: Classify | None = None
+    lists: Lists = NO_LISTS
 
 
 @asynccontextmanager
@@ -58,6 +60,7 @@ async def open_agent(settings: WorkerSettings, knowledge: Knowledge, db: Databas
             places=await _places(settings, stack),
             model=settings.llm_default_model,
             classify=await _classify(settings, stack),
+            lists=_lists(settings, knowledge),
         )
 
 
@@ -76,6 +79,13 @@ async def _places(settings: WorkerSettings, stack: AsyncExitStack) -> SearchPlac
         return None
     channel = await stack.enter_async_context(grpc.channel(settings.grpc_location_api, settings.service_secret))
     return partial(grpc.call, LocationServiceStub(channel).SearchNearby)
+
+
+def _lists(settings: WorkerSettings, knowledge: Knowledge) -> Lists:
+    try:
+        return lists.load(knowledge, settings.bulk_fees, settings.recyclable_prices)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"Cannot start: {error}") from None
 
 
 async def _classify(settings: WorkerSettings, stack: AsyncExitStack) -> Classify | None:
@@ -110,6 +120,7 @@ async def reply(
         model=turn.model or agent.model,
         places=agent.places,
         own_words=agent.own_words,
+        lists=agent.lists,
         look=_look_at(agent, turn, image_key),
     )
     before = Memory.read(agent.knowledge, memory)

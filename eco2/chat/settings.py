@@ -1,6 +1,7 @@
 """Settings of chat-api, of chat-worker, and of what removes chats."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import Field
 
@@ -71,6 +72,10 @@ class WorkerSettings(
     """`host:port` that knows places; without it the agent looks for none."""
     grpc_scan_worker: str | None = None
     """`host:port` that looks at photos; without it the agent says that it cannot."""
+    bulk_fees: Path | None = None
+    """CSV file with fees of bulky waste (data/samples/README.md); without it the agent says where they are told."""
+    recyclable_prices: Path | None = None
+    """The same with prices of recyclables."""
 
 
 class CleanupSettings(DatabaseSettings, StorageSettings, RetentionSettings):

@@ -19,6 +19,7 @@ from eco2.local.addresses import addresses
 from eco2.processes import DEFAULT_GATEWAY_PORT, DEFAULT_PORT_BASE, SERVICES, Process, process
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+SAMPLES = CHECKOUT / "data" / "samples"
 BUCKET, UPLOAD_BUCKET, OPS_BUCKET = "eco2-images", "eco2-uploads", "eco2-ops"
 DATABASE = "eco2"
 VHOST, TASKS_VHOST, CHAT_VHOST = "eco2", "tasks", "chat"
@@ -381,6 +382,8 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_NEWS_EMULATOR_URL": f"http://127.0.0.1:{at.port(NEWS_EMULATOR)}",
         "ECO2_NEWS_JITTER": "0",
         "ECO2_NEWS_FEEDS": json.dumps({SAMPLE_FEED: f"http://127.0.0.1:{at.port(NEWS_EMULATOR)}/feed.xml"}),
+        "ECO2_BULK_FEES": str(SAMPLES / "bulk_fees.csv"),
+        "ECO2_RECYCLABLE_PRICES": str(SAMPLES / "recyclable_prices.csv"),
         **grpc_addresses(at),
         **at.given,
     }

@@ -11,6 +11,7 @@ import orjson
 from prometheus_client import Counter
 
 from eco2.chat.agent import seeing
+from eco2.chat.agent.list_nodes import bulk_waste, recyclable_price
 from eco2.chat.agent.seeing import Photo
 from eco2.chat.agent.state import Context, Intent, Json, Memory, Part, State, Understood
 from eco2.chat.agent.texts import say
@@ -273,11 +274,7 @@ NODES: dict[Intent, Node] = {
     Intent.LOCATION: location,
     Intent.COLLECTION_POINT: collection_point,
     Intent.GENERAL: general,
-    **{
-        intent: unavailable(intent)
-        for intent in (
-            *(Intent.BULK_WASTE, Intent.RECYCLABLE_PRICE, Intent.WEATHER),
-            *(Intent.WEB_SEARCH, Intent.IMAGE_GENERATION),
-        )
-    },
+    Intent.BULK_WASTE: bulk_waste,
+    Intent.RECYCLABLE_PRICE: recyclable_price,
+    **{intent: unavailable(intent) for intent in (Intent.WEATHER, Intent.WEB_SEARCH, Intent.IMAGE_GENERATION)},
 }

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol, TypedDict
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from eco2.chat.agent.lists import NO_LISTS, Lists
 from eco2.chat.agent.own_words import OwnWords
 from eco2.chat.agent.seeing import Photo
 from eco2.contracts.events import Stage
@@ -39,6 +40,11 @@ class Intent(StrEnum):
 STAGE = {intent: Stage(intent) for intent in Intent if intent is not Intent.WASTE} | {Intent.WASTE: Stage.WASTE}
 
 
+CARRIED = (Intent.BULK_WASTE, Intent.RECYCLABLE_PRICE, Intent.WEATHER, Intent.IMAGE_GENERATION)
+"""Intents that a few words may go on from without naming them."""
+MOST_RECENT = 3
+
+
 class Memory(BaseModel):
     """Subjects that a follow-up may be about."""
 
@@ -60,6 +66,10 @@ class Memory(BaseModel):
     """Id of the thing in the last photo that was told for sure."""
     last: str = ""
     """Intent of the last message."""
+    subject: str = ""
+    """Intent of the last message that a few words may go on from: a fee, a price, the weather, a picture."""
+    recent: tuple[str, ...] = ()
+    """The things before, newest first: a word about a danger may mean any of them."""
     wants_place: bool = False
     """A place was asked for, and where the user is was not known."""
 
@@ -84,8 +94,11 @@ class Memory(BaseModel):
 
     def updated(self, parts: "Sequence[Part]") -> "Memory":
         changes: Json = {"last": parts[0].intent.value} if parts else {}
+        changes["subject"] = next((part.intent.value for part in parts if part.intent in CARRIED), "")
         for part in parts:
             changes |= part.memory
+        if self.thing and changes.get("thing", self.thing) != self.thing:
+            changes["recent"] = tuple(dict.fromkeys((self.thing, *self.recent)))[:MOST_RECENT]
         return Memory.model_validate(self.model_dump() | changes)
 
 
@@ -160,5 +173,6 @@ class Context:
     model: str
     places: SearchPlaces | None
     own_words: OwnWords
+    lists: Lists = NO_LISTS
     look: Look | None = None
     """Looks at the photo of the message."""

@@ -85,6 +85,37 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "수수료는 구마다 달라서 여기에는 자료가 없어요. 구청 홈페이지나 지역번호+120에 품목과 크기로 확인하세요.",
         "en": "Fees differ by district and I have no data on them: check your district's site or call 120.",
     },
+    "fee_which_thing": {
+        "ko": "어떤 물건의 수수료가 궁금하세요? 물건의 이름과 크기를 알려 주세요.",
+        "en": "Which thing is it? Tell me its name and size.",
+    },
+    "fee_which_district": {
+        "ko": "{name}: 수수료는 지역마다 달라요. 어느 시·군·구에 사세요?",
+        "en": "{name}: fees differ by district. Which one do you live in?",
+    },
+    "fee_unknown": {
+        "ko": "{district}의 {name} 수수료는 자료에 없어요. 구청 홈페이지나 지역번호+120에 품목과 크기로 확인하세요.",
+        "en": "I have no fee for {name} in {district}: check your district's site or call 120.",
+    },
+    "fees": {"ko": "{district} 대형폐기물 수수료예요.", "en": "Fees for bulky waste in {district}:"},
+    "fee_apply": {
+        "ko": "신청은 구청 홈페이지나 주민센터에서 하고, 신고필증을 붙여 정한 날에 내놓으세요.",
+        "en": "Apply on the site of your district or at the community centre; put it out with the sticker that day.",
+    },
+    "prices": {"ko": "재활용품 시세예요.", "en": "Prices of recyclables:"},
+    "price_unknown": {
+        "ko": "물어보신 것의 시세는 자료에 없어요. 아는 것은 이만큼이에요.",
+        "en": "I have no price of that. This is what I know.",
+    },
+    "price_varies": {
+        "ko": "고물상마다, 날마다 달라요.",
+        "en": "It differs from one dealer to the next, and from day to day.",
+    },
+    "list_source": {"ko": "출처: {sources} ({date} 기준)", "en": "Source: {sources}, as of {date}"},
+    "list_sample": {
+        "ko": "※ 시험용으로 지어낸 견본 값이에요. 실제 값이 아니에요.",
+        "en": "Note: these are made-up sample values for trying the app, not real ones.",
+    },
     "recyclable_price": {
         "ko": "재활용품 시세는 여기서 알려 드릴 수 없어요. 순환자원정보센터(re.or.kr)에서 볼 수 있어요.",
         "en": "I cannot tell prices of recyclables here; see re.or.kr.",
