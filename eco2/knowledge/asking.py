@@ -46,6 +46,14 @@ OFF_TOPIC = re.compile(
     r"recommend|best (?:laptop|phone)|buy\b|cheapest|how much does|repair|fix my|capital of|\d+\s*[+*x]\s*\d+",
     re.IGNORECASE,
 )
+NO_WASTE = re.compile(
+    r"주식|코인|성적|학점|인생|미련|습관|사랑|마음을|감정|남친|여친|남자\s*친구|여자\s*친구|전\s?남친|상사|직장|회사를|"
+    r"자존심|걱정|스트레스|멘탈|몸무게|뱃살|살을|나이를|"
+    r"\bex\b|\bexes\b|boyfriend|girlfriend|my husband|my boss|my job|my life|feelings|worries|habit|hiccups|headache|"
+    r"my grades|stocks|bitcoin|love handles",
+    re.IGNORECASE,
+)
+"""Things that people would like to be rid of and that are no waste."""
 DANGER = re.compile(
     r"폭발|화약|총알|실탄|방사|수류탄|포탄|탄피|레진|에폭시|경화제|시너|독극|독한|독성|산성|염산|황산|질산|"
     r"가스|화학|약품|시약|수은|석면|기름통|"
@@ -165,11 +173,17 @@ def understand(knowledge: Knowledge, question: str, district: str | None = None,
         region=place.region,
         place=place.name,
         district=place.lost,
-        refused=not DISPOSAL.search(text) and bool((not told and off_topic) or (not sure and REQUEST.search(text))),
+        refused=_refused(text, sure=bool(sure), told=bool(told), off_topic=bool(off_topic)),
         which_region=place.several,
         emergency=emergency,
         topics=topics,
     )
+
+
+def _refused(text: str, *, sure: bool, told: bool, off_topic: bool) -> bool:
+    if DISPOSAL.search(text):
+        return not told and NO_WASTE.search(text) is not None
+    return (not told and off_topic) or (not sure and REQUEST.search(text) is not None)
 
 
 def ask(knowledge: Knowledge, question: str, district: str | None = None, lang: Lang | None = None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from eco2.knowledge.words.text import (
     Squashed,
     bounded,
     by_opening,
+    is_hangul,
     longest,
     normalize,
     phrase_spans,
@@ -113,9 +114,13 @@ class Knowledge:
 
     def _apart(self, squashed: Squashed, span: Span) -> Iterator[Span]:
         """Both things of a name that joins two ("키보드·마우스"), where they are written as two words."""
-        for place in sorted(squashed.ends) if span.term in self._pairs else ():
+        for place in sorted(squashed.ends) if is_hangul(span.term[0]) else ():
             one, other = span.term[: place - span.start], span.term[place - span.start :]
-            if place not in squashed.dots and one in self.terms and other in self.terms:
+            if place in squashed.dots or not (one and other):
+                continue
+            alike = self.terms.get(one) == self.terms.get(other) == self.terms[span.term] and len(one) > 1 < len(other)
+            generic = other in self.lexicon.korean.containers | self.lexicon.korean.parts
+            if (alike and not generic) or (span.term in self._pairs and one in self.terms and other in self.terms):
                 yield from (Span(span.start, place, one), Span(place, span.end, other))
                 return
         yield span

@@ -43,9 +43,10 @@ def closest(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
 def _head(knowledge: Knowledge, word: str, alone: bool, real: bool) -> str | None:
     """The term that a compound ends with. A word of the dictionary is none by its last syllables: 튀김옷
     is no 옷, 받침대 no 침대."""
+    inside = tokens.inside_nouns(word)
     for start in range(1, len(word)):
         head = word[start:]
-        if tokens.within_noun(word, start):
+        if start in inside:
             continue
         if head in knowledge.terms and is_hangul(head[0]) and (len(head) > 1 or (head in HEADS and not real)):
             return head if alone or len(knowledge.terms[head]) == 1 or knowledge.questions[head].default else None

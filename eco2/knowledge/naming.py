@@ -66,9 +66,11 @@ def _keeps_apart(token: Token) -> bool:
 
 def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> str | None:
     for start in range(len(other.term)) if known else range(1):
-        dropped = other.term[:start]
+        dropped, kept = other.term[:start], other.term[start:]
         if dropped in knowledge.terms and knowledge.edible(dropped):
             continue  # a 맥주병 after 사이다페트 is one more
+        if start and len(kept) == 1 and kept not in knowledge.lexicon.korean.containers:
+            continue  # and so is a 정수기 after a 비데
         term = one.term + other.term[start:]
         if term in knowledge.terms and term not in (one.term, other.term):
             fits = all(_fits(knowledge, item, other.term[:start]) for item in knowledge.named(term))

@@ -30,10 +30,12 @@ from eco2.knowledge.words.text import (
     phrase_spans,
     squash,
 )
-from eco2.knowledge.words.tokens import Token
+from eco2.knowledge.words.tokens import Token, is_word
 
 MOST_UNKNOWN = 12
 """Words that are tried as compounds or misspelt."""
+NEAREST = 12
+"""Letters of the materials between two entries of a list."""
 FALLBACKS: tuple[tuple[Part, ...], ...] = (
     ("main", "beside"),
     ("container", "option"),
@@ -123,7 +125,7 @@ def _read(knowledge: Knowledge, text: str) -> Reading:
     mentions, unread = _with_unknown_words(knowledge, found, mentions)
     if not mentions:
         mentions, candidates = _guesses(knowledge, found)
-    mentions = _unique(found, _with_situations(knowledge, found, mentions))
+    mentions = _unique(knowledge, found, _with_situations(knowledge, found, mentions))
     return Reading(
         mentions=tuple(mentions),
         situations=situations,
@@ -188,7 +190,15 @@ def _mentions(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], list[
     around = [replace(m, role="option") if m.span in options else m for m in around]
     if offered and len(mentions) > 1:
         mentions = [mention for mention in mentions if _name(mention.subject) not in offered] or mentions
-    return mentions, around
+    spoiled = [m for m in around if found.parts[m.span] == "content" and _spoiled(knowledge, found, m.span)]
+    return [*mentions, *(replace(m, role="beside") for m in spoiled)], [m for m in around if m not in spoiled]
+
+
+def _spoiled(knowledge: Knowledge, found: _Found, span: Span) -> bool:
+    """True for food that is told to be spoiled, so that it has to leave what it is in: "상한 김치가 든 병"."""
+    korean, words = knowledge.lexicon.korean.spoiled, knowledge.lexicon.english.spoiled
+    told = any(word in found.squashed.text for word in korean) or any(t.surface in words for t in found.tokens)
+    return told and knowledge.edible(span.term)
 
 
 def _narrows(knowledge: Knowledge, found: _Found, span: Span) -> bool:
@@ -210,7 +220,7 @@ def _clear(knowledge: Knowledge, found: _Found, meant: Sequence[Span]) -> list[S
         span
         for one, other in pairwise(meant)
         for span in (one, other)
-        if _together(found, one, other) or _signed(found, one, other)
+        if _together(knowledge, found, one, other) or _signed(found, one, other)
     }
     clear = [
         span
@@ -229,11 +239,12 @@ def _signed(found: _Found, one: Span, other: Span) -> bool:
     return any(one.end <= place <= other.start for place in found.squashed.breaks)
 
 
-def _together(found: _Found, one: Span, other: Span) -> bool:
+def _together(knowledge: Knowledge, found: _Found, one: Span, other: Span) -> bool:
     """True when two nouns are told one after the other as in a list."""
     between = found.squashed.text[one.end : other.start]
     return (
         between == ""
+        or between in knowledge.lexicon.korean.states
         or in_list(found.squashed, one, other)
         or between.endswith(("랑", "하고", "그리고", "and", "와", "과"))
     )
@@ -245,36 +256,37 @@ def _mention(knowledge: Knowledge, found: _Found, span: Span) -> Mention:
     return Mention(subject(knowledge, found.squashed, span, others), span, role=role)
 
 
-def _unique(found: _Found, mentions: Iterable[Mention]) -> list[Mention]:
+def _unique(knowledge: Knowledge, found: _Found, mentions: Iterable[Mention]) -> list[Mention]:
     """Each thing once; two words of a list may be the same item, and two of an item in different states."""
     ordered = sorted(mentions, key=lambda mention: mention.span.start)
     kept: list[Mention] = []
     for mention in ordered:
         same = [other for other in kept if _same(other.subject, mention.subject)]
-        listed = _listed(found, [*kept, mention]) and not _renamed(found, kept[-1], mention)
-        if listed or all(_told_as_another(found, one, mention, len(ordered)) for one in same):
+        listed = _listed(knowledge, found, [*kept, mention]) and not _renamed(
+            found, kept[0].span.start, kept[-1], mention
+        )
+        if listed or all(_told_as_another(knowledge, found, one, mention, len(ordered)) for one in same):
             kept.append(mention)
     return kept
 
 
-def _listed(found: _Found, mentions: Sequence[Mention]) -> bool:
+def _listed(knowledge: Knowledge, found: _Found, mentions: Sequence[Mention]) -> bool:
     """True when three things or more stand in one list, each by a name of its own."""
-    names = {mention.span.term for mention in mentions}
-    return (
-        len(mentions) > 2
-        and len(names) == len(mentions)
-        and all(
-            _together(found, one.span, other.span) or _signed(found, one.span, other.span)
-            for one, other in pairwise(mentions)
-        )
-    )
+    run = [mentions[-1]]
+    for one, other in reversed(list(pairwise(mentions))):
+        if not (_together(knowledge, found, one.span, other.span) or _signed(found, one.span, other.span)):
+            break
+        run.append(one)
+    same = [mention for mention in mentions[:-1] if _same(mention.subject, mentions[-1].subject)]
+    return len(run) > 2 and len({m.span.term for m in run}) == len(run) and all(mention in run for mention in same)
 
 
-def _renamed(found: _Found, one: Mention, other: Mention) -> bool:
+def _renamed(found: _Found, start: int, one: Mention, other: Mention) -> bool:
     """True when a word only says what the one before it is, in a list that has signs: "안약, 마데카솔 연고"."""
-    signs = found.squashed.breaks or AND_THEN.search(found.squashed.text)
+    signs = found.squashed.breaks or AND_THEN.search(found.squashed.text, start, other.span.end)
     return (
         bool(signs)
+        and not is_word(one.span.term)
         and _same(one.subject, other.subject)
         and one.span.end == other.span.start
         and not _signed(found, one.span, other.span)
@@ -288,11 +300,11 @@ def _same(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:
     return _name(one) == _name(other)
 
 
-def _told_as_another(found: _Found, one: Mention, other: Mention, things: int) -> bool:
+def _told_as_another(knowledge: Knowledge, found: _Found, one: Mention, other: Mention, things: int) -> bool:
     """True when two words for one item name two things: a 공유기 and a 셋톱박스 of one list."""
     signs = _signed(found, one.span, other.span)
     between = found.squashed.text[one.span.end : other.span.start]
-    linked = signs or _together(found, one.span, other.span) or AND_THEN.search(between) is not None
+    linked = signs or _together(knowledge, found, one.span, other.span) or AND_THEN.search(between) is not None
     if one.span.term == other.span.term or isinstance(other.subject, Ambiguity):
         return linked and bool(between) and one.situations != other.situations
     bare = not found.squashed.breaks and AND_THEN.search(found.squashed.text) is None
@@ -313,7 +325,7 @@ def _with_unknown_words(
     that are close to no name are told as not understood."""
     words = index.content_words(found.squashed, [*found.nouns, *found.phrases], knowledge.no_things | knowledge.classes)
     if known:
-        words = [word for word in words if any(neighbours(found.squashed, word, mention.span) for mention in known)]
+        words = _beside(knowledge, found, words, [mention.span for mention in known])
     mentions: list[Mention] = []
     unread: list[Span] = []
     for word in words[:MOST_UNKNOWN]:
@@ -331,6 +343,22 @@ def _with_unknown_words(
     told = tuple(word.term for word in singles) if known else ()
     ordered = sorted([*known, *(mentions if known else mentions[:3])], key=lambda mention: mention.span.start)
     return ordered, told
+
+
+def _beside(knowledge: Knowledge, found: _Found, words: Sequence[Span], known: Sequence[Span]) -> list[Span]:
+    """The words that stand in one list with a known thing, or with another of these words."""
+    listed, kept = list(known), list[Span]()
+    kinds = re.compile(f"(?:{knowledge.lexicon.kinds}){{1,3}}")
+    for word in words[: 2 * MOST_UNKNOWN]:
+        near = any(
+            neighbours(found.squashed, word, other)
+            or (0 < word.start - other.end < NEAREST and kinds.fullmatch(found.squashed.text, other.end, word.start))
+            for other in listed
+        )
+        if near:
+            listed.append(word)
+            kept.append(word)
+    return kept
 
 
 def _broken(found: _Found, word: Span) -> bool:

@@ -37,6 +37,10 @@ STILL_IN = frozenset(
         "isnt",
     )
 )
+STATES = frozenset(
+    ("cant", "wont", "doesnt", "isnt", "already", "gone", "missing", "removed", "stuck", "off", "out", "still", "not")
+)
+"""After a part, also behind a comma, what is told of it: "lid already gone"."""
 ASKED_AS = frozenset(
     ("is", "are", "as", "it", "count", "counts", "considered", "or", "this", "that", "with", "goes", "go")
 )
@@ -115,6 +119,8 @@ class Sentence:
                 and self.tokens[k - 1].surface in ("full", "kind", "pair", "couple", "lot", "lots", "tons", "bunch")
             ):
                 continue
+            if word == "to" and unknown:
+                return ""  # before a verb: "to ditch a lamp"
             if word in self.words.has | self.words.into | self.words.excluded | self.words.buy | {"than", "and", "or"}:
                 return word
             unknown += word not in self.words.modifiers and not word[0].isdigit()
@@ -180,6 +186,8 @@ class Sentence:
         told = thing.term in self.words.soils or thing.term in self.words.parts
         if earlier and told and before not in ("and", "or") and not self._signed(n) and following:
             return "content"
+        if earlier and told and following in STATES:
+            return "content"
         return "main"
 
     def _signed(self, n: int) -> bool:
@@ -206,7 +214,7 @@ class Sentence:
             other.term in self.words.containers
             or self.tokens[self._edges[n + 1][1] - 1].surface in self.words.containers
         )
-        if one.term.endswith(tuple(self.words.containers)) and self._words(n) > 1 and self._words(n + 1) > 1:
+        if self._words(n) > 1 and self._words(n + 1) > 1:
             return "main"  # "tuna can beer can"
         plural = self.squashed.text[one.start : one.end + 1].endswith("s") and not one.term.endswith("ss")
         if one.term in self.materials:

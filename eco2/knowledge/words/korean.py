@@ -70,8 +70,13 @@ class Sentence(Walk):
             return "content"
         if self._of_what(n):
             return "content"
+        if self.squashed.text.startswith("째", thing.end):  # with what is in it: "유리병째로"
+            spoiled = any(word in self.squashed.text for word in self.words.spoiled)
+            return "main" if spoiled or not n else "into"
         following = n + 1
         if not particles and self._adjacent(n):
+            if self._written_as_one(n):
+                return "content"
             if self._modifies(n, following):
                 kind = found[following] in ("part", "into") or self._asked_as_kind(following)
                 return "main" if kind else "content"
@@ -79,7 +84,8 @@ class Sentence(Walk):
             if told and self._later(following, found) and not thing.term.endswith(tuple(self.words.containers)):
                 return found[following] if not self._in_list(n) else "main"
             return "main"
-        if not particles and k < len(self.tokens) and self._event(k) and self._later(n, found):
+        last = k == len(self.tokens) - 1
+        if not particles and k < len(self.tokens) and self._event(k) and (self._later(n, found) or (n and last)):
             return "bought"
         clause = self.clause(k)
         if clause and clause.ending == "ETM" and self._parted(k) and not particles:
@@ -131,9 +137,24 @@ class Sentence(Walk):
             k < len(self.tokens) and self.tokens[k].stem in ("되", "돼", "맞", "가능", "아니") and not self._parted(k)
         )
 
+    def _written_as_one(self, n: int) -> bool:
+        """True when a thing only begins a written word that names the next one: the 쿠션 of "쿠션퍼프"."""
+        one, other = self.things[n], self.things[n + 1]
+        starts = sorted(self.squashed.starts)
+        begins = max((place for place in starts if place <= one.start), default=0)
+        ends = min((place for place in starts if place > one.start), default=len(self.squashed.text))
+        inside = sum(begins <= thing.start < ends for thing in self.things)
+        return (
+            inside == 2
+            and other.start < ends
+            and len(starts) > 2
+            and one not in self.dangerous
+            and other not in self.dangerous
+        )
+
     def _of_what(self, n: int) -> bool:
         """True when a material beside a thing only tells what that is made of: "도자기 화병", "젖병 유리"."""
-        if self.things[n].term not in self.materials or self._in_list(n):
+        if self.things[n].term not in self.materials or len(self.things) > 2:
             return False
         before = n > 0 and self._adjacent(n - 1) and not self.tail(n)[0] and self.things[n].term not in FILMS
         beside = ([n - 1] if before else []) + ([n + 1] if self._adjacent(n) else [])
@@ -161,16 +182,17 @@ class Sentence(Walk):
     def _modifies(self, n: int, following: int) -> bool:
         """ "노트북 배터리", "신발 상자": the second one is asked about. "귤껍질 양파껍질" are two."""
         one, other = self.things[n], self.things[following]
-        of_one = other.term in self.words.parts and not self._in_list(n)
-        part = other.term in self.words.containers or of_one
+        listed, filling = self._in_list(n), one in self.edible or one.term in self.words.soils
+        of_one = other.term in self.words.parts and not listed
+        part = (other.term in self.words.containers and (filling or not listed)) or of_one
         alike = one.term in self.words.parts or (one.term.endswith(tuple(self.words.containers)) and not of_one)
         if one.term in self.words.soils and other.term.endswith(tuple(self.words.containers)):
             return one not in self.dangerous
-        if one in self.edible and other not in self.edible and not alike and not self._in_list(n):
-            return other.term.endswith(tuple(self.words.containers))
+        if one in self.edible and other not in self.edible and not alike and not listed:
+            return other.term.endswith((*self.words.containers, "기름"))
         if not part or alike or one in self.dangerous:
             return False
-        return not (self._in_list(n) and other in self.dangerous)
+        return not (listed and other in self.dangerous)
 
     def _later(self, n: int, found: list[Part]) -> bool:
         return any(part in ("main", "beside") for part in found[n + 1 :])
@@ -265,6 +287,8 @@ class Sentence(Walk):
             return "tool" if self._others(n, found) else "main"
         if later and self._is(clause, "buy") and clause.ending in ("EC", "ETN") and not self._is(clause, "dispose"):
             return "bought"
+        if later and clause.stems[0] == "맞" and clause.ending == "EC":
+            return "bought"  # an injection that somebody gets
         if (
             later
             and self._is(clause, "consume")
@@ -276,6 +300,9 @@ class Sentence(Walk):
             return "into"
         if n and particles.startswith(("이", "가", "도")) and self._is(clause, "contain") and self._held(n):
             return "content"
+        told_of_another = later and term in self.words.parts and particles.startswith(("이", "가"))
+        if told_of_another and clause.ending == "EC" and clause.form.endswith(("서", "고", "아", "어")):
+            return "part"
         if n and not self._is(clause, "dispose") and particles.startswith(("이", "가", "을", "를", "")):
             return self._of_the_one_before(n) or "main"
         return "main"

@@ -44,11 +44,13 @@ class Nouns(Model):
     no_things: Words = frozenset()
     classes: Words = frozenset()
     excluded: Words = frozenset()
+    spoiled: Words = frozenset()
 
 
 class Korean(Nouns):
     verbs: Verbs = Verbs()
     events: Words = frozenset()
+    states: Words = frozenset()
     boxes: Words = frozenset()
     qualities: Words = frozenset()
     times: Words = frozenset()

@@ -123,15 +123,15 @@ def nouns_end(word: str) -> int:
 
 
 @lru_cache(maxsize=4096)
-def within_noun(word: str, place: int) -> bool:
-    """True when a place of a written word is inside a noun of three syllables or more of the dictionary."""
-    start = 0
+def inside_nouns(word: str) -> frozenset[int]:
+    """The places of a written word that are inside a noun of three syllables or more of the dictionary."""
+    places, start = set[int](), 0
     for morpheme in _mecab().parse(word):
         end = start + len(morpheme.surface)
-        if start < place < end:
-            return end - start > 2 and morpheme.feature.pos in ("NNG", "NNP")
+        if end - start > 2 and morpheme.feature.pos in ("NNG", "NNP"):
+            places.update(range(start + 1, end))
         start = end
-    return False
+    return frozenset(places)
 
 
 def is_word(word: str) -> bool:
