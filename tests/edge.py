@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -33,7 +34,7 @@ ORIGIN = "http://localhost:5173"
 ISSUER = "http://127.0.0.1/api/v1/auth"
 USER = "3f8e6c1a-9a3e-4a51-8f0e-5b6f3f6d2c10"
 KID = "test-key"
-SERVICES = ("auth-api.auth", "image-api.image", "scan-api.scan", "sse-gateway.sse")
+SERVICES = ("auth-api.auth", "image-api.image", "scan-api.scan", "sse-gateway.sse", "web.web")
 ENVOY = str(Path(sys.executable).with_name("envoy"))
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -273,6 +274,7 @@ def plan(trusted_proxies: int = 0) -> Plan:
         {**ports, "ext-authz.auth": authz},
         gateway,
         admin,
+        f"{tempfile.gettempdir()}/eco2-edge-{gateway}.sock",
         store,
         "eco2-images",
         [ORIGIN],

@@ -33,6 +33,8 @@ DEFAULT_BUCKET, DEFAULT_UPLOAD_BUCKET = "eco2-images", "eco2-uploads"
 """As the manifests name them."""
 ADMIN_PATHS = ("/ready", "/stats", "/stats/prometheus")
 """Paths that its admin port answers: the rest, such as ending it, is open to every page that a browser shows."""
+ADMIN_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""Names under which it answers them: a page may point a name of its own at this machine, and read what comes back."""
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -45,6 +47,7 @@ def render(
     ports: Mapping[str, int | Sequence[int]],
     gateway_port: int,
     admin_port: int,
+    admin_socket: str,
     object_store_port: int,
     bucket: str,
     cors_origins: Sequence[str],
@@ -55,7 +58,7 @@ def render(
     """Envoy's bootstrap as YAML.
 
     `ports` maps a service (`scan-api.scan`) to its local port or ports, ext-authz to its gRPC port; the routes of a
-    service that is missing answer 503.
+    service that is missing answer 503. The admin interface itself is the socket; the port leads to a part of it.
     """
     manifests = load(bucket, upload_bucket)
     _fill_in(manifests, cors_origins, issuer, trusted_proxies)
@@ -69,9 +72,14 @@ def render(
     authz = (provider["service"], provider["port"])
     hosts = {row for row in (*_destinations(manifests), authz) if not row[0].endswith(".invalid")}
     clusters = [_cluster(host, port, known, rule, http2=(host, port) == authz) for host, port in sorted(hosts)]
+    clusters.append(_admin_cluster(admin_socket))
+    listeners = [_listener("edge", gateway_port, manager), _listener("admin", admin_port, _admin_manager(admin_port))]
     bootstrap = {
-        "admin": {"address": _address(admin_port), "allow_paths": [{"exact": path} for path in ADMIN_PATHS]},
-        "static_resources": {"listeners": [_listener(gateway_port, manager)], "clusters": clusters},
+        "admin": {
+            "address": {"pipe": {"path": admin_socket, "mode": 0o600}},
+            "allow_paths": [{"exact": path} for path in ADMIN_PATHS],
+        },
+        "static_resources": {"listeners": listeners, "clusters": clusters},
     }
     return yaml.safe_dump(bootstrap, sort_keys=False, allow_unicode=True)
 
@@ -348,9 +356,31 @@ def _access_log() -> Json:
     }
 
 
-def _listener(port: int, manager: Json) -> Json:
+def _admin_manager(port: int) -> Json:
+    """The few paths for programs on this machine; 403 under any other name."""
+    lead = {"cluster": "admin"}
+    routes = [{"match": {"path": path}, "route": lead} for path in ADMIN_PATHS]
+    refuse = {"match": {"prefix": "/"}, "direct_response": {"status": 403}}
+    here = {"name": "here", "domains": [name for host in ADMIN_HOSTS for name in (host, f"{host}:{port}")]}
+    hosts = [{**here, "routes": [*routes, refuse]}, {"name": "elsewhere", "domains": ["*"], "routes": [refuse]}]
+    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}}
+    return {
+        "@type": _HCM,
+        "stat_prefix": "admin",
+        "route_config": {"name": "admin", "virtual_hosts": hosts},
+        "http_filters": [router],
+    }
+
+
+def _admin_cluster(socket: str) -> Json:
+    endpoint = {"endpoint": {"address": {"pipe": {"path": socket}}}}
+    load = {"cluster_name": "admin", "endpoints": [{"lb_endpoints": [endpoint]}]}
+    return {"name": "admin", "type": "STATIC", "connect_timeout": "1s", "load_assignment": load}
+
+
+def _listener(name: str, port: int, manager: Json) -> Json:
     hcm = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
-    return {"name": "edge", "address": _address(port), "filter_chains": [{"filters": [hcm]}]}
+    return {"name": name, "address": _address(port), "filter_chains": [{"filters": [hcm]}]}
 
 
 def _address(port: int) -> Json:

@@ -569,7 +569,8 @@ async def test_the_edges_own_door_does_nothing_for_a_page(edge: Edge) -> None:
     """A form of any page in a browser on this machine reaches it."""
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{edge.admin}") as admin:
         assert (await admin.get("/ready")).status_code == 200
-        counters = await admin.get("/stats", headers={"Host": "evil.example", "Origin": "http://evil.example"})
+        counters = await admin.get("/stats", headers={"Origin": "http://evil.example"})
+        assert counters.status_code == 200
         assert "access-control-allow-origin" not in counters.headers
         for path in (
             "/quitquitquit",
@@ -581,6 +582,19 @@ async def test_the_edges_own_door_does_nothing_for_a_page(edge: Edge) -> None:
             assert (await admin.post(path)).status_code == 403, path
         for path in ("/config_dump", "/certs", "/"):
             assert (await admin.get(path)).status_code == 403, path
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:{port}"]
+)
+@pytest.mark.parametrize("path", ["/stats", "/stats/prometheus", "/ready"])
+async def test_a_name_that_a_page_has_pointed_here_reads_no_counters(edge: Edge, host: str, path: str) -> None:
+    """To the browser it is the page's own site, so that the page may read what is answered."""
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{edge.admin}") as admin:
+        refused = await admin.get(path, headers={"Host": host.format(port=edge.admin)})
+        assert (refused.status_code, refused.content) == (403, b"")
+        for name in (f"localhost:{edge.admin}", "127.0.0.1", f"[::1]:{edge.admin}"):
+            assert (await admin.get(path, headers={"Host": name})).status_code == 200
 
 
 async def test_large_headers_are_refused(edge: Edge) -> None:

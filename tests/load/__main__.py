@@ -5,7 +5,7 @@ import asyncio
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -118,6 +118,13 @@ def arguments() -> argparse.Namespace:
     return parsed
 
 
+def _missing(asked: Collection[str], found: Sequence[report.Measure]) -> list[report.Measure]:
+    """A line for each measure that was asked for and did not come to an end."""
+    known = {one.name for one in found}
+    names = [name for name in report.LINES if name not in known and any(name.startswith(one) for one in asked)]
+    return [report.skipped(name, "not measured: its scenario broke, or the time was up") for name in names]
+
+
 async def run(asked: argparse.Namespace) -> bool:
     """True when everything was measured and no line was missed."""
     found: list[report.Measure] = []
@@ -127,6 +134,7 @@ async def run(asked: argparse.Namespace) -> bool:
             complete = await measure(asked, found)
     except (TimeoutError, LocalError) as error:
         out.print(f"interrupted: {error!r}", style="red", markup=False)
+    found += _missing(asked.only, found)
     report.show(found)
     report.write(asked.results, found, {"quick": asked.quick, "llm": asked.llm, "settings": serve.SETTINGS})
     return complete and all(one.passed is not False for one in found)

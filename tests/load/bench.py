@@ -1,15 +1,21 @@
 """What the scenarios share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from eco2.local.emulators import llm as llm_emulator
+from eco2.local.emulators import news as news_emulator
+from eco2.local.emulators import oauth as oauth_emulator
 from tests.load.client import Client, Outcome, failures
-from tests.load.machine import PATH, Usage
+from tests.load.machine import PATH, STRANGERS, Usage
 from tests.load.photos import TINY, photo
+from tests.load.report import Measure
 from tests.load.target import Photo, Target
 
 USERS = 500
+ELSEWHERE = (llm_emulator.NAME, news_emulator.NAME, oauth_emulator.NAME)
+"""Processes that stand for what is not on this machine; they count for nothing."""
 
 
 @dataclass
@@ -65,6 +71,15 @@ def breakdown(usage: Usage, jobs: int) -> dict[str, float]:
     """CPU ms per job by process, those that are not counted included."""
     rows = sorted(usage.by_process.items(), key=lambda row: -row[1])
     return {name if name in PATH else f"({name})": round(1000 * seconds / jobs, 2) for name, seconds in rows}
+
+
+def cpu_measure(name: str, value: float, details: Mapping[str, Any]) -> Measure:
+    """The measure; without its value where something else used the machine, which is then said."""
+    strangers = details["strangers_cores"]
+    if strangers <= STRANGERS:
+        return Measure(name, value, details)
+    why = f"not measured: {strangers} cores were used by others; {value:.1f} with them"
+    return Measure(name, None, {**details, "skipped": why})
 
 
 def load_of_driver(usage: Usage, jobs: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Edges:
 def _without_auth(text: str) -> str:
     """The same Envoy without the filters that ask who it is."""
     config = yaml.safe_load(text)
-    (listener,) = config["static_resources"]["listeners"]
+    listener = config["static_resources"]["listeners"][0]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     asked = ("eco2.jwt", "envoy.filters.http.ext_authz", "envoy.filters.http.rbac")
     manager["http_filters"] = [row for row in manager["http_filters"] if row["name"] not in asked]
@@ -140,7 +140,8 @@ async def edges(bench: Bench) -> AsyncIterator[Edges]:
         for number, name in enumerate(("checked", "plain")):
             port, admin = first + 2 * number, first + 2 * number + 1
             ports = {"ext-authz.auth": grpc_port, "auth-api.auth": auth_port}
-            text = envoy.render(ports, port, admin, 1, "eco2-images", [], environment["ECO2_ISSUER"])
+            socket = str(folder / f"{name}.sock")
+            text = envoy.render(ports, port, admin, socket, 1, "eco2-images", [], environment["ECO2_ISSUER"])
             text = _without_auth(text) if name == "plain" else text
             pids.append(await stack.enter_async_context(_envoy(bench, folder, name, text, port, admin)))
         redis = connect(environment["ECO2_REDIS_STREAMS_URL"])
@@ -170,6 +171,7 @@ async def gateway_alone(bench: Bench, *, edge_in_front: bool) -> AsyncIterator[t
             {**known, "sse-gateway.sse": port},
             edge_port,
             edge_port + 1,
+            str(folder / "alone.sock"),
             1,
             "eco2-images",
             [],

@@ -6,20 +6,16 @@ from pathlib import Path
 from statistics import median
 
 from eco2 import knowledge
-from eco2.local.emulators import llm as llm_emulator
-from eco2.local.emulators import news as news_emulator
-from eco2.local.emulators import oauth as oauth_emulator
 from eco2.photos import reading
 from eco2.scan.vision import network
 from eco2.scan.vision.beliefs import Senses
 from eco2.scan.vision.embedded import EmbeddedVision
-from tests.load.bench import Bench
+from tests.load.bench import ELSEWHERE, Bench
 from tests.load.machine import nurseries, own_pss, pss
 from tests.load.pipeline import AT_ONCE
 from tests.load.report import Measure
 
 JOBS = 1000
-ELSEWHERE = (llm_emulator.NAME, news_emulator.NAME, oauth_emulator.NAME)
 
 
 async def memory_pss(bench: Bench, _wanted: Collection[str]) -> list[Measure]:

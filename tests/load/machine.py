@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,9 @@ PATH = (
     "postgres",
 )
 """The server processes whose CPU a scan costs. The object store belongs to the upload and is told apart."""
+SUPERVISOR = "supervisor"
+STRANGERS = 0.3
+"""Cores that something else may use while CPU is measured; with more the figure tells of that instead."""
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -61,7 +64,10 @@ class Usage:
 
     @classmethod
     def now(cls, pids: Mapping[str, int]) -> "Usage":
-        by_process = {name: _cpu_seconds(pid) for name, pid in pids.items()}
+        by_process = {name: _cpu_seconds(pid) for name, pid in pids.items() if name != SUPERVISOR}
+        if SUPERVISOR in pids:  # whose children are the others
+            times = psutil.Process(pids[SUPERVISOR]).cpu_times()
+            by_process[SUPERVISOR] = times.user + times.system
         return cls(by_process, time.process_time(), _machine_busy(), time.perf_counter())
 
     def since(self, before: "Usage") -> "Usage":
@@ -71,6 +77,10 @@ class Usage:
     @property
     def path(self) -> float:
         return sum(self.by_process.get(name, 0.0) for name in PATH)
+
+    def whole(self, without: Collection[str]) -> float:
+        """Every process of the stack: object store, grants, supervisor and what idles beside them included."""
+        return sum(seconds for name, seconds in self.by_process.items() if name not in without)
 
     @property
     def strangers(self) -> float:

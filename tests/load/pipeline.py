@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from statistics import median
 
-from tests.load.bench import USERS, Bench, breakdown, load_of_driver, words
+from tests.load.bench import ELSEWHERE, USERS, Bench, breakdown, cpu_measure, load_of_driver, words
 from tests.load.client import Client, Outcome, failures, percentile
 from tests.load.machine import Usage
 from tests.load.photos import THREE_MEGAPIXELS, TINY, photo
@@ -42,7 +42,10 @@ async def cpu_per_job(bench: Bench, wanted: Collection[str]) -> list[Measure]:
             done.append((await _cost(bench, photos), len(photos)))
     jobs = sum(count for done in rounds.values() for _, count in done)
     calls = {"llm_calls_per_job": await bench.llm_calls() / jobs}
-    return [_cpu_measure(name, done, calls) for name, done in rounds.items()]
+    found = [_cpu_measure(name, done, calls) for name, done in rounds.items()]
+    if tiny := rounds.get("cpu_per_job_tiny"):
+        found.append(_whole(tiny))
+    return found
 
 
 async def _cost(bench: Bench, photos: Sequence[Photo]) -> Usage:
@@ -63,7 +66,14 @@ def _cpu_measure(name: str, rounds: Sequence[tuple[Usage, int]], calls: dict[str
         "ms_per_job_by_process": breakdown(middle, jobs),
         **load_of_driver(middle, jobs),
     }
-    return Measure(name, median(costs), details)
+    return cpu_measure(name, median(costs), details)
+
+
+def _whole(rounds: Sequence[tuple[Usage, int]]) -> Measure:
+    """Of the same rounds what all processes of the stack took, what idles beside them included."""
+    costs = [1000 * usage.whole(ELSEWHERE) / jobs for usage, jobs in rounds]
+    details = {"rounds": [round(cost, 2) for cost in costs], **load_of_driver(*rounds[-1])}
+    return cpu_measure("cpu_per_job_whole", median(costs), details)
 
 
 FLOOR_PORT = 11599
@@ -189,7 +199,12 @@ async def users_500(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     success = 100 * len(done) / len(outcomes)
     overhead = percentile(done, 95) - llm
     details["overhead_p50"] = round(percentile(done, 50) - llm, 3)
-    return [Measure("users_500_success", success, details), Measure("users_500_overhead_p95", overhead, details)]
+    cost = 1000 * usage.path / len(outcomes)
+    return [
+        Measure("users_500_success", success, details),
+        Measure("users_500_overhead_p95", overhead, details),
+        cpu_measure("users_500_cpu", cost, {**details, "ms_per_job_by_process": breakdown(usage, len(outcomes))}),
+    ]
 
 
 async def repeated_images(bench: Bench, _wanted: Collection[str]) -> list[Measure]:

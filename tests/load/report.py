@@ -30,10 +30,12 @@ class Line:
 LINES = {
     "cpu_per_job_tiny": Line(15, "ms"),
     "cpu_per_job_3mp": Line(45, "ms"),
+    "cpu_per_job_whole": Line(12, "ms"),
     "path_to_floor": Line(3, "times"),
     "jobs_per_second": Line(60, "jobs/s", more_is_better=True),
     "users_500_success": Line(100, "%", more_is_better=True),
     "users_500_overhead_p95": Line(0.25, "s"),
+    "users_500_cpu": Line(14, "ms"),
     "storm_others_p95": Line(2, "times"),
     "storm_others_success": Line(100, "%", more_is_better=True),
     "repeated_images_p50": Line(0.3, "s"),

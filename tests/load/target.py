@@ -26,7 +26,7 @@ from eco2.local.emulators import llm as llm_emulator
 from eco2.messaging.events import EventBus
 from eco2.processes import process
 from tests.load import serve
-from tests.load.machine import Usage
+from tests.load.machine import SUPERVISOR, Usage
 
 START_SECONDS = 150
 UPLOADS_AT_ONCE = 16
@@ -78,7 +78,9 @@ class Target:
         return {row.name: row.pid for row in now.processes if row.pid} if now else {}
 
     def usage(self) -> Usage:
-        return Usage.now(self.pids())
+        now = state.load(self.layout.home)
+        supervisor = {SUPERVISOR: now.pid} if now else {}
+        return Usage.now({**self.pids(), **supervisor})
 
     def users(self, count: int) -> list[User]:
         """The same people every time, so that what the edge keeps per token is as warm as in daily use."""

@@ -15,6 +15,7 @@ def rendered(**changes: Any) -> dict[str, Any]:
         "ports": PORTS,
         "gateway_port": 12000,
         "admin_port": 12006,
+        "admin_socket": "/tmp/admin.sock",
         "object_store_port": 12007,
         "bucket": "eco2-images",
         "cors_origins": ["http://localhost:5173"],
@@ -26,7 +27,7 @@ def rendered(**changes: Any) -> dict[str, Any]:
 
 
 def manager(config: dict[str, Any]) -> dict[str, Any]:
-    (listener,) = config["static_resources"]["listeners"]
+    listener = config["static_resources"]["listeners"][0]
     found: dict[str, Any] = listener["filter_chains"][0]["filters"][0]["typed_config"]
     return found
 
@@ -68,11 +69,9 @@ def test_the_filters_stand_in_the_order_that_security_needs() -> None:
 
 def test_only_the_loopback_is_listened_on() -> None:
     config = rendered()
-    places = [config["admin"]["address"], config["static_resources"]["listeners"][0]["address"]]
-    assert [row["socket_address"] for row in places] == [
-        {"address": "127.0.0.1", "port_value": 12006},
-        {"address": "127.0.0.1", "port_value": 12000},
-    ]
+    places = [listener["address"]["socket_address"] for listener in config["static_resources"]["listeners"]]
+    assert places == [{"address": "127.0.0.1", "port_value": port} for port in (12000, 12006)]
+    assert config["admin"]["address"] == {"pipe": {"path": "/tmp/admin.sock", "mode": 0o600}}
 
 
 def test_services_get_their_local_ports_and_a_missing_one_no_endpoint() -> None:

@@ -18,6 +18,7 @@ def _prepare(at: Layout) -> None:
         ports=config.route_ports(at),
         gateway_port=at.gateway_port,
         admin_port=at.port(config.GATEWAY_ADMIN),
+        admin_socket=str(at.folder("gateway", "admin.sock")),
         object_store_port=urlsplit(config.environment(at)["ECO2_STORAGE_ENDPOINT"]).port or 80,
         bucket=config.BUCKET,
         upload_bucket=config.UPLOAD_BUCKET,
