@@ -87,7 +87,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web .ci/run scripts/*.sh scripts/*/*.sh
+	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web scripts/chromium .ci/run scripts/*.sh scripts/*/*.sh
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/yamllint --strict atlantis.yaml terraform clusters platform workloads compose.yaml data tests/deploy
 

@@ -14,7 +14,7 @@ from eco2.knowledge import Knowledge, Lang
 from eco2.web import rules
 from eco2.web.files import REVALIDATED, SHELL, File
 
-APP_PAGES = ("/", "/ask", "/chat", "/map", "/news", "/calendar", "/me", "/about", "/steward")
+APP_PAGES = ("/", "/ask", "/map", "/news", "/calendar", "/me", "/about")
 """Addresses that the page shows by itself."""
 GUIDE = "/guide/"
 """Each scan has an address below it, and all of them one page."""
@@ -89,6 +89,8 @@ class Site:
             return _file(_XML, self._site_map())
         lang: Lang = "en" if path.startswith("/en/") else "ko"
         below = path.removeprefix("/en")
+        if path == rules.SOURCES:
+            return self._rule(rules.sources_page(self._knowledge))
         if below == "/rules":
             return self._rule(rules.index_page(self._knowledge, lang))
         if below.startswith("/rules/") and (item := self._knowledge.items.get(below.removeprefix("/rules/"))):

@@ -9,6 +9,7 @@ from eco2.knowledge import Item, Knowledge, Lang
 from eco2.knowledge.answer import advise, drop_offs, listed, localized
 from eco2.knowledge.words.text import topic
 
+SOURCES = "/about/sources"
 LANGS: tuple[Lang, ...] = ("ko", "en")
 SITE = {"ko": "이코에코 Eco²", "en": "Eco²"}
 SAYS: Mapping[str, Mapping[str, str]] = {
@@ -146,6 +147,23 @@ def index_page(knowledge: Knowledge, lang: Lang) -> Page:
         main=f'<main id="main"><h1>{says["rules"]}</h1>{body}</main>',
         alternates={one: index_path(one) for one in LANGS},
     )
+
+
+def sources_page(knowledge: Knowledge) -> Page:
+    """Where the facts come from: institution, title and date of every source."""
+    rows = sorted(knowledge.sources.values(), key=lambda one: (one.publisher, one.title))
+    cells = "".join(
+        f"<li><b>{escape(one.publisher)}</b> {_linked(one.title, one.url)} ({one.date})</li>" for one in rows
+    )
+    note = "문장은 모두 이 서비스가 새로 썼고, 아래 기관이 이 서비스를 후원하거나 보증하지는 않아요."
+    places = "장소의 출처와 이용 허락은 장소마다 적혀 있어요."
+    body = f"<h2>자료의 출처</h2><p>{note} {places}</p><ul>{cells}</ul>"
+    main = f'<main id="main"><article class="card" lang="ko" data-page="{SOURCES}">{body}</article></main>'
+    return Page("ko", SOURCES, "자료의 출처", "분리배출 규칙의 근거가 된 자료", main, {"ko": SOURCES})
+
+
+def _linked(title: str, url: str) -> str:
+    return f'<a href="{escape(url)}" rel="noreferrer">{escape(title)}</a>' if url else escape(title)
 
 
 def head(page: Page, base: str) -> str:

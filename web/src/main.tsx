@@ -6,6 +6,12 @@ import { Home } from "./pages/home";
 import { Rule, Rules } from "./pages/rules";
 
 const Guide = lazy(() => import("./pages/guide").then((page) => page.Guide));
+const Ask = lazy(() => import("./pages/ask").then((page) => page.Ask));
+const Nearby = lazy(() => import("./pages/map").then((page) => page.Nearby));
+const News = lazy(() => import("./pages/news").then((page) => page.News));
+const Days = lazy(() => import("./pages/calendar").then((page) => page.Days));
+const Me = lazy(() => import("./pages/me").then((page) => page.Me));
+const About = lazy(() => import("./pages/about").then((page) => page.About));
 
 function Missing() {
   return (
@@ -31,6 +37,12 @@ function App() {
             <Route path="/en/rules" component={Rules} />
             <Route path="/rules/:item" component={Rule} />
             <Route path="/en/rules/:item" component={Rule} />
+            <Route path="/ask" component={Ask} />
+            <Route path="/map" component={Nearby} />
+            <Route path="/news" component={News} />
+            <Route path="/calendar" component={Days} />
+            <Route path="/me" component={Me} />
+            <Route path="/about" component={About} />
             <Route default component={Missing} />
           </Router>
         </ErrorBoundary>

@@ -63,12 +63,11 @@ async function beGuest(): Promise<void> {
   if (!made.ok) throw await refusal(made);
   await made.arrayBuffer();
   remember("guest");
-  await tellLanguage();
 }
 
 /** Guides are written in the language of the user, which the server knows from their preferences. */
 export async function tellLanguage(): Promise<void> {
-  if (!role.value) return;
+  if (role.value !== "citizen") return;
   await reach("/api/v1/users/me/preferences", {
     method: "PATCH",
     headers: { "content-type": "application/json" },
@@ -85,13 +84,17 @@ function prove(asked: Challenge): Promise<string> {
   }).finally(() => worker.terminate());
 }
 
-export async function refusal(answer: Response): Promise<Error> {
-  const body = (await answer.json().catch(() => ({}))) as { detail?: string; code?: string };
+async function refusal(answer: Response): Promise<Error> {
+  const { detail, code } = (await answer.json().catch(() => ({}))) as { detail?: string; code?: string };
+  return refused(answer, code, detail);
+}
+
+/** The error that an answer means; a wait is one between a second and ten minutes. */
+export function refused(answer: Response, code = "", detail = ""): Error {
   if (answer.status === 429 || answer.status === 503) {
-    return new Busy(Math.min(600, Math.max(1, Number(answer.headers.get("retry-after")) || 5)), body.code);
+    return new Busy(Math.min(600, Math.max(1, Number(answer.headers.get("retry-after")) || 5)), code);
   }
-  if (answer.status === 403) return new SessionEnded();
-  return new ApiError(answer.status, body.code ?? "", body.detail ?? "");
+  return answer.status === 403 ? new SessionEnded() : new ApiError(answer.status, code, detail);
 }
 
 export class ApiError extends Error {

@@ -73,6 +73,7 @@ export const TEXTS = {
   "guide.for": ["이렇게 버려요", "Here is how"],
   "guide.goes": ["배출 방법", "Where it goes"],
   "guide.steps": ["순서대로 하나씩", "Step by step"],
+  "guide.steps.ko": ["순서대로 하나씩", "Step by step, for your photo (in Korean)"],
   "guide.steps.done": ["다 했어요! 고맙습니다.", "All done. Thank you!"],
   "guide.first": ["먼저 확인해 주세요", "Check this first"],
   "guide.danger": ["안전하게 다뤄 주세요", "Handle with care"],

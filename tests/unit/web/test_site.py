@@ -83,7 +83,9 @@ async def test_a_head_has_the_length_and_no_body(site: Site) -> None:
     assert body == b""
 
 
-@pytest.mark.parametrize("path", [*APP_PAGES, GUIDE + "0123", "/rules", "/en/rules", "/rules/milk_carton", "/nothing"])
+@pytest.mark.parametrize(
+    "path", [*APP_PAGES, GUIDE + "0123", rules.SOURCES, "/rules", "/en/rules", "/rules/milk_carton", "/nothing"]
+)
 async def test_every_page_forbids_what_is_inline_or_of_others(site: Site, path: str) -> None:
     _, got, body = await ask(site, path)
     policy = dict(rule.split(" ", 1) for rule in got["content-security-policy"].split("; "))
@@ -147,7 +149,15 @@ def test_the_edge_leads_every_page_here_without_a_token(site: Site, built: Path)
     (policy,) = (doc for doc in manifests if doc.get("kind") == "AuthorizationPolicy")
     public = policy["spec"]["rules"][0]["to"][0]["operation"]["notPaths"]
     own = [file.name for file in (Path(__file__).parents[3] / "web/public").iterdir()]
-    paths = [*APP_PAGES, GUIDE + "0123", *(f"/{name}" for name in own), "/sw.js", "/robots.txt", "/sitemap.xml"]
+    paths = [
+        *APP_PAGES,
+        GUIDE + "0123",
+        *(f"/{name}" for name in own),
+        rules.SOURCES,
+        "/sw.js",
+        "/robots.txt",
+        "/sitemap.xml",
+    ]
     for path in [*paths, "/assets/app-12345678.js", *rules.paths(KNOWN)]:
         assert any(re.fullmatch(regex, path) for regex in regexes), path
         assert any(path == one or (one.endswith("*") and path.startswith(one[:-1])) for one in public), path

@@ -8,7 +8,7 @@ import { Icon } from "../ui/icons";
 import { ProblemCard } from "../ui/problem";
 
 /** Steps to tick off; what is ticked stays so until the guide is forgotten. */
-export function Steps({ job, steps }: { job: string; steps: string[] }) {
+export function Steps({ job, steps, lang }: { job: string; steps: string[]; lang?: string }) {
   const name = `steps.${job}`;
   const [done, setDone] = useState<number[]>(kept<number[]>(name) ?? []);
   const tick = (n: number, is: boolean) => {
@@ -19,8 +19,8 @@ export function Steps({ job, steps }: { job: string; steps: string[] }) {
   const all = steps.length > 0 && steps.every((_, n) => done.includes(n));
   return (
     <section class="card steps">
-      <h2>{t("guide.steps")}</h2>
-      <ol>
+      <h2>{lang ? t("guide.steps.ko") : t("guide.steps")}</h2>
+      <ol lang={lang}>
         {steps.map((step, n) => (
           <li key={step}>
             <label class={done.includes(n) ? "done" : ""}>

@@ -11,7 +11,7 @@ import { ProblemCard } from "../ui/problem";
 import { Stages } from "../ui/stages";
 import { Acts } from "./guide-acts";
 import { Choice, Feedback, Steps } from "./guide-parts";
-import { StreamBadge } from "./rules";
+import { Served, StreamBadge } from "./rules";
 
 type Item = Schemas["ItemDetail"];
 type State = { stage: Stage; connected: boolean; result: Result | null; gone: boolean; problem: Problem | null; saved: boolean };
@@ -120,6 +120,8 @@ function Answer({ job, result, picture, saved, onChosen }: Shown & { saved: bool
   const name = (english && item?.item.en) || minor || middle;
   const rules = found.disposal_rules as Record<string, unknown> | null;
   const steps = Object.values(found.final_answer.disposal_steps).filter(Boolean);
+  // A guest's guide is written in Korean; its English is that of the item, in its usual state.
+  const korean = /[가-힣]/.test(steps.join(""));
   const faults = found.final_answer.insufficiencies.filter((text) => text.trim());
   const dont = texts(english ? item?.rule.dont_en : values(rules?.["배출불가_품목_안내"]));
   const cases = (item?.rule.exceptions ?? []).filter((one) => one.if?.items?.includes(item!.item.id));
@@ -134,7 +136,8 @@ function Answer({ job, result, picture, saved, onChosen }: Shown & { saved: bool
       {result.needs_choice && <Choice job={job} candidates={result.candidates} onChosen={onChosen} />}
       {hazard && dont.length > 0 && <Box kind="warning" title={t("guide.danger")} rows={dont} />}
       {faults.length > 0 && <Box kind="first" title={t("guide.first")} rows={faults} />}
-      <Steps job={job} steps={steps} />
+      {english && korean && item && <Served path={`/en/rules/${item.item.id}`} />}
+      <Steps job={job} steps={steps} lang={english && korean ? "ko" : undefined} />
       {!hazard && dont.length > 0 && <Box kind="donts" title={t("guide.dont")} rows={dont} />}
       {cases.length > 0 && <Box kind="exceptions" title={t("guide.exception")} rows={cases.slice(0, 1).map((one) => (english && one.en) || one.ko)} />}
       {result.reward && (
@@ -156,6 +159,10 @@ function Answer({ job, result, picture, saved, onChosen }: Shown & { saved: bool
       )}
       <Acts name={name} stream={streamName(found.stream)} steps={[...faults, ...steps, ...dont]} />
       <ul class="rows">
+        {found.stream && ["dropoff", "return", "reuse"].includes(found.stream.kind) && item && (
+          <Row href={`/map?item=${item.item.id}`} icon="pin" text={t("guide.places.near")} />
+        )}
+        <Row href="/calendar" icon="calendar" text={t("guide.days")} />
         {item && <Row href={`${english ? "/en" : ""}/rules/${item.item.id}`} icon="search" text={t("guide.rule")} />}
       </ul>
       <Why answer={found.final_answer.user_answer} rules={rules} item={item} />

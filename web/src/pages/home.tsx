@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
-import { lang, t } from "../i18n";
+import { lang, t, type Text } from "../i18n";
 import { past } from "../history";
 import { photo, problem, resend, reset, sending, submit } from "../scan";
 import { Icon } from "../ui/icons";
@@ -11,10 +11,10 @@ import sample from "../../../data/demo/coffee.jpg";
 
 const OFTEN: [string, string, string][] = [
   ["milk_carton", "우유팩", "Milk carton"],
-  ["clear_pet_bottle", "투명 페트병", "Clear PET bottle"],
-  ["dry_battery", "건전지", "Battery"],
+  ["water_pet", "생수병", "Water bottle"],
+  ["alkaline", "건전지", "Battery"],
   ["pizza_box", "피자 상자", "Pizza box"],
-  ["styrofoam", "스티로폼", "Styrofoam"],
+  ["styrofoam_box", "스티로폼", "Styrofoam"],
 ];
 
 export function Home() {
@@ -95,6 +95,21 @@ function Rest() {
           </ul>
         </section>
       )}
+      <section>
+        <h2>{t("home.also")}</h2>
+        <ul class="rows">
+          {(["calendar", "map", "news"] as const).map((name) => (
+            <li key={name}>
+              <a href={`/${name}`}>
+                <span class="thumb"><Icon name={name === "map" ? "pin" : name} /></span>
+                <span><b>{t(`home.also.${name}` as Text)}</b></span>
+                <Icon name="next" />
+              </a>
+            </li>
+          ))}
+        </ul>
+      </section>
+      <p class="foot"><a href="/about">{t("nav.about")}</a></p>
     </>
   );
 }

@@ -56,7 +56,7 @@ export function Rules() {
       <p class="hidden" role="status">{found && t("rules.found", found.length)}</p>
       {problem && <ProblemCard problem={problem} again={() => setWord(`${word} `)} />}
       {found?.length === 0 && (
-        <p class="empty">{t("rules.none", word.trim())} <a href="/">{t("rules.scan")}</a></p>
+        <p class="empty">{t("rules.none", word.trim())} <a href={`/ask?q=${encodeURIComponent(word.trim())}`}>{t("rules.ask")}</a></p>
       )}
       {found && found.length > 0 ? (
         <ul class="rows">
@@ -83,13 +83,14 @@ export function Rule() {
       <Served path={path} titled />
       <div class="actions foot">
         <a class="button secondary" href="/"><Icon name="camera" /> {t("rules.scan")}</a>
+        <a class="button quiet" href={`/map?item=${encodeURIComponent(path.split("/").at(-1) ?? "")}`}><Icon name="pin" /> {t("guide.places.near")}</a>
       </div>
     </main>
   );
 }
 
 /** Shows what the server wrote. */
-function Served({ path, titled }: { path: string; titled?: boolean }) {
+export function Served({ path, titled }: { path: string; titled?: boolean }) {
   const place = useRef<HTMLDivElement>(null);
   const [state, setState] = useState<"loading" | "shown" | "missing" | Problem>("loading");
   const [title, setTitle] = useState(t("rules.title"));

@@ -9,7 +9,10 @@ import { Icon, type IconName } from "./icons";
 
 const TABS: [string, Text, IconName][] = [
   ["/", "nav.scan", "camera"],
+  ["/ask", "nav.ask", "chat"],
   ["/rules", "nav.rules", "search"],
+  ["/map", "nav.map", "pin"],
+  ["/me", "nav.me", "user"],
 ];
 
 export function Shell({ children }: { children: ComponentChildren }) {

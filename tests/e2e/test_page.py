@@ -1,0 +1,161 @@
+"""The page in a real browser against the real stack: each page once, and a photo that becomes a guide as a guest.
+
+Whatever the Content-Security-Policy stops, a script that fails and what axe finds fail the test.
+"""
+
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+from eco2.local.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "data/demo/coffee.jpg"
+STATIC = ROOT / "eco2/web/static"
+AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
+MOST_SCRIPT = 70_000
+"""Bytes of JavaScript, compressed, that the first page may load."""
+PHONE = {"width": 390, "height": 844}
+PAGES = ["/", "/rules", "/en/rules", "/rules/milk_carton", "/ask", "/map", "/calendar", "/me", "/about", "/news"]
+
+
+def missing(why: str) -> None:
+    """In CI nothing may be missing."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    if not (STATIC / "manifest.json").exists() or not AXE.exists():
+        missing("the page is not built: run `make web` (it needs Node and the npm registry)")
+    found = subprocess.run([ROOT / "scripts/chromium"], capture_output=True, text=True, timeout=300)
+    if found.returncode:
+        missing(found.stderr.strip())
+    return found.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        await launched.close()
+
+
+class Watched:
+    """A page and everything that went wrong in it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", self._console)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.wrong.append(message.text)
+
+    async def check(self) -> None:
+        """Nothing went wrong, and axe finds nothing."""
+        await self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = await self.page.evaluate(
+            "axe.run(document, {resultTypes: ['violations']}).then((all) => all.violations)"
+        )
+        broken = [f"{row['id']}: {[node['html'][:120] for node in row['nodes']]}" for row in found]
+        assert broken == [], self.page.url
+        assert self.wrong == [], self.page.url
+
+
+async def opened(browser: Browser, stack: Stack, locale: str = "ko-KR") -> tuple[BrowserContext, Watched]:
+    context = await browser.new_context(
+        base_url=stack.layout.public_url,
+        viewport=PHONE,
+        locale=locale,
+        reduced_motion="reduce",
+        service_workers="block",
+    )
+    context.set_default_timeout(30_000)
+    return context, Watched(await context.new_page())
+
+
+async def test_a_photo_becomes_a_guide_without_an_account(browser: Browser, stack: Stack) -> None:
+    """One tap, and the file that was chosen; then the guide is ticked off, judged, and opens again after a reload."""
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    await page.goto("/")
+    await seen.check()
+    await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.wait_for_url("**/guide/*", wait_until="commit")
+    steps = page.locator(".steps input")
+    await steps.first.wait_for(state="attached")
+    assert await page.locator("h1").inner_text() == "도자기·사기그릇"
+    assert "불연성 전용마대" in await page.locator(".stream").inner_text()
+    await page.get_by_text("이 물건의 전체 규칙").wait_for()
+    await seen.check()
+    for number in range(await steps.count()):
+        await page.locator(".steps label").nth(number).click()
+    await page.get_by_text("다 했어요").wait_for()
+    await page.get_by_role("button", name="맞아요").click()
+    await page.get_by_text("알려 주셔서 고마워요").wait_for()
+    await page.reload()
+    await steps.first.wait_for(state="attached")
+    assert await steps.first.is_checked()
+    await page.goto("/")
+    await page.get_by_role("link", name="도자기·사기그릇").wait_for()
+    await seen.check()
+    await context.close()
+
+
+@pytest.mark.parametrize(("locale", "dark"), [("ko-KR", False), ("en-US", True)])
+async def test_every_page_opens_without_a_fault(browser: Browser, stack: Stack, locale: str, dark: bool) -> None:
+    context, seen = await opened(browser, stack, locale)
+    await seen.page.emulate_media(color_scheme="dark" if dark else "light")
+    for path in PAGES:
+        await seen.page.goto(path)
+        await seen.page.locator("main h1").wait_for(state="attached")
+        await seen.page.locator(".loading").wait_for(state="detached")
+        await seen.check()
+    await context.close()
+
+
+async def test_something_that_is_no_photo_is_said_so(browser: Browser, stack: Stack, tmp_path: Path) -> None:
+    text = tmp_path / "photo.jpg"
+    text.write_text("no photo")
+    context, seen = await opened(browser, stack)
+    await seen.page.goto("/")
+    await seen.page.locator("input[type=file]").last.set_input_files(text)
+    assert "사진으로 읽을 수 없어요" in await seen.page.get_by_role("alert").inner_text()
+    await seen.check()
+    await context.close()
+
+
+async def test_a_full_queue_is_waited_for_with_the_photo_in_hand(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    body = orjson.dumps({"detail": "busy", "code": "BUSY"}).decode()
+    headers = {"retry-after": "2", "content-type": "application/json"}
+    await page.route("**/api/v1/scan", lambda route: route.fulfill(status=429, headers=headers, body=body))
+    await page.goto("/")
+    await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.get_by_role("alert").get_by_text("지금 찾는 분이 많아요").wait_for()
+    await seen.check()
+    await page.unroute("**/api/v1/scan")
+    await page.get_by_role("button", name="다시 시도").click()
+    await page.wait_for_url("**/guide/*", wait_until="commit")
+    await context.close()
+
+
+def test_the_first_page_is_small() -> None:
+    manifest = STATIC / "manifest.json"
+    if not manifest.exists():
+        missing("the page is not built: run `make web`")
+    rows = orjson.loads(manifest.read_bytes())["files"]
+    scripts = [row["encodings"]["br"] for path, row in rows.items() if path.endswith(".js")]
+    assert sum((STATIC / name).stat().st_size for name in scripts) <= MOST_SCRIPT
