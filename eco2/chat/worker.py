@@ -37,7 +37,7 @@ from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
 from eco2.core.time_limit import time_limit
 from eco2.knowledge import Knowledge
-from eco2.llm import spending
+from eco2.llm import budget, spending
 from eco2.messaging.broker import Heartbeat, ride_out
 from eco2.messaging.consumer import Delivery, PoisonMessage, consume_each
 from eco2.messaging.events import EventBus
@@ -109,6 +109,7 @@ def _job_id(body: bytes) -> UUID:
 
 async def _answer(resources: Resources, begun: Begun) -> None:
     turn, job = begun.turn, str(begun.turn.id)
+    budget.spender.set(str(turn.user_id))
     speaker = Speaker(resources.bus, job, begun.attempt)
     if turn.cancel_asked:
         await _cancel(resources, turn, speaker)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ INPUT_TOKENS_HELD = 10_000
 BUSY, POCKET, POCKET_SHARE = 8, 16, 0.05
 """See `Budget`."""
 
+
+spender: ContextVar[str] = ContextVar("spender", default="")
+"""Id of the user whose work a call is made for; "" where it is nobody's."""
 
 BUDGET = Gauge("eco2_llm_budget_usd", "Most that a day may cost; 0 where nothing limits it")
 SPENT_TODAY = Gauge("eco2_llm_spent_today_usd", "The budget's counter as last seen, with what is held for open calls")
@@ -54,11 +58,17 @@ def spent_key(day: str) -> str:
     return f"eco2:llm:spent:{day}"
 
 
+def user_key(day: str, user: str) -> str:
+    """The same of one user, where a cap is set: with what is held for the calls that are open."""
+    return f"{spent_key(day)}:{user}"
+
+
 class Held(NamedTuple):
-    """Micro-USD put aside for one attempt on the counter at `key`."""
+    """Micro-USD put aside for one attempt on the counter at `key`, and as many on that of the user at `share`."""
 
     key: str
     amount: int
+    share: str = ""
 
 
 class Standing(NamedTuple):
@@ -76,13 +86,17 @@ class Budget:
     cap. Without a cap spending is only counted, every COUNT_SECONDS, and Redis being away stops nothing. What is held
     stays spent when the outcome is unknown (time-out, crash), since it may have been billed.
 
+    Of a cap one user, as `spender` names it, has the part `user_share`, held in the same way.
+
     With BUSY attempts open, what one gives back serves the next ones: up to POCKET attempts' worth, and no more than
     POCKET_SHARE of the cap, stay with the process, which saves most trips to the counter.
     """
 
-    def __init__(self, redis: Redis, cap_usd: float | None, output_tokens: int) -> None:
+    def __init__(self, redis: Redis, cap_usd: float | None, output_tokens: int, user_share: float = 1.0) -> None:
         self._redis = redis
         self._cap = None if cap_usd is None else round(cap_usd * 1e6)
+        self._user_cap = round((cap_usd or 0) * 1e6 * user_share)
+        self._shared_out = cap_usd is not None and user_share < 1
         BUDGET.set(cap_usd or 0)
         SPENT_TODAY.set_function(lambda: self.counted() / 1e6)
         self._most = Usage(prompt_tokens=INPUT_TOKENS_HELD, completion_tokens=output_tokens)
@@ -100,14 +114,43 @@ class Budget:
     async def hold(self, call: Call) -> Held:
         key = spent_key(today())
         amount = 0 if self._cap is None else call.cost(self._most)
+        share = await self._take_of_user(amount)
         if self._pocket.key != key:  # what is left of yesterday stays there
             self._pocket, self._out = Held(key, 0), False
         if self._pocket.amount < amount:
-            await self._take(key, amount)
+            try:
+                await self._take(key, amount)
+            except LlmFailed:
+                await self._settle_share(share, -amount)
+                raise
         self._pocket = Held(key, self._pocket.amount - amount)
         self._open[key] += 1
         self._held[key] += amount
-        return Held(key, amount)
+        return Held(key, amount, share)
+
+    async def _take_of_user(self, amount: int) -> str:
+        """Hold as much of the user's part of the day; the key of its counter, "" where nobody's part is limited.
+
+        LlmFailed where the user has had it: one user cannot spend the day of everybody."""
+        user = spender.get()
+        if not self._shared_out or not user or not amount:
+            return ""
+        key, cap = user_key(today(), user), max(self._user_cap, amount)  # of a small budget it is at least one call
+        try:
+            async with asyncio.timeout(SPEND_SECONDS):
+                _, taken = await self._hold(keys=[key], args=[amount, 0, cap, SPEND_TTL_SECONDS])
+        except (RedisError, OSError, TimeoutError) as error:
+            raise LlmFailed("budget_unknown", repr(error)) from error
+        if not taken:
+            raise LlmFailed("user_share_spent", f"the {cap / 1e6:g} USD that one user may spend of the day")
+        return key
+
+    async def _settle_share(self, share: str, difference: int) -> None:
+        """Correct the user's counter; when that fails, what was held stays spent."""
+        if share and difference:
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(SPEND_SECONDS):
+                    await self._add(keys=[share], args=[difference, SPEND_TTL_SECONDS])
 
     async def _take(self, key: str, amount: int) -> None:
         """Put at least `amount` into the pocket. LlmFailed when it is not to be had."""
@@ -130,6 +173,7 @@ class Budget:
         if self._cap is None:
             self._count_later(cost)
             return
+        await self._settle_share(held.share, cost - held.amount)
         back = held.amount - cost
         if held.key == self._pocket.key:
             back += self._pocket.amount

@@ -22,9 +22,9 @@ T = TypeVar("T", bound=BaseModel)
 class LlmFailed(Exception):
     """No usable answer, and no further attempt helps now.
 
-    `reason`: switched_off, no_provider, unavailable (left alone by the breaker), budget_spent, budget_unknown,
-    rate_limited, server_error, timeout, connection, invalid (garbage, wrong schema, cut), refused (by the model),
-    rejected (4xx).
+    `reason`: switched_off, no_provider, unavailable (left alone by the breaker), budget_spent, user_share_spent,
+    budget_unknown, rate_limited, server_error, timeout, connection, invalid (garbage, wrong schema, cut), refused (by
+    the model), rejected (4xx).
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

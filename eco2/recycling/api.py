@@ -13,6 +13,7 @@ from eco2.knowledge import Item, Knowledge, Lang, Region, Rule, Situation, Strea
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.asking import LONGEST_QUESTION
 from eco2.knowledge.models import DropOff, Source
+from eco2.llm import budget
 from eco2.recycling import service
 from eco2.recycling.service import Services
 
@@ -323,5 +324,6 @@ async def ask(at: At, body: Question, user: User) -> Any:
     """Answered item by item, from the rules; what is no question about waste is declined. An ambiguous word is answered
     with `clarify` and `candidates`."""
     service.count_question(at.questions, user)
+    budget.spender.set(str(user))
     answer = await service.ask(at.knowledge, at.paid, body.question, body.district, body.lang)
     return await service.with_days(at.db, at.knowledge, at.districts, answer, body.question, body.district)

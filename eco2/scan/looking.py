@@ -13,6 +13,7 @@ from eco2.core import telemetry, user_data
 from eco2.core.errors import Unavailable
 from eco2.core.grpc import Register, uuid_of
 from eco2.core.storage import Storage
+from eco2.llm import budget
 from eco2.scan.errors import ImageGone
 from eco2.scan.outputs import Candidate, Other, VisionResult
 from eco2.scan.vision.choose import Models
@@ -37,6 +38,7 @@ class Vision(VisionServiceServicer):
     async def Classify(self, request: pb.ClassifyRequest, _context: object) -> pb.ClassifyResponse:  # noqa: N802 - of the protocol
         user = uuid_of(request.user_id, user_data.BAD_ID)
         telemetry.about_job(request.job_id)
+        budget.spender.set(str(user))
         if uploads.key_channel(request.key) not in CHANNELS or not uploads.owns(self._secret, str(user), request.key):
             raise ImageGone
         if self._room.locked():

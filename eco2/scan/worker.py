@@ -18,7 +18,7 @@ from eco2.core.errors import AppError, Unavailable
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
 from eco2.core.time_limit import time_limit
-from eco2.llm import spending
+from eco2.llm import budget, spending
 from eco2.messaging.broker import is_away
 from eco2.messaging.consumer import Delivery, consume_each, timed
 from eco2.photos import published
@@ -136,6 +136,7 @@ async def _run_stage(resources: Resources, stage: StageWork, job_id: UUID, known
         raise job.unread
     else:
         try:
+            budget.spender.set(str(job.user_id))
             async with time_limit(resources.settings.stage_timeout.total_seconds()):
                 return await stage(resources, job)
         except Unavailable:

@@ -539,6 +539,39 @@ async def test_a_spent_budget_stops_calls_until_the_next_day(
     assert (await emulator.calls())["total"] == 2
 
 
+async def test_one_user_cannot_spend_the_day_of_the_others(
+    provider: Make, emulator: Emulator, cache: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = provider(prices=ONE_CALL, daily_budget_usd=20 * HELD / 1e6, user_share=0.1)
+
+    async def ask_as(user: str) -> None:
+        budget.spender.set(user)
+        await _ask(paid, "answer")
+
+    asked = [asyncio.create_task(ask_as("greedy")) for _ in range(60)]
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [str(result) for result in done if isinstance(result, ProviderFailed)]
+    assert 0 < len(refused) < 60
+    assert all("user_share_spent" in one for one in refused), set(refused)
+    assert int(await cache.get(budget.user_key(budget.today(), "greedy")) or 0) <= 2 * HELD
+    assert 0 < await _spent(cache) <= 2 * HELD, "what was refused is held nowhere"
+    await asyncio.create_task(ask_as("another"))
+    monkeypatch.setattr(budget, "today", lambda: "2031-01-01")
+    await asyncio.create_task(ask_as("greedy"))
+
+
+async def test_of_a_small_budget_a_user_has_one_call_at_least(provider: Make, cache: Redis) -> None:
+    paid = provider(prices=ONE_CALL, daily_budget_usd=2 * HELD / 1e6, user_share=0.01)
+
+    async def ask() -> None:
+        budget.spender.set("one")
+        await _ask(paid, "answer")
+
+    await asyncio.create_task(ask())
+    with pytest.raises(ProviderFailed, match="user_share_spent"):
+        await asyncio.create_task(ask())
+
+
 async def test_many_calls_at_once_never_pass_the_cap(provider: Make, emulator: Emulator, cache: Redis) -> None:
     await emulator.behave(answer={"median": 0.2})
     one, other = (provider(prices=ONE_CALL, daily_budget_usd=3.5 * HELD / 1e6) for _ in range(2))
