@@ -60,6 +60,10 @@ test-infra: setup ## Plan every environment with Terraform and mocks, run roles 
 	@tools/infra/setup
 	@$(BIN)/pytest tests/infra -m "not slow"
 
+.PHONY: test-infra-full
+test-infra-full: test-infra ## The same and its slow lane: upgrade, reset and the loss of a control plane node on chroots
+	@$(BIN)/pytest tests/infra -m slow
+
 .PHONY: test-deploy-mutations
 test-deploy-mutations: setup ## Make plausible mistakes in a copy of the manifests, one by one: each must be caught by name
 	@$(BIN)/pytest tests/deploy/test_mutations.py

@@ -20,6 +20,7 @@ import yaml
 from tests.infra.ansible import chroots, packages, playbooks
 
 MASTER, WORKER = "k8s-master", "k8s-worker-1"
+KUBERNETES = "1.36.4"
 S3_PORT = 12951
 S3 = f"http://127.0.0.1:{S3_PORT}"
 KEY = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA="
@@ -108,8 +109,7 @@ def open_cluster(folder: Path) -> Iterator[Cluster]:
 
 def _variables(folder: Path, shared: Path, identity: str) -> dict[str, Any]:
     """What the Internet and AWS would give."""
-    version = "1.36.4"
-    fingerprint = packages.repository(shared / "kubernetes", version)
+    fingerprint = packages.repository(shared / "kubernetes", KUBERNETES)
     shutil.copytree(shared / "kubernetes", shared / "docker", ignore=shutil.ignore_patterns("gpg", "build"))
     archive, checksum = packages.helm(folder / "helm")
     shutil.copy(archive, shared)
@@ -123,7 +123,8 @@ def _variables(folder: Path, shared: Path, identity: str) -> dict[str, Any]:
         f"{role}_{name}": value
         for role, folder_name in (("containerd", "docker"), ("kubernetes_packages", "kubernetes"))
         for name, value in {
-            "repository": f"{inside}/{folder_name}/",
+            # `copy` reads an index when it is told to, as over a network; `file` would always see the newest.
+            "repository": f"copy:/var/lib/double/{folder_name}/",
             "key": f"{inside}/{folder_name}/key.asc",
             "fingerprint": fingerprint,
             "suite": "./",

@@ -16,6 +16,7 @@ from typing import Any
 
 State = dict[str, Any]
 
+HOSTNAME = Path("/etc/hostname")
 STATE_FILE = Path("/var/lib/double/state.json")
 KUBERNETES = Path("/etc/kubernetes")
 PKI = KUBERNETES / "pki"
@@ -33,7 +34,7 @@ def main() -> None:
             if STATE_FILE.exists()
             else {"nodes": {}, "releases": {}, "applied": {}, "calls": []}
         )
-        state["calls"].append([os.uname().nodename, name, *words])
+        state["calls"].append([HOSTNAME.read_text().strip(), name, *words])
         try:
             globals()[name](state, words)
         finally:
@@ -195,6 +196,8 @@ def kubectl(state: State, words: list[str]) -> None:
         nodes.pop(rest[1], None)
     elif verb == "drain":
         nodes[rest[0]]["spec"]["unschedulable"] = True
+        if state.get("fail_drain") == rest[0]:
+            end("Cannot evict pod as it would violate the pod's disruption budget.")
     elif verb == "uncordon":
         nodes[rest[0]]["spec"].pop("unschedulable", None)
     elif verb == "wait":
@@ -285,7 +288,10 @@ def crictl(state: State, words: list[str]) -> None:
 
 
 def kubelet(state: State, words: list[str]) -> None:
-    pass
+    """Tell the cluster which version the node runs, as a kubelet does when it starts."""
+    node = state["nodes"].get(HOSTNAME.read_text().strip())
+    if node:
+        node["status"]["nodeInfo"]["kubeletVersion"] = "v" + VERSION
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.infra.ansible import chroots
-from tests.infra.ansible.cluster import KEY, MASTER, WORKER, Cluster, Run, kill_etcd, open_cluster, s3
+from tests.infra.ansible.cluster import KEY, KUBERNETES, MASTER, WORKER, Cluster, Run, kill_etcd, open_cluster, s3
 from tests.infra.ansible.playbooks import CHECKOUT
 
 pytestmark = pytest.mark.timeout(900)
@@ -65,7 +65,7 @@ def test_packages_are_of_the_pinned_version_and_held(cluster: Cluster, node: str
     held = cluster.chroot(node, "apt-mark", "showhold").split()
     assert {"containerd.io", "kubeadm", "kubectl", "kubelet"} <= set(held)
     version = cluster.chroot(node, "dpkg-query", "--show", "--showformat=${Version}", "kubelet")
-    assert version == "1.36.4-1.1"
+    assert version == f"{KUBERNETES}-1.1"
     assert "SystemdCgroup = true" in cluster.read(node, "/etc/containerd/config.toml")
 
 
