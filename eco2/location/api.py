@@ -5,13 +5,12 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened, signed_in
+from eco2.location import hours, service
 from eco2.location import search as searching
-from eco2.location import service
 from eco2.location.categories import PICKUP_CATEGORIES, STORE_CATEGORIES, Source
 from eco2.location.kakao import KakaoPlace, KakaoUnavailable
 from eco2.location.service import Services
@@ -179,12 +178,6 @@ _FILTER_ERRORS = (service.BadStoreCategory, service.BadPickupCategory, service.B
 At = Annotated[Services, opened(Services)]
 
 
-def _json(found: Any) -> Response:
-    """A body of the form that `response_model` documents, written at once: to check and copy fifty places again takes
-    longer than to find them. The fuzzer compares these answers with the contract."""
-    return Response(orjson.dumps(found), media_type="application/json")
-
-
 @router.get(
     "/centers",
     operation_id="listNearestPlaces",
@@ -209,7 +202,7 @@ async def centers(
     if radius is None and zoom is not None:
         radius = service.radius_of_zoom(zoom)
     limit = service.limit_of_radius(radius)
-    return _json(await service.centers(at, lat, lon, radius, chosen, limit, datetime.now(UTC)))
+    return await service.centers(at, lat, lon, radius, chosen, limit, datetime.now(UTC))
 
 
 @router.get(
@@ -232,7 +225,7 @@ async def center(at: At, place_id: PlaceId) -> Any:
         "detail": place.detail,
         "collection_items": found.collection_items,
         "introduction": found.introduction,
-        "opening_hours": orjson.loads(place.hours)["raw"] if place.hours else None,
+        "opening_hours": hours.as_said(place.hours) if place.hours else None,
         "data_source": {
             "title": found.title,
             "publisher": found.publisher,
@@ -259,7 +252,7 @@ async def search(
     radius: Annotated[int, Query(ge=100, le=searching.RADIUS_MAX, description="Metres around lat and lon")] = 5000,
 ) -> Any:
     """Without `lat` and `lon` in all of Korea. Our own places come first, then those of Kakao, with ids below zero."""
-    return _json(await searching.search(at, user, q, lat, lon, radius, datetime.now(UTC)))
+    return await searching.search(at, user, q, lat, lon, radius, datetime.now(UTC))
 
 
 @router.get(
@@ -315,7 +308,7 @@ async def nearest(
     """Either `stream` or `item`. The kinds of places come from the knowledge base."""
     found = await service.nearest_for(at, stream, item, lat, lon, radius, limit, open_now, datetime.now(UTC))
     kinds = [{"id": kind.id, "name": kind.ko, "where": kind.where_ko} for kind in found.drop_offs]
-    return _json({"stream": found.stream, "item": found.item, "drop_offs": kinds, "places": found.places})
+    return {"stream": found.stream, "item": found.item, "drop_offs": kinds, "places": found.places}
 
 
 @router.post(

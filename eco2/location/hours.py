@@ -375,8 +375,18 @@ class Clock:
             self._minute, self._known = minute, {}
         found = self._known.get(hours)
         if found is None:
-            found = self._known[hours] = today(orjson.loads(hours), now, self._calendar)
+            found = self._known[hours] = today(_read(hours), now, self._calendar)
         return found
+
+
+def as_said(stored: str) -> str:
+    """Words of the source, of hours as they are stored."""
+    return str(_read(stored)["raw"])
+
+
+def _read(stored: str) -> Hours:
+    found: Hours = orjson.loads(stored)
+    return found
 
 
 def today(hours: Hours | None, now: datetime, calendar: Holidays) -> Today:

@@ -35,25 +35,26 @@ STREAM_LENGTH = 100_000
 """Entries that may wait per shard for a router that is away: a few hundred MB at most. Forwarded ones are deleted."""
 
 # One step for "was this emitted, is the job over, which number comes next, append": two producers of the same event,
-# or one that repeats it after a crash, leave one entry, and numbers have no gap. The frame comes in two halves
-# around its `seq`.
+# or one that repeats it after a crash, leave one entry, and numbers have no gap. The frame, a JSON object, gets
+# its `seq` in front.
 _EMIT = """
 local job, stream = KEYS[1], KEYS[2]
 if ARGV[5] ~= '' then redis.call('HSETNX', job, 'owner', ARGV[5]) end
 local fields = {'seq', 'terminal'}
-for i = 6, #ARGV, 4 do fields[#fields + 1] = ARGV[i] end
+for i = 6, #ARGV, 3 do fields[#fields + 1] = ARGV[i] end
 local known = redis.call('HMGET', job, unpack(fields))
 local seq, terminal = tonumber(known[1] or 0), tonumber(known[2] or 0)
 local seqs, given, changes = {}, {}, {}
-for i = 6, #ARGV, 4 do
-  local key, ends, head, tail = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for i = 6, #ARGV, 3 do
+  local key, ends, frame = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local own = tonumber(given[key] or known[#seqs + 3] or 0)
   if own == 0 and terminal == 0 then
     seq = seq + 1
     own, given[key] = seq, seq
     changes[#changes + 1], changes[#changes + 2] = key, seq
     if ends == '1' then terminal = seq end
-    redis.call('XADD', stream, 'MAXLEN', '~', ARGV[3], '*', 'job_id', ARGV[1], 'seq', seq, 'frame', head .. seq .. tail)
+    frame = '{"seq":' .. seq .. ',' .. string.sub(frame, 2)
+    redis.call('XADD', stream, 'MAXLEN', '~', ARGV[3], '*', 'job_id', ARGV[1], 'seq', seq, 'frame', frame)
   end
   seqs[#seqs + 1] = own
 end
@@ -99,7 +100,8 @@ redis.call('HSET', job, 'round', round, 'part', part, 'said', said)
 redis.call('APPEND', text, content)
 redis.call('EXPIRE', text, ARGV[5])
 redis.call('EXPIRE', job, ARGV[5])
-redis.call('PUBLISH', ARGV[6], ARGV[7] .. said .. ',"round":' .. round .. ',"after":' .. (known[4] or 0) .. ARGV[8])
+local numbers = '{{"seq":' .. said .. ',"round":' .. round .. ',"after":' .. (known[4] or 0) .. ','
+redis.call('PUBLISH', ARGV[6], numbers .. string.sub(ARGV[7], 2))
 return said
 """
 
@@ -157,7 +159,7 @@ class EventBus:
         for draft in drafts:
             if draft.stage not in self._stages:
                 raise ValueError(f"{draft.stage} is no stage of this service")
-            args += [draft.key, int(draft.terminal), *_frame_halves(job_id, draft)]
+            args += [draft.key, int(draft.terminal), orjson.dumps(frame_of(job_id, draft))]
         seqs: list[int] = await self._emit(keys=[job_key(job_id), shard_key(job_id), text_key(job_id)], args=args)
         return seqs
 
@@ -168,9 +170,9 @@ class EventBus:
         what was said, and from then on nothing of an older one is sent. So a worker that takes over from one that may
         still be alive says what it says once. Past TEXT_BYTES nothing is sent; the terminal event has the whole.
         """
-        head = {"job_id": job_id, "stage": TOKEN, "node": node, "content": content, "ts": f"{time.time():.3f}"}
+        frame = {"job_id": job_id, "stage": TOKEN, "node": node, "content": content, "ts": f"{time.time():.3f}"}
         args: list[str | bytes | int] = [round_, part, TEXT_BYTES, content, JOB_TTL_SECONDS, channel(job_id)]
-        args += [orjson.dumps(head)[:-1] + b',"seq":', b"}"]
+        args.append(orjson.dumps(frame))
         return int(await self._say(keys=[job_key(job_id), text_key(job_id)], args=args))
 
     async def text(self, job_id: str) -> Text | None:
@@ -228,31 +230,21 @@ class EventBus:
 
 
 def frame_of(job_id: str, draft: Draft) -> dict[str, object]:
-    """The frame of an event that does not go through the bus, without its `seq`."""
-    return {**_head(job_id, draft), **_tail(draft)}
-
-
-def _frame_halves(job_id: str, draft: Draft) -> tuple[bytes, bytes]:
-    """The frame up to where its `seq` goes, and from there on."""
-    return orjson.dumps(_head(job_id, draft))[:-1] + b',"seq":', b"," + orjson.dumps(_tail(draft))[1:]
-
-
-def _head(job_id: str, draft: Draft) -> dict[str, object]:
-    return {"job_id": job_id, "stage": draft.stage, "status": draft.status}
-
-
-def _tail(draft: Draft) -> dict[str, object]:
-    tail: dict[str, object] = {
+    """The frame of an event, without its `seq`."""
+    frame: dict[str, object] = {
+        "job_id": job_id,
+        "stage": draft.stage,
+        "status": draft.status,
         "ts": f"{time.time():.3f}",
         "progress": draft.progress,
         "result": "" if draft.result is None else draft.result,
         "traceparent": _traceparent(),
     }
     if draft.message is not None:
-        tail["message"] = draft.message
+        frame["message"] = draft.message
     if draft.part is not None:
-        tail["part"] = draft.part
-    return tail
+        frame["part"] = draft.part
+    return frame
 
 
 def _traceparent() -> str:
