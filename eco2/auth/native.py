@@ -56,7 +56,7 @@ def is_claimed(redirect_uri: str) -> bool:
 
 
 def address(app: AppTarget, **answer: str) -> str:
-    """Where the browser goes at the end: `answer` is a code or an error."""
+    """Address to which the browser goes at the end. `answer`: a code or an error."""
     return f"{app.redirect_uri}?{urlencode({**answer, 'state': app.state})}"
 
 

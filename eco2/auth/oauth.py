@@ -225,7 +225,7 @@ class Providers:
             return await _profile(at, client, _token(token["access_token"]))
 
     async def verify(self, provider: str, access_token: str) -> Profile:
-        """Whose this token of a provider is; NotOffered, ProviderAway, ProviderRefused."""
+        """Owner of this token of a provider. NotOffered, ProviderAway, ProviderRefused."""
         at = self._endpoints(provider)
         async with self._call(provider):
             return await _profile(at, self._client(provider, at), access_token)

@@ -67,7 +67,7 @@ class RefreshRevoked(Unauthorized):
 
 
 class WrongType(BadRequest):
-    """That is an access token; the refresh token is needed."""
+    """This is an access token; the refresh token is needed."""
 
     code = "TOKEN_TYPE_MISMATCH"
 
@@ -99,7 +99,7 @@ class NotLockedOut(Unavailable):
 
 @dataclass(frozen=True)
 class Caller:
-    """Where a request came from."""
+    """Origin of a request."""
 
     ip: str
     user_agent: str

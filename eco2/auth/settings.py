@@ -72,8 +72,8 @@ class Settings(
     frontend_url: str
     """The web app; sign-ins that name no other end there. Others have to be among `cors_origins`."""
     native_redirect_uris: tuple[str, ...] = ()
-    """Where a sign-in of a native app may end: https addresses that the app claims, `http://127.0.0.1/path` or
-    `http://[::1]/path` (any port), or an address of the app's own scheme, which has a dot (`kr.example.app:/path`)."""
+    """Addresses at which a sign-in of a native app may end: https addresses that the app claims,
+    `http://127.0.0.1/path` or `http://[::1]/path` (any port), or an address of the app's own scheme, which has a dot (`kr.example.app:/path`)."""
     grpc_my_api: str
     """`host:port` of the UsersService."""
     refresh_grace: Duration = timedelta(seconds=60)
@@ -116,7 +116,7 @@ class Settings(
 
     @property
     def origins(self) -> frozenset[str]:
-        """Where a sign-in may end, and which pages may use the cookies."""
+        """Addresses at which a sign-in may end, and pages that may use the cookies."""
         return frozenset((self.frontend_url, *self.cors_origins, *self.redirect_bases))
 
     @property

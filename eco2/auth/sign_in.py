@@ -65,7 +65,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ending:
-    """Where the browser goes after the callback, with tokens if it is signed in itself."""
+    """Address to which the browser goes after the callback, with tokens if it is signed in itself."""
 
     url: str
     pair: Pair | None = None
@@ -85,7 +85,7 @@ async def start(
     browsers: Sequence[str],
     app: AppTarget | None = None,
 ) -> Start:
-    """Where to send the browser; RedirectRefused, NotOffered, TooMany. `browsers`: cookies of an earlier start."""
+    """Address to send the browser to. RedirectRefused, NotOffered, TooMany. `browsers`: cookies of an earlier start."""
     await limit(at, "starts-of-network", caller.network, at.settings.sign_ins_per_minute_of_network)
     target = redirect_uri or _callback_at(at.settings, provider, caller.host)
     frontend = frontend or at.settings.frontend_url

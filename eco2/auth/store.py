@@ -49,7 +49,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a sign-in came from, as it is kept."""
+    """Origin of a sign-in, as it is kept."""
 
     ip: str | None = None
     user_agent: str | None = None

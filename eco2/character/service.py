@@ -184,7 +184,7 @@ async def account(db: Session, user: UUID, cursor: str | None, limit: int, now: 
 
 
 def place(cursor: str) -> tuple[datetime, int]:
-    """Where the page before ended. BadCursor."""
+    """End of the page before. BadCursor."""
     at, number = cursors.decode(cursor)
     if not number.isascii() or not number.isdecimal() or int(number) >= 2**63:
         raise cursors.BadCursor

@@ -10,7 +10,7 @@ from eco2.core.postgres import Database, Row
 
 Json = dict[str, Any]
 Place = tuple[datetime, UUID]
-"""Where a page ended: (time, id) of its last row."""
+"""End of a page: (time, id) of its last row."""
 
 TODAY: LiteralString = "(now() AT TIME ZONE 'Asia/Seoul')::date"
 

@@ -36,7 +36,7 @@ SCHEME_HEADER = "x-auth-scheme"
 """Set by the edge for ext-authz: `bearer` where the claims are those of the bearer token. No service sees it."""
 
 TOKEN_COPY_HEADERS = tuple(f"x-access-token-{number}" for number in range(1, 6))
-"""Where the edge puts the bearer token, or each cookie of the name, to be verified. No service sees them."""
+"""Headers in which the edge puts the bearer token, or each cookie of the name, to be verified. No service sees them."""
 
 CLIENT_ADDRESS_HEADER = "x-client-address"
 """Set by the edge: where the request comes from, behind the proxies that are configured there."""

@@ -30,7 +30,7 @@ class Page:
 
 
 class DeniedList:
-    """Where one reader stands in it. `restart` begins anew; so does the first page of another server, whose list may be
+    """Position of a reader in it. `restart` begins anew; so does the first page of another server, whose list may be
     another one whatever its clock says."""
 
     def __init__(self, redis: Redis, count: int = 2000) -> None:

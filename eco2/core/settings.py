@@ -142,7 +142,7 @@ class TasksWorkerSettings(Settings, TasksBrokerSettings):
 
 class StorageSettings(SettingsGroup):
     storage_endpoint: str
-    """Where the services reach the object store."""
+    """Address at which the services reach the object store."""
     storage_public_endpoint: str
     """The host that clients upload to."""
     storage_signed_endpoint: str = ""

@@ -66,7 +66,7 @@ async def _parsed(request: Request) -> Any:
 
 
 def _places(value: Any) -> Iterator[tuple[str | int, ...]]:
-    """Where in the document the texts are; of a key, that of the object which has it."""
+    """Places of the texts in the document; of a key, that of the object which has it."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while waiting:
         place, inner = waiting.pop()

@@ -101,7 +101,7 @@ class Closed:
         self._until[user] = now + seconds
 
     def seconds(self, user: UUID) -> float:
-        """That are left; 0 where the user may ask."""
+        """Seconds that are left; 0 when the user may ask."""
         return max(0.0, self._until.get(user, 0.0) - self._clock())
 
 

@@ -43,7 +43,7 @@ class TooManyTickets(TooMany):
 
 @dataclass(frozen=True)
 class Ticket:
-    """Where to PUT the file, and the URL that the checked photo will be found at."""
+    """URL to PUT the file to, and the one at which the checked photo will be found."""
 
     key: str
     upload_url: str

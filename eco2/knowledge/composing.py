@@ -51,7 +51,7 @@ def compose_answer(
 
 
 def also(knowledge: Knowledge, advice: Advice, lang: Lang) -> list[str]:
-    """Where another thing goes that was named, and what is dangerous about it."""
+    """Sentences about another thing that was named: where it goes, and what is dangerous about it."""
     where = " ".join(filter(None, lead(knowledge, advice, lang)))
     return [f"{'함께 말씀하신 ' if lang == 'ko' else 'You also asked: '}{where}", *advice.safety]
 
@@ -75,7 +75,7 @@ def placement(knowledge: Knowledge, item: Item, stream_id: str, lang: Lang) -> s
 
 
 def lead(knowledge: Knowledge, advice: Advice, lang: Lang) -> Iterator[str]:
-    """Where it goes, why there if that is not the usual way, and what is not done yet."""
+    """Sentences about a thing: where it goes, why if that is not the usual way, and what is not done yet."""
     item, outcome = advice.item, advice.outcome
     if outcome.cause is None:
         yield _where(knowledge, item, outcome.stream, lang)

@@ -101,7 +101,7 @@ def told(selection: Selection, known: Sequence[Mapping[str, Fact]], lang: Lang) 
 
 
 def _of_one(chosen: Sequence[str], known: Mapping[str, Fact]) -> list[str]:
-    """Where it goes and what is about danger, then what was chosen; its steps stay in the order of the rules."""
+    """Facts of an answer: the collection stream, dangers, then those that were chosen, in the order of the rules."""
     always = [name for name, fact in known.items() if fact.always]
     wanted = [name for name in chosen if name in known and name not in always][:MOST]
     steps = iter([name for name in known if name in wanted and known[name].step])

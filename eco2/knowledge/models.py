@@ -27,7 +27,7 @@ class MajorClass(Model):
 
 
 class Source(Model):
-    """Where a fact comes from. `date` as far as it is known: 2025, 2025-06 or 2025-06-16."""
+    """Source of a fact. `date` as far as it is known: 2025, 2025-06 or 2025-06-16."""
 
     id: str
     title: str
@@ -41,7 +41,7 @@ class SourceBook(Model):
 
 
 class ClassLabel(Model):
-    """Where the client files something: major class and the middle class below it."""
+    """Class under which the client files something: the major class and the middle class below it."""
 
     major: str
     middle: str
@@ -426,7 +426,7 @@ class Pickup(Model):
 
 
 class Override(Model):
-    """Where a district departs from the national rule, about one item or a whole stream.
+    """Departure of a district from the national rule, about one item or a whole stream.
 
     `then` is the stream things go to there; without it only the advice changes."""
 

@@ -86,7 +86,7 @@ class Place:
 
 
 def placed(knowledge: Knowledge, district: str | None, text: str) -> Place:
-    """Where a question is asked from: the district that was given, else the one that the words name."""
+    """District of a question: the one that was given, else the one that the words name."""
     if district is None:
         name, rest = _district_in(text)
         if name and (full := _full_name(name)):

@@ -1,4 +1,4 @@
-"""Where a server listens, from its URL."""
+"""Host and port of a server, from its URL."""
 
 from urllib.parse import urlsplit
 

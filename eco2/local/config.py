@@ -1,4 +1,4 @@
-"""Where a local stack lives, its generated credentials, and the environment that its processes get."""
+"""Folder of a local stack, its generated credentials, and the environment that its processes get."""
 
 import errno
 import hashlib
@@ -78,7 +78,7 @@ class LocalSettings(BaseSettings):
     redirect_urls: Urls | None = None
     """Other base URLs of the API, whose callbacks a sign-in may use."""
     native_redirect_uris: Urls | None = None
-    """Where a sign-in of a native app may end; default: NATIVE_REDIRECTS."""
+    """Addresses at which a sign-in of a native app may end; default: NATIVE_REDIRECTS."""
     news_feeds: str | None = None
     """RSS and Atom feeds as JSON, name → address, in the place of the emulated one."""
     frontend_url: str | None = None

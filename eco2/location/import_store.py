@@ -181,7 +181,7 @@ async def drop(tx: AsyncConnection, lines: Collection[int]) -> None:
 
 @dataclass(frozen=True)
 class Feed:
-    """Where rows come from, and under which licence."""
+    """Source of rows, with its licence."""
 
     name: str
     format: str

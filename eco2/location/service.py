@@ -409,7 +409,7 @@ async def nearest_for(
     open_now: bool,
     now: datetime,
 ) -> ForThing:
-    """Where to take a thing: kinds of places by the knowledge base, and the nearest of them. StreamOrItem, BadStream,
+    """Places for a thing: their kinds by the knowledge base, and the nearest of them. StreamOrItem, BadStream,
     ItemNotFound."""
     found_stream, kinds = _thing(services.knowledge, stream, item)
     tags = [f"stream:{found_stream}"]

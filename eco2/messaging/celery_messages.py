@@ -19,7 +19,7 @@ from eco2.messaging.headers import UNREADABLE, printable, whole_number
 
 ID_LENGTH = 64
 COMPRESSED = "x-eco2-compression"
-"""Where the header `compression` of a message stands once it is here."""
+"""Key of the header `compression` of a message that has arrived."""
 _PLAIN = {
     "lang": "py",
     "parent_id": None,

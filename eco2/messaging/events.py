@@ -112,7 +112,7 @@ _STANDING = "return {redis.call('HGET', KEYS[1], 'owner'), redis.call('ZREVRANGE
 
 @dataclass(frozen=True)
 class Head:
-    """Where a job stands on the producer's side: newest `seq` (0: none yet), `terminal` seq (0: not over)."""
+    """Position of a job on the producer's side: newest `seq` (0: none yet), `terminal` seq (0: not over)."""
 
     owner: str
     seq: int

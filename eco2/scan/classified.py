@@ -16,7 +16,7 @@ def situations_of(knowledge: Knowledge, rule: Rule) -> Sequence[Situation]:
 
 
 def stream(knowledge: Knowledge, rule: Rule) -> Stream | None:
-    """Where the item goes, situations considered: an addition to the contract that older clients ignore."""
+    """Collection stream of the item in its situations: an addition to the contract that older clients ignore."""
     if rule.stream_id is None:
         return None
     found = knowledge.stream(rule.stream_id)

@@ -113,7 +113,7 @@ class Classified:
 
 @dataclass(frozen=True)
 class Stream:
-    """Where something goes, situations considered."""
+    """Collection stream of a thing in its situations."""
 
     id: str
     name: str

@@ -11,7 +11,7 @@ SECONDS = 10.0
 
 
 class RecentJobs:
-    """Where several processes share the queues, most entries are never asked for: the oldest make room."""
+    """Bounded: when several processes share the queues most entries are never asked for, and the oldest make room."""
 
     def __init__(self) -> None:
         self._jobs: dict[tuple[UUID, str], tuple[float, Job]] = {}

@@ -1,4 +1,4 @@
-"""Where a text is read."""
+"""Thread in which a text is read."""
 
 import threading
 

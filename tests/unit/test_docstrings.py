@@ -8,7 +8,7 @@ from pathlib import Path
 import eco2
 
 ROOT = Path(eco2.__file__).parent
-QUESTIONS = ("What", "Who", "Whether", "How")
+QUESTIONS = ("What", "Who", "Whom", "Whose", "Whether", "Where", "How", "That")
 
 
 def descriptions(tree: ast.Module) -> Iterator[str]:

@@ -179,7 +179,7 @@ def _percent(part: int, whole: int) -> float:
 
 
 def drops(now: Figures, before: Figures) -> list[str]:
-    """Where a language or a round is worse than before. Kinds and tags are shown only: many have few questions."""
+    """Languages and rounds that are worse than before. Kinds and tags are shown only: many have few questions."""
     found = []
     for name, old in before.items():
         if not name.startswith(("lang:", "round:")):

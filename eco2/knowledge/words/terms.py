@@ -1,4 +1,4 @@
-"""Where the names of things stand in a sentence: in step with its tokens, so that 책임 holds no book."""
+"""Names of things in a sentence, found in step with its tokens, so that 책임 holds no book."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 

@@ -206,7 +206,7 @@ def stems(words: str) -> tuple[str, ...]:
 
 
 def phrase_ends(text: str, words: Sequence[str], start: int) -> set[int]:
-    """Where the stems end that begin at a place of a normalized text, particles and adverbs between them allowed.
+    """Ends of the stems that begin at a place of a normalized text, particles and adverbs between them allowed.
 
     "라벨 떼" fits "라벨을 떼세요" and "라벨은 다 떼", but not "라벨을 떼지 마세요"."""
     places = {start} if text.startswith(words[0], start) else set()

@@ -259,7 +259,7 @@ def _known(where: str, value: str, known: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a file has what. `others`: columns that no field takes, kept as they are; private ones are in neither."""
+    """Columns of a file. `others`: columns that no field takes, kept as they are; private ones are in neither."""
 
     places: Mapping[str, int]
     all_phones: tuple[int, ...]
