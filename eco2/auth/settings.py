@@ -73,7 +73,8 @@ class Settings(
     """The web app; sign-ins that name no other end there. Others have to be among `cors_origins`."""
     native_redirect_uris: tuple[str, ...] = ()
     """Addresses at which a sign-in of a native app may end: https addresses that the app claims,
-    `http://127.0.0.1/path` or `http://[::1]/path` (any port), or an address of the app's own scheme, which has a dot (`kr.example.app:/path`)."""
+    `http://127.0.0.1/path` or `http://[::1]/path` (any port), or an address of the app's own scheme, which has a dot
+    (`kr.example.app:/path`)."""
     grpc_my_api: str
     """`host:port` of the UsersService."""
     refresh_grace: Duration = timedelta(seconds=60)
