@@ -222,7 +222,7 @@ locals {
     },
   ]
 
-  # The state of this environment's workspace and its lock; what Terraform may do besides is in atlantis_policy_arns. `init` looks
+  # The state of this environment's workspace and its lock; its further rights are in atlantis_policy_arns. `init` looks
   # for the state of the default workspace, and has to be told that there is none.
   state_arn = "arn:aws:s3:::eco2-terraform-state-${local.account_id}"
   may_keep_state = [

@@ -1,7 +1,7 @@
 locals {
   # days: how long objects are kept; old_days: how long replaced and deleted versions are, 0 for no versions.
   buckets = {
-    # Uploads as people sent them: nobody but the platform reads them, and only for a day.
+    # Uploads as users sent them: only the platform reads them, and only for a day.
     uploads = { name = "${var.bucket_prefix}-uploads", days = 1, old_days = 0 }
     # Checked photos. No versions: deleted means deleted.
     images = { name = "${var.bucket_prefix}-images", days = 0, old_days = 0 }

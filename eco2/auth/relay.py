@@ -38,12 +38,12 @@ async def run(at: Services, publisher: Publisher) -> None:
                 tidied = time.monotonic()
         except tuple(AWAY | {ValueError}) as error:
             log.warning("revocations wait: %s", str(error).partition("\n")[0])
-        # What nobody woke this process for is likely in the hands of another one.
+        # A row without a wake-up is probably in work in another process.
         age = timedelta(0) if await _woken(at.undelivered) else timedelta(seconds=EVERY_SECONDS)
 
 
 async def _woken(wanted: asyncio.Event) -> bool:
-    """False when nobody did within EVERY_SECONDS."""
+    """False when it was not woken within EVERY_SECONDS."""
     try:
         async with asyncio.timeout(EVERY_SECONDS):
             await wanted.wait()

@@ -188,7 +188,7 @@ async def _finish_once(at: Services, caller: Caller, found: SignIn, answer: Answ
 
 
 async def _settle(at: Services, state: str, outcome: Outcome) -> None:
-    """Announce a sign-in; it holds although nobody else can be told."""
+    """Announce a sign-in; it holds even where it cannot be announced."""
     try:
         await store.settle_sign_in(at.cache, state, outcome, int(at.settings.state_ttl.total_seconds()))
     except tuple(AWAY) as error:

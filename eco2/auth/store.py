@@ -107,7 +107,7 @@ async def session(db: Db, session: UUID) -> Session | None:
 
 
 async def lock_session(tx: Transaction, session: UUID) -> Session | None:
-    """The row, which nobody else can change until the transaction ends."""
+    """The row, locked until the transaction ends."""
     row = await tx.row(f"SELECT {_SESSION} FROM auth.sessions WHERE id = %(id)s FOR UPDATE", id=session)
     return Session(*row) if row else None
 

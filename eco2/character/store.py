@@ -14,7 +14,7 @@ _LEDGER_LOCK = 0x63686172
 
 
 async def lock_ledger(db: Session) -> None:
-    """Until the end of the transaction nobody else decides about points or removes a user."""
+    """Lock until the end of the transaction: no other one decides about points or removes a user."""
     await db.rows("SELECT pg_advisory_xact_lock(%(lock)s)", lock=_LEDGER_LOCK)
 
 

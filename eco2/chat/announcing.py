@@ -50,7 +50,7 @@ def ending(storage: Storage, found: Exchange) -> Draft:
 
 
 async def announce(db: Database, storage: Storage, bus: EventBus, job_id: UUID) -> None:
-    """Tell the end of a turn, then note that it was told: whoever dies in between leaves it to the keeper.
+    """Tell the end of a turn, then note that it was told: a process that dies in between leaves it to the keeper.
 
     RedisError, OSError."""
     found = await turn_store.exchanges(db, [job_id])

@@ -261,6 +261,6 @@ async def ask(talk: Talk, user: UUID, chat_id: UUID | None, asked: Asked) -> tup
 
 async def delete(talk: Talk, chat_id: UUID, user: UUID) -> None:
     """It is gone for its user at once, and removed for good by `cleanup.chats`. Its open turn is stopped: a worker sees
-    that it is to end, the keeper stops one that nobody works on."""
+    that it is to end, the keeper stops one without a worker."""
     if not await store.delete(talk.db, chat_id, user):
         raise ChatNotFound

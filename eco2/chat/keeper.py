@@ -1,7 +1,7 @@
 """The keeper of turns, in every chat-api: what a process that died, or a server that was away, left behind.
 
 One of all keeps at a time. It sends what the broker did not get, ends what is overdue or was not stopped, and announces
-the ends that nobody heard.
+the ends that were not announced.
 """
 
 import asyncio

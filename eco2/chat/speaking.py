@@ -1,4 +1,4 @@
-"""The text of a turn on its way to whoever follows: the first piece at once, then at most ten frames a second."""
+"""The text of a turn on its way to followers: the first piece at once, then at most ten frames a second."""
 
 import asyncio
 import logging

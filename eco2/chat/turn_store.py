@@ -47,7 +47,7 @@ class Turn:
 
 
 def answer_id(job_id: UUID) -> UUID:
-    """Id of the assistant's message: whoever writes it twice writes one."""
+    """Id of the assistant's message: written twice it is one."""
     return uuid5(job_id, "answer")
 
 

@@ -45,7 +45,7 @@ ACCESS_AUDIENCE = "api"
 REFRESH_AUDIENCE = "refresh"
 
 LONGEST_ACCESS_SECONDS, LONGEST_REFRESH_SECONDS = 24 * 3600, 30 * 24 * 3600
-"""A token that says it lives longer is none, whoever signed it."""
+"""A token with a longer life is refused, even with a valid signature."""
 
 
 class Claims(BaseModel):

@@ -350,7 +350,7 @@ class RequestEdge:
             span.set_attributes({"http.route": route, "url.path": scope["path"], "http.response.status_code": status})
         method = scope["method"] if scope["method"] in METHODS else "other"
         REQUEST_SECONDS.labels(self.service, method, route, status).observe(seconds)
-        level = logging.DEBUG if shortcut else logging.INFO  # as often as they are asked, nobody reads them
+        level = logging.DEBUG if shortcut else logging.INFO  # too frequent to be read
         if log.isEnabledFor(level):
             extra = {"method": scope["method"], "path": scope["path"], "status": status, "user": user}
             log.log(level, "request", extra={**extra, "ms": round(seconds * 1000, 1)})

@@ -29,7 +29,7 @@ POOL_WAIT_SECONDS = 5.0
 
 class _Cancelled:
     """Passes on a cancellation that `asyncio.wait_for` of Python 3.11, which redis-py sends with, loses when it comes
-    as the command has just been sent: a loop that only cancellation ends would go on for ever."""
+    as the command has just been sent: a loop that only cancellation ends would never end."""
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         task = asyncio.current_task()

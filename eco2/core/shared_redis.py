@@ -75,7 +75,7 @@ class _Line(asyncio.Protocol):
         self._loop.call_later(self._patience / 5, self._watch)
 
     def abort(self, error: RedisError) -> None:
-        """Whoever waits gets the error; what was sent may have been done."""
+        """Waiting callers get the error; their commands may have been executed."""
         self.lost = True
         self._transport.abort()
         waiting, self._waiting = self._waiting, deque()

@@ -129,7 +129,7 @@ def _outages() -> Iterator[None]:
 class Storage:
     """Photos in two buckets, under the same keys.
 
-    `uploads`: as clients sent them; nobody but us reads it. `public`: checked copies, which everybody reads and
+    `uploads`: as clients sent them; only the platform reads it. `public`: checked copies, which everybody reads and
     `eco2.photos.published` alone writes.
     """
 

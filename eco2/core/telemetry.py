@@ -23,7 +23,7 @@ from eco2.core.settings import Settings
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 job_id: ContextVar[str] = ContextVar("job_id", default="")
 user_id: ContextVar[str] = ContextVar("user_id", default="")
-"""User of the request, as the edge wrote it; empty where nobody is."""
+"""User of the request, as the edge wrote it; empty without one."""
 
 _tracer = trace.get_tracer("eco2")
 

@@ -48,7 +48,7 @@ class Denylist:
         self._read_at = self._heard_since = float("-inf")
         self._hears = False
         self.good_until = float("-inf")
-        """In monotonic seconds; nobody passes after that."""
+        """In monotonic seconds; no request passes after that."""
         FRESH.set_function(lambda: time.monotonic() - self._read_at)
         DENIED.set_function(lambda: len(self._until))
 

@@ -13,7 +13,7 @@ class Settings(BaseSettings, CorsSettings, StreamsSettings, BrokerSettings):
     share_port: bool = False
     """Let other processes with this setting listen on the same gRPC port; the kernel spreads connections over them."""
     stale_after: Duration = timedelta(seconds=60)
-    """Longest time without reading the denylist, while the broadcasts are heard; then nobody passes."""
+    """Longest time without reading the denylist, while the broadcasts are heard; then no request passes."""
     stale_after_unheard: Duration = timedelta(seconds=5)
     """The same while the broadcasts are not heard either."""
     idle_connection: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=5)

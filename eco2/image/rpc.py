@@ -30,7 +30,7 @@ def user_data_of(db: Database, storage: Storage) -> Register:
 
 
 async def purge(db: Database, storage: Storage, user: UUID) -> int:
-    """The objects first: a row that is left finds its object again, an object without a row is found by nobody.
+    """The objects first: a row that is left finds its object again, an object without a row is never found.
 
     And once more after the rows: a photo may be published in between. Who publishes one later misses the row.
     """

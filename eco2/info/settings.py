@@ -22,7 +22,7 @@ class CollectorSettings(Settings, DatabaseSettings, KnowledgeSettings):
     """Without it NewsData is not asked."""
     newsdata_url: str = "https://newsdata.io"
     news_feeds: dict[str, str] = Field(default_factory=dict)
-    """RSS and Atom feeds as JSON, name → address. Ask whoever publishes one before you show it."""
+    """RSS and Atom feeds as JSON, name → address. Ask the publisher of a feed before you show it."""
     news_retention: Duration = timedelta(days=180)
     news_pictures: int = Field(default=20, ge=0)
     """Pages of articles looked at for a picture in one round of a source."""

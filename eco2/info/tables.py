@@ -10,7 +10,7 @@ WITH_PICTURE = text("thumbnail_url IS NOT NULL")
 articles = Table(
     "articles",
     metadata,
-    # Digest of the canonical address: an article is there once, whoever brings it.
+    # Digest of the canonical address: an article is stored once, whichever source brings it.
     Column("id", Text(collation="C"), primary_key=True),
     Column("url", Text, nullable=False),
     Column("title", Text, nullable=False),

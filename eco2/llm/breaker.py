@@ -31,7 +31,7 @@ class Breaker:
         return self._opened_at is not None
 
     def check(self) -> None:
-        """LlmFailed while the provider is left alone: for whoever is about to wait for a turn."""
+        """LlmFailed while the provider is left alone: for a caller that is about to wait for a turn."""
         if self._opened_at is None:
             return
         left = self._opened_at + self._pause - self._clock()

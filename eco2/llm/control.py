@@ -43,7 +43,7 @@ async def stop(db: Database, why: str) -> None:
 
 
 async def start(db: Database) -> bool:
-    """Allow them again; False where nobody had stopped them."""
+    """Allow them again; False where they were not stopped."""
     return bool(await db.rows("DELETE FROM llm.stops RETURNING scope"))
 
 

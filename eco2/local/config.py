@@ -243,7 +243,7 @@ def credentials(path: Path) -> Credentials:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces the file in one step; nobody but the owner reads it."""
+    """Replaces the file in one step; only its owner can read it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w") as file:

@@ -36,7 +36,7 @@ class Management:
 
 
 def dead(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Ours among `rows`, as the management API gives `QUEUES`, that nobody can publish to or consume from."""
+    """Ours among `rows`, as the management API gives `QUEUES`, that can neither be published to nor consumed from."""
     vhosts = (VHOST, TASKS_VHOST, CHAT_VHOST)
     ours = (row for row in rows if row["vhost"] in vhosts and not row["name"].startswith("amq."))
     return sorted(row["name"] for row in ours if _is_dead(row))

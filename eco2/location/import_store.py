@@ -77,7 +77,7 @@ async def connect(database_url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def lock(tx: AsyncConnection, feed: str) -> bool:
-    """Keep others from importing this feed until the end of the transaction; False when somebody does already."""
+    """Keep others from importing this feed until the end of the transaction; False when another import does already."""
     cursor = await tx.execute("SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, feed))
     row = await cursor.fetchone()
     return bool(row and row[0])

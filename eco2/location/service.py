@@ -120,7 +120,7 @@ class Services:
 
 @dataclass(slots=True)
 class Entry:
-    """A place as a list shows it. `distance_km` is 0 where nobody said from where."""
+    """A place as a list shows it. `distance_km` is 0 without a position to measure from."""
 
     id: int
     name: str

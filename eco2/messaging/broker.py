@@ -43,7 +43,7 @@ def pass_on_cancellation() -> None:
     """Raises CancelledError in a task that is to end.
 
     To be called after an error of aio-pika, which now and then answers a cancellation with that error: the task would
-    go on for ever."""
+    never end."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
@@ -51,7 +51,7 @@ def pass_on_cancellation() -> None:
 
 class _Connection(aio_pika.Connection):
     async def connect(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as in the library
-        """One that never was would close itself when it is collected, at a time and in a thread without a loop."""
+        """Close a connection that failed to open at once: its finalizer would run in a thread without an event loop."""
         try:
             await super().connect(timeout)
         except BaseException:

@@ -1,6 +1,6 @@
 """Work of vhost `tasks` that fails becomes a dead letter that says why.
 
-Its queues are classic, and count no deliveries: a worker that gave the message back would get it again for ever. So
+Its queues are classic, and count no deliveries: a worker that gave the message back would get it again without end. So
 it sends the letter itself, with the reason, and acknowledges the message. Should the process die between the two,
 the work is tried once more. What it cannot take as a task at all becomes a letter in the same way.
 """

@@ -79,7 +79,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 return tonumber(terminal)
 """
 
-# A part of the text: appended to what was said, and published for whoever listens. The first part of a newer round
+# A part of the text: appended to what was said, and published to followers. The first part of a newer round
 # drops the text of the one before. A repeated part, one of an older round, and one after the end change nothing. Nor
 # does one after a part that did not fit: a shorter one could, and the text would have a hole.
 _SAY = f"""
@@ -141,7 +141,7 @@ class EventBus:
         self._end = redis.register_script(_END)
 
     async def open(self, job_id: str, owner: str) -> None:
-        """Say whose job this is, before anybody may ask for its events. The first owner stays."""
+        """Say whose job this is, before its events can be asked for. The first owner stays."""
         pipeline = self.redis.pipeline()
         pipeline.hsetnx(job_key(job_id), "owner", owner)
         pipeline.expire(job_key(job_id), JOB_TTL_SECONDS)
@@ -164,7 +164,7 @@ class EventBus:
         return seqs
 
     async def say(self, job_id: str, round_: int, part: int, content: str, node: str) -> int:
-        """Send the next part of a text to whoever follows; its `seq`, 0 where nothing was sent.
+        """Send the next part of a text to followers; its `seq`, 0 where nothing was sent.
 
         Parts count from 1 in each round. A round is an attempt to write the text: the first part of a newer one drops
         what was said, and from then on nothing of an older one is sent. So a worker that takes over from one that may

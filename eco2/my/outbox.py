@@ -81,7 +81,7 @@ class Outbox:
         self._bells = {kind: asyncio.Event() for kind in _KINDS}
 
     def ring(self) -> None:
-        """There is something new: call it after the commit, so that nobody waits for the next look."""
+        """Wake the relay; to be called after the commit, so that a message does not wait for the next look."""
         for bell in self._bells.values():
             bell.set()
 

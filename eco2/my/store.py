@@ -183,7 +183,7 @@ async def start_purge(db: Session, older: timedelta, limit: int) -> list[UUID]:
 
 
 async def drop_purged(db: Session) -> list[UUID]:
-    """Remove the accounts of which nobody has to be told any more."""
+    """Remove the accounts whose deletion every service knows."""
     rows = await db.rows(
         """DELETE FROM users.accounts WHERE purge_started_at IS NOT NULL
            AND NOT EXISTS (SELECT FROM users.outbox WHERE outbox.user_id = accounts.id) RETURNING id"""

@@ -1,4 +1,4 @@
-"""Photos that nobody needs any more: uploads that were not used in time, and public copies that nothing names.
+"""Photos that are not needed any more: uploads that were not used in time, and public copies that nothing names.
 
 The buckets are listed instead of noting every photo somewhere: that works on any store, and finds what a crash left.
 """

@@ -1,7 +1,7 @@
 """Decoders of photos: a few long-lived processes, each bounded in time and memory (docs/adr, "Photos are decoded ...").
 
 A photo that takes too much ends its decoder and fails alone; another decoder is forked in its place. Users take turns,
-and one user never holds all decoders, so that a flood of costly photos delays nobody else by more than a fair share.
+and one user never holds all decoders, so that a flood of costly photos delays other users by no more than a fair share.
 """
 
 import asyncio
@@ -109,7 +109,7 @@ class _Decoder:
         return True
 
     def kill(self) -> None:
-        """End the process; whoever waits for its reply sees the end of the connection."""
+        """End the process; the caller that waits for its reply sees the connection end."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._process, signal.SIGKILL)
 
@@ -244,7 +244,7 @@ class Decoders:
             self._blame(error, time.monotonic() - start)
             return None
         except BaseException:
-            self._end(decoder)  # a reply that nobody waits for would be taken for the next one
+            self._end(decoder)  # a reply left unread would be taken for the next one
             raise
         if decoder.photos < PHOTOS_A_DECODER and not self._closed:
             self._idle.append(decoder)

@@ -1,4 +1,4 @@
-"""The public copy of a photo: whoever needs a photo first has it checked, stripped of its metadata and published.
+"""The public copy of a photo: the first use of a photo checks it, strips its metadata and publishes it.
 
 What a client uploads is never public. Its copy is written once, so whatever is uploaded to the same key later changes
 nothing for anybody (docs/adr/0025-what-is-public-was-checked.md).

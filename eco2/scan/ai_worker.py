@@ -81,7 +81,7 @@ async def classify(resources: Resources, job_id: str) -> None:
     """The vision stage alone: what is seen is stored with the job, and its pipeline finds it there."""
     from eco2.scan import worker
 
-    # A classic queue counts no deliveries: what kills the process would come back for ever.
+    # A classic queue counts no deliveries: a message that kills the process would come back without end.
     key = f"scan:classify:{job_id}"
     if await resources.bus.redis.incr(key) > CRASHES:
         await resources.bus.redis.delete(key)

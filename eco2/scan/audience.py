@@ -15,7 +15,7 @@ class Audience:
 
     @classmethod
     def of(cls, knowledge: Knowledge, language: str | None, district: str | None) -> Self:
-        """From what the user prefers; None: nobody said."""
+        """From the user's preferences; None where there is none."""
         return cls("en" if language == "en" else "ko", regions.of(knowledge, district))
 
 

@@ -43,7 +43,7 @@ async def choose(services: Services, job: Job, minor_category: str | None) -> Jo
     answer = await aside(said, stages.answer, services.knowledge, rule, said, audience)
     reward = stages.reward(services.knowledge, rule, answer, audience)
     chosen = await user_scans_store.choose(services.db, job.id, rule, Answer.of(answer), reward)
-    if chosen is None:  # somebody was faster: the same person, clicking twice?
+    if chosen is None:  # another request was faster, such as a second click
         chosen = await find(services.db, job.id, job.user_id)
         if chosen.rule is None or chosen.rule.chosen != item.id:
             raise ChoiceNotNeeded

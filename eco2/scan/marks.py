@@ -1,4 +1,4 @@
-"""Marks on rows that nobody waits for, written a moment later: those of many jobs in one statement.
+"""Marks on rows, written a moment later since no request waits for them: those of many jobs in one statement.
 
 A process that dies before it has written its marks leaves rows that look as if the step had not been taken. The sweeper
 takes it again, which changes nothing.

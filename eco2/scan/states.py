@@ -29,7 +29,7 @@ async def states(services: Services, job_ids: Sequence[UUID]) -> list[tuple[Job,
 
 
 async def wait_done(services: Services, job_id: UUID, seconds: float) -> None:
-    """Return when the job has ended, or after `seconds`; at once when nobody can tell."""
+    """Return when the job has ended, or after `seconds`; at once when Redis is away."""
     try:
         async with asyncio.timeout(seconds):
             await services.bus.wait_ended(str(job_id))

@@ -27,7 +27,7 @@ FRESH_SECONDS = 10.0
 """A worker that has told nothing for so long is gone."""
 WINDOW_SECONDS = 10
 CALLS_A_SCAN = 2
-"""Of the paid model, for a photo and words that nobody sent before."""
+"""Of the paid model, for a photo and words that were not sent before."""
 
 
 class Supply(BaseModel):

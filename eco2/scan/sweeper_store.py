@@ -84,7 +84,7 @@ async def never_queued(db: Database, older: timedelta, after: Place = START) -> 
 
 
 async def overdue(db: Database, older: timedelta, after: Place = START) -> Page:
-    """Not ended so long after they came that nobody waits any more."""
+    """Not ended within the deadline."""
     found: LiteralString = "status IN ('queued', 'processing', 'aborted') AND created_at < now() - %(older)s"
     return await _unfinished(db, found, older, after)
 

@@ -32,7 +32,7 @@ jobs = Table(
     Column("image_key", Text, nullable=False),
     Column("user_input", Text),
     Column("model", Text),
-    # As the user preferred when the job came; None: nobody said.
+    # The user's preferences when the job came; None where there was none.
     Column("language", Text),
     Column("district", Text),
     Column("status", Text, nullable=False),

@@ -1,4 +1,4 @@
-"""Ends streams whose session has ended: ext-authz lets nobody in any more, but a stream that is open asks no more.
+"""Ends streams whose session has ended: ext-authz refuses its new requests, but an open stream is not checked again.
 
 While the Redis that has the denylist is away nothing is learnt, and no stream gets an event either.
 """

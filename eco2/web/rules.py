@@ -150,7 +150,7 @@ def index_page(knowledge: Knowledge, lang: Lang) -> Page:
 
 
 def sources_page(knowledge: Knowledge) -> Page:
-    """Where the facts come from: institution, title and date of every source."""
+    """Sources of the facts: institution, title and date of every source."""
     rows = sorted(knowledge.sources.values(), key=lambda one: (one.publisher, one.title))
     cells = "".join(
         f"<li><b>{escape(one.publisher)}</b> {_linked(one.title, one.url)} ({one.date})</li>" for one in rows

@@ -73,7 +73,7 @@ async def work(settings: TaskSettings, task: Task, run_id: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """Its input is a pipe from the worker: when that closes, the message is somebody else's."""
+    """Its input is a pipe from the worker: when that closes, the message is delivered to another worker."""
     os.read(0, 1)  # not by sys.stdin, whose lock an ending interpreter would wait for
     os._exit(1)
 

@@ -85,7 +85,7 @@ def _won(won: int, lang: Lang) -> str:
 
 
 def _origins(origins: Sequence[Origin], lang: Lang) -> list[str]:
-    """Where the numbers come from and how old they are; that they are made up, where they are."""
+    """Source and age of the numbers; a word that they are made up, where they are."""
     oldest = min(one.date for one in origins)
     sources = ", ".join(dict.fromkeys(one.source for one in origins))
     lines = [say("list_source", lang, sources=sources, date=oldest.isoformat())]
