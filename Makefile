@@ -68,6 +68,11 @@ test-infra-full: test-infra ## The same and its slow lane: upgrade, reset and th
 test-deploy-mutations: setup ## Make plausible mistakes in a copy of the manifests, one by one: each must be caught by name
 	@$(BIN)/pytest tests/deploy/test_mutations.py
 
+.PHONY: image
+image: setup ## Build every target of the image without Docker (as root, several minutes), look into it, start every process from it
+	@if [ -f web/package.json ]; then $(MAKE) --no-print-directory web; fi
+	@$(BIN)/python -m tools.image
+
 .PHONY: bench
 bench: setup ## Measure speed and memory against the lines of docs/benchmarks/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)
@@ -91,7 +96,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web scripts/chromium .ci/run scripts/*.sh scripts/*/*.sh
+	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/image-install scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web scripts/chromium .ci/run scripts/*.sh scripts/*/*.sh
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/yamllint --strict atlantis.yaml terraform clusters platform workloads compose.yaml data tests/deploy
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["server", "api", "worker", "grpc", "stream"]
+Image = Literal["api", "worker", "batch"]
+"""Targets of the Dockerfile."""
 
 DEFAULT_PORT_BASE = 10000
 DEFAULT_GATEWAY_PORT = 8080
@@ -20,7 +22,8 @@ class Process:
     `target` is `module:function`, a function without arguments that serves until SIGTERM (None for the servers,
     which `eco2.local` knows how to start). `service` is the in-cluster host that routes name; of a worker,
     the one that other services call by gRPC.
-    `needs` lists what has to be ready before this process is started.
+    `needs` lists what has to be ready before this process is started. `image` is the target of the Dockerfile that
+    has what it imports.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Process:
     grpc_port: int | None = None
     queues: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    image: Image = "api"
 
 
 SERVERS = (
@@ -69,7 +73,15 @@ SERVICES = (
         grpc_port=28,
         needs=("postgres", "redis-streams", "rabbitmq", "object-store"),
     ),
-    Process("recycling-api", "api", 49, "eco2.recycling.main:run", "recycling-api.recycling", needs=("postgres",)),
+    Process(
+        "recycling-api",
+        "api",
+        49,
+        "eco2.recycling.main:run",
+        "recycling-api.recycling",
+        needs=("postgres",),
+        image="worker",
+    ),
     Process("info-api", "api", 19, "eco2.info.main:run", "info-api.info", needs=("postgres",)),
     Process(
         "location-api",
@@ -128,6 +140,7 @@ SERVICES = (
         grpc_port=54,
         queues=("scan.vision", "scan.rule", "scan.answer"),
         needs=("postgres", "redis-streams", "redis-cache", "rabbitmq", "object-store"),
+        image="worker",
     ),
     Process(
         "scan-sweeper",
@@ -143,6 +156,7 @@ SERVICES = (
         "eco2.chat.worker:run",
         queues=("chat.process",),
         needs=("postgres", "redis-streams", "redis-cache", "rabbitmq"),
+        image="worker",
     ),
     Process(
         "character-worker",
@@ -159,6 +173,7 @@ SERVICES = (
         "eco2.scan.ai_worker:run",
         queues=("q.ai",),
         needs=("postgres", "redis-streams", "redis-cache", "rabbitmq", "object-store"),
+        image="worker",
     ),
     Process(
         "api-worker",
@@ -167,6 +182,7 @@ SERVICES = (
         "eco2.workers.api:run",
         queues=("q.api",),
         needs=("redis-cache", "rabbitmq"),
+        image="worker",
     ),
     Process(
         "batch-worker",
@@ -175,6 +191,7 @@ SERVICES = (
         "eco2.workers.batch:run",
         queues=("q.batch", "q.sched"),
         needs=("postgres", "redis-cache", "rabbitmq", "object-store"),
+        image="batch",
     ),
     Process("scheduler", "worker", 48, "eco2.jobs.scheduler:run", needs=("postgres", "rabbitmq")),
     Process("event-router", "stream", 43, "eco2.event_router.main:run", needs=("redis-streams",)),

@@ -14,6 +14,7 @@ from typing import Any
 from eco2.contracts.queues import vhost_of
 from eco2.core.settings import Settings
 from eco2.processes import SERVICES, Process
+from eco2.release.services import domain_of, name_of
 
 DOMAINS = Path(__file__).parents[1] / "workloads" / "domains"
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -31,8 +32,6 @@ COMPONENTS = {
     "ChatBrokerSettings": "chat-broker",
 }
 """Group of settings → folder of `workloads/domains/components` that gives them."""
-HOMES = {"workers": "jobs", "event_router": "sse"}
-"""Package → domain of another name that its processes run in."""
 PER_REPLICA = 20
 """Messages that wait for each replica of a worker."""
 _HEAD = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
@@ -78,6 +77,8 @@ def components(row: Process) -> Iterator[str]:
     yield from (component for group, component in COMPONENTS.items() if group in groups)
     if any(name.startswith("grpc_") and name != "grpc_port" for name in settings_of(row).model_fields):
         yield "grpc-client"
+    if row.image != "api":
+        yield f"image-{row.image}"  # last: it renames what the others brought
 
 
 def kustomization(row: Process) -> str:
@@ -99,12 +100,6 @@ def kustomization(row: Process) -> str:
     return _HEAD + "\n".join(lines) + "\n"
 
 
-def domain_of(row: Process) -> str:
-    """Its namespace; a process that nobody calls belongs to the domain of its code."""
-    package = str(row.target).split(".")[1]
-    return row.service.partition(".")[2] if row.service else HOMES.get(package, package)
-
-
 def write(domains: Path = DOMAINS) -> list[Path]:
     """Make the folders that are missing; returns them."""
     known = {path.parent.name for path in domains.glob("*/base/*/kustomization.yaml")}
@@ -118,7 +113,7 @@ def write(domains: Path = DOMAINS) -> list[Path]:
         (folder / "kustomization.yaml").write_text(kustomization(row))
         _list(base / "kustomization.yaml", row.name, domain_of(row))
         for environment in ENVIRONMENTS:
-            _overlay(domains / domain_of(row) / environment / "kustomization.yaml", environment)
+            _overlay(domains / domain_of(row) / environment / "kustomization.yaml", environment, row.image)
         made.append(folder)
     return made
 
@@ -132,14 +127,18 @@ def _list(file: Path, process: str, domain: str) -> None:
         file.write_text(text.replace("resources:\n", f"resources:\n  - {process}\n", 1))
 
 
-def _overlay(file: Path, environment: str) -> None:
-    if file.exists():
-        return
-    file.parent.mkdir()
-    tag = f"{file.parents[1].name}-{environment}-0.1.0"
-    component = f"../../components/environments/{environment}"
-    images = f"images:\n  - name: docker.io/mng990/eco2\n    newTag: {tag}\n"
-    file.write_text(f"{_HEAD}resources:\n  - ../base\ncomponents:\n  - {component}\n{images}")
+def _overlay(file: Path, environment: str, target: str) -> None:
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        component = f"../../components/environments/{environment}"
+        file.write_text(f"{_HEAD}resources:\n  - ../base\ncomponents:\n  - {component}\nimages:\n")
+    tag = f"{name_of(file.parents[1].name, target)}-{environment}-0.1.0"
+    name = "docker.io/mng990/eco2" if target == "api" else f"eco2-{target}"
+    renamed = "" if target == "api" else "    newName: docker.io/mng990/eco2\n"
+    entry = f"  - name: {name}\n{renamed}    newTag: {tag}\n"
+    text = file.read_text()
+    if f"- name: {name}\n" not in text:
+        file.write_text(text + entry)
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def migrate(
     wait: float = typer.Option(None, metavar="SECONDS", help="Change nothing; wait so long until somebody else has."),
 ) -> None:
     """Bring the database of ECO2_DATABASE_URL to the newest schema."""
-    from eco2.core import migrations
+    from eco2.core import schema
     from eco2.core.settings import DatabaseSettings, Settings, load
 
     class MigrationSettings(DatabaseSettings, Settings):
@@ -78,9 +78,11 @@ def migrate(
         url = load(MigrationSettings).database_url
     with console.sentences():
         if wait is None:
+            from eco2.core import migrations
+
             migrations.upgrade(url)
         else:
-            migrations.wait(url, wait)
+            schema.wait(url, wait)
 
 
 def main() -> None:

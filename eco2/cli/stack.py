@@ -192,7 +192,7 @@ def _ended_on_failure(supervisor: "subprocess.Popen[bytes]") -> Iterator["subpro
 def _spawn(home: Path, only: str, origins: Sequence[str]) -> "subprocess.Popen[bytes]":
     log = home / "logs" / "supervisor.log"
     log.parent.mkdir(exist_ok=True, mode=0o700)
-    command = [sys.executable, "-m", "eco2.cli", "up", "--foreground", "--quiet", "--only", only]
+    command = [sys.executable, "-m", "eco2", "up", "--foreground", "--quiet", "--only", only]
     command += [f"--origin={url}" for url in origins]
     log.write_bytes(b"")
     with log.open("ab") as file:  # it goes on at the end when it was emptied for its length

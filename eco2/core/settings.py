@@ -191,7 +191,7 @@ class KnowledgeSettings(SettingsGroup):
     """Folder of the knowledge base; default: the one that ships with the code."""
 
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=SettingsGroup)
 
 
 def load(cls: type[S], **overrides: Any) -> S:

@@ -37,7 +37,7 @@ def inherited(at: Layout) -> dict[str, str]:
 
 
 def migrate(at: Layout) -> None:
-    _run_once(at, "eco2.cli", "migrate", failed="The database could not be migrated")
+    _run_once(at, "eco2", "migrate", failed="The database could not be migrated")
 
 
 def load_samples(at: Layout) -> None:

@@ -61,9 +61,9 @@ def variables_of(row: Process) -> frozenset[str]:
 
 @cache
 def image_environment() -> dict[str, str]:
-    """What the image itself sets (Dockerfile, its last stage)."""
-    stage = (CHECKOUT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
-    return dict(re.findall(r"(ECO2_\w+)=(\S+)", stage))
+    """What the image itself sets (Dockerfile, the stages that a process runs from)."""
+    stages = (CHECKOUT / "Dockerfile").read_text().partition(" AS runtime\n")[2]
+    return dict(re.findall(r"(ECO2_\w+)=(\S+)", stages))
 
 
 def secrets(platform: Platform, environment: str) -> dict[tuple[str, str], dict[str, str] | None]:

@@ -35,7 +35,7 @@ def eco2(own: dict[str, str]) -> Any:
 
     async def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "eco2.cli", *arguments),
+            *(sys.executable, "-m", "eco2", *arguments),
             env={**clean, **own, **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -90,7 +90,7 @@ async def test_scan_of_something_unclear_says_how_to_answer_later(eco2: Any, blu
 
 def at_a_terminal(own: dict[str, str], photo: Path, answers: list[str]) -> tuple[int, str]:
     """Runs a scan on a terminal of its own and types an answer at each question."""
-    command = (sys.executable, "-m", "eco2.cli", "scan", str(photo), "--user", "a typist")
+    command = (sys.executable, "-m", "eco2", "scan", str(photo), "--user", "a typist")
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
         command, env={**os.environ, **own, "TERM": "dumb"}, stdin=theirs, stdout=theirs, stderr=theirs

@@ -30,7 +30,7 @@ def home() -> Iterator[Path]:
 def begin(home: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
     own = {"ECO2_HOME": str(home), "ECO2_PORT_BASE": str(PORTS), "ECO2_GATEWAY_PORT": str(PORTS + 20)}
     return subprocess.Popen(
-        (sys.executable, "-m", "eco2.cli", *arguments),
+        (sys.executable, "-m", "eco2", *arguments),
         env={**os.environ, **own, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

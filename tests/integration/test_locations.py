@@ -305,7 +305,7 @@ async def test_an_import_that_is_killed_leaves_nothing(
     await load(feed, [Place("1", "상자", 34.0, 125.6)])
     path = load.file([Place(str(n), f"새{n}", 34.0 + n / 1000, 125.6) for n in range(50)])
     own = {**os.environ, **environment, "ECO2_ENVIRONMENT": "local"}
-    command = ("-m", "eco2.cli", "places", "import", str(path), "--format", "battery-boxes", "--licence", "own")
+    command = ("-m", "eco2", "places", "import", str(path), "--format", "battery-boxes", "--licence", "own")
     waiting = """SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%location.feeds%%'"""
     async with await psycopg.AsyncConnection.connect(load.url) as holder:
         await holder.execute("LOCK TABLE location.feeds IN SHARE MODE")
@@ -663,7 +663,7 @@ async def test_the_memory_of_an_import_does_not_grow_with_the_file(
     own = {**os.environ, **environment, "ECO2_ENVIRONMENT": "local"}
     command = ("places", "import", str(path), "--format", "battery-boxes", "--dry-run", "--json", "--feed", feed)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "eco2.cli", *command, cwd=load.folder, env=own, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "eco2", *command, cwd=load.folder, env=own, stdout=asyncio.subprocess.PIPE
     )
     watched, most = psutil.Process(process.pid), 0
     reading = asyncio.create_task(process.communicate())

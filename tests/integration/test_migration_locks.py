@@ -10,13 +10,15 @@ import psycopg
 import pytest
 from sqlalchemy import URL
 
-from eco2.core import migrations
+from eco2.core import migrations, schema
 from tests.integration.test_migrations import empty_database  # noqa: F401
 
 STEP = """
 from alembic import op
 from eco2.core.migrations import index_online
-revision, down_revision, branch_labels, depends_on = "{number}", {before!r}, None, None
+revision = "{number}"
+down_revision = {before!r}
+branch_labels = depends_on = None
 
 
 def upgrade():
@@ -35,8 +37,8 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     """Writes a history of the given bodies in place of the product's."""
     (tmp_path / "versions").mkdir()
     for name in ("env.py", "script.py.mako"):
-        (tmp_path / name).write_text((migrations.MIGRATIONS / name).read_text())
-    monkeypatch.setattr(migrations, "MIGRATIONS", tmp_path)
+        (tmp_path / name).write_text((schema.MIGRATIONS / name).read_text())
+    monkeypatch.setattr(schema, "MIGRATIONS", tmp_path)
 
     def write(*bodies: str) -> None:
         for number, body in enumerate(bodies, start=1):

@@ -15,7 +15,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 from eco2.auth import tables as _auth  # noqa: F401
 from eco2.character import tables as _character  # noqa: F401
 from eco2.chat import tables as _chat  # noqa: F401
-from eco2.core import migrations
+from eco2.core import migrations, schema
 from eco2.core.tables import metadata, psycopg_url
 from eco2.image import tables as _image  # noqa: F401
 from eco2.info import tables as _info  # noqa: F401
@@ -82,7 +82,7 @@ def test_a_newer_database_is_left_alone_and_said(empty_database: URL, environmen
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    command = (sys.executable, "-m", "eco2.cli", "migrate")
+    command = (sys.executable, "-m", "eco2", "migrate")
     found = {**os.environ, **environment, "ECO2_DATABASE_URL": url}
     done = subprocess.run(command, env=found, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -91,7 +91,7 @@ def test_a_newer_database_is_left_alone_and_said(empty_database: URL, environmen
 
 
 def test_a_database_that_is_away_is_one_sentence(environment: dict[str, str]) -> None:
-    command = (sys.executable, "-m", "eco2.cli", "migrate")
+    command = (sys.executable, "-m", "eco2", "migrate")
     found = {**os.environ, **environment, "ECO2_DATABASE_URL": "postgresql://eco2:s3cr3t-s3cr3t@127.0.0.1:1/eco2"}
     done = subprocess.run(command, env=found, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -101,24 +101,24 @@ def test_a_database_that_is_away_is_one_sentence(environment: dict[str, str]) ->
 
 def test_a_release_waits_for_its_schema_and_for_no_older_or_newer_one(empty_database: URL) -> None:
     url = empty_database.render_as_string(hide_password=False)
-    with pytest.raises(migrations.DatabaseOlder, match="revision none"):
-        migrations.wait(url, 0)
+    with pytest.raises(schema.DatabaseOlder, match="revision none"):
+        schema.wait(url, 0)
     migrations.upgrade(url)
     migrations.downgrade(url, "-1")
-    with pytest.raises(migrations.DatabaseOlder, match="eco2 migrate"):
-        migrations.wait(url, 0)
+    with pytest.raises(schema.DatabaseOlder, match="eco2 migrate"):
+        schema.wait(url, 0)
     with ThreadPoolExecutor() as threads:
-        waiting = threads.submit(migrations.wait, url, 60)
+        waiting = threads.submit(schema.wait, url, 60)
         migrations.upgrade(url)
         waiting.result()
     engine = create_engine(psycopg_url(url))
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    migrations.wait(url, 0)
+    schema.wait(url, 0)
 
 
 def test_a_server_that_is_away_is_waited_for(empty_database: URL) -> None:
     nowhere = empty_database.set(port=free_port()).render_as_string(hide_password=False)
-    with pytest.raises(migrations.DatabaseOlder):
-        migrations.wait(nowhere, 0)
+    with pytest.raises(schema.DatabaseOlder):
+        schema.wait(nowhere, 0)

@@ -21,7 +21,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(models: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eco2.cli", "vision", "classify", *map(str, arguments)]
+    command = [sys.executable, "-m", "eco2", "vision", "classify", *map(str, arguments)]
     environment = {**os.environ, "ECO2_MODEL_DIR": str(models)}
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
 

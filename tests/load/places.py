@@ -93,7 +93,7 @@ async def places(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
 
 
 async def _import(bench: Bench, path: Path) -> list[Measure]:
-    command = ("-m", "eco2.cli", "places", "import", str(path), "--format", "clothing-bins", "--licence", "own")
+    command = ("-m", "eco2", "places", "import", str(path), "--format", "clothing-bins", "--licence", "own")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *command,

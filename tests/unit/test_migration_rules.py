@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eco2.core.migrations import MIGRATIONS
+from eco2.core.schema import MIGRATIONS
 
 FIRST = 40
 """Steps before it are applied everywhere already."""

@@ -19,7 +19,7 @@ TOOLS = {
     *("apt-get", "aws", "awk", "bash", "cat", "chmod", "chown", "cp", "curl", "cut", "date", "dirname"),
     *("docker", "dpkg", "dpkg-query", "find", "git", "grep", "head", "helm", "id", "install", "jq", "kubectl", "ls"),
     *("mkdir", "mktemp", "mv", "npm", "od", "openssl", "patronictl", "pip", "podman", "psql", "pwd", "python"),
-    *("python3", "rabbitmqctl", "redis-cli", "rm", "sed", "sh", "sha256sum", "sleep", "sort", "sudo"),
+    *("python3", "rabbitmqctl", "redis-cli", "rm", "sed", "sh", "sha256sum", "sleep", "sort", "strip", "sudo"),
     *("systemctl", "tail", "terraform", "tr", "trivy", "uname", "update-rc.d", "wc", "xargs"),
 }  # fmt: skip
 BUILTINS = {

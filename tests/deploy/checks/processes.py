@@ -6,6 +6,7 @@ from eco2.contracts.queues import vhost_of
 from eco2.contracts.tasks import TASKS
 from eco2.core.ops import OpsApp
 from eco2.processes import SERVERS, SERVICES, Process
+from eco2.release.services import name_of
 from tests.deploy.checks import checker
 from tests.deploy.fleet import IMAGE, container, deployments, given, of_kind, rows, secrets
 from tests.deploy.platform import ENVIRONMENTS, Object, Platform, title
@@ -308,16 +309,22 @@ def _latest(platform: Platform) -> None:
     container(platform.find("Deployment", "my-api", "prod"))["image"] = f"{IMAGE}:my-prod-latest"
 
 
-@checker(_tag_of_dev, _latest)
+def _without_models(platform: Platform) -> None:
+    container(platform.find("Deployment", "scan-worker", "staging"))["image"] = f"{IMAGE}:scan-staging-0.1.0"
+
+
+@checker(_tag_of_dev, _latest, _without_models)
 def images_are_tagged_by_service_and_environment(platform: Platform) -> Iterator[str]:
-    """`latest` can change under a running Deployment."""
+    """The target of the image is that of the process. `latest` can change under a running Deployment."""
+    targets = {row.name: row.image for row in SERVICES}
     for environment in ENVIRONMENTS:
         items = {**deployments(platform, environment), "migrations": platform.find("Job", "migrations", environment)}
         for name, item in items.items():
             repository, _, tag = container(item)["image"].partition(":")
             domain = "migrations" if name == "migrations" else item["metadata"]["namespace"]
-            if repository != IMAGE or not tag.startswith(f"{domain}-{environment}-") or tag.endswith("-latest"):
-                yield f"{environment}: {name} runs {container(item)['image']}"
+            start = f"{name_of(domain, targets.get(name, 'api'))}-{environment}"
+            if repository != IMAGE or not tag.startswith(f"{start}-") or tag.endswith("-latest"):
+                yield f"{environment}: {name} runs {container(item)['image']}, not {start}-…"
 
 
 def _no_wait(platform: Platform) -> None:

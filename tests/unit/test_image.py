@@ -1,0 +1,45 @@
+"""Targets of the image: each has what its processes import, and the Dockerfile builds what is named."""
+
+import re
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from eco2.processes import SERVICES, Image, Process
+from eco2.release.services import closure
+from eco2.workers.batch_run import TARGETS
+
+CHECKOUT = Path(__file__).parents[2]
+TOKENIZER = "python-mecab-ko"
+"""Imported where a sentence is read. Every process that knows items can reach that code; these two read sentences."""
+READS_SENTENCES = ("recycling-api", "chat-worker")
+
+
+def _distributions(modules: set[str]) -> set[str]:
+    known = packages_distributions()
+    return {re.sub(r"[-_.]+", "-", name).lower() for module in modules for name in known.get(module, ())}
+
+
+def _installed(target: str) -> set[str]:
+    text = (CHECKOUT / "requirements" / f"{target}.txt").read_text()
+    return set(re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("row", SERVICES, ids=lambda row: row.name)
+def test_a_process_finds_what_it_imports_in_its_target(row: Process) -> None:
+    batch = [*(target.partition(":")[0] for target in TARGETS.values()), "eco2.core.migrations"]
+    tasks = batch if row.name == "batch-worker" else []
+    needed = _distributions(closure([str(row.target).partition(":")[0], "eco2.core.schema", *tasks])[1])
+    missing = needed - _installed(row.image)
+    # grpcio's namespace and the OpenTelemetry packages share top names with packages of the tests.
+    missing = {name for name in missing if name in _installed("app")}
+    if row.name not in READS_SENTENCES:
+        missing.discard(TOKENIZER)
+    assert not missing, f"{row.name} imports {sorted(missing)}: not in requirements/{row.image}.txt"
+
+
+def test_the_dockerfile_has_a_stage_for_every_target() -> None:
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE))
+    assert set(get_args(Image)) <= stages

@@ -1,0 +1,107 @@
+"""Every process out of its image, against private servers: all have to be ready, and to end at SIGTERM."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+from eco2.auth import keys
+from eco2.local import config
+from eco2.local.stack import Stack
+from eco2.processes import SERVERS, SERVICES, Process
+from tools.image.build import CHECKOUT, PLACES, WORK
+from tools.image.look import SEAL
+
+PORT_BASE = 13000
+PATIENCE = 240.0
+OWN = ("ECO2_HOME", "ECO2_MODEL_DIR", "ECO2_SIGNING_KEYS_DIR")
+"""What the image or a volume has at a place of its own."""
+
+
+async def faults(containers: dict[str, str]) -> list[str]:
+    """`containers` by target. One sentence for each process that is not ready in time, or does not end well."""
+    home = config.prepare_home(CHECKOUT / ".eco2" / "image")
+    stack = Stack(home, port_base=PORT_BASE, gateway_port=PORT_BASE + 80, only={row.name for row in SERVERS})
+    async with stack:
+        with _keys() as folder:
+            return await _processes(stack.layout, containers, folder)
+
+
+async def _processes(layout: config.Layout, containers: dict[str, str], folder: Path) -> list[str]:
+    shared = {name: value for name, value in config.environment(layout).items() if name not in OWN}
+    (logs := CHECKOUT / "build" / "logs").mkdir(parents=True, exist_ok=True)
+    running: dict[Process, asyncio.subprocess.Process] = {}
+    migrates: dict[str, tuple[str, ...]] = {"batch": ("migrate",), "api": ("migrate", "--wait", "5")}
+    for target, arguments in migrates.items():
+        one = await _run(containers[target], shared, folder, logs / f"migrate-{target}.log", arguments)
+        if await one.wait():
+            return [f"eco2 {' '.join(arguments)} failed in {target}: build/logs/migrate-{target}.log"]
+    try:
+        for row in SERVICES:
+            given = {**shared, **config.process_environment(layout, row), "ECO2_SIGNING_KEYS_DIR": "/run/keys"}
+            log = logs / f"{row.name}.log"
+            running[row] = await _run(containers[row.image], given, folder, log, ("run", row.name))
+        async with asyncio.TaskGroup() as group:
+            waits = [group.create_task(_ready(row, layout.port(row.port), one)) for row, one in running.items()]
+        found = [wait.result() for wait in waits]
+    finally:
+        for one in running.values():
+            if one.returncode is None:
+                os.killpg(one.pid, signal.SIGTERM)
+        codes = {row: await asyncio.wait_for(one.wait(), 120) for row, one in running.items()}
+    found += [f"{row.name} ended with {code} at SIGTERM" for row, code in codes.items() if code]
+    return [sentence for sentence in found if sentence]
+
+
+async def _run(
+    container: str, given: dict[str, str], folder: Path, log: Path, arguments: tuple[str, ...]
+) -> asyncio.subprocess.Process:
+    # Settings of a stack that is gone a minute later: a list of processes may show them.
+    values = [part for name, value in given.items() for part in ("--env", f"{name}={value}")]
+    seal = (*SEAL, "--network", "host", "--volume", f"{folder}:/run/keys:ro")
+    command = ("buildah", *PLACES, "run", *seal, *values, container, "--", "eco2", *arguments)
+    with log.open("wb") as file:
+        return await asyncio.create_subprocess_exec(
+            *map(str, command), stdout=file, stderr=file, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+
+
+async def _ready(row: Process, port: int, process: asyncio.subprocess.Process) -> str:
+    """Empty, or what is wrong."""
+    told = "nothing listens"
+    async with httpx2.AsyncClient(timeout=5) as client:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE
+        while loop.time() < end:
+            if process.returncode is not None:
+                return f"{row.name} ended with {process.returncode}: build/logs/{row.name}.log"
+            try:
+                answer = await client.get(f"http://127.0.0.1:{port}/ready")
+            except httpx2.TransportError:
+                await asyncio.sleep(0.5)
+                continue
+            if answer.status_code == 200:
+                print(f"  {row.name} is ready", flush=True)
+                return ""
+            told = answer.text
+            await asyncio.sleep(0.5)
+    return f"{row.name} is not ready after {PATIENCE:.0f} s: {told}"
+
+
+@contextmanager
+def _keys() -> Iterator[Path]:
+    """A signing key that the user of the image can read, as a Secret would give it."""
+    folder = WORK / "keys"
+    folder.mkdir()
+    keys.create_key(folder)
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, 10001, 10001)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
