@@ -14,6 +14,7 @@ from eco2.cli import (
     operations,
     places,
     regions,
+    release,
     scan,
     stack,
     text,
@@ -55,6 +56,7 @@ embedded.command()(vision.classify)
 operations.register(app)
 app.add_typer(auth.auth, name="auth")
 app.add_typer(infra.infra, name="infra")
+app.add_typer(release.release, name="release")
 
 
 @app.command()

@@ -1,0 +1,232 @@
+"""A release is a commit: it changes the tags of the image in the overlays of one environment, and Argo CD follows.
+
+Every change is made in a clone of its own and pushed; who loses the race begins again from what the other left."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from eco2.release.services import MIGRATIONS
+
+ENVIRONMENTS = ("dev", "staging", "prod")
+BRANCHES = {"dev": "develop", "staging": "main", "prod": "main"}
+"""What Argo CD follows (clusters/*/root-app.yaml)."""
+BEFORE = {"prod": "staging"}
+"""Environment → the one whose images it takes over. Dev and staging take what was built from their branch."""
+ATTEMPTS = 6
+AUTHOR = ("-c", "user.name=eco2 release", "-c", "user.email=release@eco2.invalid")
+_TAG = re.compile(r"^(?P<start>\s+newTag: )(?P<tag>\S+)$", re.MULTILINE)
+_OVERLAYS = ("workloads/domains/*/{0}/kustomization.yaml", "workloads/migrations/{0}/kustomization.yaml")
+
+
+class ReleaseError(Exception):
+    """One sentence for whoever releases."""
+
+
+@dataclass(frozen=True)
+class Change:
+    service: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.service}: {self.old} → {self.new}"
+
+
+@dataclass(frozen=True)
+class Release:
+    """`commit` is empty where nothing had to change."""
+
+    commit: str
+    changes: tuple[Change, ...]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)  # noqa: S603, S607
+    if done.returncode:
+        raise ReleaseError(f"git {arguments[0]}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def clone(remote: str, environment: str) -> Iterator[Path]:
+    """The branch of the environment, with its history, in a folder that goes afterwards."""
+    if environment not in ENVIRONMENTS:
+        raise ReleaseError(f"There is no environment {environment!r}: {', '.join(ENVIRONMENTS)}.")
+    with tempfile.TemporaryDirectory(prefix="eco2-release-") as folder:
+        path = Path(folder) / "repository"
+        git(Path(folder), "clone", "--quiet", "--branch", BRANCHES[environment], remote, str(path))
+        yield path
+
+
+def tags(folder: Path, environment: str) -> dict[str, str]:
+    """Service → revision that the environment runs, by its overlays."""
+    return {
+        service: revision for _, text in _files(folder, environment) for service, revision in _of(text, environment)
+    }
+
+
+def _files(folder: Path, environment: str) -> list[tuple[Path, str]]:
+    paths = sorted(path for pattern in _OVERLAYS for path in folder.glob(pattern.format(environment)))
+    return [(path, path.read_text()) for path in paths]
+
+
+def _of(text: str, environment: str) -> Iterator[tuple[str, str]]:
+    for found in _TAG.finditer(text):
+        service, between, revision = found["tag"].rpartition(f"-{environment}-")
+        if not between:
+            raise ReleaseError(f"{found['tag']} is no tag of {environment}.")
+        yield service, revision
+
+
+def _write(folder: Path, environment: str, wanted: Mapping[str, str]) -> None:
+    for path, text in _files(folder, environment):
+
+        def replaced(found: re.Match[str]) -> str:
+            service, _, revision = found["tag"].rpartition(f"-{environment}-")
+            return f"{found['start']}{service}-{environment}-{wanted.get(service, revision)}"
+
+        path.write_text(_TAG.sub(replaced, text))
+
+
+def plan(folder: Path, environment: str, services: Collection[str] = (), revision: str = "") -> tuple[Change, ...]:
+    """What a promotion would change. Without a revision: the images of the environment before."""
+    now = tags(folder, environment)
+    unknown = set(services) - now.keys()
+    if unknown:
+        raise ReleaseError(f"{environment} has no service {', '.join(sorted(unknown))}; it has {', '.join(now)}.")
+    wanted = set(services) or set(now)
+    if revision:
+        short = git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")[:12]
+        target = dict.fromkeys(wanted, short)
+    elif environment in BEFORE:
+        source = tags(folder, BEFORE[environment])
+        # The schema goes before the code that reads it, whoever else stays behind.
+        target = {name: source[name] for name in wanted | {MIGRATIONS} if name in source}
+    else:
+        raise ReleaseError(f"{environment} takes what was built from {BRANCHES[environment]}: name it with --revision.")
+    return tuple(Change(name, now[name], new) for name, new in sorted(target.items()) if now[name] != new)
+
+
+def promote(remote: str, environment: str, services: Collection[str] = (), revision: str = "") -> Release:
+    def changes(folder: Path) -> tuple[Change, ...]:
+        found = plan(folder, environment, services, revision)
+        older = [change for change in found if _is_older(folder, change)]
+        if older:
+            raise ReleaseError(
+                f"{environment} runs newer than that ({older[0]}): `eco2 release rollback {environment}` goes back."
+            )
+        return found
+
+    return _release(remote, environment, changes, "Release", "")
+
+
+def _is_older(folder: Path, change: Change) -> bool:
+    """A revision that the repository does not know, such as the first one, is older than all."""
+    known = [_known(folder, revision) for revision in (change.old, change.new)]
+    if not all(known):
+        return False
+    command = ["git", "merge-base", "--is-ancestor", change.new, change.old]
+    return subprocess.run(command, cwd=folder, capture_output=True).returncode == 0  # noqa: S603
+
+
+def _known(folder: Path, revision: str) -> bool:
+    command = ["git", "cat-file", "-e", f"{revision}^{{commit}}"]
+    return subprocess.run(command, cwd=folder, capture_output=True).returncode == 0  # noqa: S603
+
+
+def rollback(remote: str, environment: str, release: str = "") -> Release:
+    """Undo a release, the last one that is not undone yet. What was released since over the same service stays.
+
+    The migrations stay too: an older image of them does not know the newer revisions, and older code runs on the newer
+    schema."""
+    undone = ""
+
+    def changes(folder: Path) -> tuple[Change, ...]:
+        nonlocal undone
+        undone = git(folder, "rev-parse", release) if release else _last(folder, environment)
+        before, after = (_tags_at(folder, commit, environment) for commit in (f"{undone}^", undone))
+        now = tags(folder, environment)
+        return tuple(
+            Change(name, now[name], before[name])
+            for name in sorted(now)
+            if name != MIGRATIONS and before.get(name, now[name]) != after.get(name) == now[name]
+        )
+
+    return _release(remote, environment, changes, "Roll back", lambda: f"Release-Undoes: {undone}")
+
+
+def _last(folder: Path, environment: str) -> str:
+    log = git(folder, "log", "--format=%H%x09%(trailers:key=Release-Environment,valueonly,separator=%x2C)"
+              "%x09%(trailers:key=Release-Undoes,valueonly,separator=%x2C)")  # fmt: skip
+    undone = set()
+    for line in log.splitlines():
+        commit, of, undoes = (line + "\t\t").split("\t")[:3]
+        if of != environment:
+            continue
+        if undoes:
+            undone.add(undoes)
+        elif commit not in undone:
+            return commit
+    raise ReleaseError(f"There is no release of {environment} to go back from.")
+
+
+def _tags_at(folder: Path, commit: str, environment: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path, _ in _files(folder, environment):
+        name = path.relative_to(folder).as_posix()
+        done = subprocess.run(["git", "show", f"{commit}:{name}"], cwd=folder, capture_output=True, text=True)  # noqa: S603, S607
+        if done.returncode == 0:
+            found.update(_of(done.stdout, environment))
+    return found
+
+
+def _release(
+    remote: str,
+    environment: str,
+    changes: Callable[[Path], tuple[Change, ...]],
+    verb: str,
+    trailer: str | Callable[[], str],
+) -> Release:
+    with clone(remote, environment) as folder:
+        branch = BRANCHES[environment]
+        for _ in range(ATTEMPTS):
+            found = changes(folder)
+            if not found:
+                return Release("", ())
+            _write(folder, environment, {change.service: change.new for change in found})
+            more = trailer() if callable(trailer) else trailer
+            _commit(folder, f"{verb} {environment}: {_named(found)}", environment, found, more)
+            if _pushed(folder, branch):
+                return Release(git(folder, "rev-parse", "HEAD"), found)
+            git(folder, "fetch", "--quiet", "origin", branch)
+            git(folder, "reset", "--quiet", "--hard", f"origin/{branch}")
+    raise ReleaseError(f"Others pushed to {branch} {ATTEMPTS} times meanwhile; try again.")
+
+
+def _named(changes: Iterable[Change]) -> str:
+    names = [change.service for change in changes]
+    return ", ".join(names) if len(names) <= 4 else f"{len(names)} services"
+
+
+def _commit(folder: Path, title: str, environment: str, changes: Iterable[Change], trailer: str) -> None:
+    trailers = f"Release-Environment: {environment}" + (f"\n{trailer}" if trailer else "")
+    message = "\n".join((title, "", *map(str, changes), "", trailers))
+    git(folder, *AUTHOR, "commit", "--quiet", "--all", "--message", message)
+
+
+def _pushed(folder: Path, branch: str) -> bool:
+    """False when somebody else was faster; any other refusal is a ReleaseError."""
+    command = ["git", "push", "--quiet", "origin", f"HEAD:{branch}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)  # noqa: S603
+    if done.returncode == 0:
+        return True
+    if any(
+        word in done.stderr for word in ("fetch first", "non-fast-forward", "cannot lock ref", "failed to update ref")
+    ):
+        return False
+    raise ReleaseError(f"git push: {done.stderr.strip()}")

@@ -1,0 +1,172 @@
+"""Releases on a real repository: a bare one on this disk, with the overlays of this checkout."""
+
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from eco2.release import repository, services
+from eco2.release.repository import ReleaseError
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", *repository.AUTHOR, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Remote:
+    """A bare repository, and a clone in which people work."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address, self.work = str(folder / "remote.git"), folder / "work"
+        self.work.mkdir()
+        git(self.work, "init", "--quiet", "--initial-branch", "main")
+        for pattern in ("workloads/domains/*/*/kustomization.yaml", "workloads/migrations/*/kustomization.yaml"):
+            for path in CHECKOUT.glob(pattern):
+                (copy := self.work / path.relative_to(CHECKOUT)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+        self.commit("The first state")
+        git(folder, "clone", "--quiet", "--bare", str(self.work), self.address)
+        git(self.work, "remote", "add", "origin", self.address)
+        git(self.work, "push", "--quiet", "origin", "main:develop")
+
+    def commit(self, title: str) -> str:
+        git(self.work, "add", "--all")
+        git(self.work, "commit", "--quiet", "--allow-empty", "--message", title)
+        return git(self.work, "rev-parse", "HEAD")
+
+    def change(self, title: str = "A change") -> str:
+        """Somebody's commit on main, from which images are built then."""
+        git(self.work, "pull", "--quiet", "--rebase", "origin", "main")
+        revision = self.commit(title)
+        git(self.work, "push", "--quiet", "origin", "HEAD:main")
+        return revision
+
+    def tags(self, environment: str) -> dict[str, str]:
+        with repository.clone(self.address, environment) as folder:
+            return repository.tags(folder, environment)
+
+    def files(self) -> str:
+        return git(Path(self.address), "ls-tree", "-r", "main")
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Remote:
+    return Remote(tmp_path)
+
+
+def test_every_service_has_a_tag_in_every_environment(remote: Remote) -> None:
+    names = {service.name for service in services.services()}
+    assert [remote.tags(environment).keys() for environment in repository.ENVIRONMENTS] == [names] * 3
+
+
+def test_a_promotion_is_one_commit_that_changes_one_environment(remote: Remote) -> None:
+    revision, before = remote.change(), remote.tags("prod")
+    release = repository.promote(remote.address, "staging", ["scan", "scan-worker"], revision)
+    assert [change.service for change in release.changes] == ["scan", "scan-worker"]
+    now = remote.tags("staging")
+    assert (now["scan"], now["scan-worker"], now["my"]) == (revision[:12], revision[:12], before["my"])
+    assert remote.tags("prod") == before
+    changed = git(Path(remote.address), "show", "--format=", "--name-only", "main").splitlines()
+    assert changed == ["workloads/domains/scan/staging/kustomization.yaml"]
+    assert git(Path(remote.address), "rev-parse", "main") == release.commit
+    assert repository.promote(remote.address, "staging", ["scan", "scan-worker"], revision) == repository.Release(
+        "", ()
+    )
+
+
+def test_a_plan_says_what_a_promotion_does_and_changes_nothing(remote: Remote) -> None:
+    revision, before = remote.change(), remote.files()
+    with repository.clone(remote.address, "staging") as folder:
+        planned = repository.plan(folder, "staging", [], revision)
+    assert remote.files() == before
+    assert repository.promote(remote.address, "staging", [], revision).changes == planned
+
+
+def test_production_takes_what_staging_runs_and_the_schema_goes_first(remote: Remote) -> None:
+    revision = remote.change()
+    repository.promote(remote.address, "staging", ["scan", "chat", "migrations"], revision)
+    release = repository.promote(remote.address, "prod", ["scan"])
+    assert [change.service for change in release.changes] == ["migrations", "scan"]
+    assert [change.service for change in repository.promote(remote.address, "prod").changes] == ["chat"]
+    assert remote.tags("prod") == remote.tags("staging")
+
+
+def test_promotions_at_the_same_time_all_arrive(remote: Remote) -> None:
+    revision = remote.change()
+    names = ["scan", "chat", "my", "auth", "info", "location"]
+    with ThreadPoolExecutor(len(names)) as pool:
+        waiting = [pool.submit(repository.promote, remote.address, "staging", [name], revision) for name in names]
+        commits = {one.result().commit for one in waiting}
+    assert len(commits) == len(names)
+    now = remote.tags("staging")
+    assert {now[name] for name in names} == {revision[:12]}
+    parents = git(Path(remote.address), "log", "--format=%P", f"-{len(names)}", "main").splitlines()
+    assert all(len(line.split()) == 1 for line in parents)
+
+
+def test_an_older_revision_is_no_promotion(remote: Remote) -> None:
+    older, newer = remote.change("one"), remote.change("two")
+    repository.promote(remote.address, "staging", ["scan"], newer)
+    with pytest.raises(ReleaseError, match="rollback staging"):
+        repository.promote(remote.address, "staging", ["scan"], older)
+
+
+def test_rolling_back_undoes_release_after_release_and_leaves_the_schema(remote: Remote) -> None:
+    first, one, two = remote.tags("staging"), remote.change("one"), remote.change("two")
+    repository.promote(remote.address, "staging", ["scan", "chat", "migrations"], one)
+    repository.promote(remote.address, "staging", ["scan", "migrations"], two)
+    repository.rollback(remote.address, "staging")
+    now = remote.tags("staging")
+    assert (now["scan"], now["chat"], now["migrations"]) == (one[:12], one[:12], two[:12])
+    repository.rollback(remote.address, "staging")
+    now = remote.tags("staging")
+    assert (now["scan"], now["chat"], now["migrations"]) == (first["scan"], first["chat"], two[:12])
+    with pytest.raises(ReleaseError, match="no release of staging"):
+        repository.rollback(remote.address, "staging")
+
+
+def test_a_rollback_leaves_what_somebody_released_meanwhile(remote: Remote) -> None:
+    first, one, two = remote.tags("staging"), remote.change("one"), remote.change("two")
+    failed = repository.promote(remote.address, "staging", ["scan", "chat"], one)
+    repository.promote(remote.address, "staging", ["chat"], two)
+    release = repository.rollback(remote.address, "staging", failed.commit)
+    assert [change.service for change in release.changes] == ["scan"]
+    now = remote.tags("staging")
+    assert (now["scan"], now["chat"]) == (first["scan"], two[:12])
+
+
+@pytest.mark.parametrize(
+    ("environment", "names", "revision", "told"),
+    [
+        ("production", [], "main", "no environment 'production'"),
+        ("prod", ["scans"], "", "no service scans"),
+        ("staging", [], "", "--revision"),
+        ("dev", [], "0123456789", "git rev-parse"),
+    ],
+)
+def test_what_cannot_be_released_is_told(
+    remote: Remote, environment: str, names: list[str], revision: str, told: str
+) -> None:
+    before = remote.files()
+    with pytest.raises(ReleaseError, match=told):
+        repository.promote(remote.address, environment, names, revision)
+    assert remote.files() == before
+
+
+def test_a_change_concerns_the_services_that_import_it() -> None:
+    def names(*paths: str) -> set[str]:
+        return {service.name for service in services.changed(paths)}
+
+    everything = {service.name for service in services.services()}
+    assert names("README.md", "docs/guides/operator.md", "tests/unit/test_release.py") == set()
+    assert names("Dockerfile") == everything
+    assert names("migrations/versions/0001_scan_image_character.py") == {"migrations"}
+    assert names("eco2/ext_authz/main.py") == {"auth"}
+    assert names("eco2/chat/agent/graph.py") == {"chat-worker"}
+    assert names("requirements/batch.txt") == {"jobs-batch", "migrations"}
+    assert names("eco2/jobs/templates/report.html") <= {"jobs", "jobs-batch"}
