@@ -1,4 +1,4 @@
-"""Which schema a database has, and which one this release needs. Alembic is only for migrating."""
+"""The schema that a database has, and the one that this release needs. Alembic is only for migrating."""
 
 import logging
 import re

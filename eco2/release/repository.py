@@ -14,7 +14,7 @@ from eco2.release.services import MIGRATIONS
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 BRANCHES = {"dev": "develop", "staging": "main", "prod": "main"}
-"""What Argo CD follows (clusters/*/root-app.yaml)."""
+"""Branches that Argo CD follows (clusters/*/root-app.yaml)."""
 BEFORE = {"prod": "staging"}
 """Environment → the one whose images it takes over. Dev and staging take what was built from their branch."""
 ATTEMPTS = 6
@@ -94,7 +94,7 @@ def _write(folder: Path, environment: str, wanted: Mapping[str, str]) -> None:
 
 
 def plan(folder: Path, environment: str, services: Collection[str] = (), revision: str = "") -> tuple[Change, ...]:
-    """What a promotion would change. Without a revision: the images of the environment before."""
+    """The changes of a promotion. Without a revision: the images of the environment before."""
     now = tags(folder, environment)
     unknown = set(services) - now.keys()
     if unknown:

@@ -26,7 +26,7 @@ class Unavailable(Exception):
 
 
 def base_name() -> str:
-    """What the Dockerfile builds on, as registries know it."""
+    """The base of the Dockerfile, as registries know it."""
     found = re.search(r"^ARG BASE=(\S+)$", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
     assert found, "the Dockerfile names no base"
     name = found[1].partition("@")[0]

@@ -1,4 +1,4 @@
-"""What an image is: its size, who owns its files, what is in it and what is not."""
+"""The look of an image: its size, the rights of its files, its contents."""
 
 import json
 import stat
@@ -93,7 +93,7 @@ def _plain(names: set[str]) -> set[str]:
 
 
 def secrets(root: Path) -> list[str]:
-    """What trivy takes for a secret in the files that are ours."""
+    """Findings of trivy in the files that are ours."""
     report = _report("rootfs", "--offline-scan", "--scanners", "secret", "--skip-dirs", "venv", root)
     return [f"{row['Target']}: {fault['Title']}" for row in report for fault in row.get("Secrets", ())]
 

@@ -20,7 +20,7 @@ from tools.image.look import SEAL
 PORT_BASE = 13000
 PATIENCE = 240.0
 OWN = ("ECO2_HOME", "ECO2_MODEL_DIR", "ECO2_SIGNING_KEYS_DIR")
-"""What the image or a volume has at a place of its own."""
+"""Settings that the image or a volume gives."""
 
 
 async def faults(containers: dict[str, str]) -> list[str]:
