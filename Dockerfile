@@ -1,4 +1,4 @@
-# One image for every process of eco2/processes.py, in three sizes (docs/adr/0042-one-image-three-targets.md):
+# One image for every process of eco2/processes.py, in three sizes (docs/adr/0046-one-image-three-targets.md):
 # `api`, `worker` (with the models) and `batch` (with fonts and PostgreSQL's client). `docker run IMAGE scan-api` runs that row.
 # `make image` builds all three without Docker. Renovate pins the digest of the base in this line.
 ARG BASE=debian:bookworm-slim
