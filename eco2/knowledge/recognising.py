@@ -37,12 +37,12 @@ def _found(words: Mapping[str, Sequence[str]], entries: Sequence[I], text: str, 
     starts = {token.start for token in tokens.korean(squashed)} if hangul else squashed.starts
 
     def holds(word: str) -> bool:
+        if word.startswith(AT_START):
+            return any(squashed.text.startswith(word[1:], at) for at in squashed.starts)
         if word not in squashed.text and word not in spaced:  # nearly all of some 500
             return False
         if not any(map(is_hangul, word)):
             return word in spaced and _english(word).search(spaced) is not None
-        if word.startswith(AT_START):
-            return any(squashed.text.startswith(word[1:], at) for at in squashed.starts)
         if within or word not in squashed.text:
             return word in squashed.text
         return any(squashed.text.startswith(word, at) for at in starts)
