@@ -12,12 +12,23 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from eco2 import knowledge
 from eco2.auth import guest_api, native_api
 from eco2.chat import turn_api
-from eco2.core.app import BadUser, ErrorBody, MissingUser, ValidationErrorBody, api_app, error_responses
+from eco2.core.app import (
+    BadUser,
+    ErrorBody,
+    GuestNotAllowed,
+    MissingUser,
+    ValidationErrorBody,
+    api_app,
+    error_responses,
+    guests_may,
+)
 from eco2.ext_authz import service as ext_authz
 from eco2.photos.check import PhotoTypeRefused
 from eco2.processes import SERVICES
@@ -51,7 +62,8 @@ PUBLIC = (
 DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 
 Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail", "code"}`; validation adds `errors`.
-403 means that your session was revoked and nothing else; what belongs to another user is 404.
+403 means that your session was revoked and nothing else; what belongs to another user is 404. Whoever has no account
+can be a guest (`enterAsGuest`): operations with `x-guests: false` refuse guests with 409 `GUEST_NOT_ALLOWED`.
 
 A page of an allowed origin can read every answer, refusals included, and the headers `X-Request-Id`, `Retry-After`,
 `X-Next-Cursor`, `ETag`, `Content-Disposition` and `Allow`. One exception: where several origins are allowed, a request
@@ -84,13 +96,21 @@ _RETRY_AFTER = {
 }
 
 
-def document() -> Json:
-    """The document, keys sorted, so that it only changes when the API does."""
+def _routers() -> list[APIRouter]:
     modules = [row.target.partition(":")[0].rpartition(".")[0] for row in SERVICES if row.kind == "api" and row.target]
     modules.remove("eco2.web")  # pages, no routes of the API
     routers = [import_module(f"{module}.api").router for module in modules]
-    more = [module.router for module in _MORE]
-    app = api_app("Eco²", guest_api.router, native_api.router, *routers, *more)
+    return [guest_api.router, native_api.router, *routers, *(module.router for module in _MORE)]
+
+
+def routes() -> list[APIRoute]:
+    """Every route of the services; those of the event gateway are no routes of the framework."""
+    return [route for router in _routers() for route in router.routes if isinstance(route, APIRoute)]
+
+
+def document() -> Json:
+    """The document, keys sorted, so that it only changes when the API does."""
+    app = api_app("Eco²", *_routers())
     app.title, app.version, app.description = "Eco²", "1", DESCRIPTION
     found = app.openapi()
     found["servers"] = [{"url": "/"}]
@@ -111,7 +131,25 @@ def document() -> Json:
         if path.startswith("/api/v1/recycling/"):
             methods.get("get", {})["security"] = []
     _add_refusals_of_the_edge(found)
+    _say_who_may(found)
     return dict(found)
+
+
+def _say_who_may(found: Json) -> None:
+    """Extension `x-guests` of each operation, and the refusal where it is false."""
+    members_only = {route.operation_id for route in routes() if not guests_may(route)}
+    (refusal,) = error_responses(GuestNotAllowed).values()
+    for methods in found["paths"].values():
+        for operation in methods.values():
+            operation["x-guests"] = operation["operationId"] not in members_only
+            if operation["x-guests"]:
+                continue
+            answer = operation["responses"].setdefault("409", {"content": {"application/json": {"examples": {}}}})
+            media = answer["content"]["application/json"]
+            media.setdefault("schema", {"$ref": "#/components/schemas/ErrorBody"})
+            media["examples"].update(refusal["content"]["application/json"]["examples"])
+            answer["description"] = ", ".join(media["examples"])
+            operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
 def _add_refusals_of_the_edge(found: Json) -> None:

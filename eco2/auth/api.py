@@ -340,6 +340,8 @@ async def callback(
     at: At,
     caller: From,
     browsers: Browsers,
+    access: AccessTokens,
+    refresh: RefreshTokens,
     provider: Provider,
     code: str | None = None,
     state: str | None = None,
@@ -350,7 +352,7 @@ async def callback(
     browser it ends as it did the first time. A browser that fetches the page ahead is refused, and goes there later."""
     if _is_prefetch(request):
         raise sign_in.Prefetched
-    ending = await sign_in.finish(at, caller, provider, Answer(code, state, error), browsers)
+    ending = await sign_in.finish(at, caller, provider, Answer(code, state, error), browsers, [*access, *refresh])
     status = 302 if ending.pair or ending.to_app else 307
     response = RedirectResponse(ending.url, status, {"Cache-Control": "no-store"})
     if ending.pair:

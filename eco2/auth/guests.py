@@ -6,18 +6,21 @@ sessions cost something; the limits of browser and address keep one place from m
 """
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prometheus_client import Counter
 
-from eco2.auth import keys, service
+from eco2.auth import keys, service, store
 from eco2.auth.service import Caller, Pair, Services, TooMany, limit, open_session, pair_of
-from eco2.contracts.identity import GUEST
-from eco2.core.errors import AppError, BadRequest
+from eco2.contracts.identity import GUEST, guest_id
+from eco2.core.errors import AWAY, AppError, BadRequest
+
+log = logging.getLogger(__name__)
 
 PROOF_PATTERN = r"^[A-Za-z0-9_.-]*$"
 PROOF_LENGTH = 200
@@ -110,7 +113,10 @@ async def _opened(at: Services, caller: Caller, proof: str, browser: bytes) -> P
     sealed = _proven(at, proof)
     await limit(at, "guests-of-browser", browser.hex(), at.settings.guests_per_day_of_browser, _DAY_SECONDS)
     session_id = uuid5(NAMESPACE_URL, f"eco2:guest:{sealed}")
-    session = await open_session(at, caller, uuid5(session_id, GUEST), GUEST, None, session_id, role=GUEST)
+    user = guest_id(session_id)
+    # First, so that no session is without what ends its data.
+    await at.users.open_guest(user, int(at.settings.guest_ttl.total_seconds()))
+    session = await open_session(at, caller, user, GUEST, None, session_id, role=GUEST)
     if session is None:
         raise ProofUsed
     return pair_of(at, session)
@@ -125,6 +131,28 @@ def _proven(at: Services, proof: str) -> str:
     if int.from_bytes(payload[1:9]) + keys.LEEWAY_SECONDS < time.time():
         raise ProofExpired
     return sealed
+
+
+# Sign in
+
+
+async def of_browser(at: Services, tokens: Sequence[str]) -> store.Session | None:
+    """The session of the guest who signs in: whoever has one of its tokens is that guest, as long as it goes on."""
+    for token in tokens:
+        claims = service.claims_of(at, token)
+        if claims and claims.role == GUEST and claims.sid:
+            session = await store.session(at.db, UUID(claims.sid))
+            if session and session.role == GUEST and session.revoked_at is None:
+                return session
+    return None
+
+
+async def leave(at: Services, session: store.Session) -> None:
+    """End the session of a guest who has signed in. What it may still do meanwhile is claimed later."""
+    try:
+        await service.end(at, session.user_id, "claimed", session.id)
+    except tuple(AWAY) as error:  # NotLockedOut is one of them
+        log.warning("the session of a guest goes on until its time is over: %r", error)
 
 
 def proves(proof: str, difficulty: int) -> bool:

@@ -271,7 +271,7 @@ async def _refresh(at: Services, session_id: UUID, tokens: Sequence[Claims]) -> 
     """`tokens`: all that came for this session, so that an old one beside the right one is no reuse."""
     await limit(at, "refresh", str(session_id), at.settings.refreshes_per_minute)
     user, used = UUID(tokens[0].sub), await _usable(at, session_id, tokens)
-    if tokens[0].role != GUEST and not await at.users.exists(user):
+    if not await at.users.exists(user):
         await end(at, user, "user_gone", session_id)
         raise UserGone
     async with at.db.transaction() as tx:

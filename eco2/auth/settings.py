@@ -89,7 +89,7 @@ class Settings(
     belong to no start."""
     refreshes_per_minute: int = Field(default=30, ge=1)
     """Of one session."""
-    guest_ttl: Duration = Field(default=timedelta(hours=24), gt=timedelta(0), le=timedelta(hours=24))
+    guest_ttl: Duration = Field(default=timedelta(hours=24), ge=timedelta(minutes=1), le=timedelta(hours=24))
     """Life of a guest's session; a refresh does not prolong it."""
     guest_difficulty: int = Field(default=16, ge=0, le=28)
     """Zero bits that the proof of work of a guest begins with: each one more doubles the work."""

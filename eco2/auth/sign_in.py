@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID, uuid4
 
-from eco2.auth import native, store
+from eco2.auth import guests, native, store
 from eco2.auth.oauth import ProviderAway
 from eco2.auth.service import Caller, Pair, Services, TooMany, limit, open_session, pair_of
 from eco2.auth.settings import Settings
@@ -142,14 +142,23 @@ def _expected() -> tuple[type[Exception], ...]:
     return (_SignInFailed, AppError, *AWAY)
 
 
-async def finish(at: Services, caller: Caller, provider: str, answer: Answer, browsers: Sequence[str]) -> Ending:
-    """The callback. However it ends, the browser is sent to the app that began, or to the default one."""
+async def finish(
+    at: Services,
+    caller: Caller,
+    provider: str,
+    answer: Answer,
+    browsers: Sequence[str],
+    tokens: Sequence[str] = (),
+) -> Ending:
+    """The callback. However it ends, the browser is sent to the app that began, or to the default one.
+
+    `tokens`: those of the browser; where they are a guest's, what the guest has becomes the user's."""
     found: SignIn | None = None
     try:
         found, settled = await _begun(at, provider, answer, browsers)
         await limit(at, "callbacks", _digest(answer.state or ""), at.settings.sign_ins_per_minute)
         if settled is None and await store.claim_sign_in(at.cache, answer.state or "", CLAIM_SECONDS):
-            return await _finish_once(at, caller, found, answer)
+            return await _finish_once(at, caller, found, answer, tokens)
         return await _finish_again(at, answer, settled)
     except _expected() as failure:
         reason = _reason(failure)
@@ -168,17 +177,21 @@ async def _begun(at: Services, provider: str, answer: Answer, browsers: Sequence
     return found, settled
 
 
-async def _finish_once(at: Services, caller: Caller, found: SignIn, answer: Answer) -> Ending:
+async def _finish_once(at: Services, caller: Caller, found: SignIn, answer: Answer, tokens: Sequence[str]) -> Ending:
     session: store.Session | None = None
     app_code, reason = None, None
     try:
         if answer.error or not answer.code or len(answer.code) > CODE_MAX:
             raise _SignInFailed("access_denied" if answer.error == "access_denied" else "oauth_failed")
-        user = await _user_of(at, found, answer.code, answer.state or "")
+        # A native app is no guest, whatever the system browser is.
+        guest = None if found.app else await guests.of_browser(at, tokens)
+        user = await _user_of(at, found, answer.code, answer.state or "", guest.user_id if guest else None)
         if found.app:
             app_code = await native.grant(at, user, found, found.app)
         else:
             session = await open_session(at, caller, user, found.provider, found.device_id, uuid4())
+            if guest:
+                await guests.leave(at, guest)
     except _expected() as failure:
         reason = _reason(failure)
         await _audit_failure(at, caller, found.provider, reason)
@@ -243,9 +256,9 @@ def _reason(failure: Exception) -> str:
     return "provider_unavailable" if isinstance(failure, ProviderAway) else "oauth_failed"
 
 
-async def _user_of(at: Services, begun: SignIn, code: str, state: str) -> UUID:
+async def _user_of(at: Services, begun: SignIn, code: str, state: str, guest: UUID | None) -> UUID:
     profile = await at.providers.profile_of_code(begun.provider, begun.redirect_uri, code, state, begun.verifier)
-    return await at.users.find_or_create(profile)
+    return await at.users.find_or_create(profile, guest)
 
 
 # Audit

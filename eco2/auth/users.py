@@ -16,17 +16,24 @@ class Users:
     def __init__(self, channel: Channel) -> None:
         self._stub = UsersServiceStub(channel)
 
-    async def find_or_create(self, profile: Profile) -> UUID:
-        """The account of this social account. Notes the sign-in. BadRequest for a profile that cannot be kept."""
+    async def find_or_create(self, profile: Profile, guest: UUID | None = None) -> UUID:
+        """The account of this social account. Notes the sign-in, and that what the guest has becomes this user's.
+
+        BadRequest for a profile that cannot be kept."""
         request = pb.GetOrCreateFromOAuthRequest(
             provider=profile.provider,
             provider_user_id=profile.provider_user_id,
             email=profile.email,
             nickname=profile.nickname,
             profile_image_url=profile.image_url,
+            guest_id=str(guest) if guest else None,
         )
         answer = await call(self._stub.GetOrCreateFromOAuth, request)
         return UUID(answer.user.id)
+
+    async def open_guest(self, user: UUID, seconds: int) -> None:
+        """Make the account of a guest, which goes after so long. Repeated, nothing changes."""
+        await call(self._stub.OpenGuest, pb.OpenGuestRequest(user_id=str(user), seconds=seconds))
 
     async def exists(self, user: UUID) -> bool:
         answer = await call(self._stub.GetUser, pb.GetUserRequest(user_id=str(user)))

@@ -12,7 +12,7 @@ from eco2.character import leaderboard, service, store
 from eco2.character.leaderboard import Period
 from eco2.character.points import Reason
 from eco2.character.service import Services
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened, signed_in
+from eco2.core.app import BadUser, MissingUser, Text, User, any_user, error_responses, opened
 from eco2.core.cursors import BadCursor
 
 router = APIRouter(prefix="/api/v1", tags=["characters"])
@@ -51,7 +51,7 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged s
     "/character/catalog",
     operation_id="listCharacters",
     response_model=list[CatalogueEntry],
-    dependencies=[signed_in],
+    dependencies=[any_user],
     summary="All characters",
     responses={**_UNCHANGED, **error_responses(*_USER_ERRORS)},
 )
@@ -64,7 +64,7 @@ async def catalogue(request: Request, at: At) -> Response:
     "/character/districts",
     operation_id="listLeaderboardDistricts",
     response_model=list[District],
-    dependencies=[signed_in],
+    dependencies=[any_user],
     summary="The districts that have a leaderboard",
     responses={**_UNCHANGED, **error_responses(*_USER_ERRORS)},
 )

@@ -11,7 +11,7 @@ from eco2.chat import service
 from eco2.chat.scans import ScansUnavailable
 from eco2.chat.service import Services
 from eco2.chat.store import Message
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened
+from eco2.core.app import AnyUser, BadUser, MissingUser, Text, User, error_responses, opened
 from eco2.core.cursors import BadCursor
 from eco2.core.errors import TooMany
 
@@ -144,7 +144,7 @@ async def chats(
     summary="Begin a chat",
     responses=error_responses(*USER_ERRORS, service.ScanNotFound, service.TooManyChats, TooMany, ScansUnavailable),
 )
-async def create(user: User, at: At, body: NewChat | None = None) -> ChatCreated:
+async def create(user: AnyUser, at: At, body: NewChat | None = None) -> ChatCreated:
     """The body may be missing."""
     asked = body or NewChat()
     chat = await service.begin(at, user, asked.title, asked.scan_job_id)
@@ -160,7 +160,7 @@ async def create(user: User, at: At, body: NewChat | None = None) -> ChatCreated
 )
 async def detail(
     chat_id: UUID,
-    user: User,
+    user: AnyUser,
     at: At,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor`: older messages")] = None,
@@ -197,6 +197,6 @@ def _message(own: Services, message: Message) -> ChatMessage:
     summary="Rename a chat",
     responses=error_responses(*USER_ERRORS, service.ChatNotFound),
 )
-async def rename(chat_id: UUID, body: Rename, user: User, at: At) -> None:
+async def rename(chat_id: UUID, body: Rename, user: AnyUser, at: At) -> None:
     """At most 100 characters."""
     await service.rename(at.db, chat_id, user, body.title)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from eco2.chat import announcing, service, turn_store
+from eco2.chat import announcing, claims, service, turn_store
 from eco2.chat.conversation import Talk
 from eco2.chat.turn_store import Exchange
 from eco2.contracts.pb import job_state_pb2 as pb
@@ -51,6 +51,8 @@ def _job_id(text: str) -> UUID | None:
 
 def registers(talk: Talk) -> Mapping[str, Register]:
     return {
-        user_data.NAME: user_data.register(partial(service.export, talk), partial(service.purge, talk)),
+        user_data.NAME: user_data.register(
+            partial(service.export, talk), partial(service.purge, talk), partial(claims.claim, talk)
+        ),
         JOB_STATES: partial(add_JobStateServiceServicer_to_server, JobStates(talk)),
     }

@@ -12,7 +12,7 @@ from eco2.chat.api import CHAT_ID, JOB_ID, USER_ERRORS, Composed
 from eco2.chat.conversation import LONGEST_MESSAGE, Asked, Talk
 from eco2.chat.service import ChatNotFound, TooManyChats
 from eco2.chat.turn_store import Turn
-from eco2.core.app import User, error_responses, opened
+from eco2.core.app import AnyUser, error_responses, opened
 from eco2.core.errors import TooMany
 from eco2.core.storage import StorageDown
 
@@ -124,7 +124,7 @@ _SEND_ERRORS = (
     summary="Send a message and wait for the answer",
     responses=error_responses(*_SEND_ERRORS, TooManyChats, conversation.AnswerLate, conversation.AnswerFailed),
 )
-async def ask(body: LegacyMessage, user: User, at: At) -> LegacyAnswer:
+async def ask(body: LegacyMessage, user: AnyUser, at: At) -> LegacyAnswer:
     """For clients that cannot stream. After a minute the answer is 503 `ANSWER_LATE`; it will be in the chat."""
     chat, answer = await conversation.ask(at, user, body.session_id, Asked(body.message, body.image_url))
     return LegacyAnswer(session_id=chat, user_answer=answer)
@@ -140,7 +140,7 @@ async def ask(body: LegacyMessage, user: User, at: At) -> LegacyAnswer:
 async def send(
     chat_id: UUID,
     body: NewMessage,
-    user: User,
+    user: AnyUser,
     at: At,
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> MessageSubmitted:
@@ -160,7 +160,7 @@ async def send(
     summary="Ask for another answer where there is none",
     responses=error_responses(*USER_ERRORS, ChatNotFound, conversation.ChatBusy, conversation.NotRetriable, *_LIMITS),
 )
-async def retry(chat_id: UUID, message_id: UUID, user: User, at: At) -> MessageSubmitted:
+async def retry(chat_id: UUID, message_id: UUID, user: AnyUser, at: At) -> MessageSubmitted:
     """For the newest message of the chat, whose answer failed or was stopped. What was said before it was stopped
     gives way to the new answer."""
     return _submitted(await conversation.retry(at, user, chat_id, message_id))
@@ -173,7 +173,7 @@ async def retry(chat_id: UUID, message_id: UUID, user: User, at: At) -> MessageS
     summary="Stop an answer",
     responses=error_responses(*USER_ERRORS, conversation.JobNotFound),
 )
-async def cancel(job_id: UUID, user: User, at: At) -> TurnStatus:
+async def cancel(job_id: UUID, user: AnyUser, at: At) -> TurnStatus:
     """Keeps in the chat what was said so far. Its stream ends with `done` within seconds; one that has ended stays."""
     turn = await conversation.cancel(at, job_id, user)
     return TurnStatus(job_id=turn.id, status=turn.status)
@@ -186,7 +186,7 @@ async def cancel(job_id: UUID, user: User, at: At) -> TurnStatus:
     summary="Give what an answer waits for",
     responses=error_responses(*USER_ERRORS, conversation.JobNotFound, conversation.InputNotExpected),
 )
-async def give_input(job_id: UUID, body: Input, user: User, at: At) -> InputReceived:
+async def give_input(job_id: UUID, body: Input, user: AnyUser, at: At) -> InputReceived:
     """A place or a confirmation, after an event `needs_input`; `cancel` stops the answer."""
     if body.type == "cancel":
         await conversation.cancel(at, job_id, user)
@@ -202,7 +202,7 @@ async def give_input(job_id: UUID, body: Input, user: User, at: At) -> InputRece
     summary="Delete a chat",
     responses=error_responses(*USER_ERRORS, ChatNotFound),
 )
-async def delete(chat_id: UUID, user: User, at: At) -> None:
+async def delete(chat_id: UUID, user: AnyUser, at: At) -> None:
     """It is gone at once, and with its photos removed for good a day later. An answer that is being written ends.
     Deleting it again answers 404."""
     await conversation.delete(at, chat_id, user)

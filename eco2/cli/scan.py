@@ -17,9 +17,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from eco2.cli.stack import plain_errors
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from uuid import UUID
 
     import httpx2
+
+    from eco2.auth.settings import TokenSettings
 
 Json = dict[str, Any]
 
@@ -48,22 +51,50 @@ def _fail(message: str) -> "typer.Exit":
     return typer.Exit(1)
 
 
+def _token_settings(access_ttl: "timedelta") -> "tuple[dict[str, str], TokenSettings]":
+    """(environment of the local stack, settings of tokens that live so long)."""
+    from eco2.auth.settings import TokenSettings
+    from eco2.local import config, state
+
+    environment = config.environment(state.as_running(config.layout(make=False)))
+    directory, issuer = Path(environment["ECO2_SIGNING_KEYS_DIR"]), environment["ECO2_ISSUER"]
+    return environment, TokenSettings(signing_keys_dir=directory, issuer=issuer, access_ttl=access_ttl)
+
+
 def mint(name: str) -> str:
     """A bearer token of the user `name` of the local stack, who has an account when my-api runs to make one."""
     from datetime import timedelta
 
     from eco2.auth import keys
-    from eco2.auth.settings import TokenSettings
-    from eco2.local import config, state
 
-    environment = config.environment(state.as_running(config.layout(make=False)))
-    settings = TokenSettings(
-        signing_keys_dir=Path(environment["ECO2_SIGNING_KEYS_DIR"]),
-        issuer=environment["ECO2_ISSUER"],
-        access_ttl=timedelta(minutes=180),
-    )
+    environment, settings = _token_settings(timedelta(minutes=180))
     account = _account(name, environment["ECO2_GRPC_MY_API"], environment["ECO2_SERVICE_SECRET"])
     return keys.mint(settings, account or keys.user_id(name), LOCAL_PROVIDER if account else "local")
+
+
+def mint_guest() -> str:
+    """A bearer token of a new guest, who has an account when my-api runs to make one."""
+    import asyncio
+    from datetime import timedelta
+    from uuid import uuid4
+
+    from eco2.auth import keys
+    from eco2.auth.users import Users
+    from eco2.contracts.identity import GUEST, guest_id
+    from eco2.core import grpc
+    from eco2.core.errors import Unavailable
+
+    environment, settings = _token_settings(timedelta(hours=1))
+    guest = guest_id(uuid4())
+
+    async def opened() -> None:
+        address, secret = environment["ECO2_GRPC_MY_API"], environment["ECO2_SERVICE_SECRET"]
+        async with grpc.channel(address, secret) as channel:
+            with contextlib.suppress(Unavailable):
+                await Users(channel).open_guest(guest, int(settings.access_ttl.total_seconds()))
+
+    asyncio.run(opened())
+    return keys.mint(settings, guest, GUEST, GUEST)
 
 
 def _account(name: str, address: str, secret: str) -> "UUID | None":
@@ -85,11 +116,14 @@ def _account(name: str, address: str, secret: str) -> "UUID | None":
     return asyncio.run(found())
 
 
-def token(user: str = typer.Option(DEFAULT_USER, help="Any name; the same name is always the same user.")) -> None:
+def token(
+    user: str = typer.Option(DEFAULT_USER, help="Any name; the same name is always the same user."),
+    guest: bool = typer.Option(False, "--guest", help="A new guest instead, whose data is deleted after an hour."),
+) -> None:
     """Print a bearer token for a user of the local stack."""
     try:
         with plain_errors():
-            typer.echo(mint(user))
+            typer.echo(mint_guest() if guest else mint(user))
     except FileNotFoundError:
         raise _fail("There is no signing key yet: start the stack once with `eco2 up`.") from None
 

@@ -33,6 +33,15 @@ def key_channel(key: str) -> Channel | None:
     return match["channel"] if match else None  # type: ignore[return-value]
 
 
+def reissued(secret: str, owner: str, key: str) -> str:
+    """The key of the same object for another owner: always the same one. ValueError for what is no key."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise ValueError(f"{key!r} is no key of an upload")
+    channel, nonce, extension = match["channel"], match["nonce"], key.rpartition(".")[2]
+    return f"{channel}/{nonce}{_tag(secret, owner, channel, nonce)}.{extension}"
+
+
 def owns(secret: str, owner: str, key: str) -> bool:
     """True when `key` is well-formed and was made for `owner`."""
     match = _KEY.fullmatch(key)

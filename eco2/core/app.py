@@ -7,12 +7,13 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from opentelemetry.trace import Span, SpanKind
@@ -22,9 +23,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
-from eco2.contracts.identity import USER_ID_HEADER
+from eco2.contracts.identity import GUEST, USER_ID_HEADER
 from eco2.core import proof, telemetry
-from eco2.core.errors import AWAY, AppError, Unauthorized, Unavailable
+from eco2.core.errors import AWAY, AppError, Conflict, Unauthorized, Unavailable
 from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send, send_body
 from eco2.core.settings import AppSettings
 from eco2.core.short_cuts import ShortCut, taken
@@ -142,11 +143,48 @@ async def _user_id(x_user_id: Annotated[str | None, Header(include_in_schema=Fal
         raise BadUser from None
 
 
-User = Annotated[uuid.UUID, Depends(_user_id)]
-"""The signed-in user, as ext-authz wrote it into the identity header."""
+class GuestNotAllowed(Conflict):
+    """Sign in for this: guests look things up, scan and ask."""
 
-signed_in = Depends(_user_id)
-"""For routes that need a user but not who it is."""
+    code = "GUEST_NOT_ALLOWED"
+
+
+def _is_guest(x_user_role: Annotated[str | None, Header(include_in_schema=False)] = None) -> bool:
+    return x_user_role == GUEST
+
+
+IsGuest = Annotated[bool, Depends(_is_guest)]
+
+AnyUser = Annotated[uuid.UUID, Depends(_user_id)]
+"""The user, guests included, as ext-authz wrote it into the identity header."""
+
+any_user = Depends(_user_id)
+"""For routes that need a user, guests included, but not who it is."""
+
+
+def _member_id(user: AnyUser, guest: IsGuest) -> uuid.UUID:
+    if guest:
+        raise GuestNotAllowed
+    return user
+
+
+User = Annotated[uuid.UUID, Depends(_member_id)]
+"""The signed-in user; guests are refused. A route that guests may use says so by `AnyUser`."""
+
+
+def guests_may(route: APIRoute) -> bool:
+    """True where guests may use the route: those that need no user are for everybody."""
+    return not any(found.call is _member_id for found in _dependencies(route.dependant))
+
+
+def needs_user(route: APIRoute) -> bool:
+    return any(found.call is _user_id for found in _dependencies(route.dependant))
+
+
+def _dependencies(dependant: Dependant) -> Iterator[Dependant]:
+    for found in dependant.dependencies:
+        yield found
+        yield from _dependencies(found)
 
 
 @dataclass(frozen=True)

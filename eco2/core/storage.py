@@ -103,6 +103,14 @@ class Bucket:
                 return False
         return True
 
+    async def copy(self, key: str, to: str) -> None:
+        """Nothing where there is no such object."""
+        with _outages():
+            try:
+                await obstore.copy_async(self._store, key, to)
+            except (NotFoundError, FileNotFoundError):
+                return
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Those that are there."""
         with _outages():

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eco2 import photos
 from eco2.contracts.uploads import Channel
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened
+from eco2.core.app import AnyUser, BadUser, MissingUser, Text, error_responses, opened
 from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.image import service
@@ -113,7 +113,7 @@ _PHOTO_ERRORS = (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBrok
         TooMany,
     ),
 )
-async def start(channel: Channel, body: UploadRequest, user: User, at: At) -> UploadTicket:
+async def start(channel: Channel, body: UploadRequest, user: AnyUser, at: At) -> UploadTicket:
     """The file goes straight to the object store: PUT it to `upload_url` within `expires_in` seconds.
 
     A user gets so many of them a minute: a 429 says after how many seconds there is another one (`Retry-After`)."""
@@ -158,7 +158,7 @@ async def start(channel: Channel, body: UploadRequest, user: User, at: At) -> Up
         DecodersDown,
     ),
 )
-async def complete(channel: Channel, body: UploadCallback, user: User, at: At) -> UploadedImage:
+async def complete(channel: Channel, body: UploadCallback, user: AnyUser, at: At) -> UploadedImage:
     """Checks that the file is there and is a photo within the limits, and publishes it without metadata (EXIF, GPS).
 
     At most 15 MB, 16,384 pixels on the longer side and 64 megapixels; WebP at most 33, HEIC and GIF 58 megapixels (what

@@ -31,7 +31,7 @@ def app(settings: Settings) -> OpsApp:
             grpc.serving(
                 settings,
                 {
-                    user_data.NAME: rpc.user_data_of(db, storage),
+                    user_data.NAME: rpc.user_data_of(db, storage, settings.upload_secret),
                     rpc.IMAGES: rpc.images_of(db, storage, decoders, settings.upload_secret),
                 },
             ) as answering,

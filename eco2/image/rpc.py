@@ -14,19 +14,20 @@ from eco2.core.postgres import Database
 from eco2.core.storage import Storage
 from eco2.image import service, store
 from eco2.photos.pool import Decoders
+from eco2.photos.reissue import reissue
 
 PAGE = 200
 IMAGES = "eco2.image.v1.ImageService"
 
 
-def user_data_of(db: Database, storage: Storage) -> Register:
+def user_data_of(db: Database, storage: Storage, secret: str) -> Register:
     async def export(user: UUID, cursor: str) -> tuple[user_data.Records, str]:
         after = cursors.decode(cursor) if cursor else None
         rows = await store.page(db, user, after, PAGE)
         records = [("uploads", _record(storage, upload) | {"created_at": at}) for upload, at in rows]
         return records, cursors.encode(rows[-1][1], rows[-1][0].key) if len(rows) == PAGE else ""
 
-    return user_data.register(export, partial(purge, db, storage))
+    return user_data.register(export, partial(purge, db, storage), partial(claim, db, storage, secret))
 
 
 async def purge(db: Database, storage: Storage, user: UUID) -> int:
@@ -43,6 +44,15 @@ async def purge(db: Database, storage: Storage, user: UUID) -> int:
         removed += len(keys)
         if len(keys) < PAGE:
             return removed
+
+
+async def claim(db: Database, storage: Storage, secret: str, guest: UUID, user: UUID) -> int:
+    """Copy the photo, then change the row. Who shows a photo, or the cleanup, deletes it under its old key."""
+    claimed = 0
+    while keys := await store.keys_of(db, guest, PAGE):
+        for key in keys:
+            claimed += await store.give(db, key, await reissue(storage, secret, user, key), guest, user)
+    return claimed
 
 
 def _record(storage: Storage, upload: store.Upload) -> dict[str, object]:

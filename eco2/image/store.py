@@ -96,6 +96,18 @@ async def keys_of(db: Session, user: UUID, limit: int) -> list[str]:
     return [key for (key,) in rows]
 
 
+async def give(db: Session, key: str, new_key: str, guest: UUID, user: UUID) -> bool:
+    """Make the guest's upload the user's, under its new key; False when there is no such upload any more."""
+    changed = await db.run(
+        "UPDATE image.uploads SET key = %(new)s, user_id = %(user)s WHERE key = %(key)s AND user_id = %(guest)s",
+        key=key,
+        new=new_key,
+        guest=guest,
+        user=user,
+    )
+    return changed > 0
+
+
 async def known(db: Session, keys: Sequence[str]) -> set[str]:
     rows = await db.rows("SELECT key FROM image.uploads WHERE key = ANY(%(keys)s)", keys=list(keys))
     return {key for (key,) in rows}

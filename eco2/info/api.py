@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from eco2.core.app import BadUser, MissingUser, error_responses, opened, signed_in
+from eco2.core.app import BadUser, MissingUser, any_user, error_responses, opened
 from eco2.core.errors import Unavailable
 from eco2.info import service
 from eco2.info.service import Services
 from eco2.info.store import Article
 
-router = APIRouter(prefix="/api/v1/info", tags=["info"], dependencies=[signed_in])
+router = APIRouter(prefix="/api/v1/info", tags=["info"], dependencies=[any_user])
 
 At = Annotated[Services, opened(Services)]
 

@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from eco2.contracts.identity import GUEST, GUEST_VERSION
 from eco2.llm.wire import (
     Call,
     LlmFailed,
@@ -92,11 +93,14 @@ class Budget:
     POCKET_SHARE of the cap, stay with the process, which saves most trips to the counter.
     """
 
-    def __init__(self, redis: Redis, cap_usd: float | None, output_tokens: int, user_share: float = 1.0) -> None:
+    def __init__(
+        self, redis: Redis, cap_usd: float | None, output_tokens: int, user_share: float = 1.0, guest_share: float = 1.0
+    ) -> None:
         self._redis = redis
         self._cap = None if cap_usd is None else round(cap_usd * 1e6)
         self._user_cap = round((cap_usd or 0) * 1e6 * user_share)
-        self._shared_out = cap_usd is not None and user_share < 1
+        self._guest_cap = round((cap_usd or 0) * 1e6 * guest_share)
+        self._shared_out = cap_usd is not None and min(user_share, guest_share) < 1
         BUDGET.set(cap_usd or 0)
         SPENT_TODAY.set_function(lambda: self.counted() / 1e6)
         self._most = Usage(prompt_tokens=INPUT_TOKENS_HELD, completion_tokens=output_tokens)
@@ -135,7 +139,9 @@ class Budget:
         user = spender.get()
         if not self._shared_out or not user or not amount:
             return ""
-        key, cap = user_key(today(), user), max(self._user_cap, amount)  # of a small budget it is at least one call
+        guest = user[14:15] == str(GUEST_VERSION)
+        who, most = (GUEST, self._guest_cap) if guest else (user, self._user_cap)  # all guests together are one
+        key, cap = user_key(today(), who), max(most, amount)  # of a small budget it is at least one call
         try:
             async with asyncio.timeout(SPEND_SECONDS):
                 _, taken = await self._hold(keys=[key], args=[amount, 0, cap, SPEND_TTL_SECONDS])

@@ -64,7 +64,11 @@ class Llm:
         self._controls = controls or Controls(None)
         self._providers = [Provider(name, endpoint, settings) for name, endpoint in settings.endpoints().items()]
         self._budget = Budget(
-            redis, settings.llm_daily_budget_usd, settings.llm_max_output_tokens, settings.llm_user_share
+            redis,
+            settings.llm_daily_budget_usd,
+            settings.llm_max_output_tokens,
+            settings.llm_user_share,
+            settings.llm_guest_share,
         )
 
     async def aclose(self) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened, signed_in
+from eco2.core.app import AnyUser, BadUser, MissingUser, Text, User, any_user, error_responses, opened
 from eco2.location import hours, service
 from eco2.location import search as searching
 from eco2.location.categories import PICKUP_CATEGORIES, STORE_CATEGORIES, Source
@@ -182,7 +182,7 @@ At = Annotated[Services, opened(Services)]
     "/centers",
     operation_id="listNearestPlaces",
     response_model=list[Entry],
-    dependencies=[signed_in],
+    dependencies=[any_user],
     summary="Places around a point, nearest first",
     responses=error_responses(*_USER_ERRORS, *_FILTER_ERRORS),
 )
@@ -209,7 +209,7 @@ async def centers(
     "/centers/{place_id}",
     operation_id="getPlace",
     response_model=Detail,
-    dependencies=[signed_in],
+    dependencies=[any_user],
     summary="One place",
     responses=error_responses(*_USER_ERRORS, service.LocationNotFound),
 )
@@ -245,7 +245,7 @@ async def center(at: At, place_id: PlaceId) -> Any:
 )
 async def search(
     at: At,
-    user: User,
+    user: AnyUser,
     q: Words,
     lat: OptionalLatitude = None,
     lon: OptionalLongitude = None,
@@ -262,7 +262,7 @@ async def search(
     summary="Suggestions while somebody types",
     responses=error_responses(*_USER_ERRORS, searching.TooManySearches),
 )
-async def suggest(at: At, user: User, q: Words) -> Any:
+async def suggest(at: At, user: AnyUser, q: Words) -> Any:
     return [asdict(one) for one in await searching.suggest(at, user, q)]
 
 
@@ -270,7 +270,7 @@ async def suggest(at: At, user: User, q: Words) -> Any:
     "/clusters",
     operation_id="listPlaceClusters",
     response_model=list[Cluster],
-    dependencies=[signed_in],
+    dependencies=[any_user],
     summary="How many places are where, for a wide view",
     responses=error_responses(*_USER_ERRORS, *_FILTER_ERRORS, service.BadBox, service.OneFilter),
 )
@@ -291,7 +291,7 @@ async def clusters(
     "/nearest",
     operation_id="findPlacesForWaste",
     response_model=Nearest,
-    dependencies=[signed_in],
+    dependencies=[any_user],
     summary="Where to take a thing",
     responses=error_responses(*_USER_ERRORS, service.StreamOrItem, service.BadStream, service.ItemNotFound),
 )

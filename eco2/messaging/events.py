@@ -107,6 +107,7 @@ return said
 
 _TEXT = "local at = redis.call('HMGET', KEYS[1], 'round', 'said') return {at[1], at[2], redis.call('GET', KEYS[2])}"
 
+_GIVE = "if redis.call('HEXISTS', KEYS[1], 'owner') == 1 then redis.call('HSET', KEYS[1], 'owner', ARGV[1]) end"
 _STANDING = "return {redis.call('HGET', KEYS[1], 'owner'), redis.call('ZREVRANGE', KEYS[2], 0, 0)[1] or false}"
 
 
@@ -137,6 +138,7 @@ class EventBus:
         self._say = redis.register_script(_SAY)
         self._text = redis.register_script(_TEXT)
         self._emit = redis.register_script(_EMIT)
+        self._give = redis.register_script(_GIVE)
         self._standing = redis.register_script(_STANDING)
         self._end = redis.register_script(_END)
 
@@ -146,6 +148,10 @@ class EventBus:
         pipeline.hsetnx(job_key(job_id), "owner", owner)
         pipeline.expire(job_key(job_id), JOB_TTL_SECONDS)
         await pipeline.execute()
+
+    async def give(self, job_id: str, owner: str) -> None:
+        """Let somebody else read the events of a job, of those to come and of those that are there."""
+        await self._give(keys=[job_key(job_id)], args=[owner])
 
     async def emit(self, job_id: str, *drafts: Draft, owner: str = "") -> list[int]:
         """Append the events in this order; the `seq` of each, 0 for one that comes after the terminal event.

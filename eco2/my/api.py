@@ -1,14 +1,15 @@
 """Routes of my-api, served under /users. Characters and scans of a user are served by the services that own them."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from eco2.core import cookies
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened
+from eco2.core.app import AnyUser, BadUser, MissingUser, Text, User, error_responses, opened
 from eco2.core.errors import Unavailable
 from eco2.my import export, service
 from eco2.my.outbox import Services
@@ -28,10 +29,28 @@ class Profile(BaseModel):
     nickname: Annotated[str, Field(examples=["초록"])]
     phone_number: Annotated[str | None, Field(description="11 digits", examples=["01012345678"])]
     provider: Annotated[str, Field(description="Of this session", examples=["kakao"])]
+    role: Annotated[
+        str, Field(description="Of this session: citizen, guest, steward or operator", examples=["citizen"])
+    ]
     last_login_at: Annotated[datetime | None, Field(examples=["2026-11-22T09:30:00Z"])]
     profile_image_url: Annotated[str | None, Field(examples=[None])]
     language: Annotated[Language, Field(examples=["ko"])]
     district: Annotated[str | None, Field(examples=["서울특별시 마포구"])]
+
+
+@dataclass(frozen=True)
+class SessionHeaders:
+    """Identity headers that ext-authz wrote, besides the user."""
+
+    provider: str | None
+    role: str
+
+
+def _session(
+    x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None,
+    x_user_role: Annotated[str, Header(include_in_schema=False)] = "citizen",
+) -> SessionHeaders:
+    return SessionHeaders(x_auth_provider, x_user_role)
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -72,11 +91,9 @@ class PreferencesChange(BaseModel):
 @router.get(
     "", operation_id="getProfile", response_model=Profile, summary="Your profile", responses=error_responses(*_ERRORS)
 )
-async def me(
-    user: User, at: At, x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None
-) -> Profile:
+async def me(user: AnyUser, at: At, session: Annotated[SessionHeaders, Depends(_session)]) -> Profile:
     account = await service.find(at.db, user)
-    return _profile(account, await service.provider_of(at.db, user, x_auth_provider))
+    return _profile(account, await service.provider_of(at.db, user, session.provider), session.role)
 
 
 @router.patch(
@@ -90,11 +107,11 @@ async def change(
     body: ProfileChange,
     user: User,
     at: At,
-    x_auth_provider: Annotated[str | None, Header(include_in_schema=False)] = None,
+    session: Annotated[SessionHeaders, Depends(_session)],
 ) -> Profile:
     async with at.db.transaction() as tx:
         account = await service.change(tx, user, body.model_dump(exclude_unset=True))
-        return _profile(account, await service.provider_of(tx, user, x_auth_provider))
+        return _profile(account, await service.provider_of(tx, user, session.provider), session.role)
 
 
 @router.delete(
@@ -124,7 +141,7 @@ async def leave(user: User, at: At) -> Response:
     summary="Your preferences",
     responses=error_responses(*_ERRORS),
 )
-async def preferences(user: User, at: At) -> Preferences:
+async def preferences(user: AnyUser, at: At) -> Preferences:
     return _preferences(await service.find(at.db, user))
 
 
@@ -135,7 +152,7 @@ async def preferences(user: User, at: At) -> Preferences:
     summary="Change your preferences",
     responses=error_responses(*_ERRORS, service.NoChanges, service.DistrictUnknown),
 )
-async def prefer(body: PreferencesChange, user: User, at: At) -> Preferences:
+async def prefer(body: PreferencesChange, user: AnyUser, at: At) -> Preferences:
     """Scans that you submit a moment later are answered in that language, and by the rules of that district."""
     async with at.db.transaction() as tx:
         account = await service.prefer(tx, at.districts, user, body.model_dump(exclude_unset=True))
@@ -166,7 +183,7 @@ async def export_all(user: User, at: At) -> StreamingResponse:
     return StreamingResponse(export.write(account, pages, user), headers=headers, media_type="application/json")
 
 
-def _profile(account: Account, provider: str) -> Profile:
+def _profile(account: Account, provider: str, role: str) -> Profile:
     name = account.nickname or account.name or service.default_nickname(account.id)
     return Profile(
         username=name,
@@ -174,6 +191,7 @@ def _profile(account: Account, provider: str) -> Profile:
         nickname=name,
         phone_number=account.phone_number,
         provider=provider,
+        role=role,
         last_login_at=account.last_login_at,
         profile_image_url=account.profile_image_url,
         language=account.language,

@@ -78,7 +78,7 @@ def app(settings: Settings) -> OpsApp:
         districts = Districts.load(settings.data_dir)
         async with open_database(settings, repeat=True) as db, connect(settings) as others:
             outbox = Outbox(db, others, settings.purge_after, settings.purge_interval)
-            services = {rpc.NAME: rpc.register(db, outbox.ring)}
+            services = {rpc.NAME: rpc.register(db, outbox.ring, tuple(others.data))}
             async with delivering(outbox), grpc.serving(settings, services) as answering:
                 at = Services(db, outbox, districts, settings.cookie_domain)
                 # The services that are told are not checked: what cannot be told yet waits in the outbox.

@@ -112,8 +112,10 @@ class Outbox:
         async with self.db.transaction() as tx:
             users = await store.start_purge(tx, self.purge_after, BATCH)
             for user in users:
+                kind = "claim" if await store.claimed_by(tx, user) else "purge"
                 for name in self.others.data:
-                    await store.tell(tx, user, "purge", {"service": name})
+                    # auth-api keeps nothing that somebody could claim: the sessions of a guest go.
+                    await store.tell(tx, user, "purge" if name == "auth-api" else kind, {"service": name})
         gone = await store.drop_purged(self.db)
         for user in gone:
             log.info("account purged", extra={"user": str(user)})
@@ -181,12 +183,21 @@ class Outbox:
         request = user_data_pb2.PurgeRequest(user_id=str(message.user_id))
         await grpc.call(service.Purge, request, timeout=PURGE_SECONDS)
 
+    async def _claim(self, message: OutboxMessage) -> None:
+        service, user = self.others.data.get(message.body["service"]), await store.claimed_by(self.db, message.user_id)
+        if service is None:
+            raise NotConnected
+        if user is not None:  # else the user has left meanwhile, and what the guest left is purged
+            request = user_data_pb2.ClaimRequest(guest_id=str(message.user_id), user_id=str(user))
+            await grpc.call(service.Claim, request, timeout=PURGE_SECONDS)
+
 
 _KINDS: Mapping[str, Callable[[Outbox, OutboxMessage], Awaitable[None]]] = {
     "grant": Outbox._grant,
     "preferences": Outbox._preferences,
     "revoke": Outbox._revoke,
     "purge": Outbox._purge,
+    "claim": Outbox._claim,
 }
 
 

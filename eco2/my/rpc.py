@@ -1,6 +1,6 @@
 """UsersService over gRPC: what auth-api asks when somebody signs in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -17,15 +17,17 @@ BAD_ID = "INVALID_USER_ID"
 
 
 class Users(UsersServiceServicer):
-    def __init__(self, db: Database, told: Callable[[], None]) -> None:
+    def __init__(self, db: Database, told: Callable[[], None], keepers: Sequence[str]) -> None:
         self._db = db
         self._told = told
+        self._keepers = keepers
 
     async def GetOrCreateFromOAuth(  # noqa: N802 - names of the protocol, here and below
         self,
         request: pb.GetOrCreateFromOAuthRequest,
         _context: object,
     ) -> pb.GetOrCreateFromOAuthResponse:
+        guest = uuid_of(request.guest_id, BAD_ID) if request.HasField("guest_id") else None
         async with self._db.transaction() as tx:
             account, social, new = await service.sign_in(
                 tx,
@@ -34,6 +36,8 @@ class Users(UsersServiceServicer):
                 request.email or None,
                 request.nickname or None,
                 request.profile_image_url or None,
+                guest,
+                self._keepers,
             )
         self._told()
         return pb.GetOrCreateFromOAuthResponse(
@@ -47,6 +51,12 @@ class Users(UsersServiceServicer):
         account = await store.find(self._db, user)
         return pb.GetUserResponse(user=_user(account) if account else None)
 
+    async def OpenGuest(  # noqa: N802
+        self, request: pb.OpenGuestRequest, _context: object
+    ) -> pb.OpenGuestResponse:
+        await service.open_guest(self._db, uuid_of(request.user_id, BAD_ID), request.seconds)
+        return pb.OpenGuestResponse()
+
     async def UpdateLoginTime(  # noqa: N802
         self,
         request: pb.UpdateLoginTimeRequest,
@@ -58,9 +68,9 @@ class Users(UsersServiceServicer):
         return pb.UpdateLoginTimeResponse(success=done)
 
 
-def register(db: Database, told: Callable[[], None]) -> Register:
-    """`told` is called when the outbox may have something new."""
-    return partial(add_UsersServiceServicer_to_server, Users(db, told))
+def register(db: Database, told: Callable[[], None], keepers: Sequence[str]) -> Register:
+    """`told` is called when the outbox may have something new; `keepers` are the services that keep data of people."""
+    return partial(add_UsersServiceServicer_to_server, Users(db, told, keepers))
 
 
 def _user(account: store.Account) -> pb.User:

@@ -2,11 +2,12 @@
 
 import re
 import unicodedata
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 from uuid import UUID, uuid4
 
-from eco2.contracts.identity import Provider
+from eco2.contracts.identity import Provider, is_guest
 from eco2.core import names
 from eco2.core.errors import AppError, BadRequest, NotFound
 from eco2.core.postgres import Session
@@ -18,6 +19,9 @@ NICKNAME_LENGTH = 120
 EMAIL_LENGTH = 320
 PROVIDER_ID_LENGTH = 255
 URL_LENGTH = 2000
+MOST_GUEST_SECONDS = 24 * 3600
+CLAIM_AFTER = (timedelta(0), timedelta(minutes=2))
+"""A claim, and another one when requests of the guest and its running scans have ended."""
 
 
 class InvalidProvider(BadRequest):
@@ -83,8 +87,10 @@ async def sign_in(
     email: str | None,
     nickname: str | None,
     profile_image_url: str | None,
+    guest: UUID | None = None,
+    keepers: Sequence[str] = (),
 ) -> tuple[Account, SocialAccount, bool]:
-    """(account, social account, whether they are new).
+    """(account, social account, whether they are new). `guest`: who signs in, whose data `keepers` keep.
 
     What a provider tells beside its id of the person is taken as far as it fits.
     """
@@ -95,11 +101,49 @@ async def sign_in(
     new_ids = (uuid4(), uuid4())
     social = await store.sign_in(db, new_ids, checked_provider(provider), provider_user_id, email)
     if social.user_id != new_ids[1]:
+        await claim(db, guest, social.user_id, keepers)
         return await store.returned(db, social.user_id, image), social, False
     name = _given_name(nickname) or default_nickname(social.user_id)
     account = await store.add(db, social.user_id, name, email, image)
     await store.tell(db, account.id, "grant", {"earned_at": datetime.now(UTC).isoformat()})
+    if await claim(db, guest, account.id, keepers) and guest and await store.take_preferences(db, guest, account.id):
+        await store.tell(db, account.id, "preferences", {})
     return account, social, True
+
+
+async def claim(db: Session, guest: UUID | None, user: UUID, keepers: Sequence[str]) -> bool:
+    """Have all that is kept of the guest become the user's; False where somebody else has claimed it, or nobody can.
+
+    Told twice: what the guest had begun may have been stored after the first claim. What comes later still is claimed
+    when the time of the guest is over.
+    """
+    if guest is None or not await store.claim_guest(db, guest, user):
+        return False
+    for after in CLAIM_AFTER:
+        for name in keepers:
+            await store.tell(db, guest, "claim", {"service": name}, after)
+    return True
+
+
+class BadTime(BadRequest):
+    """The session of a guest lasts a second to a day."""
+
+    code = "INVALID_TIME"
+
+
+class NoGuest(BadRequest):
+    """This is no id of a guest."""
+
+    code = "INVALID_USER_ID"
+
+
+async def open_guest(db: Session, user: UUID, seconds: int) -> None:
+    """Make the account of a guest: it has no characters, and goes when its time is over. BadTime, NoGuest."""
+    if not is_guest(user):
+        raise NoGuest
+    if not 0 < seconds <= MOST_GUEST_SECONDS:
+        raise BadTime
+    await store.add_guest(db, user, default_nickname(user), timedelta(seconds=seconds))
 
 
 def _given_name(nickname: str | None) -> str | None:

@@ -79,6 +79,49 @@ async def add(db: Session, user: UUID, nickname: str, email: str | None, profile
     return Account(*row)
 
 
+async def add_guest(db: Session, user: UUID, nickname: str, lasts: timedelta) -> None:
+    """Repeated: the first one stays."""
+    await db.run(
+        """INSERT INTO users.accounts (id, nickname, guest_until) VALUES (%(user)s, %(nickname)s, now() + %(lasts)s)
+           ON CONFLICT (id) DO NOTHING""",
+        user=user,
+        nickname=nickname,
+        lasts=lasts,
+    )
+
+
+async def claim_guest(db: Session, guest: UUID, user: UUID) -> bool:
+    """Note as whom the guest has signed in, once; True for that user, False where there is no such guest any more."""
+    return bool(
+        await db.run(
+            """UPDATE users.accounts SET claimed_by = %(user)s
+               WHERE id = %(guest)s AND guest_until IS NOT NULL AND purge_started_at IS NULL
+               AND (claimed_by IS NULL OR claimed_by = %(user)s)""",
+            guest=guest,
+            user=user,
+        )
+    )
+
+
+async def claimed_by(db: Session, guest: UUID) -> UUID | None:
+    row = await db.row("SELECT claimed_by FROM users.accounts WHERE id = %(guest)s", guest=guest)
+    return row[0] if row else None
+
+
+async def take_preferences(db: Session, guest: UUID, user: UUID) -> bool:
+    """Give a new user the language and the district of the guest; False where the guest has told neither."""
+    return bool(
+        await db.run(
+            """UPDATE users.accounts AS own
+               SET language = guest.language, district = guest.district, preferences_version = 1
+               FROM users.accounts AS guest
+               WHERE own.id = %(user)s AND guest.id = %(guest)s AND guest.preferences_version > 0""",
+            guest=guest,
+            user=user,
+        )
+    )
+
+
 async def returned(db: Session, user: UUID, profile_image_url: str | None) -> Account:
     """Note that the user signed in again; a deleted account lives on."""
     row = await db.row(
@@ -159,15 +202,23 @@ async def delete_account(db: Session, user: UUID) -> datetime | None:
 # --- purge ------------------------------------------------------------------------------------------------------------
 
 
+GUEST_MARGIN = timedelta(minutes=10)
+"""Time after the session of a guest in which what it began may still arrive somewhere."""
+
+
 async def start_purge(db: Session, older: timedelta, limit: int) -> list[UUID]:
     """The accounts whose time is over, from now on without a way back: their social accounts are gone.
 
     The social accounts are locked first, as a sign-in does: who signs in at this moment is in time or too late. What
     others have not been told yet about the account they need not know any more.
     """
-    due: LiteralString = "deleted_at < now() - %(older)s AND purge_started_at IS NULL"
+    over: LiteralString = "(deleted_at < now() - %(older)s OR guest_until < now() - %(margin)s)"
+    due: LiteralString = f"{over} AND purge_started_at IS NULL"
     found = await db.rows(
-        f"SELECT id FROM users.accounts WHERE {due} ORDER BY deleted_at LIMIT %(limit)s", older=older, limit=limit
+        f"SELECT id FROM users.accounts WHERE {due} ORDER BY coalesce(deleted_at, guest_until) LIMIT %(limit)s",
+        older=older,
+        margin=GUEST_MARGIN,
+        limit=limit,
     )
     ids = [row[0] for row in found]
     await db.rows("SELECT id FROM users.social_accounts WHERE user_id = ANY(%(ids)s) ORDER BY id FOR UPDATE", ids=ids)
@@ -175,8 +226,11 @@ async def start_purge(db: Session, older: timedelta, limit: int) -> list[UUID]:
         f"UPDATE users.accounts SET purge_started_at = now() WHERE id = ANY(%(ids)s) AND {due} RETURNING id",
         ids=ids,
         older=older,
+        margin=GUEST_MARGIN,
     )
     users = [row[0] for row in started]
+    # What a guest left goes with the guest when its user is gone.
+    await db.run("UPDATE users.accounts SET claimed_by = NULL WHERE claimed_by = ANY(%(users)s)", users=users)
     await db.run("DELETE FROM users.social_accounts WHERE user_id = ANY(%(users)s)", users=users)
     await db.run("DELETE FROM users.outbox WHERE user_id = ANY(%(users)s)", users=users)
     return users
@@ -205,10 +259,11 @@ class OutboxMessage:
     attempts: int
 
 
-async def tell(db: Session, user: UUID, kind: str, body: Json) -> None:
-    """Have it delivered once this transaction is committed."""
-    sql: LiteralString = "INSERT INTO users.outbox (user_id, kind, body) VALUES (%(user)s, %(kind)s, %(body)s)"
-    await db.run(sql, user=user, kind=kind, body=Jsonb(body))
+async def tell(db: Session, user: UUID, kind: str, body: Json, after: timedelta = timedelta(0)) -> None:
+    """Have it delivered once this transaction is committed, and a while later."""
+    sql: LiteralString = """INSERT INTO users.outbox (user_id, kind, body, due_at)
+        VALUES (%(user)s, %(kind)s, %(body)s, now() + %(after)s)"""
+    await db.run(sql, user=user, kind=kind, body=Jsonb(body), after=after)
 
 
 async def take_messages(db: Session, kind: str, lease: timedelta, limit: int) -> list[OutboxMessage]:

@@ -42,9 +42,15 @@ accounts = Table(
     # Deleted by its owner; signing in again restores it, until the purge begins.
     _time("deleted_at"),
     _time("purge_started_at"),
+    # Of a guest: when its session ends, and the data goes.
+    _time("guest_until"),
+    # The user as whom the guest has signed in.
+    Column("claimed_by", UUID(as_uuid=True)),
     CheckConstraint("language IN ('ko', 'en')", name="language"),
     schema="users",
 )
+Index("ix_accounts_guest_until", accounts.c.guest_until, postgresql_where=accounts.c.guest_until.is_not(None))
+Index("ix_accounts_claimed_by", accounts.c.claimed_by, postgresql_where=accounts.c.claimed_by.is_not(None))
 Index("ix_accounts_deleted_at", accounts.c.deleted_at, postgresql_where=accounts.c.deleted_at.is_not(None))
 
 social_accounts = Table(

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
+from eco2.contracts.identity import is_guest
 from eco2.contracts.queues import (
     SCAN_ANSWER,
     SCAN_RULE,
@@ -40,6 +41,12 @@ class TooBusy(TooMany):
     code = "TOO_MANY_JOBS"
 
 
+class TooManyGuests(TooMany):
+    """지금은 손님의 사진이 너무 많아요. 로그인하면 바로 보낼 수 있어요."""
+
+    code = "TOO_MANY_GUEST_JOBS"
+
+
 class EventsFull(Unavailable):
     """지금은 새 사진을 받을 수 없어요. 잠시 뒤에 다시 보내 주세요."""
 
@@ -65,11 +72,14 @@ class Admission:
         rules: Rules,
         bus: EventBus,
         told: Callable[[], Awaitable[Supply | None]] | None = None,
+        guest_jobs: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
-        """`told`: what the workers told last; by default it is read where they tell it."""
+        """`told`: what the workers told last; by default it is read where they tell it. `guest_jobs`: counts the open
+        jobs of guests."""
         self._publisher, self._rules, self._bus = publisher, rules, bus
         self._told = told or partial(supply.told, bus.redis)
-        self._depth = 0
+        self._guest_jobs = guest_jobs
+        self._depth = self._of_guests = 0
         self._fullness = 0.0
         self._supply: Supply | None = None
         self._asked = float("-inf")
@@ -86,6 +96,8 @@ class Admission:
             return EventsFull(retry_after=FULL_SECONDS)
         if self._supply is not None and self._supply.budget_spent and not self._rules.without_budget:
             return _spent(self._supply)
+        if is_guest(user) and self._of_guests >= max(1, int(self._limit() * self._rules.guest_share)):
+            return TooManyGuests(retry_after=BUSY_SECONDS)
         if self._depth >= self._limit() and not self._kept(user, now):
             return self._busy(user, now)
         return None
@@ -94,6 +106,7 @@ class Admission:
         """A new job of the user goes into the queue."""
         self._promises.pop(user, None)
         self._depth += 1  # until the queues are looked at again
+        self._of_guests += is_guest(user)
 
     async def _look(self, now: float) -> None:
         """A server that does not answer is no backlog; submitting will say so."""
@@ -109,6 +122,8 @@ class Admission:
             self._supply = await self._told()
         except (RedisError, OSError):
             self._supply = None
+        if self._guest_jobs is not None:
+            self._of_guests = await self._guest_jobs()
         self._promises = {user: at for user, at in self._promises.items() if at > now - KEPT_SECONDS}
         if self._depth < self._limit() / 2:
             self._last_promise = float("-inf")  # nobody has to wait for those who did not come back

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
 
-from eco2.core.app import User, opened
+from eco2.core.app import AnyUser, opened
 from eco2.scan import service, states, submission, waste_flow
 from eco2.scan.bodies import RESULT_RESPONSES, SUBMIT_RESPONSES, ScanProcessing, ScanRequest, ScanResult, ScanSubmitted
 from eco2.scan.door import ApiServices
@@ -31,15 +31,15 @@ CLASSIFY_SECONDS = 30.0
 )
 async def submit(
     body: ScanRequest,
-    user: User,
+    user: AnyUser,
     at: At,
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> ScanSubmitted:
     """Answers at once; follow `stream_url`, or poll `result_url`. With the same idempotency key, the same job.
 
     A 429 says after how many seconds to try again (`Retry-After`): the user's own limits (`TOO_MANY_OPEN_JOBS`,
-    `TOO_MANY_SCANS`, `TOO_MANY_REQUESTS`), or that of all (`TOO_MANY_JOBS`, `TOO_MANY_PAID_SCANS`). A known key
-    meets none of them."""
+    `TOO_MANY_SCANS`, `TOO_MANY_REQUESTS`), or that of all (`TOO_MANY_JOBS`, `TOO_MANY_PAID_SCANS`) or of all
+    guests (`TOO_MANY_GUEST_JOBS`). A known key meets none of them."""
     job = await _submit(at, body, user, x_idempotency_key)
     base = f"/api/v1/scan/{job.id}"
     return ScanSubmitted(job_id=job.id, stream_url=f"{base}/events", result_url=f"{base}/result")
@@ -58,7 +58,7 @@ async def _submit(at: ApiServices, body: ScanRequest, user: UUID, idempotency_ke
 )
 async def classify(
     body: ScanRequest,
-    user: User,
+    user: AnyUser,
     at: At,
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> Any:
@@ -78,7 +78,7 @@ async def classify(
     summary="The result of a scan",
     responses=RESULT_RESPONSES,
 )
-async def result(job_id: UUID, user: User, at: At) -> Any:
+async def result(job_id: UUID, user: AnyUser, at: At) -> Any:
     """A scan without an answer is 200 too: `outcome` is `failed` or `unsure`. A scan of another user is 404."""
     return await result_response(at, job_id, user)
 
@@ -90,7 +90,7 @@ async def result(job_id: UUID, user: User, at: At) -> Any:
     summary="The result of a scan, under its former address",
     responses=RESULT_RESPONSES,
 )
-async def task(job_id: UUID, user: User, at: At) -> Any:
+async def task(job_id: UUID, user: AnyUser, at: At) -> Any:
     return await result_response(at, job_id, user)
 
 

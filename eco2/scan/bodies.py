@@ -10,7 +10,7 @@ from eco2.core.app import BadUser, MissingUser, Text, error_responses
 from eco2.core.errors import TooMany
 from eco2.core.storage import StorageDown
 from eco2.scan import errors
-from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
+from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy, TooManyGuests
 from eco2.scan.errors import ImageGone
 from eco2.scan.limits import TooManyOpenJobs, TooManyScans
 from eco2.scan.result import Outcome
@@ -197,6 +197,7 @@ SUBMIT_RESPONSES = error_responses(
     photos.PhotoTooLarge,
     *QUOTAS,
     TooBusy,
+    TooManyGuests,
     EventsFull,
     BudgetSpent,
     errors.ScanUnavailable,

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from eco2 import knowledge
-from eco2.core.app import error_responses, signed_in
+from eco2.core.app import any_user, error_responses
 from eco2.core.cursors import BadCursor
 from eco2.knowledge import Item, Knowledge, search
 from eco2.scan.api import At
@@ -29,7 +29,7 @@ def page_of_items(knowledge: Knowledge, wanted: str, cursor: str | None, limit: 
     "/categories",
     operation_id="listScanCategories",
     response_model=list[Category],
-    dependencies=[signed_in],
+    dependencies=[any_user],
     summary="The classes of waste",
     responses=error_responses(*USER_ERRORS),
 )
@@ -41,7 +41,7 @@ async def categories(at: At) -> list[Category]:
     "/items",
     operation_id="listScanItems",
     response_model=list[ItemName],
-    dependencies=[signed_in],
+    dependencies=[any_user],
     summary="The names that a choice accepts",
     responses=error_responses(*USER_ERRORS, BadCursor),
 )

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from eco2.core.app import User, error_responses
+from eco2.core.app import AnyUser, error_responses
 from eco2.core.storage import StorageDown
 from eco2.messaging.broker import BrokerDown
 from eco2.scan import choice, deletion, errors, service
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api/v1/scan", tags=["scan"])
     summary="Delete a scan with its photo",
     responses=error_responses(*USER_ERRORS, errors.ResultNotFound, StorageDown),
 )
-async def delete(job_id: UUID, user: User, at: At) -> None:
+async def delete(job_id: UUID, user: AnyUser, at: At) -> None:
     """Its result, your feedback and its events go as well; the photo stays only where another scan of yours shows it.
     Characters and points that it earned stay. One that still runs ends. Deleting it again answers 404."""
     await deletion.delete(at, job_id, user)
@@ -38,7 +38,7 @@ async def delete(job_id: UUID, user: User, at: At) -> None:
         *USER_ERRORS, errors.ResultNotFound, errors.ChoiceNotNeeded, errors.ChoiceUnknown, BrokerDown
     ),
 )
-async def choose(job_id: UUID, body: Choice, user: User, at: At) -> dict[str, Any]:
+async def choose(job_id: UUID, body: Choice, user: AnyUser, at: At) -> dict[str, Any]:
     """Completes a result that has `needs_choice`, or one that is `unsure`. Repeating the same choice is harmless.
 
     With null the outcome becomes `unsure`; a name may still be given afterwards."""

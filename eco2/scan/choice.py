@@ -5,7 +5,7 @@ from dataclasses import replace
 from eco2.core.aside import aside
 from eco2.scan import candidates, stages, user_scans_store
 from eco2.scan.errors import ChoiceNotNeeded, ChoiceUnknown
-from eco2.scan.grants import grant
+from eco2.scan.grants import grant, reward_of
 from eco2.scan.job import Job
 from eco2.scan.outputs import Answer, Rule
 from eco2.scan.service import audience_of, find
@@ -41,7 +41,7 @@ async def choose(services: Services, job: Job, minor_category: str | None) -> Jo
     shown = candidates.shows(services.knowledge, job.vision, item)
     rule = replace(rule, shown=shown, chosen=item.id, others=job.rule.others)
     answer = await aside(said, stages.answer, services.knowledge, rule, said, audience)
-    reward = stages.reward(services.knowledge, rule, answer, audience)
+    reward = reward_of(services, job, rule, answer, audience)
     chosen = await user_scans_store.choose(services.db, job.id, rule, Answer.of(answer), reward)
     if chosen is None:  # another request was faster, such as a second click
         chosen = await find(services.db, job.id, job.user_id)

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses
+from eco2.core.app import AnyUser, BadUser, MissingUser, Text, error_responses
 from eco2.knowledge import Knowledge
 from eco2.scan import errors, feedback_store, service
 from eco2.scan.api import At
@@ -47,7 +47,7 @@ _ERRORS = (MissingUser, BadUser, errors.ResultNotFound)
     summary="Say whether a result is right",
     responses=error_responses(*_ERRORS, NothingToJudge, ChoiceFirst, Contradiction, errors.ChoiceUnknown),
 )
-async def give(job_id: UUID, body: Feedback, user: User, at: At) -> GivenFeedback:
+async def give(job_id: UUID, body: Feedback, user: AnyUser, at: At) -> GivenFeedback:
     """Again replaces what you said before. The result stays as it is."""
     job = await service.find(at.db, job_id, user)
     said = judge(at.knowledge, job, body.verdict, body.minor_category, body.comment)
@@ -61,7 +61,7 @@ async def give(job_id: UUID, body: Feedback, user: User, at: At) -> GivenFeedbac
     summary="What you said about a result",
     responses=error_responses(*_ERRORS, NoFeedback),
 )
-async def given(job_id: UUID, user: User, at: At) -> GivenFeedback:
+async def given(job_id: UUID, user: AnyUser, at: At) -> GivenFeedback:
     await service.find(at.db, job_id, user)
     row = await feedback_store.load(at.db, job_id, user)
     if row is None:

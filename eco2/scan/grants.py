@@ -1,11 +1,20 @@
-"""Grant of the reward that a scan has earned."""
+"""Reward that a scan has earned, and its grant."""
 
 from datetime import UTC, datetime
 
 from eco2.contracts.grants import Grant, Photo
+from eco2.contracts.identity import is_guest
 from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
+from eco2.scan import stages
+from eco2.scan.audience import Audience
 from eco2.scan.job import Job
+from eco2.scan.outputs import FinalAnswer, Reward, Rule
 from eco2.scan.services import Services
+
+
+def reward_of(services: Services, job: Job, rule: Rule, answered: FinalAnswer, audience: Audience) -> Reward | None:
+    """None for a guest, who has no characters until the sign-in."""
+    return None if is_guest(job.user_id) else stages.reward(services.knowledge, rule, answered, audience)
 
 
 async def grant(services: Services, job: Job) -> None:

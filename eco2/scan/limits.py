@@ -33,11 +33,13 @@ class Standing:
 @dataclass(frozen=True)
 class Rules:
     """`backlog`: messages waiting past which new jobs are refused. `longest_wait`: seconds that a job may wait where
-    the model's provider sets the rate. `without_budget`: whether jobs are taken when the day's budget is spent."""
+    the model's provider sets the rate. `without_budget`: whether jobs are taken when the day's budget is spent.
+    `guest_share`: part of the backlog that open jobs of all guests together may be."""
 
     backlog: int
     longest_wait: float = 60.0
     without_budget: bool = True
+    guest_share: float = 0.2
 
 
 class TooManyOpenJobs(TooMany):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from eco2 import knowledge
 from eco2.contracts.events import Service
@@ -14,7 +15,7 @@ from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
 from eco2.messaging.broker import Publisher
 from eco2.messaging.events import EventBus
-from eco2.scan import catalogue_api, changes_api, feedback_api, rpc, user_scans_api, waste_api
+from eco2.scan import catalogue_api, changes_api, claim_store, feedback_api, rpc, user_scans_api, waste_api
 from eco2.scan.admission import Admission
 from eco2.scan.api import router
 from eco2.scan.door import ApiServices, Door
@@ -39,7 +40,9 @@ def app(settings: ApiSettings) -> OpsApp:
                     upload_secret=settings.upload_secret,
                     tasks_publisher=tasks_publisher,
                     door=Door(
-                        Admission(publisher, settings.rules, bus),
+                        Admission(
+                            publisher, settings.rules, bus, guest_jobs=partial(claim_store.open_jobs_of_guests, db)
+                        ),
                         settings.limits,
                         settings.models,
                         settings.tickets_per_minute,

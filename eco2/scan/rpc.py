@@ -15,7 +15,7 @@ from eco2.core import user_data
 from eco2.core.errors import BadRequest
 from eco2.core.grpc import Register, uuid_of
 from eco2.messaging.events import frame_of
-from eco2.scan import states, user_scans
+from eco2.scan import claims, states, user_scans
 from eco2.scan.job import Job
 from eco2.scan.services import Services
 
@@ -63,5 +63,9 @@ def registers(services: Services) -> Mapping[str, Register]:
     return {
         PREFERENCES: partial(add_PreferencesServiceServicer_to_server, Preferences(services)),
         JOB_STATES: partial(add_JobStateServiceServicer_to_server, JobStates(services)),
-        user_data.NAME: user_data.register(partial(user_scans.export, services), partial(user_scans.purge, services)),
+        user_data.NAME: user_data.register(
+            partial(user_scans.export, services),
+            partial(user_scans.purge, services),
+            partial(claims.claim, services),
+        ),
     }

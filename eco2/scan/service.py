@@ -22,7 +22,7 @@ from eco2.messaging.broker import BrokerDown, Publisher
 from eco2.scan import stages, store
 from eco2.scan.audience import Audience
 from eco2.scan.errors import ResultNotFound, ScanUnavailable
-from eco2.scan.grants import grant
+from eco2.scan.grants import grant, reward_of
 from eco2.scan.job import Job
 from eco2.scan.outputs import Answer, FinalAnswer, Rule
 from eco2.scan.progress import both, completed, started
@@ -108,7 +108,7 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
         said, audience = job.user_input, audience_of(services, job)
         composed = await aside(said, stages.answer, services.knowledge, job.rule, said, audience)
         answer = await word(job.rule, composed, job)
-        reward = stages.reward(services.knowledge, job.rule, answer, audience)
+        reward = reward_of(services, job, job.rule, answer, audience)
         seconds = await store.complete(services.db, job.id, answer, reward)
         if seconds is None:
             return

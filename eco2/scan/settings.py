@@ -63,10 +63,17 @@ class ApiSettings(
     """Part of `max_backlog` that one user's open scans may be, where that is less than `open_jobs`."""
     scans_per_day: int = Field(default=1000, ge=1)
     """New scans of one user in a day of Korea."""
+    guest_share: float = Field(default=0.2, gt=0, le=1)
+    """Part of the backlog that open scans of all guests together may be."""
 
     @property
     def rules(self) -> Rules:
-        return Rules(self.max_backlog, self.longest_wait.total_seconds(), self.when_budget_spent == "embedded")
+        return Rules(
+            self.max_backlog,
+            self.longest_wait.total_seconds(),
+            self.when_budget_spent == "embedded",
+            self.guest_share,
+        )
 
     @property
     def limits(self) -> Limits:

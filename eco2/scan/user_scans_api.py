@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from eco2.core.app import BadUser, MissingUser, User, error_responses
+from eco2.core.app import AnyUser, BadUser, MissingUser, error_responses
 from eco2.core.cursors import BadCursor
 from eco2.scan import user_scans
 from eco2.scan.api import At
@@ -76,7 +76,7 @@ class ScanPage(BaseModel):
     ),
 )
 async def scans(
-    user: User,
+    user: AnyUser,
     at: At,
     stream: Annotated[str | None, Query(max_length=100, description="Id of a stream, such as `clear_pet`")] = None,
     category: Annotated[str | None, Query(max_length=100, description="Middle category, such as `무색페트병`")] = None,

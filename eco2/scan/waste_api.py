@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import photos
-from eco2.core.app import Shortcut, Text, User, error_responses
+from eco2.core.app import AnyUser, Shortcut, Text, error_responses
 from eco2.core.errors import TooMany
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.scan import errors, service, waste_flow
-from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy
+from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy, TooManyGuests
 from eco2.scan.api import At, result_response
 from eco2.scan.bodies import QUOTAS, USER_ERRORS, ScanProcessing, ScanResult
 from eco2.scan.errors import ImageGone
@@ -72,12 +72,13 @@ class WasteStatus(BaseModel):
         TooManyTickets,
         TooMany,
         TooBusy,
+        TooManyGuests,
         EventsFull,
         BudgetSpent,
         StorageDown,
     ),
 )
-async def analyze(body: WasteRequest, user: User, at: At) -> WasteJob:
+async def analyze(body: WasteRequest, user: AnyUser, at: At) -> WasteJob:
     job_id, key = await waste_flow.prepare_in_turn(at, at.door, user, body.content_type, body.user_input, body.model)
     return WasteJob(
         job_id=job_id,
@@ -102,7 +103,7 @@ async def analyze(body: WasteRequest, user: User, at: At) -> WasteJob:
         StorageDown,
     ),
 )
-async def upload_complete(job_id: UUID, user: User, at: At) -> WasteProcessing:
+async def upload_complete(job_id: UUID, user: AnyUser, at: At) -> WasteProcessing:
     """Starts the scan. Saying it again is harmless."""
     job = await waste_flow.accept_upload_in_turn(at, at.door, job_id, user)
     if not job.enqueued:
@@ -117,7 +118,7 @@ async def upload_complete(job_id: UUID, user: User, at: At) -> WasteProcessing:
     summary="How far a job is",
     responses=error_responses(*USER_ERRORS, errors.ResultNotFound),
 )
-async def status(job_id: UUID, user: User, at: At) -> Any:
+async def status(job_id: UUID, user: AnyUser, at: At) -> Any:
     """Made to be polled: it reads the newest event of the job and nothing else."""
     return await waste_flow.status(at, job_id, user)
 
@@ -139,5 +140,5 @@ POLLED = Shortcut(f"{router.prefix}/status/{{job_id}}", _polled)
         **error_responses(*USER_ERRORS, errors.ResultNotFound),
     },
 )
-async def result(job_id: UUID, user: User, at: At) -> Any:
+async def result(job_id: UUID, user: AnyUser, at: At) -> Any:
     return await result_response(at, job_id, user)

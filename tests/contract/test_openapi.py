@@ -11,6 +11,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from eco2 import knowledge as kb
+from eco2.core.app import needs_user
 from eco2.local import envoy
 from eco2.messaging.events import Text
 from eco2.sse_gateway import stream
@@ -195,3 +196,38 @@ def test_every_body_has_an_example(document: dict[str, Any]) -> None:
                 if not shown and not _has_example(document, media["schema"]):
                     without.append(f"{name}: {media}")
     assert not without
+
+
+MEMBERS_ONLY = {
+    "deleteAccount",
+    "endSession",
+    "exportData",
+    "getCharacterOwnership",
+    "getLeaderboard",
+    "getLeaderboardMembership",
+    "getPoints",
+    "joinLeaderboard",
+    "leaveLeaderboard",
+    "listChats",
+    "listOwnedCharacters",
+    "listSessions",
+    "logoutEverywhere",
+    "reportPlace",
+    "updateProfile",
+}
+"""Operations that refuse guests, who have no account, no characters and no say about places."""
+
+
+def test_every_operation_says_whether_guests_may_use_it(document: dict[str, Any]) -> None:
+    found = {operation["operationId"]: operation["x-guests"] for _, operation in operations(document)}
+    assert {name for name, may in found.items() if not may} == MEMBERS_ONLY
+    for _, operation in operations(document):
+        refused = "GUEST_NOT_ALLOWED" in str(operation["responses"].get("409"))
+        assert refused != operation["x-guests"], operation["operationId"]
+
+
+def test_no_route_forgets_to_ask_who_it_is() -> None:
+    """A route without one of the two types of user would let guests in without a decision."""
+    reads = {route.path for route in openapi.routes() if route.methods == {"GET"}}
+    public = {*openapi.PUBLIC, *(path for path in reads if path.startswith("/api/v1/recycling/"))}
+    assert [route.path for route in openapi.routes() if not needs_user(route) and route.path not in public] == []

@@ -196,6 +196,14 @@ async def test_the_user_of_a_local_token_has_an_account(eco2: Any, stack: Stack)
     assert len(ids) == 1
 
 
+async def test_a_local_token_may_be_that_of_a_guest(eco2: Any, stack: Stack) -> None:
+    code, token, _ = await eco2("local", "token", "--guest")
+    assert code == 0
+    async with httpx2.AsyncClient(base_url=stack.layout.public_url) as client:
+        me = await client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token.strip()}"})
+    assert (me.status_code, me.json()["role"]) == (200, "guest")
+
+
 async def test_a_forged_token_is_refused_in_korean(eco2: Any) -> None:
     code, _, err = await eco2("scan", str(DEMO), "--token", "forged")
     assert code == 1

@@ -139,3 +139,66 @@ async def test_the_role_cannot_be_written_by_the_client(guest: Browser) -> None:
     forged = jwt.encode({**claims(guest.access), "role": "steward"}, "k" * 32).split(".")[1]
     guest.cookies[ACCESS_COOKIE] = (f"{head}.{forged}.{signature}", "/")
     assert (await guest.ping()).status_code == 401
+
+
+# Routes
+
+
+async def test_a_guest_has_a_profile_that_says_so(guest: Browser) -> None:
+    profile = (await guest.request("GET", "/api/v1/users/me")).json()
+    assert (profile["role"], profile["provider"], profile["phone_number"]) == ("guest", "guest", None)
+    assert profile["username"].startswith("이코친구 ")
+
+
+async def test_a_guest_is_answered_in_the_language_that_it_prefers(guest: Browser) -> None:
+    path = "/api/v1/users/me/preferences"
+    assert (await guest.request("PATCH", path, json={"language": "en"})).json()["language"] == "en"
+    assert (await guest.request("GET", path)).json()["language"] == "en"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/scan/categories"),
+        ("GET", "/api/v1/users/me/scans"),
+        ("GET", "/api/v1/character/catalog"),
+        ("GET", "/api/v1/info/news"),
+        ("GET", "/api/v1/locations/centers?lat=37.5553&lon=126.9019"),
+    ],
+)
+async def test_a_guest_looks_things_up(guest: Browser, method: str, path: str) -> None:
+    assert (await guest.request(method, path)).status_code == 200
+
+
+REFUSED = {
+    "GET /api/v1/auth/sessions",
+    "DELETE /api/v1/auth/sessions/6f1d3f0e-5f54-4f3c-9d0e-7c1f2a8b9e10",
+    "POST /api/v1/auth/logout/all",
+    "GET /api/v1/chat",
+    "PATCH /api/v1/users/me",
+    "DELETE /api/v1/users/me",
+    "GET /api/v1/users/me/export",
+    "GET /api/v1/users/me/characters",
+    "GET /api/v1/users/me/characters/페티/ownership",
+    "GET /api/v1/users/me/points",
+    "GET /api/v1/users/me/leaderboard",
+    "PUT /api/v1/users/me/leaderboard",
+    "DELETE /api/v1/users/me/leaderboard",
+    "GET /api/v1/character/leaderboard",
+    "POST /api/v1/locations/1/feedback",
+}
+
+
+@pytest.mark.parametrize("route", sorted(REFUSED))
+async def test_a_guest_is_refused_what_belongs_to_an_account(guest: Browser, route: str) -> None:
+    """Never with 403 or 401, on which clients sign out or refresh without end."""
+    method, _, path = route.partition(" ")
+    body = {"PATCH": {"nickname": "초록"}, "PUT": {"display_name": "초록"}, "POST": {"kind": "gone"}}.get(method)
+    response = await guest.request(method, path, json=body)
+    assert (response.status_code, response.json()["code"]) == (409, "GUEST_NOT_ALLOWED"), response.text
+    assert (await guest.ping()).status_code == 200
+
+
+async def test_the_header_of_a_role_is_not_taken_from_the_client(guest: Browser) -> None:
+    response = await guest.request("GET", "/api/v1/chat", headers={"x-user-role": "citizen"})
+    assert response.json()["code"] == "GUEST_NOT_ALLOWED"

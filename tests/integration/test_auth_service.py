@@ -64,7 +64,10 @@ class Everybody:
     async def exists(self, user: uuid.UUID) -> bool:
         return user not in self.gone
 
-    async def find_or_create(self, profile: Profile) -> uuid.UUID:
+    async def open_guest(self, user: uuid.UUID, seconds: int) -> None:
+        """Everybody is there already."""
+
+    async def find_or_create(self, profile: Profile, guest: uuid.UUID | None = None) -> uuid.UUID:
         return uuid.uuid5(uuid.NAMESPACE_URL, f"{profile.provider}:{profile.provider_user_id}")
 
 

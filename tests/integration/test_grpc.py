@@ -45,6 +45,9 @@ class Service(UsersServiceServicer):
     def GetOrCreateFromOAuth(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 
+    def OpenGuest(self, request: Any, context: Any) -> Any:  # noqa: N802
+        raise NotImplementedError
+
     def UpdateLoginTime(self, request: Any, context: Any) -> Any:  # noqa: N802
         raise NotImplementedError
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import aiohttp
 import httpx2
@@ -21,6 +22,7 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from eco2 import knowledge as kb
+from eco2.contracts.identity import guest_id
 from eco2.core import redis, telemetry
 from eco2.knowledge import grounding
 from eco2.knowledge.answer import advise
@@ -558,6 +560,20 @@ async def test_one_user_cannot_spend_the_day_of_the_others(
     await asyncio.create_task(ask_as("another"))
     monkeypatch.setattr(budget, "today", lambda: "2031-01-01")
     await asyncio.create_task(ask_as("greedy"))
+
+
+async def test_all_guests_together_spend_a_part_of_the_day_and_leave_the_rest(provider: Make, cache: Redis) -> None:
+    paid = provider(prices=ONE_CALL, daily_budget_usd=20 * HELD / 1e6, user_share=1, guest_share=0.05)
+
+    async def ask_as(user: UUID) -> None:
+        budget.spender.set(str(user))
+        await _ask(paid, "answer")
+
+    await asyncio.create_task(ask_as(guest_id(uuid4())))
+    with pytest.raises(ProviderFailed, match="user_share_spent"):
+        await asyncio.create_task(ask_as(guest_id(uuid4())))
+    for _ in range(2):
+        await asyncio.create_task(ask_as(uuid4()))
 
 
 async def test_of_a_small_budget_a_user_has_one_call_at_least(provider: Make, cache: Redis) -> None:

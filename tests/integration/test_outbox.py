@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
+from eco2.contracts.identity import guest_id
 from eco2.contracts.pb import auth_pb2, scan_pb2, user_data_pb2
 from eco2.contracts.pb.auth_pb2_grpc import (
     SessionServiceServicer,
@@ -67,6 +68,15 @@ class Elsewhere(SessionServiceServicer, PreferencesServiceServicer):
         self._note(user_data_pb2.PurgeRequest(user_id=str(user)))
         return 1
 
+    async def claim(self, guest: uuid.UUID, user: uuid.UUID) -> int:
+        self._note(user_data_pb2.ClaimRequest(guest_id=str(guest), user_id=str(user)))
+        return 1
+
+    def claims(self, guest: uuid.UUID) -> list[str]:
+        """The users to whom the guest's data was given."""
+        found = [one for one in self.told if isinstance(one, user_data_pb2.ClaimRequest)]
+        return [one.user_id for one in found if one.guest_id == str(guest)]
+
 
 @pytest.fixture(scope="module")
 async def own(environment: dict[str, str]) -> AsyncIterator[Database]:
@@ -90,7 +100,7 @@ async def make(
     services: dict[str, grpc.Register] = {
         "eco2.auth.v1.SessionService": partial(add_SessionServiceServicer_to_server, elsewhere),
         "eco2.scan.v1.PreferencesService": partial(add_PreferencesServiceServicer_to_server, elsewhere),
-        user_data.NAME: user_data.register(elsewhere.export, elsewhere.purge),
+        user_data.NAME: user_data.register(elsewhere.export, elsewhere.purge, elsewhere.claim),
     }
     settings = Settings(grpc_port=port, shutdown_grace=timedelta(seconds=1))
     async with AsyncExitStack() as stack:
@@ -100,17 +110,36 @@ async def make(
         def build(broker_url: str = environment["ECO2_BROKER_URL"], purge_after: timedelta = timedelta(0)) -> Outbox:
             publisher = Publisher(broker_url)
             stack.push_async_callback(publisher.close)
-            data = {name: UserDataServiceStub(channel) for name in ("one", "two")}
+            data = {name: UserDataServiceStub(channel) for name in KEEPERS}
             others = Others(publisher, SessionServiceStub(channel), PreferencesServiceStub(channel), data)
             return Outbox(own, others, purge_after, timedelta(seconds=0.2))
 
         yield build
 
 
-async def sign_in(own: Database, known_as: str | None = None) -> uuid.UUID:
+KEEPERS = ("one", "two")
+
+
+async def sign_in(own: Database, known_as: str | None = None, guest: uuid.UUID | None = None) -> uuid.UUID:
+    name = known_as or uuid.uuid4().hex
     async with own.transaction() as tx:
-        account, _, _ = await service.sign_in(tx, "google", known_as or uuid.uuid4().hex, None, None, None)
+        account, _, _ = await service.sign_in(tx, "google", name, None, None, None, guest, KEEPERS)
     return account.id
+
+
+async def guest_in(own: Database, over: bool = False) -> uuid.UUID:
+    """A guest; `over`: whose session has ended."""
+    guest = guest_id(uuid.uuid4())
+    async with own.transaction() as tx:
+        await service.open_guest(tx, guest, 3600)
+    if over:
+        await end_of(own, guest)
+    return guest
+
+
+async def end_of(own: Database, guest: uuid.UUID) -> None:
+    sql: LiteralString = "UPDATE users.accounts SET guest_until = now() - interval '1 hour' WHERE id = %(guest)s"
+    await own.run(sql, guest=guest)
 
 
 async def messages(own: Database, user: uuid.UUID) -> list[str]:
@@ -271,3 +300,89 @@ async def test_the_running_outbox_delivers_at_once_and_survives_failures(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_a_guest_left_goes_when_the_session_is_over(
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    here, gone = await guest_in(own), await guest_in(own, over=True)
+    ours = make(purge_after=timedelta(days=30))
+    await ours.purge()
+    while await ours.deliver("purge"):
+        pass
+    await ours.purge()
+    assert (elsewhere.about(here), elsewhere.about(gone)) == (0, 2)
+    assert (await known(own, here), await known(own, gone)) == (True, False)
+
+
+async def all_delivered(ours: Outbox, kind: str) -> None:
+    while await ours.deliver(kind):
+        pass
+
+
+async def test_a_claim_waits_for_the_service_that_is_away(
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    guest = await guest_in(own)
+    user = await sign_in(own, guest=guest)
+    elsewhere.failing = True
+    ours = make()
+    await all_delivered(ours, "claim")
+    assert elsewhere.claims(guest) == []
+    elsewhere.failing = False
+    await due_now(own)
+    await all_delivered(ours, "claim")
+    assert elsewhere.claims(guest) == [str(user)] * 4, "at once and a while later, each of two services"
+
+
+async def test_what_was_claimed_is_claimed_again_at_the_end_and_nothing_is_purged(
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    guest = await guest_in(own)
+    user = await sign_in(own, guest=guest)
+    await end_of(own, guest)
+    ours = make(purge_after=timedelta(days=30))
+    await ours.purge()
+    assert await messages(own, guest) == ["claim", "claim"]
+    await all_delivered(ours, "claim")
+    await ours.purge()
+    assert elsewhere.claims(guest) == [str(user)] * 2
+    assert (await known(own, guest), await known(own, user)) == (False, True)
+
+
+async def test_a_guest_is_claimed_by_one_user_however_often(own: Database, make: Callable[..., Outbox]) -> None:
+    guest, known_as = await guest_in(own), uuid.uuid4().hex
+    first = await sign_in(own, known_as, guest)
+    told = len(await messages(own, guest))
+    await sign_in(own, guest=guest)
+    assert len(await messages(own, guest)) == told
+    assert await store.claimed_by(own, guest) == first
+    await sign_in(own, known_as, guest)
+    assert len(await messages(own, guest)) > told, "its own user may claim again what came late"
+
+
+async def test_nobody_claims_an_account_or_a_guest_that_is_being_purged(
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    victim, gone = await sign_in(own), await guest_in(own, over=True)
+    await make(purge_after=timedelta(days=30)).purge()
+    for one in (victim, gone, uuid.uuid4()):
+        await sign_in(own, guest=one)
+        assert await store.claimed_by(own, one) is None
+
+
+async def test_what_a_guest_left_goes_when_its_user_has_gone(
+    own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
+) -> None:
+    guest = await guest_in(own)
+    user = await sign_in(own, guest=guest)
+    async with own.transaction() as tx:
+        await service.leave(tx, user)
+    ours = make()
+    await ours.purge()
+    await due_now(own)
+    await all_delivered(ours, "claim")
+    assert elsewhere.claims(guest) == []
+    await end_of(own, guest)
+    await ours.purge()
+    assert await messages(own, guest) == ["purge", "purge"]

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from eco2.contracts.identity import guest_id
 from eco2.contracts.pb import users_pb2 as pb
 from eco2.contracts.pb.users_pb2_grpc import UsersServiceStub
 from eco2.core import grpc
@@ -59,6 +60,7 @@ async def test_the_same_social_account_many_times_at_once_is_one_user(
     async with engine.connect() as tx:
         owners = select(social_accounts.c.user_id)
         alone = select(func.count()).select_from(accounts).where(accounts.c.id.not_in(owners))
+        alone = alone.where(accounts.c.guest_until.is_(None))
         assert await tx.scalar(alone) == 0
 
 
@@ -117,3 +119,25 @@ async def test_a_login_is_noted_on_the_pair_only(users: "UsersServiceAsyncStub")
     for wrong in ({"provider": "naver"}, {"provider_user_id": "other"}, {"user_id": str(uuid.uuid4())}):
         done = await grpc.call(users.UpdateLoginTime, pb.UpdateLoginTimeRequest(**{**pair, **wrong}))
         assert not done.success
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 24 * 3600 + 1])
+async def test_a_guest_lasts_a_day_at_most(users: "UsersServiceAsyncStub", seconds: int) -> None:
+    with pytest.raises(BadRequest) as refused:
+        await grpc.call(users.OpenGuest, pb.OpenGuestRequest(user_id=str(guest_id(uuid.uuid4())), seconds=seconds))
+    assert refused.value.code == "INVALID_TIME"
+
+
+async def test_a_guest_is_opened_once(users: "UsersServiceAsyncStub", engine: AsyncEngine) -> None:
+    guest = guest_id(uuid.uuid4())
+    await grpc.call(users.OpenGuest, pb.OpenGuestRequest(user_id=str(guest), seconds=60))
+    until = select(accounts.c.guest_until).where(accounts.c.id == guest)
+    async with engine.connect() as tx:
+        first = await tx.scalar(until)
+        await grpc.call(users.OpenGuest, pb.OpenGuestRequest(user_id=str(guest), seconds=3600))
+        assert await tx.scalar(until) == first
+
+
+async def test_the_account_of_somebody_is_no_guest(users: "UsersServiceAsyncStub") -> None:
+    with pytest.raises(BadRequest):
+        await grpc.call(users.OpenGuest, pb.OpenGuestRequest(user_id=str(uuid.uuid4()), seconds=60))

@@ -5,11 +5,12 @@ from typing import cast
 
 import pytest
 
+from eco2.contracts.identity import guest_id
 from eco2.core.errors import AppError
 from eco2.messaging.broker import Publisher
 from eco2.messaging.events import EventBus
 from eco2.scan import admission
-from eco2.scan.admission import Admission, BudgetSpent, TooBusy
+from eco2.scan.admission import Admission, BudgetSpent, TooBusy, TooManyGuests
 from eco2.scan.limits import Rules
 from eco2.scan.supply import Supply, in_words
 
@@ -147,3 +148,26 @@ def test_workers_are_told_of_together() -> None:
     free = Supply.of_all([one, Supply(at=3)])
     assert free is not None
     assert free.limit is None, "one of them is not limited"
+
+
+async def test_guests_have_a_fifth_of_the_backlog_and_others_the_rest(clock: Clock) -> None:
+    open_jobs = 399
+
+    async def counted() -> int:
+        return open_jobs
+
+    gate = Admission(Queues(500), Rules(2000), cast(EventBus, Memory()), told, counted)
+    guest, member = guest_id(uuid.uuid4()), uuid.uuid4()
+    assert await gate.refusal(guest) is None
+    gate.admitted(guest)
+    refused = await gate.refusal(guest_id(uuid.uuid4()))
+    assert isinstance(refused, TooManyGuests)
+    assert seconds(refused) == 10
+    assert await gate.refusal(member) is None
+    clock.now += 2
+    open_jobs = 300
+    assert await gate.refusal(guest) is None
+
+
+async def told() -> Supply | None:
+    return None

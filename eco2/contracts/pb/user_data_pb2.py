@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!eco2/contracts/pb/user_data.proto\x12\reco2.users.v1\"0\n\rExportRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"*\n\x0c\x45xportRecord\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\x0c\"S\n\x0e\x45xportResponse\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x1b.eco2.users.v1.ExportRecord\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\x1f\n\x0cPurgeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\" \n\rPurgeResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x05\x32\x9c\x01\n\x0fUserDataService\x12\x45\n\x06\x45xport\x12\x1c.eco2.users.v1.ExportRequest\x1a\x1d.eco2.users.v1.ExportResponse\x12\x42\n\x05Purge\x12\x1b.eco2.users.v1.PurgeRequest\x1a\x1c.eco2.users.v1.PurgeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!eco2/contracts/pb/user_data.proto\x12\reco2.users.v1\"0\n\rExportRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"*\n\x0c\x45xportRecord\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\x0c\"S\n\x0e\x45xportResponse\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x1b.eco2.users.v1.ExportRecord\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\x1f\n\x0cPurgeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"1\n\x0c\x43laimRequest\x12\x10\n\x08guest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\" \n\rClaimResponse\x12\x0f\n\x07\x63laimed\x18\x01 \x01(\x05\" \n\rPurgeResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x05\x32\xe0\x01\n\x0fUserDataService\x12\x45\n\x06\x45xport\x12\x1c.eco2.users.v1.ExportRequest\x1a\x1d.eco2.users.v1.ExportResponse\x12\x42\n\x05Purge\x12\x1b.eco2.users.v1.PurgeRequest\x1a\x1c.eco2.users.v1.PurgeResponse\x12\x42\n\x05\x43laim\x12\x1b.eco2.users.v1.ClaimRequest\x1a\x1c.eco2.users.v1.ClaimResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,8 +39,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTRESPONSE']._serialized_end=229
   _globals['_PURGEREQUEST']._serialized_start=231
   _globals['_PURGEREQUEST']._serialized_end=262
-  _globals['_PURGERESPONSE']._serialized_start=264
-  _globals['_PURGERESPONSE']._serialized_end=296
-  _globals['_USERDATASERVICE']._serialized_start=299
-  _globals['_USERDATASERVICE']._serialized_end=455
+  _globals['_CLAIMREQUEST']._serialized_start=264
+  _globals['_CLAIMREQUEST']._serialized_end=313
+  _globals['_CLAIMRESPONSE']._serialized_start=315
+  _globals['_CLAIMRESPONSE']._serialized_end=347
+  _globals['_PURGERESPONSE']._serialized_start=349
+  _globals['_PURGERESPONSE']._serialized_end=381
+  _globals['_USERDATASERVICE']._serialized_start=384
+  _globals['_USERDATASERVICE']._serialized_end=608
 # @@protoc_insertion_point(module_scope)

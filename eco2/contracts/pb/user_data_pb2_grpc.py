@@ -44,6 +44,11 @@ class UserDataServiceStub:
                 request_serializer=eco2_dot_contracts_dot_pb_dot_user__data__pb2.PurgeRequest.SerializeToString,
                 response_deserializer=eco2_dot_contracts_dot_pb_dot_user__data__pb2.PurgeResponse.FromString,
                 _registered_method=True)
+        self.Claim = channel.unary_unary(
+                '/eco2.users.v1.UserDataService/Claim',
+                request_serializer=eco2_dot_contracts_dot_pb_dot_user__data__pb2.ClaimRequest.SerializeToString,
+                response_deserializer=eco2_dot_contracts_dot_pb_dot_user__data__pb2.ClaimResponse.FromString,
+                _registered_method=True)
 
 
 class UserDataServiceServicer:
@@ -64,6 +69,14 @@ class UserDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Claim(self, request, context):
+        """Gives a user what this service keeps about a guest who has signed in as that user. Called again and again until it
+        succeeds, and later again for what came late. INVALID_USER_ID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UserDataServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +89,11 @@ def add_UserDataServiceServicer_to_server(servicer, server):
                     servicer.Purge,
                     request_deserializer=eco2_dot_contracts_dot_pb_dot_user__data__pb2.PurgeRequest.FromString,
                     response_serializer=eco2_dot_contracts_dot_pb_dot_user__data__pb2.PurgeResponse.SerializeToString,
+            ),
+            'Claim': grpc.unary_unary_rpc_method_handler(
+                    servicer.Claim,
+                    request_deserializer=eco2_dot_contracts_dot_pb_dot_user__data__pb2.ClaimRequest.FromString,
+                    response_serializer=eco2_dot_contracts_dot_pb_dot_user__data__pb2.ClaimResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +150,33 @@ class UserDataService:
             '/eco2.users.v1.UserDataService/Purge',
             eco2_dot_contracts_dot_pb_dot_user__data__pb2.PurgeRequest.SerializeToString,
             eco2_dot_contracts_dot_pb_dot_user__data__pb2.PurgeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Claim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eco2.users.v1.UserDataService/Claim',
+            eco2_dot_contracts_dot_pb_dot_user__data__pb2.ClaimRequest.SerializeToString,
+            eco2_dot_contracts_dot_pb_dot_user__data__pb2.ClaimResponse.FromString,
             options,
             channel_credentials,
             insecure,

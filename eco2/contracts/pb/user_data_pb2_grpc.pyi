@@ -40,6 +40,10 @@ class UserDataServiceStub:
     """
     Purge: _grpc.UnaryUnaryMultiCallable[_user_data_pb2.PurgeRequest, _user_data_pb2.PurgeResponse]
     """Removes all of it. Called when an account is purged, again and again until it succeeds. INVALID_USER_ID."""
+    Claim: _grpc.UnaryUnaryMultiCallable[_user_data_pb2.ClaimRequest, _user_data_pb2.ClaimResponse]
+    """Gives a user what this service keeps about a guest who has signed in as that user. Called again and again until it
+    succeeds, and later again for what came late. INVALID_USER_ID.
+    """
 
 @_typing.type_check_only
 class UserDataServiceAsyncStub(UserDataServiceStub):
@@ -50,6 +54,10 @@ class UserDataServiceAsyncStub(UserDataServiceStub):
     """
     Purge: _aio.UnaryUnaryMultiCallable[_user_data_pb2.PurgeRequest, _user_data_pb2.PurgeResponse]  # type: ignore[assignment]
     """Removes all of it. Called when an account is purged, again and again until it succeeds. INVALID_USER_ID."""
+    Claim: _aio.UnaryUnaryMultiCallable[_user_data_pb2.ClaimRequest, _user_data_pb2.ClaimResponse]  # type: ignore[assignment]
+    """Gives a user what this service keeps about a guest who has signed in as that user. Called again and again until it
+    succeeds, and later again for what came late. INVALID_USER_ID.
+    """
 
 class UserDataServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -69,5 +77,15 @@ class UserDataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_data_pb2.PurgeResponse, _abc.Awaitable[_user_data_pb2.PurgeResponse]]:
         """Removes all of it. Called when an account is purged, again and again until it succeeds. INVALID_USER_ID."""
+
+    @_abc_1.abstractmethod
+    def Claim(
+        self,
+        request: _user_data_pb2.ClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_data_pb2.ClaimResponse, _abc.Awaitable[_user_data_pb2.ClaimResponse]]:
+        """Gives a user what this service keeps about a guest who has signed in as that user. Called again and again until it
+        succeeds, and later again for what came late. INVALID_USER_ID.
+        """
 
 def add_UserDataServiceServicer_to_server(servicer: UserDataServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

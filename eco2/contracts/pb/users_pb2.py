@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x63o2/contracts/pb/users.proto\x12\reco2.users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x02\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\x15\n\x08nickname\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1e\n\x11profile_image_url\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cphone_number\x18\x04 \x01(\tH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_login_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\n\t_nicknameB\x14\n\x12_profile_image_urlB\x0f\n\r_phone_number\"\xd9\x01\n\rSocialAccount\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x18\n\x10provider_user_id\x18\x04 \x01(\t\x12\x12\n\x05\x65mail\x18\x05 \x01(\tH\x00\x88\x01\x01\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_login_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_email\"\xc1\x01\n\x1bGetOrCreateFromOAuthRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x18\n\x10provider_user_id\x18\x02 \x01(\t\x12\x12\n\x05\x65mail\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08nickname\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x11profile_image_url\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_emailB\x0b\n\t_nicknameB\x14\n\x12_profile_image_url\"\x8c\x01\n\x1cGetOrCreateFromOAuthResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.eco2.users.v1.User\x12\x34\n\x0esocial_account\x18\x02 \x01(\x0b\x32\x1c.eco2.users.v1.SocialAccount\x12\x13\n\x0bis_new_user\x18\x03 \x01(\x08\"!\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"4\n\x0fGetUserResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.eco2.users.v1.User\"U\n\x16UpdateLoginTimeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x18\n\x10provider_user_id\x18\x03 \x01(\t\"*\n\x17UpdateLoginTimeResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x32\xab\x02\n\x0cUsersService\x12o\n\x14GetOrCreateFromOAuth\x12*.eco2.users.v1.GetOrCreateFromOAuthRequest\x1a+.eco2.users.v1.GetOrCreateFromOAuthResponse\x12H\n\x07GetUser\x12\x1d.eco2.users.v1.GetUserRequest\x1a\x1e.eco2.users.v1.GetUserResponse\x12`\n\x0fUpdateLoginTime\x12%.eco2.users.v1.UpdateLoginTimeRequest\x1a&.eco2.users.v1.UpdateLoginTimeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x63o2/contracts/pb/users.proto\x12\reco2.users.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x02\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\x15\n\x08nickname\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1e\n\x11profile_image_url\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cphone_number\x18\x04 \x01(\tH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_login_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\n\t_nicknameB\x14\n\x12_profile_image_urlB\x0f\n\r_phone_number\"\xd9\x01\n\rSocialAccount\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x18\n\x10provider_user_id\x18\x04 \x01(\t\x12\x12\n\x05\x65mail\x18\x05 \x01(\tH\x00\x88\x01\x01\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_login_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_email\"\xe5\x01\n\x1bGetOrCreateFromOAuthRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x18\n\x10provider_user_id\x18\x02 \x01(\t\x12\x12\n\x05\x65mail\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08nickname\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x1e\n\x11profile_image_url\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x15\n\x08guest_id\x18\x06 \x01(\tH\x03\x88\x01\x01\x42\x08\n\x06_emailB\x0b\n\t_nicknameB\x14\n\x12_profile_image_urlB\x0b\n\t_guest_id\"\x8c\x01\n\x1cGetOrCreateFromOAuthResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.eco2.users.v1.User\x12\x34\n\x0esocial_account\x18\x02 \x01(\x0b\x32\x1c.eco2.users.v1.SocialAccount\x12\x13\n\x0bis_new_user\x18\x03 \x01(\x08\"!\n\x0eGetUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"4\n\x0fGetUserResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.eco2.users.v1.User\"4\n\x10OpenGuestRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x05\"\x13\n\x11OpenGuestResponse\"U\n\x16UpdateLoginTimeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x18\n\x10provider_user_id\x18\x03 \x01(\t\"*\n\x17UpdateLoginTimeResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x32\xfb\x02\n\x0cUsersService\x12o\n\x14GetOrCreateFromOAuth\x12*.eco2.users.v1.GetOrCreateFromOAuthRequest\x1a+.eco2.users.v1.GetOrCreateFromOAuthResponse\x12H\n\x07GetUser\x12\x1d.eco2.users.v1.GetUserRequest\x1a\x1e.eco2.users.v1.GetUserResponse\x12N\n\tOpenGuest\x12\x1f.eco2.users.v1.OpenGuestRequest\x1a .eco2.users.v1.OpenGuestResponse\x12`\n\x0fUpdateLoginTime\x12%.eco2.users.v1.UpdateLoginTimeRequest\x1a&.eco2.users.v1.UpdateLoginTimeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,17 +37,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOCIALACCOUNT']._serialized_start=384
   _globals['_SOCIALACCOUNT']._serialized_end=601
   _globals['_GETORCREATEFROMOAUTHREQUEST']._serialized_start=604
-  _globals['_GETORCREATEFROMOAUTHREQUEST']._serialized_end=797
-  _globals['_GETORCREATEFROMOAUTHRESPONSE']._serialized_start=800
-  _globals['_GETORCREATEFROMOAUTHRESPONSE']._serialized_end=940
-  _globals['_GETUSERREQUEST']._serialized_start=942
-  _globals['_GETUSERREQUEST']._serialized_end=975
-  _globals['_GETUSERRESPONSE']._serialized_start=977
-  _globals['_GETUSERRESPONSE']._serialized_end=1029
-  _globals['_UPDATELOGINTIMEREQUEST']._serialized_start=1031
-  _globals['_UPDATELOGINTIMEREQUEST']._serialized_end=1116
-  _globals['_UPDATELOGINTIMERESPONSE']._serialized_start=1118
-  _globals['_UPDATELOGINTIMERESPONSE']._serialized_end=1160
-  _globals['_USERSSERVICE']._serialized_start=1163
-  _globals['_USERSSERVICE']._serialized_end=1462
+  _globals['_GETORCREATEFROMOAUTHREQUEST']._serialized_end=833
+  _globals['_GETORCREATEFROMOAUTHRESPONSE']._serialized_start=836
+  _globals['_GETORCREATEFROMOAUTHRESPONSE']._serialized_end=976
+  _globals['_GETUSERREQUEST']._serialized_start=978
+  _globals['_GETUSERREQUEST']._serialized_end=1011
+  _globals['_GETUSERRESPONSE']._serialized_start=1013
+  _globals['_GETUSERRESPONSE']._serialized_end=1065
+  _globals['_OPENGUESTREQUEST']._serialized_start=1067
+  _globals['_OPENGUESTREQUEST']._serialized_end=1119
+  _globals['_OPENGUESTRESPONSE']._serialized_start=1121
+  _globals['_OPENGUESTRESPONSE']._serialized_end=1140
+  _globals['_UPDATELOGINTIMEREQUEST']._serialized_start=1142
+  _globals['_UPDATELOGINTIMEREQUEST']._serialized_end=1227
+  _globals['_UPDATELOGINTIMERESPONSE']._serialized_start=1229
+  _globals['_UPDATELOGINTIMERESPONSE']._serialized_end=1271
+  _globals['_USERSSERVICE']._serialized_start=1274
+  _globals['_USERSSERVICE']._serialized_end=1653
 # @@protoc_insertion_point(module_scope)

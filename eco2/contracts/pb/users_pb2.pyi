@@ -122,11 +122,14 @@ class GetOrCreateFromOAuthRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     NICKNAME_FIELD_NUMBER: _builtins.int
     PROFILE_IMAGE_URL_FIELD_NUMBER: _builtins.int
+    GUEST_ID_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     provider_user_id: _builtins.str
     email: _builtins.str
     nickname: _builtins.str
     profile_image_url: _builtins.str
+    guest_id: _builtins.str
+    """The guest who signs in: what it has becomes this user's, unless somebody else has claimed it."""
     def __init__(
         self,
         *,
@@ -135,19 +138,24 @@ class GetOrCreateFromOAuthRequest(_message.Message):
         email: _builtins.str | None = ...,
         nickname: _builtins.str | None = ...,
         profile_image_url: _builtins.str | None = ...,
+        guest_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_nickname", b"_nickname", "_profile_image_url", b"_profile_image_url", "email", b"email", "nickname", b"nickname", "profile_image_url", b"profile_image_url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_guest_id", b"_guest_id", "_nickname", b"_nickname", "_profile_image_url", b"_profile_image_url", "email", b"email", "guest_id", b"guest_id", "nickname", b"nickname", "profile_image_url", b"profile_image_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_nickname", b"_nickname", "_profile_image_url", b"_profile_image_url", "email", b"email", "nickname", b"nickname", "profile_image_url", b"profile_image_url", "provider", b"provider", "provider_user_id", b"provider_user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_email", b"_email", "_guest_id", b"_guest_id", "_nickname", b"_nickname", "_profile_image_url", b"_profile_image_url", "email", b"email", "guest_id", b"guest_id", "nickname", b"nickname", "profile_image_url", b"profile_image_url", "provider", b"provider", "provider_user_id", b"provider_user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__email: _TypeAlias = _typing.Literal["email"]  # noqa: Y015
     _WhichOneofArgType__email: _TypeAlias = _typing.Literal["_email", b"_email"]  # noqa: Y015
+    _WhichOneofReturnType__guest_id: _TypeAlias = _typing.Literal["guest_id"]  # noqa: Y015
+    _WhichOneofArgType__guest_id: _TypeAlias = _typing.Literal["_guest_id", b"_guest_id"]  # noqa: Y015
     _WhichOneofReturnType__nickname: _TypeAlias = _typing.Literal["nickname"]  # noqa: Y015
     _WhichOneofArgType__nickname: _TypeAlias = _typing.Literal["_nickname", b"_nickname"]  # noqa: Y015
     _WhichOneofReturnType__profile_image_url: _TypeAlias = _typing.Literal["profile_image_url"]  # noqa: Y015
     _WhichOneofArgType__profile_image_url: _TypeAlias = _typing.Literal["_profile_image_url", b"_profile_image_url"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__email) -> _WhichOneofReturnType__email | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guest_id) -> _WhichOneofReturnType__guest_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nickname) -> _WhichOneofReturnType__nickname | None: ...
     @_typing.overload
@@ -220,6 +228,44 @@ class GetUserResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUserResponse: _TypeAlias = GetUserResponse  # noqa: Y015
+
+@_typing.final
+class OpenGuestRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    seconds: _builtins.int
+    """How long the session of the guest lasts."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds", b"seconds", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenGuestRequest: _TypeAlias = OpenGuestRequest  # noqa: Y015
+
+@_typing.final
+class OpenGuestResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenGuestResponse: _TypeAlias = OpenGuestResponse  # noqa: Y015
 
 @_typing.final
 class UpdateLoginTimeRequest(_message.Message):

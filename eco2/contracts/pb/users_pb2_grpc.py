@@ -44,6 +44,11 @@ class UsersServiceStub:
                 request_serializer=eco2_dot_contracts_dot_pb_dot_users__pb2.GetUserRequest.SerializeToString,
                 response_deserializer=eco2_dot_contracts_dot_pb_dot_users__pb2.GetUserResponse.FromString,
                 _registered_method=True)
+        self.OpenGuest = channel.unary_unary(
+                '/eco2.users.v1.UsersService/OpenGuest',
+                request_serializer=eco2_dot_contracts_dot_pb_dot_users__pb2.OpenGuestRequest.SerializeToString,
+                response_deserializer=eco2_dot_contracts_dot_pb_dot_users__pb2.OpenGuestResponse.FromString,
+                _registered_method=True)
         self.UpdateLoginTime = channel.unary_unary(
                 '/eco2.users.v1.UsersService/UpdateLoginTime',
                 request_serializer=eco2_dot_contracts_dot_pb_dot_users__pb2.UpdateLoginTimeRequest.SerializeToString,
@@ -70,6 +75,14 @@ class UsersServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenGuest(self, request, context):
+        """The account of a guest, which is purged when its time is over. Known already: nothing changes. INVALID_USER_ID,
+        INVALID_TIME.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateLoginTime(self, request, context):
         """Notes a sign-in that went another way (a refresh after a long time). `success` is false without such an account.
         """
@@ -89,6 +102,11 @@ def add_UsersServiceServicer_to_server(servicer, server):
                     servicer.GetUser,
                     request_deserializer=eco2_dot_contracts_dot_pb_dot_users__pb2.GetUserRequest.FromString,
                     response_serializer=eco2_dot_contracts_dot_pb_dot_users__pb2.GetUserResponse.SerializeToString,
+            ),
+            'OpenGuest': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenGuest,
+                    request_deserializer=eco2_dot_contracts_dot_pb_dot_users__pb2.OpenGuestRequest.FromString,
+                    response_serializer=eco2_dot_contracts_dot_pb_dot_users__pb2.OpenGuestResponse.SerializeToString,
             ),
             'UpdateLoginTime': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateLoginTime,
@@ -150,6 +168,33 @@ class UsersService:
             '/eco2.users.v1.UsersService/GetUser',
             eco2_dot_contracts_dot_pb_dot_users__pb2.GetUserRequest.SerializeToString,
             eco2_dot_contracts_dot_pb_dot_users__pb2.GetUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenGuest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eco2.users.v1.UsersService/OpenGuest',
+            eco2_dot_contracts_dot_pb_dot_users__pb2.OpenGuestRequest.SerializeToString,
+            eco2_dot_contracts_dot_pb_dot_users__pb2.OpenGuestResponse.FromString,
             options,
             channel_credentials,
             insecure,

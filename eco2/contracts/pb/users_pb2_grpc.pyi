@@ -42,6 +42,10 @@ class UsersServiceStub:
     """
     GetUser: _grpc.UnaryUnaryMultiCallable[_users_pb2.GetUserRequest, _users_pb2.GetUserResponse]
     """`user` is absent when there is no such account, or when it is deleted. INVALID_USER_ID."""
+    OpenGuest: _grpc.UnaryUnaryMultiCallable[_users_pb2.OpenGuestRequest, _users_pb2.OpenGuestResponse]
+    """The account of a guest, which is purged when its time is over. Known already: nothing changes. INVALID_USER_ID,
+    INVALID_TIME.
+    """
     UpdateLoginTime: _grpc.UnaryUnaryMultiCallable[_users_pb2.UpdateLoginTimeRequest, _users_pb2.UpdateLoginTimeResponse]
     """Notes a sign-in that went another way (a refresh after a long time). `success` is false without such an account."""
 
@@ -55,6 +59,10 @@ class UsersServiceAsyncStub(UsersServiceStub):
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_users_pb2.GetUserRequest, _users_pb2.GetUserResponse]  # type: ignore[assignment]
     """`user` is absent when there is no such account, or when it is deleted. INVALID_USER_ID."""
+    OpenGuest: _aio.UnaryUnaryMultiCallable[_users_pb2.OpenGuestRequest, _users_pb2.OpenGuestResponse]  # type: ignore[assignment]
+    """The account of a guest, which is purged when its time is over. Known already: nothing changes. INVALID_USER_ID,
+    INVALID_TIME.
+    """
     UpdateLoginTime: _aio.UnaryUnaryMultiCallable[_users_pb2.UpdateLoginTimeRequest, _users_pb2.UpdateLoginTimeResponse]  # type: ignore[assignment]
     """Notes a sign-in that went another way (a refresh after a long time). `success` is false without such an account."""
 
@@ -77,6 +85,16 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_users_pb2.GetUserResponse, _abc.Awaitable[_users_pb2.GetUserResponse]]:
         """`user` is absent when there is no such account, or when it is deleted. INVALID_USER_ID."""
+
+    @_abc_1.abstractmethod
+    def OpenGuest(
+        self,
+        request: _users_pb2.OpenGuestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_users_pb2.OpenGuestResponse, _abc.Awaitable[_users_pb2.OpenGuestResponse]]:
+        """The account of a guest, which is purged when its time is over. Known already: nothing changes. INVALID_USER_ID,
+        INVALID_TIME.
+        """
 
     @_abc_1.abstractmethod
     def UpdateLoginTime(
