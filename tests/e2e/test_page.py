@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, async_playwright
 
 from eco2.local.stack import Stack
 
@@ -20,7 +20,7 @@ STATIC = ROOT / "eco2/web/static"
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 MOST_SCRIPT = 70_000
 """Bytes of JavaScript, compressed, that the first page may load."""
-PHONE = {"width": 390, "height": 844}
+PHONE = ViewportSize(width=390, height=844)
 PAGES = ["/", "/rules", "/en/rules", "/rules/milk_carton", "/ask", "/map", "/calendar", "/me", "/about", "/news"]
 
 
