@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
-from eco2.core.app import BadUser, MissingUser, Text, User, error_responses, opened, services_of
+from eco2.core.app import AnyUser, BadUser, MissingUser, Text, error_responses, opened, services_of
 from eco2.core.rendered import is_known
 from eco2.knowledge import Item, Knowledge, Lang, Region, Rule, Situation, Stream
 from eco2.knowledge.answer import drop_offs
@@ -320,7 +320,7 @@ async def region(at: At, region_id: str) -> Region:
     summary="Ask how to get rid of something",
     responses=error_responses(MissingUser, BadUser, service.TooManyQuestions),
 )
-async def ask(at: At, body: Question, user: User) -> Any:
+async def ask(at: At, body: Question, user: AnyUser) -> Any:
     """Answered item by item, from the rules; what is no question about waste is declined. An ambiguous word is answered
     with `clarify` and `candidates`."""
     service.count_question(at.questions, user)
