@@ -46,7 +46,8 @@ async def submit(
 
 
 async def _submit(at: ApiServices, body: ScanRequest, user: UUID, idempotency_key: str | None) -> Job:
-    return await submission.submit(at, at.door, user, idempotency_key, body.image_url, body.user_input, body.model)
+    said, model, language = body.user_input, body.model, body.language
+    return await submission.submit(at, at.door, user, idempotency_key, body.image_url, said, model, language)
 
 
 @router.post(

@@ -9,6 +9,7 @@ from eco2 import photos
 from eco2.core.app import BadUser, MissingUser, Text, error_responses
 from eco2.core.errors import TooMany
 from eco2.core.storage import StorageDown
+from eco2.knowledge import Lang
 from eco2.scan import errors
 from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy, TooManyGuests
 from eco2.scan.errors import ImageGone
@@ -30,6 +31,7 @@ class ScanRequest(BaseModel):
                     "image_url": "https://images.example.org/scan/5f0c1d2e3a4b5c6d7e8f901234567890.jpg",
                     "user_input": "라벨을 못 뗐어요",
                     "model": "gpt-5.2",
+                    "language": "en",
                 },
             ],
         }
@@ -38,6 +40,7 @@ class ScanRequest(BaseModel):
     image_url: Annotated[str | None, Field(max_length=1000, description=_IMAGE_URL)] = None
     user_input: Annotated[Text | None, Field(max_length=1000, description="What you want to say or ask")] = None
     model: Annotated[str | None, Field(max_length=100, description="Leave it out for the default")] = None
+    language: Annotated[Lang | None, Field(description="Of the answer; by default as you prefer")] = None
 
 
 class ScanSubmitted(BaseModel):

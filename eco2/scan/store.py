@@ -16,9 +16,8 @@ from eco2.scan.usage_sql import COUNT, COUNTED, STANDING
 
 _REVIVED: LiteralString = "CASE jobs.status WHEN 'aborted' THEN 'queued' ELSE jobs.status END"
 _AS_IF_NEW: LiteralString = "CASE jobs.status WHEN 'aborted' THEN now() ELSE jobs.created_at END"
-PREFERRED: LiteralString = """
-    (SELECT language FROM scan.preferences WHERE user_id = %(user)s),
-    (SELECT district FROM scan.preferences WHERE user_id = %(user)s)"""
+LANGUAGE: LiteralString = "(SELECT language FROM scan.preferences WHERE user_id = %(user)s)"
+DISTRICT: LiteralString = "(SELECT district FROM scan.preferences WHERE user_id = %(user)s)"
 _MOVED: LiteralString = "moved_at = now(), marked_at = NULL"
 
 
@@ -34,6 +33,7 @@ async def add(
     user_input: str | None,
     model: str | None,
     limits: Limits = UNLIMITED,
+    language: str | None = None,
 ) -> Job | Standing:
     """Insert a queued job, or return the user's job of the same key; an aborted one is queued again, as if new.
 
@@ -46,7 +46,7 @@ async def add(
                 INSERT INTO scan.jobs (id, user_id, idempotency_key, image_key, user_input, model, status,
                                        language, district)
                 SELECT %(id)s, %(user)s, %(idempotency_key)s, %(image_key)s, %(user_input)s, %(model)s, 'queued',
-                       {PREFERRED}
+                       coalesce(%(language)s, {LANGUAGE}), {DISTRICT}
                 FROM known WHERE known OR EXISTS (SELECT FROM counted)
                 ON CONFLICT (user_id, idempotency_key)
                 DO UPDATE SET status = {_REVIVED}, created_at = {_AS_IF_NEW}
@@ -58,6 +58,7 @@ async def add(
         image_key=image_key,
         user_input=user_input,
         model=model,
+        language=language,
         **vars(limits),
     )
     return job_or_standing(row)

@@ -26,6 +26,7 @@ async def submit(
     image_url: str | None,
     user_input: str | None,
     model: str | None,
+    language: str | None = None,
 ) -> Job:
     """The user's job for this photo, new or known, and handed over."""
     model = checked_model(model, door.models)
@@ -34,7 +35,7 @@ async def submit(
         job = await _known(services, door, user, unique_key(idempotency_key, key, user_input, model))
         if job is None or job.status == "aborted":
             await require_object(services, key)
-            job = await register(services.db, user, idempotency_key, key, user_input, model, door.limits)
+            job = await register(services.db, user, idempotency_key, key, user_input, model, door.limits, language)
     same_photo(job, key)
     if not job.enqueued and job.id not in services.queued_marks:
         door.admission.admitted(user)
@@ -98,10 +99,11 @@ async def register(
     user_input: str | None,
     model: str | None,
     limits: Limits = UNLIMITED,
+    language: str | None = None,
 ) -> Job:
     """The user's job for this key, new or known. TooMany where a new one would be past the limits."""
     unique = unique_key(idempotency_key, key, user_input, model)
-    job = await store.add(db, uuid4(), user, unique, key, user_input, model, limits)
+    job = await store.add(db, uuid4(), user, unique, key, user_input, model, limits, language)
     if isinstance(job, Standing):
         standing, job = job, await store.find_known(db, user, unique)  # another process may just have taken the key
         if isinstance(job, Standing):

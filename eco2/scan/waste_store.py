@@ -5,7 +5,7 @@ from uuid import UUID
 from eco2.core.postgres import Database
 from eco2.scan.job import COLUMNS, Job
 from eco2.scan.limits import UNLIMITED, Limits, Standing
-from eco2.scan.store import PREFERRED, job_or_standing
+from eco2.scan.store import DISTRICT, LANGUAGE, job_or_standing
 from eco2.scan.usage_sql import COUNT, COUNTED, STANDING
 
 
@@ -26,7 +26,7 @@ async def add_waiting(
                 ORDER BY created_at DESC LIMIT %(most)s),
             added AS (
                 INSERT INTO scan.jobs (id, user_id, image_key, user_input, model, status, language, district)
-                SELECT %(id)s, %(user)s, %(image_key)s, %(user_input)s, %(model)s, 'waiting', {PREFERRED}
+                SELECT %(id)s, %(user)s, %(image_key)s, %(user_input)s, %(model)s, 'waiting', {LANGUAGE}, {DISTRICT}
                 WHERE (SELECT count(*) FROM recent) < %(most)s
                 ON CONFLICT (id) DO NOTHING)
             SELECT CASE WHEN count(*) < %(most)s THEN 0

@@ -226,6 +226,10 @@ async def test_preferences_reach_the_scans_that_follow(
     waiting, _ = await waste_flow.prepare(services, who.id, "image/jpeg", None, None, 30)
     second = await scan_store.load(services.db, waiting)
     assert (job.language, job.district) == ("en", "서울특별시 마포구")
+    said = (services.db, who.id, None, f"scan/{uuid.uuid4().hex}.jpg", None, None)
+    asked = await submission.register(*said, language="ko")
+    await scan_store.abort(services.db, asked.id)
+    assert (asked.language, asked.district) == ("ko", "서울특별시 마포구"), "what a scan asks for wins"
     assert second is not None
     assert (second.language, second.district) == ("en", "서울특별시 마포구")
     await who.http.patch(f"{ME}/preferences", json={"district": None})

@@ -4,6 +4,7 @@ import { api, authed, type Schemas } from "./api";
 import { NoPhoto, prepared } from "./photo";
 import { ApiError, Busy, open, SessionEnded } from "./session";
 import { thumbnail } from "./history";
+import { lang } from "./i18n";
 import { reach, reached } from "./reach";
 
 export type Stage = "preparing" | "session" | "uploading" | "queued" | "vision" | "rule" | "answer" | "reward";
@@ -65,7 +66,7 @@ async function send(blob: Blob, turn: number, at: (stage: Stage) => void): Promi
   if (!put?.ok) throw new UploadFailed();
   // The key makes a repeated request the same scan, should the answer to the first be lost.
   const params = { header: { "x-idempotency-key": ticket.key } };
-  const job = await authed(() => api.POST("/api/v1/scan", { params, body: { image_url: ticket.cdn_url } }));
+  const job = await authed(() => api.POST("/api/v1/scan", { params, body: { image_url: ticket.cdn_url, language: lang.value } }));
   if (turn !== current) return null;
   if (photo.value) photo.value = { ...photo.value, job: job.job_id };
   return job.job_id;

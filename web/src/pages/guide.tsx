@@ -120,7 +120,7 @@ function Answer({ job, result, picture, saved, onChosen }: Shown & { saved: bool
   const name = (english && item?.item.en) || minor || middle;
   const rules = found.disposal_rules as Record<string, unknown> | null;
   const steps = Object.values(found.final_answer.disposal_steps).filter(Boolean);
-  // A guest's guide is written in Korean; its English is that of the item, in its usual state.
+  // A guide from before the language was changed; its English is that of the item, in its usual state.
   const korean = /[가-힣]/.test(steps.join(""));
   const faults = found.final_answer.insufficiencies.filter((text) => text.trim());
   const dont = texts(english ? item?.rule.dont_en : values(rules?.["배출불가_품목_안내"]));
