@@ -61,8 +61,8 @@ async function beGuest(): Promise<void> {
     body: JSON.stringify({ proof }),
   });
   if (!made.ok) throw await refusal(made);
-  await made.arrayBuffer();
-  remember("guest");
+  const { role: who } = (await made.json()) as { role: string };
+  remember(who === "guest" ? "guest" : "citizen"); // who was signed in stays so
 }
 
 /** Guides are written in the language of the user, which the server knows from their preferences. */
