@@ -22,6 +22,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from eco2.contracts.identity import GUEST, is_guest
 from eco2.core.errors import Unavailable
 from eco2.location import store
 from eco2.location.hours import KOREA
@@ -156,7 +157,11 @@ class Kakao:
         return await asyncio.shield(task)
 
     async def _count_share(self, user: UUID) -> None:
-        if await self._count(store.kakao_calls(_today(), user)) > self._settings.kakao_daily_quota_of_user:
+        spent = await self._count(store.kakao_calls(_today(), user)) > self._settings.kakao_daily_quota_of_user
+        if not spent and is_guest(user):
+            together = await self._count(store.kakao_calls(_today(), GUEST))
+            spent = together > self._settings.kakao_daily_quota_of_guests
+        if spent:
             CALLS.labels("quota_of_user").inc()
             raise KakaoShareUsed
 

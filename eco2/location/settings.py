@@ -25,7 +25,9 @@ class KakaoSettings(SettingsGroup):
     kakao_daily_quota: int = Field(default=90_000, ge=0)
     """Calls a day (of Korea), of all processes together. Kakao's own limit is 100,000."""
     kakao_daily_quota_of_user: int = Field(default=1_000, ge=1)
-    """New questions of one user, so that nobody uses up the day of all."""
+    """New questions of one user, so that no user takes the day of all."""
+    kakao_daily_quota_of_guests: int = Field(default=18_000, ge=0)
+    """The same of all guests together: a guest is made in a moment, so each one's share alone would bound nothing."""
     kakao_cache: Duration = timedelta(minutes=10)
 
 

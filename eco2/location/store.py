@@ -446,9 +446,9 @@ def kakao_place(number: int) -> str:
     return f"location:kakao:place:{number}"
 
 
-def kakao_calls(day: date, user: UUID | None = None) -> str:
-    """Number of calls of a day, by all or by one user."""
-    return f"location:kakao:calls:{day}:{user}" if user else f"location:kakao:calls:{day}"
+def kakao_calls(day: date, of: UUID | str | None = None) -> str:
+    """Number of calls of a day: by all, by one user, or by all who have a role."""
+    return f"location:kakao:calls:{day}:{of}" if of else f"location:kakao:calls:{day}"
 
 
 def map_search(ticket: str) -> str:

@@ -148,19 +148,25 @@ def rollback(remote: str, environment: str, release: str = "") -> Release:
 
     def changes(folder: Path) -> tuple[Change, ...]:
         nonlocal undone
-        undone = git(folder, "rev-parse", release) if release else _last(folder, environment)
-        before, after = (_tags_at(folder, commit, environment) for commit in (f"{undone}^", undone))
-        now = tags(folder, environment)
-        return tuple(
-            Change(name, now[name], before[name])
-            for name in sorted(now)
-            if name != MIGRATIONS and before.get(name, now[name]) != after.get(name) == now[name]
-        )
+        # Chosen once: where another rollback of the same release was faster, the next attempt finds nothing to do.
+        undone = undone or (git(folder, "rev-parse", release) if release else _last(folder, environment))
+        return _undoing(folder, environment, undone)
 
     return _release(remote, environment, changes, "Roll back", lambda: f"Release-Undoes: {undone}")
 
 
+def _undoing(folder: Path, environment: str, release: str) -> tuple[Change, ...]:
+    before, after = (_tags_at(folder, commit, environment) for commit in (f"{release}^", release))
+    now = tags(folder, environment)
+    return tuple(
+        Change(name, now[name], before[name])
+        for name in sorted(now)
+        if name != MIGRATIONS and before.get(name, now[name]) != after.get(name) == now[name]
+    )
+
+
 def _last(folder: Path, environment: str) -> str:
+    """The newest release that is not undone and changed more than the migrations, which a rollback leaves."""
     log = git(folder, "log", "--format=%H%x09%(trailers:key=Release-Environment,valueonly,separator=%x2C)"
               "%x09%(trailers:key=Release-Undoes,valueonly,separator=%x2C)")  # fmt: skip
     undone = set()
@@ -170,7 +176,7 @@ def _last(folder: Path, environment: str) -> str:
             continue
         if undoes:
             undone.add(undoes)
-        elif commit not in undone:
+        elif commit not in undone and _undoing(folder, environment, commit):
             return commit
     raise ReleaseError(f"There is no release of {environment} to go back from.")
 
@@ -221,7 +227,7 @@ def _commit(folder: Path, title: str, environment: str, changes: Iterable[Change
 
 def _pushed(folder: Path, branch: str) -> bool:
     """False when somebody else was faster; any other refusal is a ReleaseError."""
-    command = ["git", "push", "--quiet", "origin", f"HEAD:{branch}"]
+    command = ["env", "LC_ALL=C", "git", "push", "--quiet", "origin", f"HEAD:{branch}"]  # git's English is read below
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)  # noqa: S603
     if done.returncode == 0:
         return True

@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from eco2 import knowledge
+from eco2.contracts.identity import GUEST_VERSION
 from eco2.core import redis
 from eco2.core.postgres import Database
 from eco2.core.turns import PerMinute, Turns
@@ -198,6 +199,16 @@ async def test_no_user_uses_up_the_day_of_all(client: Callable[..., Kakao], cont
     assert await calls(control) == 2
     assert await kakao.search(asked, eager), "an answer that is kept costs nothing"
     assert await kakao.search(question(), other)
+
+
+async def test_guests_together_leave_most_of_the_day_to_users(client: Callable[..., Kakao]) -> None:
+    kakao, user = client(kakao_daily_quota_of_guests=2), uuid.uuid4()
+    guests = [uuid.UUID(f"{str(one)[:14]}{GUEST_VERSION}{str(one)[15:]}") for one in (uuid.uuid4() for _ in range(3))]
+    for guest in guests[:2]:
+        await kakao.search(question(), guest)
+    with pytest.raises(KakaoShareUsed):
+        await kakao.search(question(), guests[2])
+    assert await kakao.search(question(), user)
 
 
 class Refusing(Kakao):

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -16,6 +17,9 @@ CHECKOUT = Path(__file__).parents[2]
 def git(folder: Path, *arguments: str) -> str:
     command = ["git", *repository.AUTHOR, *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+LAST = repository._last
 
 
 class Remote:
@@ -128,6 +132,32 @@ def test_rolling_back_undoes_release_after_release_and_leaves_the_schema(remote:
     assert (now["scan"], now["chat"], now["migrations"]) == (first["scan"], first["chat"], two[:12])
     with pytest.raises(ReleaseError, match="no release of staging"):
         repository.rollback(remote.address, "staging")
+
+
+def test_two_rollbacks_of_one_release_at_the_same_time_undo_that_one(remote: Remote) -> None:
+    one, two = remote.change("one"), remote.change("two")
+    repository.promote(remote.address, "staging", ["scan"], one)
+    repository.promote(remote.address, "staging", ["scan"], two)
+    begun = Barrier(2)
+
+    def last(folder: Path, environment: str) -> str:
+        found = LAST(folder, environment)
+        begun.wait(60)  # both have chosen before either pushes
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(repository, "_last", last)
+        done = list(pool.map(lambda _: repository.rollback(remote.address, "staging"), range(2)))
+    assert sorted(len(release.changes) for release in done) == [0, 1]
+    assert remote.tags("staging")["scan"] == one[:12]
+
+
+def test_a_release_of_the_migrations_alone_is_passed_over_by_a_rollback(remote: Remote) -> None:
+    first, one, two = remote.tags("staging"), remote.change("one"), remote.change("two")
+    repository.promote(remote.address, "staging", ["scan"], one)
+    repository.promote(remote.address, "staging", ["migrations"], two)
+    repository.rollback(remote.address, "staging")
+    assert remote.tags("staging")["scan"] == first["scan"]
 
 
 def test_a_rollback_leaves_what_somebody_released_meanwhile(remote: Remote) -> None:
