@@ -3,16 +3,32 @@
 Whatever the Content-Security-Policy stops, a script that fails and what axe finds fail the test.
 """
 
+import asyncio
 import os
 import subprocess
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx2
 import orjson
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    Route,
+    ViewportSize,
+    async_playwright,
+)
 
+from eco2.contracts.identity import ACCESS_COOKIE, REFRESH_COOKIE
 from eco2.local.stack import Stack
+from tests.browser import Browser as SignedIn
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "data/demo/coffee.jpg"
@@ -149,6 +165,70 @@ async def test_a_full_queue_is_waited_for_with_the_photo_in_hand(browser: Browse
     await page.unroute("**/api/v1/scan")
     await page.get_by_role("button", name="다시 시도").click()
     await page.wait_for_url("**/guide/*", wait_until="commit")
+    await context.close()
+
+
+async def test_a_photo_that_is_stopped_is_not_scanned(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    scans: list[str] = []
+    page.on("request", lambda sent: scans.append(sent.url) if sent.url.endswith("/api/v1/scan") else None)
+    stopped = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await stopped.wait()
+        with suppress(Error):  # the page has given it up
+            await route.continue_()
+
+    await page.route("**/eco2-uploads/**", hold)
+    await page.goto("/")
+    async with page.expect_request("**/eco2-uploads/**"):
+        await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.get_by_role("button", name="그만두기").click()
+    stopped.set()
+    await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.wait_for_url("**/guide/*", wait_until="commit")
+    assert len(scans) == 1
+    await context.close()
+
+
+async def test_a_device_is_forgotten_with_its_session_and_not_before(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    url = stack.layout.public_url
+    async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
+        person = SignedIn(client)
+        await person.sign_in(name=f"새벽-{uuid.uuid4().hex[:12]}")
+    at = str(urlsplit(url).hostname)
+    for name, (value, path) in person.cookies.items():
+        await context.add_cookies([{"name": name, "value": value, "domain": at, "path": path}])
+    await page.goto("/#/home")
+    await page.get_by_role("button", name="로그아웃").wait_for()
+    body = orjson.dumps({"detail": "not now", "code": "REVOCATION_UNAVAILABLE"}).decode()
+    await page.route("**/auth/logout", lambda route: route.fulfill(status=503, body=body))
+    await page.get_by_role("button", name="로그아웃").click()
+    await page.get_by_role("alert").get_by_text("로그아웃하지 못했어요").wait_for()
+    await page.get_by_role("button", name="내 자료 내려받기").wait_for()
+    await page.unroute("**/auth/logout")
+    await page.get_by_role("button", name="이 기기에서 지우기").click()
+    await page.get_by_role("button", name="정말 지울까요?").click()
+    await page.wait_for_url(f"{url}/")
+    assert not {ACCESS_COOKIE, REFRESH_COOKIE} & {cookie["name"] for cookie in await context.cookies()}
+    assert await page.evaluate("localStorage.getItem('eco2.role')") is None
+    await context.close()
+
+
+async def test_collection_days_go_into_a_calendar(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    await page.goto("/calendar")
+    await page.get_by_role("searchbox").fill("마포구")
+    await page.get_by_role("searchbox").press("Enter")
+    async with page.expect_download() as started:
+        await page.get_by_role("link", name="내 달력에 추가").click()
+    assert (await started.value).suggested_filename.endswith(".ics")
+    assert page.url.endswith("/calendar")
+    await seen.check()
     await context.close()
 
 

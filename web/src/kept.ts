@@ -19,6 +19,14 @@ export function keep(name: string, value: unknown): void {
   }
 }
 
-export function forgetAll(): void {
-  for (const name of Object.keys(localStorage)) if (name.startsWith(PREFIX)) localStorage.removeItem(name);
+/** The service worker's copies of what was looked up. */
+const SEEN = "eco2-seen";
+
+export async function forgetAll(): Promise<void> {
+  try {
+    for (const name of Object.keys(localStorage)) if (name.startsWith(PREFIX)) localStorage.removeItem(name);
+    await caches.delete(SEEN);
+  } catch {
+    // A browser that keeps nothing has nothing to forget.
+  }
 }

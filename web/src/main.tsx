@@ -1,17 +1,18 @@
 import { render } from "preact";
 import { ErrorBoundary, LocationProvider, lazy, Route, Router } from "preact-iso";
+import { fresh } from "./fresh";
 import { t } from "./i18n";
 import { Main, Shell } from "./ui/layout";
 import { Home } from "./pages/home";
 import { Rule, Rules } from "./pages/rules";
 
-const Guide = lazy(() => import("./pages/guide").then((page) => page.Guide));
-const Ask = lazy(() => import("./pages/ask").then((page) => page.Ask));
-const Nearby = lazy(() => import("./pages/map").then((page) => page.Nearby));
-const News = lazy(() => import("./pages/news").then((page) => page.News));
-const Days = lazy(() => import("./pages/calendar").then((page) => page.Days));
-const Me = lazy(() => import("./pages/me").then((page) => page.Me));
-const About = lazy(() => import("./pages/about").then((page) => page.About));
+const Guide = lazy(fresh(() => import("./pages/guide").then((page) => page.Guide)));
+const Ask = lazy(fresh(() => import("./pages/ask").then((page) => page.Ask)));
+const Nearby = lazy(fresh(() => import("./pages/map").then((page) => page.Nearby)));
+const News = lazy(fresh(() => import("./pages/news").then((page) => page.News)));
+const Days = lazy(fresh(() => import("./pages/calendar").then((page) => page.Days)));
+const Me = lazy(fresh(() => import("./pages/me").then((page) => page.Me)));
+const About = lazy(fresh(() => import("./pages/about").then((page) => page.About)));
 
 function Missing() {
   return (

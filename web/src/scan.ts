@@ -19,31 +19,33 @@ export const problem = signal<Problem | null>(null);
 export const LIVE: Stage[] = ["uploading", "vision", "rule", "answer"];
 
 class UploadFailed extends Error {}
-let current = 0;
+/** Stops the try under way; another one begins with another. */
+let current = new AbortController();
 
 export function reset(): void {
-  current++;
+  current.abort();
   sending.value = problem.value = null;
 }
 
 /** The id of the new job; null where it failed (`problem` says how) or was stopped. */
 export async function submit(file: Blob): Promise<string | null> {
-  const turn = ++current;
-  const at = (stage: Stage) => {
-    if (turn === current) sending.value = stage;
-  };
+  current.abort();
+  current = new AbortController();
+  const { signal: stopped } = current;
   problem.value = null;
   try {
-    at("preparing");
+    sending.value = "preparing";
     const blob = await prepared(file);
+    const thumb = await thumbnail(blob);
+    stopped.throwIfAborted();
     if (photo.value) URL.revokeObjectURL(photo.value.url);
-    photo.value = { blob, url: URL.createObjectURL(blob), thumb: await thumbnail(blob), job: null };
-    return await send(blob, turn, at);
+    photo.value = { blob, url: URL.createObjectURL(blob), thumb, job: null };
+    return await send(blob, stopped);
   } catch (error) {
-    if (turn === current) problem.value = described(error);
+    if (!stopped.aborted) problem.value = described(error);
     return null;
   } finally {
-    if (turn === current) sending.value = null;
+    if (!stopped.aborted) sending.value = null;
   }
 }
 
@@ -52,22 +54,24 @@ export async function resend(): Promise<string | null> {
   return photo.value ? submit(photo.value.blob) : null;
 }
 
-async function send(blob: Blob, turn: number, at: (stage: Stage) => void): Promise<string | null> {
-  at("session");
+async function send(blob: Blob, stopped: AbortSignal): Promise<string | null> {
+  sending.value = "session";
   await open();
-  at("uploading");
+  stopped.throwIfAborted();
+  sending.value = "uploading";
   const content_type = blob.type || "application/octet-stream";
   const ticket = await authed(() =>
     api.POST("/api/v1/images/{channel}", { params: { path: { channel: "scan" } }, body: { filename: "photo.jpg", content_type } }),
   );
-  const put = await reach(ticket.upload_url, { method: "PUT", body: blob, headers: { "Content-Type": content_type }, credentials: "omit" }).catch(
-    () => null,
-  );
+  stopped.throwIfAborted();
+  const headers = { "Content-Type": content_type };
+  const put = await reach(ticket.upload_url, { method: "PUT", body: blob, headers, credentials: "omit", signal: stopped }).catch(() => null);
+  stopped.throwIfAborted();
   if (!put?.ok) throw new UploadFailed();
   // The key makes a repeated request the same scan, should the answer to the first be lost.
   const params = { header: { "x-idempotency-key": ticket.key } };
   const job = await authed(() => api.POST("/api/v1/scan", { params, body: { image_url: ticket.cdn_url, language: lang.value } }));
-  if (turn !== current) return null;
+  stopped.throwIfAborted();
   if (photo.value) photo.value = { ...photo.value, job: job.job_id };
   return job.job_id;
 }

@@ -25,10 +25,16 @@ export function remember(next: Role | null): void {
 let refreshing: Promise<boolean> | null = null;
 let opening: Promise<void> | null = null;
 
-/** One refresh at a time, however many requests were refused: a refresh token counts once. */
+/** What the server says to a refresh token that is worth nothing; after any other answer the session may well go on. */
+const OVER = [400, 401, 404];
+
+/** One refresh at a time, however many requests were refused: a refresh token counts once. False: the session is over. */
 export function refresh(): Promise<boolean> {
   refreshing ??= reach("/api/v1/auth/refresh", { method: "POST" })
-    .then((answer) => answer.ok)
+    .then(async (answer) => {
+      if (!answer.ok && !OVER.includes(answer.status)) throw await refusal(answer);
+      return answer.ok;
+    })
     .finally(() => (refreshing = null));
   return refreshing;
 }
@@ -63,6 +69,13 @@ async function beGuest(): Promise<void> {
   if (!made.ok) throw await refusal(made);
   const { role: who } = (await made.json()) as { role: string };
   remember(who === "guest" ? "guest" : "citizen"); // who was signed in stays so
+}
+
+/** Ends the session of the cookies, a guest's too. Throws where they may still be good for something. */
+export async function signOut(): Promise<void> {
+  const answer = await reach("/api/v1/auth/logout", { method: "POST" });
+  if (!answer.ok) throw await refusal(answer);
+  remember(null);
 }
 
 /** Guides are written in the language of the user, which the server knows from their preferences. */

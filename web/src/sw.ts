@@ -16,11 +16,12 @@ self.addEventListener("install", (event) => {
 });
 
 self.addEventListener("activate", (event) => {
-  const old = (name: string) => name.startsWith("eco2-") && name !== BUILD && name !== SEEN;
+  const other = (name: string) => name.startsWith("eco2-") && name !== BUILD && name !== SEEN;
   event.waitUntil(
     caches
       .keys()
-      .then((names) => Promise.all(names.filter(old).map((name) => caches.delete(name))))
+      // In the order in which they were made: the last is the build before this one, which open tabs still show.
+      .then((names) => Promise.all(names.filter(other).slice(0, -1).map((name) => caches.delete(name))))
       .then(() => self.clients.claim()),
   );
 });
@@ -29,22 +30,29 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin) return;
-  if (url.pathname.startsWith("/assets/")) event.respondWith(caches.match(request).then((found) => found ?? fetch(request)));
-  else if (LOOKED_UP.test(url.pathname)) event.respondWith(fresh(request, url));
+  if (url.pathname.startsWith("/assets/")) event.respondWith(kept(request).then((found) => found ?? fetch(request)));
+  else if (LOOKED_UP.test(url.pathname)) event.respondWith(fresh(event, url));
   else if (request.mode === "navigate") event.respondWith(fetch(request).catch(() => shell()));
 });
 
-async function fresh(request: Request, url: URL): Promise<Response> {
+async function fresh(event: FetchEvent, url: URL): Promise<Response> {
+  const { request } = event;
+  let answer: Response;
   try {
-    const answer = await fetch(request);
-    if (answer.ok) await note(request, answer.clone());
-    return answer;
+    answer = await fetch(request);
   } catch (error) {
-    const found = await caches.match(request, { ignoreVary: true });
+    const found = (await kept(request, SEEN)) ?? (await kept(request, BUILD));
     if (found) return found;
     if (request.mode === "navigate" && /^(\/en)?\/rules/.test(url.pathname)) return shell();
     throw error;
   }
+  if (answer.ok) event.waitUntil(note(request, answer.clone()).catch(() => undefined));
+  return answer;
+}
+
+/** Nothing where the browser's storage fails. */
+function kept(request: Request | string, cacheName?: string): Promise<Response | undefined> {
+  return caches.match(request, { cacheName, ignoreVary: true }).catch(() => undefined);
 }
 
 async function note(request: Request, answer: Response): Promise<void> {
@@ -55,5 +63,5 @@ async function note(request: Request, answer: Response): Promise<void> {
 }
 
 async function shell(): Promise<Response> {
-  return (await caches.match(SHELL, { ignoreVary: true })) ?? Response.error();
+  return (await kept(SHELL, BUILD)) ?? Response.error();
 }

@@ -63,6 +63,7 @@ export const MORE_TEXTS = {
   "me.scans.none": ["아직 없어요. 하나 찍어 볼까요?", "None yet. Scan something?"],
   "me.scans.unknown": ["알아보지 못한 것", "Not recognised"],
   "me.delete.one": ["지우기", "Delete"],
+  "me.out.failed": ["로그아웃하지 못했어요. 아직 로그인되어 있을 수 있으니 다시 해 주세요.", "Signing out did not work: you may still be signed in. Please try again."],
   "me.out": ["로그아웃", "Sign out"],
   "me.export": ["내 자료 내려받기", "Download my data"],
   "me.leave": ["탈퇴", "Delete my account"],

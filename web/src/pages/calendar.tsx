@@ -64,7 +64,7 @@ export function Days() {
               {area.tel && <p><a href={`tel:${area.tel}`}>{area.office} {area.tel}</a></p>}
             </section>
           ))}
-          <p><a class="button secondary" href={`/api/v1/recycling/regions/${encodeURIComponent(found.district)}/calendar.ics`}><Icon name="calendar" /> {t("days.ics")}</a></p>
+          <p><a class="button secondary" download="eco2.ics" href={`/api/v1/recycling/regions/${encodeURIComponent(found.district)}/calendar.ics`}><Icon name="calendar" /> {t("days.ics")}</a></p>
           <p class="hint">{found.source.publisher}, {found.source.title} ({found.source.checked}){found.source.sample && ` · ${t("days.sample")}`}</p>
         </>
       )}

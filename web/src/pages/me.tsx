@@ -5,9 +5,8 @@ import { api, authed, publicly, type Schemas } from "../api";
 import { past } from "../history";
 import { forgetAll } from "../kept";
 import { lang, t } from "../i18n";
-import { reach } from "../reach";
 import { described, type Problem } from "../scan";
-import { remember, role, tellLanguage } from "../session";
+import { remember, role, signOut, tellLanguage } from "../session";
 import { Icon } from "../ui/icons";
 import { Main } from "../ui/layout";
 import { ProblemCard } from "../ui/problem";
@@ -51,18 +50,37 @@ function Visitor({ refused }: { refused: boolean }) {
   );
 }
 
+/** Why somebody is still signed in: of a scan's problems only the lost connection is one of this too. */
+function notOut(error: unknown): Problem {
+  const problem = described(error);
+  return problem.kind === "offline" ? problem : { kind: "other", detail: t("me.out.failed"), wait: problem.wait };
+}
+
 /** What this browser keeps, and how it forgets. */
 function Device() {
   const [asked, setAsked] = useState(false);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const forget = async () => {
+    setProblem(null);
+    try {
+      await signOut();
+    } catch (error) {
+      // Cookies that are left would open the account to whoever comes next.
+      if (role.value) return setProblem(notOut(error));
+    }
+    await forgetAll();
+    location.assign("/");
+  };
   return (
     <section>
       <h2>{t("me.device")}</h2>
       <p class="hint">{t("me.device.lead", past.value.length)}</p>
+      {problem && <ProblemCard problem={problem} again={() => void forget()} />}
       <div class="actions">
         {!asked ? (
           <button type="button" class="secondary" onClick={() => setAsked(true)}><Icon name="trash" /> {t("me.device.forget")}</button>
         ) : (
-          <button type="button" class="primary" onClick={() => { forgetAll(); location.assign("/"); }}>{t("me.device.sure")}</button>
+          <button type="button" class="primary" onClick={() => void forget()}>{t("me.device.sure")}</button>
         )}
         <a class="button quiet" href="/about">{t("nav.about")}</a>
       </div>
@@ -87,8 +105,11 @@ function Account() {
   };
   useEffect(load, []);
   const out = async () => {
-    await reach("/api/v1/auth/logout", { method: "POST" }).catch(() => undefined);
-    remember(null);
+    try {
+      await signOut();
+    } catch (error) {
+      setProblem(notOut(error));
+    }
   };
   const fetched = async () => {
     try {
@@ -105,7 +126,7 @@ function Account() {
   const leave = async () => {
     try {
       await authed(() => api.DELETE("/api/v1/users/me"));
-      forgetAll();
+      await forgetAll();
       location.assign("/");
     } catch (error) {
       setProblem(described(error));
