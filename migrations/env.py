@@ -1,7 +1,9 @@
 """Alembic environment: one history over every domain's schema."""
 
+import time
+
 from alembic import context
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 
 from eco2.auth import tables as _auth  # noqa: F401
 from eco2.character import tables as _character  # noqa: F401
@@ -19,6 +21,7 @@ from eco2.scan import tables as _scan  # noqa: F401
 
 SCHEMAS = sorted({table.schema for table in metadata.tables.values() if table.schema})
 LOCK = 0x65636F32  # two migrations at once would race for the same revision
+LOCK_POLL_SECONDS = 0.2
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -26,10 +29,17 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
     return kind != "schema" or name in SCHEMAS
 
 
+def wait_for_turn(connection: Connection) -> None:
+    """Ask until no other run migrates: one that waited in a statement would hold up an index that the other builds."""
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+        connection.commit()
+        time.sleep(LOCK_POLL_SECONDS)
+
+
 def migrate() -> None:
     engine = create_engine(psycopg_url(context.config.attributes["database_url"]), poolclass=NullPool)
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        wait_for_turn(connection)
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
         context.configure(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -65,11 +66,11 @@ def user_key(day: str, user: str) -> str:
 
 
 class Held(NamedTuple):
-    """Micro-USD put aside for one attempt on the counter at `key`, and as many on that of the user at `share`."""
+    """Micro-USD put aside for one attempt on the counter at `key`, and as many on each of the user's at `shares`."""
 
     key: str
     amount: int
-    share: str = ""
+    shares: tuple[str, ...] = ()
 
 
 class Standing(NamedTuple):
@@ -118,42 +119,48 @@ class Budget:
     async def hold(self, call: Call) -> Held:
         key = spent_key(today())
         amount = 0 if self._cap is None else call.cost(self._most)
-        share = await self._take_of_user(amount)
+        shares = await self._take_of_user(amount)
         if self._pocket.key != key:  # what is left of yesterday stays there
             self._pocket, self._out = Held(key, 0), False
         if self._pocket.amount < amount:
             try:
                 await self._take(key, amount)
             except LlmFailed:
-                await self._settle_share(share, -amount)
+                await self._settle_shares(shares, -amount)
                 raise
         self._pocket = Held(key, self._pocket.amount - amount)
         self._open[key] += 1
         self._held[key] += amount
-        return Held(key, amount, share)
+        return Held(key, amount, shares)
 
-    async def _take_of_user(self, amount: int) -> str:
-        """Hold as much of the user's part of the day; the key of its counter, "" where nobody's part is limited.
+    async def _take_of_user(self, amount: int) -> tuple[str, ...]:
+        """Hold as much of the user's part of the day; the keys of its counters, none where no part is limited.
 
         LlmFailed where the user has had it: one user cannot spend the day of everybody."""
         user = spender.get()
         if not self._shared_out or not user or not amount:
-            return ""
-        guest = user[14:15] == str(GUEST_VERSION)
-        who, most = (GUEST, self._guest_cap) if guest else (user, self._user_cap)  # all guests together are one
-        key, cap = user_key(today(), who), max(most, amount)  # of a small budget it is at least one call
-        try:
-            async with asyncio.timeout(SPEND_SECONDS):
-                _, taken = await self._hold(keys=[key], args=[amount, 0, cap, SPEND_TTL_SECONDS])
-        except (RedisError, OSError, TimeoutError) as error:
-            raise LlmFailed("budget_unknown", repr(error)) from error
-        if not taken:
-            raise LlmFailed("user_share_spent", f"the {cap / 1e6:g} USD that one user may spend of the day")
-        return key
+            return ()
+        shares = [(user, self._user_cap)]
+        if user[14:15] == str(GUEST_VERSION):
+            shares.append((GUEST, self._guest_cap))  # all guests together are one user more
+        held: list[str] = []
+        for who, most in shares:
+            key, cap = user_key(today(), who), max(most, amount)  # of a small budget it is at least one call
+            try:
+                async with asyncio.timeout(SPEND_SECONDS):
+                    _, taken = await self._hold(keys=[key], args=[amount, 0, cap, SPEND_TTL_SECONDS])
+            except (RedisError, OSError, TimeoutError) as error:
+                await self._settle_shares(held, -amount)
+                raise LlmFailed("budget_unknown", repr(error)) from error
+            if not taken:
+                await self._settle_shares(held, -amount)
+                raise LlmFailed("user_share_spent", f"the {cap / 1e6:g} USD that one user may spend of the day")
+            held.append(key)
+        return tuple(held)
 
-    async def _settle_share(self, share: str, difference: int) -> None:
-        """Correct the user's counter; when that fails, what was held stays spent."""
-        if share and difference:
+    async def _settle_shares(self, shares: Iterable[str], difference: int) -> None:
+        """Correct the user's counters; when that fails, what was held stays spent."""
+        for share in shares if difference else ():
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 async with asyncio.timeout(SPEND_SECONDS):
                     await self._add(keys=[share], args=[difference, SPEND_TTL_SECONDS])
@@ -179,7 +186,7 @@ class Budget:
         if self._cap is None:
             self._count_later(cost)
             return
-        await self._settle_share(held.share, cost - held.amount)
+        await self._settle_shares(held.shares, cost - held.amount)
         back = held.amount - cost
         if held.key == self._pocket.key:
             back += self._pocket.amount

@@ -9,14 +9,17 @@ from eco2 import photos
 from eco2.contracts import uploads
 from eco2.contracts.pb import scan_pb2 as pb
 from eco2.contracts.pb.scan_pb2_grpc import VisionServiceServicer, add_VisionServiceServicer_to_server
-from eco2.core import telemetry, user_data
+from eco2.core import grpc, telemetry, user_data
 from eco2.core.errors import Unavailable
 from eco2.core.grpc import Register, uuid_of
+from eco2.core.ops import Check
 from eco2.core.storage import Storage
 from eco2.llm import budget
 from eco2.scan.errors import ImageGone
 from eco2.scan.outputs import Candidate, Other, VisionResult
+from eco2.scan.settings import WorkerSettings
 from eco2.scan.vision.choose import Models
+from eco2.scan.worker_resources import Resources
 
 VISION = "eco2.scan.v1.VisionService"
 MOST_LOOKS = 16
@@ -28,6 +31,28 @@ class ModelBusy(Unavailable):
     """Too many photos are being looked at; try again in a moment."""
 
     code = "MODEL_BUSY"
+
+
+async def serve(tasks: asyncio.TaskGroup, settings: WorkerSettings, resources: Resources) -> Check:
+    """Answer looks in a task of the group until it is cancelled; a check for `/ready`.
+
+    Then nothing new is begun (`resources.ending`), and looks finish while messages do."""
+    opened: asyncio.Future[Check] = asyncio.get_running_loop().create_future()
+
+    async def answer() -> None:
+        services = registers(resources.storage, resources.models, resources.upload_secret)
+        try:
+            async with grpc.serving(settings, services) as check:
+                opened.set_result(check)
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    resources.ending.set()
+        finally:
+            opened.cancel()  # where it could not be opened; the group then has the error
+
+    tasks.create_task(answer())
+    return await opened
 
 
 class Vision(VisionServiceServicer):

@@ -66,9 +66,10 @@ async def send_first(services: Services, job: Job, analysts: Publisher | None = 
     services.queued_marks.add(services.db, job.id)
 
 
-async def hand_on(services: Services, job: Job, queue: str) -> None:
-    """Send the job, which is as it is stored, to its next stage."""
-    services.recent_jobs.put(job, queue)
+async def hand_on(services: Services, job: Job, queue: str, *, as_stored: bool = True) -> None:
+    """Send the job to its next stage; one that is not as it is stored is read there."""
+    if as_stored:
+        services.recent_jobs.put(job, queue)
     await services.publisher.send_task(SCAN_EXCHANGE, queue, queue, str(job.id))
 
 

@@ -32,7 +32,7 @@ async def submit(
     model = checked_model(model, door.models)
     key = own_image(services, user, image_url)
     async with door.turn(user):
-        job = await _known(services, door, user, unique_key(idempotency_key, key, user_input, model))
+        job = await _known(services, door, user, unique_key(idempotency_key, key, user_input, model, language))
         if job is None or job.status == "aborted":
             await require_object(services, key)
             job = await register(services.db, user, idempotency_key, key, user_input, model, door.limits, language)
@@ -83,11 +83,11 @@ async def require_object(services: Services, key: str) -> None:
         raise photos.PhotoTooLarge
 
 
-def unique_key(idempotency_key: str | None, key: str, user_input: str | None, model: str | None) -> str:
-    """One per job of a user."""
+def unique_key(idempotency_key: str | None, key: str, *asked: str | None) -> str:
+    """One per job of a user; `asked`: what else a different job differs in."""
     if idempotency_key is not None:
         return f"key:{idempotency_key}"
-    said = hashlib.sha256(f"{user_input}\n{model}".encode()).hexdigest()[:16]
+    said = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
     return f"auto:{key}:{said}:{int(time.time()) // DUPLICATE_SECONDS}"
 
 
@@ -102,7 +102,7 @@ async def register(
     language: str | None = None,
 ) -> Job:
     """The user's job for this key, new or known. TooMany where a new one would be past the limits."""
-    unique = unique_key(idempotency_key, key, user_input, model)
+    unique = unique_key(idempotency_key, key, user_input, model, language)
     job = await store.add(db, uuid4(), user, unique, key, user_input, model, limits, language)
     if isinstance(job, Standing):
         standing, job = job, await store.find_known(db, user, unique)  # another process may just have taken the key

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from eco2.contracts.events import Stage
 from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
-from eco2.core import grpc, telemetry
+from eco2.core import telemetry
 from eco2.core.errors import AppError, Unavailable
 from eco2.core.ops import OpsApp, run_until_terminated, serve_async
 from eco2.core.settings import load
@@ -108,13 +108,13 @@ async def work(resources: Resources, queue: str, message: Delivery) -> None:
             if is_away(error):
                 raise
             log.exception("a stage failed, its own queue tries it again", extra={"task": queue})
-            await service.hand_on(resources, done, queue)
+            await service.hand_on(resources, done, queue, as_stored=False)
             return
 
 
 def _has_to_wait(resources: Resources, queue: str) -> bool:
-    """True where the paid model's provider limits the rate: the queue lets in as many as it takes."""
-    return _room(resources, queue) is not None
+    """True where the process ends, or the paid model's provider limits the rate: the queue lets in what it takes."""
+    return resources.ending.is_set() or _room(resources, queue) is not None
 
 
 async def run_stage(resources: Resources, stage: StageWork, job_id: UUID, known: Job | None = None) -> Job | None:
@@ -156,9 +156,8 @@ async def _serve(settings: WorkerSettings) -> None:
     grace = settings.shutdown_grace.total_seconds()
     async with AsyncExitStack() as stack:
         resources = await stack.enter_async_context(open_resources(settings))
-        services = looking.registers(resources.storage, resources.models, resources.upload_secret)
-        answering = await stack.enter_async_context(grpc.serving(settings, services))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        answering = await looking.serve(tasks, settings, resources)
         works = {queue: partial(work, resources, queue) for queue in STAGES}
         pages = OpsApp(NAME, {**resources.checks(), "grpc": answering}, alive=resources.consumer.check_alive)
         tasks.create_task(serve_async(pages, settings))

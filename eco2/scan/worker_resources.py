@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from eco2 import knowledge
@@ -39,6 +39,8 @@ class Resources(Services):
     consumer: Heartbeat
     llm: Llm | None
     teller: Teller
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is to end: what is in work finishes, and no stage or look is begun."""
 
     def checks(self) -> Mapping[str, Check]:
         return {

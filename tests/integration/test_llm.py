@@ -576,6 +576,20 @@ async def test_all_guests_together_spend_a_part_of_the_day_and_leave_the_rest(pr
         await asyncio.create_task(ask_as(uuid4()))
 
 
+async def test_one_guest_cannot_spend_the_part_of_all_guests(provider: Make, cache: Redis) -> None:
+    paid = provider(prices=ONE_CALL, daily_budget_usd=20 * HELD / 1e6, user_share=0.05, guest_share=0.5)
+    eager, other = guest_id(uuid4()), guest_id(uuid4())
+
+    async def ask_as(user: UUID) -> None:
+        budget.spender.set(str(user))
+        await _ask(paid, "answer")
+
+    await asyncio.create_task(ask_as(eager))
+    with pytest.raises(ProviderFailed, match="user_share_spent"):
+        await asyncio.create_task(ask_as(eager))
+    await asyncio.create_task(ask_as(other))
+
+
 async def test_of_a_small_budget_a_user_has_one_call_at_least(provider: Make, cache: Redis) -> None:
     paid = provider(prices=ONE_CALL, daily_budget_usd=2 * HELD / 1e6, user_share=0.01)
 

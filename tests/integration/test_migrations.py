@@ -90,6 +90,21 @@ def test_a_newer_database_is_left_alone_and_said(empty_database: URL, environmen
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_runs_at_the_same_time_wait_for_each_other(empty_database: URL, environment: dict[str, str]) -> None:
+    """The history has indexes that are built beside writers: these wait for every statement that has begun before."""
+    command = (sys.executable, "-m", "eco2", "migrate")
+    url = empty_database.render_as_string(hide_password=False)
+    found = {**os.environ, **environment, "ECO2_DATABASE_URL": url}
+
+    def run(_: int) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(command, env=found, capture_output=True, text=True, timeout=120, check=False)
+
+    with ThreadPoolExecutor() as threads:
+        done = list(threads.map(run, range(2)))
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    schema.wait(url, 0)
+
+
 def test_a_database_that_is_away_is_one_sentence(environment: dict[str, str]) -> None:
     command = (sys.executable, "-m", "eco2", "migrate")
     found = {**os.environ, **environment, "ECO2_DATABASE_URL": "postgresql://eco2:s3cr3t-s3cr3t@127.0.0.1:1/eco2"}

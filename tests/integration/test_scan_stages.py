@@ -191,6 +191,20 @@ async def test_an_answer_that_has_to_wait_for_the_provider_waits_in_its_queue(
     assert mailbox.delivered == (ORDER if resources.settings.stage_by_stage else [SCAN_VISION, SCAN_ANSWER])
 
 
+async def test_a_process_that_ends_leaves_the_next_stage_to_another(
+    stack: Stack, services: Services, resources: Resources, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = worker.STAGES[SCAN_VISION]
+
+    async def told_to_end(resources: Resources, job: Job) -> Job | None:
+        resources.ending.set()
+        return await look(resources, job)
+
+    monkeypatch.setitem(worker.STAGES, SCAN_VISION, told_to_end)
+    mailbox = await outcome(stack, services, resources, job)
+    assert mailbox.delivered == ORDER
+
+
 async def test_words_without_a_rule_leave_what_was_seen(
     stack: Stack, services: Services, resources: Resources, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
