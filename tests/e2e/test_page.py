@@ -37,7 +37,19 @@ AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 MOST_SCRIPT = 70_000
 """Bytes of JavaScript, compressed, that the first page may load."""
 PHONE = ViewportSize(width=390, height=844)
-PAGES = ["/", "/rules", "/en/rules", "/rules/milk_carton", "/ask", "/map", "/calendar", "/me", "/about", "/news"]
+PAGES = [
+    "/",
+    "/rules",
+    "/en/rules",
+    "/rules/milk_carton",
+    "/ask",
+    "/map",
+    "/calendar",
+    "/me",
+    "/about",
+    "/about/sources",
+    "/news",
+]
 
 
 def missing(why: str) -> None:
@@ -199,6 +211,8 @@ async def test_a_device_is_forgotten_with_its_session_and_not_before(browser: Br
     async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
         person = SignedIn(client)
         await person.sign_in(name=f"새벽-{uuid.uuid4().hex[:12]}")
+    await page.goto("/#/home")  # anybody can write this address
+    await page.get_by_role("button", name="카카오로 로그인").wait_for()
     at = str(urlsplit(url).hostname)
     for name, (value, path) in person.cookies.items():
         await context.add_cookies([{"name": name, "value": value, "domain": at, "path": path}])
@@ -228,6 +242,30 @@ async def test_collection_days_go_into_a_calendar(browser: Browser, stack: Stack
         await page.get_by_role("link", name="내 달력에 추가").click()
     assert (await started.value).suggested_filename.endswith(".ics")
     assert page.url.endswith("/calendar")
+    await seen.check()
+    await context.close()
+
+
+async def test_an_address_asks_nothing_by_itself(browser: Browser, stack: Stack) -> None:
+    """Other sites can link to it; a link within the page asks at once."""
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    asked: list[str] = []
+    page.on("request", lambda sent: asked.append(sent.url) if sent.url.endswith("/recycling/ask") else None)
+    await page.goto("/ask?q=qqqqzzzz", wait_until="networkidle")
+    assert await page.locator("#question").input_value() == "qqqqzzzz"
+    assert asked == []
+    await page.goto("/rules?q=qqqqzzzz")
+    await page.locator(".empty a").click()
+    await page.locator(".talk .eco > p").first.wait_for()
+    assert len(asked) == 1
+    await context.close()
+
+
+async def test_a_guide_that_cannot_be_is_said_so(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    await seen.page.goto("/guide/abc")
+    await seen.page.get_by_role("heading", name="이 안내는 찾을 수 없어요").wait_for()
     await seen.check()
     await context.close()
 

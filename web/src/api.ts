@@ -2,7 +2,7 @@
 import createClient from "openapi-fetch";
 import type { components, paths } from "./api.gen";
 import { reach } from "./reach";
-import { open, refused, remember, reopen, SessionEnded } from "./session";
+import { open, refresh, refused, remember, reopen, SessionEnded } from "./session";
 
 export type Schemas = components["schemas"];
 type Answer<T> = { data?: T; error?: unknown; response: Response };
@@ -33,7 +33,18 @@ export async function authed<T>(call: () => Promise<Answer<T>>): Promise<T> {
   return answer.data as T;
 }
 
+/** Asks the server who the cookies are of; no address can say it. */
+export async function identify(): Promise<void> {
+  const asked = () => client.GET("/api/v1/users/me");
+  let answer = await asked();
+  if (answer.response.status === 401 && (await refresh())) answer = await asked();
+  if (answer.data) remember(answer.data.role === "guest" ? "guest" : "citizen");
+  else if (answer.response.status === 401 || answer.response.status === 403) remember(null);
+  else throw failure(answer);
+}
+
 function failure({ error, response }: Answer<unknown>): Error {
   const { detail, code } = (error ?? {}) as { detail?: string; code?: string };
+  if (code === "GUEST_NOT_ALLOWED") remember("guest");
   return refused(response, code, detail);
 }

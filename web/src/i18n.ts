@@ -26,6 +26,12 @@ export function choose(next: Lang): void {
   lang.value = next;
 }
 
+/** The text of a name that the server gives; nothing where it is new to the page. */
+export function named(prefix: "map.set", name: string | null | undefined): string {
+  const key = `${prefix}.${name ?? ""}`;
+  return key in ALL ? t(key as Text) : "";
+}
+
 export function t(key: Text, ...values: (string | number)[]): string {
   const text = ALL[key][lang.value === "en" ? 1 : 0];
   return values.reduce<string>((line, value, n) => line.replace(`{${n}}`, String(value)), text);

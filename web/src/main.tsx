@@ -13,6 +13,7 @@ const News = lazy(fresh(() => import("./pages/news").then((page) => page.News)))
 const Days = lazy(fresh(() => import("./pages/calendar").then((page) => page.Days)));
 const Me = lazy(fresh(() => import("./pages/me").then((page) => page.Me)));
 const About = lazy(fresh(() => import("./pages/about").then((page) => page.About)));
+const Sources = lazy(fresh(() => import("./pages/about").then((page) => page.Sources)));
 
 function Missing() {
   return (
@@ -44,6 +45,7 @@ function App() {
             <Route path="/calendar" component={Days} />
             <Route path="/me" component={Me} />
             <Route path="/about" component={About} />
+            <Route path="/about/sources" component={Sources} />
             <Route default component={Missing} />
           </Router>
         </ErrorBoundary>

@@ -87,11 +87,17 @@ export function described(error: unknown): Problem {
 
 export type Follower = { stage(stage: Stage): void; connected(is: boolean): void; result(result: Result): void; gone(): void; failed(p: Problem): void };
 
+/** Failures of the server in a row after which the page stops asking it. */
+const MOST_TRIES = 6;
+/** Refusals that another try can end. */
+const PASSING = [408, 425, 429];
+
 /** Follow a job until its result; the browser resumes a lost stream by Last-Event-ID itself. Returns how to stop. */
 export function follow(job: string, told: Follower): () => void {
   let over = false;
   let stream: EventSource | null = null;
   let timer = 0;
+  let tries = 0;
   const stop = () => {
     over = true;
     stream?.close();
@@ -101,6 +107,7 @@ export function follow(job: string, told: Follower): () => void {
     try {
       const found = await result(job);
       if (over) return;
+      tries = 0;
       if (found === null) listen();
       else {
         stop();
@@ -108,15 +115,17 @@ export function follow(job: string, told: Follower): () => void {
       }
     } catch (error) {
       if (over) return;
-      if (error instanceof ApiError && error.status === 404) {
+      const answered = error instanceof ApiError || error instanceof Busy;
+      if (error instanceof ApiError && error.status >= 400 && error.status < 500 && !PASSING.includes(error.status)) {
         stop();
         told.gone();
-      } else if (error instanceof SessionEnded) {
+      } else if (error instanceof SessionEnded || (answered && ++tries >= MOST_TRIES)) {
         stop();
-        told.failed({ kind: "session" });
+        told.failed(described(error));
       } else {
         told.connected(false);
-        timer = window.setTimeout(() => void ask(), error instanceof Busy ? error.wait * 1000 : 2000);
+        const wait = error instanceof Busy ? error.wait : 2 ** Math.max(1, tries); // a lost connection: every 2 s
+        timer = window.setTimeout(() => void ask(), wait * 1000);
       }
     }
   };

@@ -2,6 +2,8 @@ import { t } from "../i18n";
 import { Main } from "../ui/layout";
 import { Served } from "./rules";
 
+const SOURCES = "/about/sources";
+
 /** What this is, what is kept how long, and where facts and places come from. */
 export function About() {
   return (
@@ -14,7 +16,16 @@ export function About() {
         <h2>{t("about.limits")}</h2>
         <p>{t("about.limits.text")}</p>
       </section>
-      <Served path="/about/sources" />
+      <Served path={SOURCES} />
+    </Main>
+  );
+}
+
+/** The part of it that has an address of its own. */
+export function Sources() {
+  return (
+    <Main title={t("about.sources")}>
+      <Served path={SOURCES} />
     </Main>
   );
 }

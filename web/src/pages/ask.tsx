@@ -12,26 +12,39 @@ import { ProblemCard } from "../ui/problem";
 type Line = { who: "me" | "eco"; text: string; job?: string; open?: boolean; items?: Schemas["Answered"][]; failed?: string };
 type Frame = { content?: string; accumulated?: string; status?: string; message?: string; result?: { answer?: string } | "" };
 
+const LONGEST = 500;
 const FIRST = { ko: ["기름 묻은 피자 상자는 어떻게 버려요?", "다 쓴 보조 배터리는 어디에 버려요?", "깨진 유리컵은요?"], en: ["How do I throw away a greasy pizza box?", "Where does a used power bank go?", "What about a broken glass?"] };
 
 /** Questions: a kept and streamed chat for who is signed in, an answer at once for everybody else. */
 export function Ask() {
-  const { query } = useLocation();
+  // `wasPush` is missing in the router's types: true where a click in the page led here.
+  const { query, wasPush } = useLocation() as ReturnType<typeof useLocation> & { wasPush?: boolean };
+  const linked = (query.q ?? "").slice(0, LONGEST);
   const [lines, setLines] = useState<Line[]>([]);
-  const [word, setWord] = useState("");
+  const [word, setWord] = useState(linked);
   const [chat, setChat] = useState<string | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
+  const [failed, setFailed] = useState<{ id: string; problem: Problem } | null>(null);
   const end = useRef<HTMLDivElement>(null);
   const stream = useRef<EventSource | null>(null);
+  /** Counts the conversations shown: an answer that comes after its own was left is dropped. */
+  const shown = useRef(0);
+  /** The old chat that was asked for last. */
+  const opening = useRef("");
   const busy = lines.at(-1)?.open === true;
   const last = (part: Partial<Line>) => setLines((all) => [...all.slice(0, -1), { ...all.at(-1)!, ...part }]);
 
-  useEffect(() => () => stream.current?.close(), []);
+  const leave = () => {
+    shown.current++;
+    stream.current?.close();
+  };
+  useEffect(() => leave, []);
   useEffect(() => {
     end.current?.scrollIntoView({ block: "end" });
   }, [lines.length]);
   useEffect(() => {
-    if (query.q) void ask(query.q);
+    // A link of another site, or a reload, only fills the field: questions count against somebody's budget.
+    if (linked && wasPush) void ask(linked);
   }, []);
 
   const ask = async (text: string) => {
@@ -39,29 +52,35 @@ export function Ask() {
     if (!asked || busy) return;
     setWord("");
     setProblem(null);
+    setFailed(null);
     setLines((all) => [...all, { who: "me", text: asked }, { who: "eco", text: "", open: true }]);
+    const here = shown.current;
     try {
-      await (role.value === "citizen" ? inChat(asked) : atOnce(asked));
+      await (role.value === "citizen" ? inChat(asked, here) : atOnce(asked, here));
     } catch (error) {
+      if (here !== shown.current) return;
       setLines((all) => all.slice(0, -2));
       setWord(asked);
       setProblem(described(error));
     }
   };
 
-  const atOnce = async (question: string) => {
+  const atOnce = async (question: string, here: number) => {
     const district = kept<string>("district");
     const answer = await authed(() => api.POST("/api/v1/recycling/ask", { body: { question, district, lang: lang.value } }));
+    if (here !== shown.current) return;
     last({ text: [answer.emergency && `${answer.emergency.call}\n${answer.emergency.first.join("\n")}`, answer.answer, answer.clarify !== answer.answer && answer.clarify].filter(Boolean).join("\n\n"), items: answer.items, open: false });
   };
 
-  const inChat = async (message: string) => {
+  const inChat = async (message: string, here: number) => {
     let id = chat;
     if (!id) {
       id = (await authed(() => api.POST("/api/v1/chat", { body: {} }))).id;
+      if (here !== shown.current) return;
       setChat(id);
     }
     const turn = await authed(() => api.POST("/api/v1/chat/{chat_id}/messages", { params: { path: { chat_id: id } }, body: { message } }));
+    if (here !== shown.current) return;
     last({ job: turn.job_id });
     follow(turn.job_id);
   };
@@ -85,9 +104,18 @@ export function Ask() {
 
   const stop = (job: string) => void authed(() => api.POST("/api/v1/chat/{job_id}/cancel", { params: { path: { job_id: job } } })).catch(() => undefined);
   const show = async (id: string) => {
-    const found = await authed(() => api.GET("/api/v1/chat/{chat_id}", { params: { path: { chat_id: id } } }));
-    setChat(id);
-    setLines(found.messages.map((one) => ({ who: one.role === "user" ? "me" : "eco", text: one.content })));
+    opening.current = id;
+    setFailed(null);
+    try {
+      const found = await authed(() => api.GET("/api/v1/chat/{chat_id}", { params: { path: { chat_id: id } } }));
+      if (opening.current !== id) return;
+      leave();
+      setProblem(null);
+      setChat(id);
+      setLines(found.messages.map((one) => ({ who: one.role === "user" ? "me" : "eco", text: one.content })));
+    } catch (error) {
+      if (opening.current === id) setFailed({ id, problem: described(error) });
+    }
   };
 
   return (
@@ -113,10 +141,11 @@ export function Ask() {
       </ol>
       <p class="hidden" role="status">{!busy && lines.at(-1)?.who === "eco" ? lines.at(-1)!.text : ""}</p>
       {problem && <ProblemCard problem={problem} again={() => void ask(word)} />}
+      {failed && <ProblemCard problem={failed.problem} again={() => void show(failed.id)} />}
       <form class="composer" onSubmit={(event) => { event.preventDefault(); void ask(word); }}>
         <label class="hidden" for="question">{t("ask.title")}</label>
         <div class="field">
-          <input id="question" type="text" value={word} maxLength={500} placeholder={t("ask.placeholder")} autocomplete="off" enterkeyhint="send" onInput={(event) => setWord(event.currentTarget.value)} />
+          <input id="question" type="text" value={word} maxLength={LONGEST} placeholder={t("ask.placeholder")} autocomplete="off" enterkeyhint="send" onInput={(event) => setWord(event.currentTarget.value)} />
           <button type="submit" class="primary" disabled={busy || !word.trim()} aria-label={t("ask.send")}><Icon name="send" /></button>
         </div>
       </form>

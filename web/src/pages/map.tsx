@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import { api, authed, type Schemas } from "../api";
 import { keep, kept } from "../kept";
-import { t } from "../i18n";
+import { named, t } from "../i18n";
 import { described, type Problem } from "../scan";
 import { Icon } from "../ui/icons";
 import { Main } from "../ui/layout";
@@ -79,6 +79,7 @@ export function Nearby() {
               {one.residents_only && <span>{t("map.residents")}</span>}
               {one.needs_check && <span>{t("map.check")}</span>}
             </p>
+            <p class="hint">{[t(`map.source.${one.source}`), named("map.set", one.dataset)].filter(Boolean).join(" · ")}</p>
             <div class="actions">
               {one.phone && <a class="button secondary" href={`tel:${one.phone}`}><Icon name="phone" /> {one.phone}</a>}
               {one.latitude != null && <a class="button secondary" rel="noreferrer" href={`https://map.kakao.com/link/to/${encodeURIComponent(one.name)},${one.latitude},${one.longitude}`}>{t("map.way")}</a>}

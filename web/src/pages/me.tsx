@@ -1,12 +1,12 @@
 import { useEffect, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import { signal } from "@preact/signals";
-import { api, authed, publicly, type Schemas } from "../api";
+import { api, authed, identify, publicly, type Schemas } from "../api";
 import { past } from "../history";
 import { forgetAll } from "../kept";
 import { lang, t } from "../i18n";
 import { described, type Problem } from "../scan";
-import { remember, role, signOut, tellLanguage } from "../session";
+import { role, signOut, tellLanguage } from "../session";
 import { Icon } from "../ui/icons";
 import { Main } from "../ui/layout";
 import { ProblemCard } from "../ui/problem";
@@ -19,10 +19,13 @@ export function Me() {
   const { query, route } = useLocation();
   useEffect(() => {
     if (query.signed !== "in") return;
-    remember("citizen");
-    void tellLanguage();
-    route("/me", true);
+    failed.value = null;
+    identify()
+      .then(tellLanguage)
+      .catch((error: unknown) => (failed.value = described(error)))
+      .finally(() => route("/me", true));
   }, []);
+  if (query.signed === "in") return <Main title={t("nav.me")}><p class="loading" role="status">{t("loading")}</p></Main>;
   return role.value === "citizen" ? <Account /> : <Visitor refused={query.signed === "failed"} />;
 }
 
