@@ -24,12 +24,14 @@ async def delete(services: Services, job_id: UUID, user: UUID) -> None:
     job = await service.find(services.db, job_id, user)
     if not await photo_store.shown_by_another(services.db, job):
         await services.storage.delete([job.image_key])
-    if not await user_scans_store.forget_job(services.db, job_id, user):
+    last_key = await user_scans_store.forget_job(services.db, job_id, user)
+    if last_key is None:
         raise ResultNotFound  # deleted by another request meanwhile
     await _forget_events(services, job)
     try:
         # Published in between by the job's own worker, or spared for another job that was deleted at the same time.
-        await drop_unwanted(services, job.image_key)
+        for key in {job.image_key, last_key}:  # another one where a guest's scans were just claimed
+            await drop_unwanted(services, key)
     except StorageDown:
         log.warning("photo of a deleted scan may be left until the next cleanup", extra={"job_id": str(job_id)})
 

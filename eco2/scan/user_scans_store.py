@@ -90,10 +90,11 @@ async def forget_jobs(db: Database, job_ids: Sequence[UUID]) -> None:
     await db.rows("DELETE FROM scan.jobs WHERE id = ANY(%(ids)s)", ids=list(job_ids))
 
 
-async def forget_job(db: Database, job_id: UUID, user: UUID) -> bool:
-    """False when the user has no such job."""
-    sql: LiteralString = "DELETE FROM scan.jobs WHERE id = %(id)s AND user_id = %(user)s RETURNING id"
-    return await db.row(sql, id=job_id, user=user) is not None
+async def forget_job(db: Database, job_id: UUID, user: UUID) -> str | None:
+    """Key of the photo that the job showed at its end; None when the user has no such job."""
+    sql: LiteralString = "DELETE FROM scan.jobs WHERE id = %(id)s AND user_id = %(user)s RETURNING image_key"
+    row = await db.row(sql, id=job_id, user=user)
+    return row[0] if row else None
 
 
 async def prefer(db: Database, user: UUID, version: int, language: str, district: str | None) -> None:

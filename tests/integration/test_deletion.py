@@ -10,6 +10,7 @@ from typing import Any, cast
 import httpx2
 import pytest
 
+from eco2.contracts import uploads
 from eco2.core.postgres import Database
 from eco2.core.storage import Storage, StorageDown
 from eco2.image import rpc as image_rpc
@@ -17,7 +18,17 @@ from eco2.image import service as image_service
 from eco2.image import store as image_store
 from eco2.messaging.events import EventBus
 from eco2.photos import published, reading
-from eco2.scan import deletion, feedback_store, service, store, submission, user_scans, worker, worker_resources
+from eco2.scan import (
+    claim_store,
+    deletion,
+    feedback_store,
+    service,
+    store,
+    submission,
+    user_scans,
+    worker,
+    worker_resources,
+)
 from eco2.scan.job import Job
 from eco2.scan.outputs import VisionResult
 from eco2.scan.services import Services
@@ -251,6 +262,23 @@ async def test_a_photo_published_while_its_scan_is_deleted_does_not_stay(
     slow = replace(services, storage=SlowStorage(settings(ApiSettings), job.image_key))
     await deletion.delete(slow, job.id, job.user_id)
     assert await services.storage.find(job.image_key) is None
+
+
+async def test_a_scan_that_is_claimed_while_it_is_deleted_leaves_no_photo(
+    services: Services, settings: FromStack
+) -> None:
+    job = await with_photo(services)
+    new = uploads.new_key(services.upload_secret, str(job.user_id), "scan", "jpg")
+
+    class Claiming(Storage):
+        async def delete(self, keys: Sequence[str]) -> None:
+            await super().delete(keys)
+            if await claim_store.rekey(services.db, job.id, job.user_id, job.image_key, new):
+                await self.public.put(new, photos.jpeg(), "image/jpeg")
+
+    await deletion.delete(replace(services, storage=Claiming(settings(ApiSettings))), job.id, job.user_id)
+    assert await store.load(services.db, job.id) is None
+    assert await services.storage.public.head(new) is None
 
 
 async def test_a_photo_published_while_its_account_is_purged_does_not_stay(
