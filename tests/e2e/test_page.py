@@ -270,6 +270,21 @@ async def test_a_guide_that_cannot_be_is_said_so(browser: Browser, stack: Stack)
     await context.close()
 
 
+async def test_a_tab_from_before_a_release_loads_the_page_anew(browser: Browser, stack: Stack) -> None:
+    """Once; where that does not help, it says so."""
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    gone = "**/assets/about-*.js"
+    await page.route(gone, lambda route: route.fulfill(status=404), times=1)
+    await page.goto("/")
+    await page.get_by_role("link", name="이 서비스는").click()
+    await page.get_by_role("heading", name="이 서비스는").wait_for()
+    await page.route(gone, lambda route: route.fulfill(status=404))
+    await page.goto("/about")
+    await page.get_by_role("alert").get_by_text("잠시 문제가 생겼어요").wait_for()
+    await context.close()
+
+
 def test_the_first_page_is_small() -> None:
     manifest = STATIC / "manifest.json"
     if not manifest.exists():
