@@ -9,7 +9,7 @@ import subprocess
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 import httpx2
@@ -21,6 +21,7 @@ from playwright.async_api import (
     ConsoleMessage,
     Error,
     Page,
+    Request,
     Route,
     ViewportSize,
     async_playwright,
@@ -183,16 +184,24 @@ async def test_a_full_queue_is_waited_for_with_the_photo_in_hand(browser: Browse
 async def test_a_photo_that_is_stopped_is_not_scanned(browser: Browser, stack: Stack) -> None:
     context, seen = await opened(browser, stack)
     page = seen.page
-    scans: list[str] = []
-    page.on("request", lambda sent: scans.append(sent.url) if sent.url.endswith("/api/v1/scan") else None)
+    uploaded: list[str] = []
+    scanned: list[str] = []
     stopped = asyncio.Event()
+
+    def note(sent: Request) -> None:
+        if sent.method == "PUT":
+            uploaded.append(PurePath(urlsplit(sent.url).path).name)
+        elif sent.url.endswith("/api/v1/scan"):
+            scanned.append(PurePath((sent.post_data_json or {})["image_url"]).name)
+
+    page.on("request", note)
 
     async def hold(route: Route) -> None:
         await stopped.wait()
         with suppress(Error):  # the page has given it up
-            await route.continue_()
+            await route.fulfill(status=200)
 
-    await page.route("**/eco2-uploads/**", hold)
+    await page.route("**/eco2-uploads/**", hold, times=1)
     await page.goto("/")
     async with page.expect_request("**/eco2-uploads/**"):
         await page.locator("input[type=file]").last.set_input_files(PHOTO)
@@ -200,7 +209,8 @@ async def test_a_photo_that_is_stopped_is_not_scanned(browser: Browser, stack: S
     stopped.set()
     await page.locator("input[type=file]").last.set_input_files(PHOTO)
     await page.wait_for_url("**/guide/*", wait_until="commit")
-    assert len(scans) == 1
+    assert len(uploaded) == 2
+    assert scanned == uploaded[1:]
     await context.close()
 
 
