@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from prometheus_client import Counter
 
 from eco2.contracts.pb import user_data_pb2 as pb
 from eco2.contracts.pb.user_data_pb2_grpc import UserDataServiceServicer, add_UserDataServiceServicer_to_server
@@ -26,8 +25,6 @@ Purge = Callable[[UUID], Awaitable[int]]
 
 Claim = Callable[[UUID, UUID], Awaitable[int]]
 """(guest, user) → what became the user's. It may be asked again at any time."""
-
-CLAIMED = Counter("eco2_guest_claims_total", "Jobs, photos and chats of guests that became those of a user")
 
 
 async def _nothing(_guest: UUID, _user: UUID) -> int:
@@ -50,9 +47,7 @@ class _UserData(UserDataServiceServicer):
 
     async def Claim(self, request: pb.ClaimRequest, _context: object) -> pb.ClaimResponse:  # noqa: N802
         guest, user = uuid_of(request.guest_id, BAD_ID), uuid_of(request.user_id, BAD_ID)
-        claimed = await self._claim(guest, user)
-        CLAIMED.inc(claimed)
-        return pb.ClaimResponse(claimed=claimed)
+        return pb.ClaimResponse(claimed=await self._claim(guest, user))
 
 
 def register(export: Export, purge: Purge, claim: Claim = _nothing) -> Register:

@@ -42,6 +42,7 @@ PAUSES = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds until a message that could not be delivered is tried again, by its attempts."""
 
 MESSAGES = Counter("eco2_outbox_letters_total", "Deliveries to other services", ["kind", "outcome"])
+CLAIMED = Counter("eco2_guest_claims_total", "Jobs, photos and chats of guests that became those of a user")
 OLDEST = Gauge("eco2_outbox_oldest_seconds", "Age of the oldest message that is not delivered; 0 without one")
 
 
@@ -187,9 +188,12 @@ class Outbox:
         service, user = self.others.data.get(message.body["service"]), await store.claimed_by(self.db, message.user_id)
         if service is None:
             raise NotConnected
-        if user is not None:  # else the user has left meanwhile, and what the guest left is purged
-            request = user_data_pb2.ClaimRequest(guest_id=str(message.user_id), user_id=str(user))
-            await grpc.call(service.Claim, request, timeout=PURGE_SECONDS)
+        if user is None:  # who had claimed it has left meanwhile
+            await self._purge(message)
+            return
+        request = user_data_pb2.ClaimRequest(guest_id=str(message.user_id), user_id=str(user))
+        answer = await grpc.call(service.Claim, request, timeout=PURGE_SECONDS)
+        CLAIMED.inc(answer.claimed)
 
 
 _KINDS: Mapping[str, Callable[[Outbox, OutboxMessage], Awaitable[None]]] = {

@@ -125,8 +125,10 @@ def _with_emergency(
         return composed
     first, name = listed(emergency, "first", audience.lang), localized(emergency, "", audience.lang)
     steps = [" ".join(first), *composed.disposal_steps.values()]
+    steps, rest = steps[: MAX_STEPS - 1], steps[MAX_STEPS - 1 :]
+    steps += [" ".join(rest)] if rest else []  # each candidate keeps its place
     return FinalAnswer(
-        disposal_steps={f"단계{n}": step for n, step in enumerate(steps[:MAX_STEPS], start=1)},
+        disposal_steps={f"단계{n}": step for n, step in enumerate(steps, start=1)},
         insufficiencies=(name, *composed.insufficiencies),
         user_answer=" ".join([*first, composed.user_answer]),
     )

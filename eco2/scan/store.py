@@ -12,7 +12,7 @@ from eco2.scan import outputs
 from eco2.scan.job import COLUMNS, IS_OPEN, Job, job_of, job_or_none
 from eco2.scan.limits import UNLIMITED, Limits, Standing
 from eco2.scan.outputs import Answer, Reward, Rule, VisionResult
-from eco2.scan.usage_sql import COUNT, COUNTED, STANDING
+from eco2.scan.usage_store import COUNT, COUNTED, STANDING
 
 _REVIVED: LiteralString = "CASE jobs.status WHEN 'aborted' THEN 'queued' ELSE jobs.status END"
 _AS_IF_NEW: LiteralString = "CASE jobs.status WHEN 'aborted' THEN now() ELSE jobs.created_at END"

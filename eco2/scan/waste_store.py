@@ -6,7 +6,7 @@ from eco2.core.postgres import Database
 from eco2.scan.job import COLUMNS, Job
 from eco2.scan.limits import UNLIMITED, Limits, Standing
 from eco2.scan.store import DISTRICT, LANGUAGE, job_or_standing
-from eco2.scan.usage_sql import COUNT, COUNTED, STANDING
+from eco2.scan.usage_store import COUNT, COUNTED, STANDING
 
 
 async def add_waiting(

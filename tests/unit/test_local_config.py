@@ -166,7 +166,8 @@ def test_clients_upload_and_download_through_the_gateway(at: Layout) -> None:
 
 
 def test_each_process_gets_its_ports(at: Layout) -> None:
-    assert config.process_environment(at, process("scan-worker")) == {"ECO2_PORT": "10041"}
+    assert config.process_environment(at, process("character-worker")) == {"ECO2_PORT": "10042"}
+    assert config.process_environment(at, process("scan-worker")) == {"ECO2_PORT": "10041", "ECO2_GRPC_PORT": "10054"}
     assert config.process_environment(at, process("ext-authz")) == {"ECO2_PORT": "10037", "ECO2_GRPC_PORT": "10036"}
 
 
