@@ -33,6 +33,9 @@ RUN --mount=type=bind,source=requirements,target=/requirements image-install /re
 FROM build-api AS build-worker
 RUN --mount=type=bind,source=requirements,target=/requirements image-install /requirements/worker.txt
 
+FROM build-worker AS build-model
+RUN --mount=type=bind,source=requirements,target=/requirements image-install /requirements/model.txt
+
 FROM build-api AS build-batch
 RUN --mount=type=bind,source=requirements,target=/requirements image-install /requirements/batch.txt
 
@@ -52,7 +55,7 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash eco2 migrations 
     && chmod 755 /usr/local/bin/eco2
 
 # The embedded vision model is built from its weights once, here, not by every pod at its start.
-FROM build-worker AS model
+FROM build-model AS model
 COPY --from=code /app /app
 COPY --from=code /vision data/vision
 RUN python -c 'from pathlib import Path; from eco2.scan.vision.network import model_path; model_path(Path("/models"))' \

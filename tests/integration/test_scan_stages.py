@@ -1,7 +1,7 @@
 """The stages of a scan on both ways, one message for all of them or one for each: the same outcome, whatever fails."""
 
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx2
+import obstore
 import orjson
 import pytest
 
@@ -125,6 +126,27 @@ async def test_a_scan_takes_one_message_or_one_a_stage(
 ) -> None:
     mailbox = await outcome(stack, services, resources, job)
     assert mailbox.delivered == (ORDER if resources.settings.stage_by_stage else [SCAN_VISION])
+
+
+async def test_a_scan_looks_for_its_photo_once_and_reads_it_once(
+    stack: Stack, services: Services, resources: Resources, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+
+    def count(name: str) -> None:
+        call = getattr(obstore, name)
+
+        async def counted(*arguments: object, **options: object) -> object:
+            asked[name] += 1
+            return await call(*arguments, **options)
+
+        monkeypatch.setattr(obstore, name, counted)
+
+    count("head_async")
+    count("get_async")
+    await submission.require_object(services, job.image_key)  # of the request; the rest is of the stages
+    await outcome(stack, services, resources, job)
+    assert asked == {"head_async": 1, "get_async": 1}
 
 
 Fail = Callable[[str, str, type[Exception]], None]
