@@ -44,7 +44,7 @@ LINES = {
     "waste_polling_cpu": Line(0.7, "cores"),
     "grants_per_second": Line(1000, "grants/s", more_is_better=True),
     "catalogue_p95": Line(2, "ms"),
-    "memory_pss": Line(1300, "MB"),
+    "memory_pss": Line(1800, "MB"),
     "sse_idle": Line(15_000, "bytes"),
     "event_latency_p99": Line(6, "ms"),
     "event_memory": Line(6_000, "bytes"),
