@@ -15,6 +15,8 @@ CHECKOUT = Path(__file__).parents[2]
 TOKENIZER = "python-mecab-ko"
 """Imported where a sentence is read. Every process that knows items can reach that code; these two read sentences."""
 READS_SENTENCES = ("recycling-api", "chat-worker")
+MODEL_BUILDER = "onnx"
+"""Imported where the embedded model is built: a stage of the Dockerfile does, and the worker finds what came of it."""
 
 
 def _distributions(modules: set[str]) -> set[str]:
@@ -37,6 +39,8 @@ def test_a_process_finds_what_it_imports_in_its_target(row: Process) -> None:
     missing = {name for name in missing if name in _installed("app")}
     if row.name not in READS_SENTENCES:
         missing.discard(TOKENIZER)
+    assert MODEL_BUILDER in _installed("model")
+    missing.discard(MODEL_BUILDER)
     assert not missing, f"{row.name} imports {sorted(missing)}: not in requirements/{row.image}.txt"
 
 
