@@ -19,8 +19,8 @@ from tools.image.look import SEAL
 
 PORT_BASE = 13000
 PATIENCE = 240.0
-OWN = ("ECO2_HOME", "ECO2_MODEL_DIR", "ECO2_SIGNING_KEYS_DIR")
-"""Settings that the image or a volume gives."""
+OWN = ("ECO2_HOME", "ECO2_MODEL_DIR", "ECO2_SIGNING_KEYS_DIR", "ECO2_BULK_FEES", "ECO2_RECYCLABLE_PRICES")
+"""Settings that the image or a volume gives, and those that name files of this checkout."""
 
 
 async def faults(containers: dict[str, str]) -> list[str]:
