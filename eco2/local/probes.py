@@ -41,8 +41,13 @@ async def _accepts(host: str, port: int) -> bool:
     return True
 
 
-def http(url: str, headers: tuple[str, ...] = (), accept: Callable[[bytes], bool] | None = None) -> Probe:
-    """GET answers 200, with a body that `accept` likes."""
+def http(
+    url: str,
+    headers: tuple[str, ...] = (),
+    accept: Callable[[bytes], bool] | None = None,
+    statuses: tuple[bytes, ...] = (b"200",),
+) -> Probe:
+    """GET answers with one of `statuses`, and with a body that `accept` likes."""
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     lines = (f"GET {target} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close", *headers, "", "")
@@ -55,7 +60,7 @@ def http(url: str, headers: tuple[str, ...] = (), accept: Callable[[bytes], bool
         except _DOWN:
             return False
         status, _, rest = answer.partition(b"\r\n")
-        if status.split(b" ")[1:2] != [b"200"]:
+        if status[9:12] not in statuses:  # "HTTP/1.1 200 OK"
             return False
         return accept is None or accept(rest.partition(b"\r\n\r\n")[2])
 

@@ -131,8 +131,9 @@ def is_process(pid: int | None, started: int | None) -> bool:
 
 
 def end_orphans(state: StackState, seconds: float = STOP_SECONDS) -> int:
-    """Ends what a dead supervisor left behind, each with its process group. Returns how many there were."""
+    """End what a dead supervisor left behind, each with its group and its children. Return how many there were."""
     left = [row for row in state.processes if is_process(row.pid, row.started)]
+    children = descendants(*(row.pid for row in left if row.pid is not None))
     for row in left:
         _signal_group(row, signal.SIGTERM)
     deadline = time.monotonic() + seconds
@@ -141,7 +142,25 @@ def end_orphans(state: StackState, seconds: float = STOP_SECONDS) -> int:
     for row in left:
         if is_process(row.pid, row.started):
             _signal_group(row, signal.SIGKILL)
+    kill(children)
     return len(left)
+
+
+def descendants(*pids: int) -> list[psutil.Process]:
+    """All processes below `pids`. PostgreSQL's have process groups of their own and share its listening socket, so one
+    that is frozen outlives its parent and keeps the port."""
+    found: list[psutil.Process] = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += psutil.Process(pid).children(recursive=True)
+    return found
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended with its parent
+            process.kill()
+    psutil.wait_procs(processes, timeout=STOP_SECONDS)
 
 
 def _signal_group(row: ProcessState, number: signal.Signals) -> None:

@@ -314,7 +314,8 @@ class Supervisor:
 
 
 async def _end(process: Running, unit: Unit) -> None:
-    """The process gets its stop signal and some time; then its whole group is killed."""
+    """The process gets its stop signal and some time; then its whole group and its children are killed."""
+    children = state.descendants(process.pid) if process.returncode is None else []
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(unit.stop_signal)
@@ -322,6 +323,7 @@ async def _end(process: Running, unit: Unit) -> None:
             await asyncio.wait_for(process.wait(), unit.stop_seconds)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    await asyncio.to_thread(state.kill, children)  # first: `wait` lasts until nobody holds the pipe of its output
     await process.wait()
 
 

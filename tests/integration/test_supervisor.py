@@ -46,7 +46,9 @@ http.server.HTTPServer(("127.0.0.1", port), Ready).serve_forever()
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+# In a group of its own and frozen, as those of a PostgreSQL that hangs: no signal to the group ends it.
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+child.send_signal(signal.SIGSTOP)
 open(sys.argv[1], "w").write(str(child.pid))
 time.sleep(60)
 """
@@ -239,8 +241,10 @@ async def test_orphans_of_a_killed_supervisor_are_found_by_pid_and_start_time(tm
     assert state.end_orphans(replace(written, processes=[stranger]), seconds=1) == 0
     assert state.is_process(orphan.pid, orphan.started)
 
+    child = int(child_file.read_text())
     assert await asyncio.to_thread(state.end_orphans, written, 0.3) == 1
     await until(lambda: not state.is_process(orphan.pid, orphan.started))
+    assert state.start_ticks(child) is None
 
 
 async def test_a_process_ends_when_its_supervisor_is_killed(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from eco2.local.supervisor import Unit
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleTypeDef
 
+_STORED = "stored.txt"
+"""An object of the public bucket that `setup_buckets` writes and the readiness probe reads."""
+
 
 def _prepare(at: Layout) -> None:
     folder = own_folder(at.folder("object-store"), None)
@@ -70,7 +73,9 @@ def unit(at: Layout) -> Unit:
         "server",
         port,
         (str(script("weed")), "-logtostderr", "server", *(f"-{key}={value}" for key, value in options.items())),
-        probes.http(f"http://127.0.0.1:{port}/status"),
+        # `/status` is answered before the volumes are known after a restart, when reading what is stored still fails
+        # with 500. Without the bucket or the object in it there is nothing to read yet.
+        probes.http(f"http://127.0.0.1:{port}/{config.BUCKET}/{_STORED}", statuses=(b"200", b"403", b"404")),
         # A small heap: the defaults let it grow to 350 MB. No GOMEMLIMIT, which counts the runtime too: near what is
         # always in use it has the garbage collector run without pause, 8 to 15 % of an idle core.
         environment={**PLAIN, "HOME": str(folder), "GOGC": "10", **_volume_keys(at)},
@@ -107,6 +112,9 @@ def setup_buckets(environment: dict[str, str]) -> None:
         s3.put_bucket_lifecycle_configuration(Bucket=uploads, LifecycleConfiguration={"Rules": [day]})
     read = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{public}/*"}
     s3.put_bucket_policy(Bucket=public, Policy=json.dumps({"Version": "2012-10-17", "Statement": [read]}))
+    s3.put_object(
+        Bucket=public, Key=_STORED, Body=b"This can be read, so the store is ready.\n", ContentType="text/plain"
+    )
 
 
 def _cors(origins: list[str], *methods: str) -> "CORSRuleTypeDef":
