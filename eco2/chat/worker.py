@@ -39,7 +39,7 @@ from eco2.core.time_limit import time_limit
 from eco2.knowledge import Knowledge
 from eco2.llm import budget, spending
 from eco2.messaging.broker import Heartbeat, ride_out
-from eco2.messaging.consumer import Delivery, PoisonMessage, consume_each
+from eco2.messaging.consumer import Message, PoisonMessage, consume_each
 from eco2.messaging.events import EventBus
 from eco2.messaging.headers import whole_number
 
@@ -77,7 +77,7 @@ class Resources:
         }
 
 
-async def work(resources: Resources, message: Delivery) -> None:
+async def work(resources: Resources, message: Message) -> None:
     job_id = _job_id(message.body)
     telemetry.about_job(str(job_id))
     begun = await work_store.begin(resources.db, job_id)

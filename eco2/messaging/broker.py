@@ -6,12 +6,11 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import aio_pika
-import aiormq
 import orjson
-from aio_pika.abc import AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 from prometheus_client import Counter
 
@@ -75,17 +74,13 @@ class BrokerDown(Unavailable):
 
 
 class Publisher:
-    """Publishes with confirms over one connection, reconnecting as needed. Safe for concurrent use in one loop.
-
-    It works on the channel of aiormq, which aio-pika wraps: a message takes a third less CPU
-    (docs/benchmarks/performance.md).
-    """
+    """Publishes with confirms over one connection, reconnecting as needed. Safe for concurrent use in one loop."""
 
     def __init__(self, broker_url: str) -> None:
         self._url = broker_url
         self._lock = asyncio.Lock()
         self._connection: AbstractConnection | None = None
-        self._channel: aiormq.Channel | None = None
+        self._channel: AbstractChannel | None = None
 
     async def send_task(
         self,
@@ -139,7 +134,8 @@ class Publisher:
         mandatory: bool = True,
         priority: int | None = None,
     ) -> None:
-        properties = aiormq.spec.Basic.Properties(
+        message = aio_pika.Message(
+            body,
             headers={**headers, **telemetry.trace_headers()},
             content_type="application/json",
             content_encoding="utf-8",
@@ -150,27 +146,19 @@ class Publisher:
         )
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._publish(exchange, routing_key, body, properties, mandatory)
+                await self._publish(exchange, routing_key, message, mandatory)
         except BROKER_ERRORS as error:
             pass_on_cancellation()
             raise BrokerDown from error
         PUBLISHED.labels(exchange, routing_key).inc()
 
-    async def _publish(
-        self, exchange: str, routing_key: str, body: bytes, properties: aiormq.spec.Basic.Properties, mandatory: bool
-    ) -> None:
+    async def _publish(self, exchange: str, routing_key: str, message: aio_pika.Message, mandatory: bool) -> None:
         for attempt in range(PUBLISH_ATTEMPTS):
             channel = None
             try:
                 channel = await self._open_channel()
-                await channel.basic_publish(
-                    body,
-                    exchange=exchange,
-                    routing_key=routing_key,
-                    properties=properties,
-                    mandatory=mandatory,
-                    wait=False,  # for the socket: the confirm is waited for
-                )
+                target = await channel.get_exchange(exchange, ensure=False)
+                await target.publish(message, routing_key, mandatory=mandatory)
                 return
             except BROKER_ERRORS as error:
                 pass_on_cancellation()
@@ -181,18 +169,15 @@ class Publisher:
                     await self._discard(channel)
                 await asyncio.sleep(0.1 * 2**attempt)
 
-    async def _open_channel(self) -> aiormq.Channel:
+    async def _open_channel(self) -> AbstractChannel:
         async with self._lock:
             if self._channel is None or self._channel.is_closed:
                 await self._disconnect()
                 self._connection = await open_connection(self._url)
-                assert self._connection.transport is not None, "connected"
-                lean = self._connection.transport.connection
-                channel = await lean.channel(publisher_confirms=True, on_return_raises=True)
-                self._channel = cast(aiormq.Channel, channel)
+                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
             return self._channel
 
-    async def _discard(self, failed: aiormq.Channel | None) -> None:
+    async def _discard(self, failed: AbstractChannel | None) -> None:
         """Close the connection of a channel that failed, unless another caller has already replaced it."""
         async with self._lock:
             if self._channel is failed:
@@ -213,11 +198,11 @@ class Publisher:
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 channel = await self._open_channel()
-                declared = [await channel.queue_declare(name, passive=True) for name in queues]
+                declared = [await channel.declare_queue(name, passive=True) for name in queues]
         except BROKER_ERRORS as error:
             pass_on_cancellation()
             raise BrokerDown from error
-        return sum(queue.message_count or 0 for queue in declared)
+        return sum(queue.declaration_result.message_count or 0 for queue in declared)
 
     async def ping(self) -> None:
         """Raises BrokerDown when there is no open channel and none can be opened."""

@@ -12,11 +12,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq import Channel as LeanChannel
-from aiormq.abc import DeliveredMessage
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
@@ -43,24 +42,11 @@ STOP_SECONDS = 3.0
 
 Message = AbstractIncomingMessage
 Handle = Callable[[Sequence[Message]], Awaitable[None]]
-Work = Callable[["Delivery"], Awaitable[None]]
+Work = Callable[[Message], Awaitable[None]]
 Room = Callable[[str], int | None]
 """Queue → messages to hold at most now; None: as many as may be in work."""
 ROOM_SECONDS = 0.25
 STILL_SECONDS = 0.1
-
-
-class Delivery:
-    """A message as `consume_each` gives it; half of what aio-pika's own takes to make."""
-
-    __slots__ = ("body", "headers", "message_id", "redelivered", "tag")
-
-    def __init__(self, message: DeliveredMessage) -> None:
-        self.body = message.body
-        self.headers: Mapping[str, Any] = message.header.properties.headers or {}
-        self.message_id = message.header.properties.message_id
-        self.redelivered = bool(message.redelivered)
-        self.tag = message.delivery_tag or 0
 
 
 class PoisonMessage(ValueError):
@@ -101,11 +87,11 @@ async def consume_each(
 
     async def consume(channel: AbstractChannel) -> None:
         lean = await _lean(channel)
-        consumers = _Consumers(lean, desk, at_once, room)
+        consumers = _Consumers(channel, desk, at_once, room)
         try:
             await _follow(lean, consumers, heartbeat)
         except asyncio.CancelledError:
-            await _stop(lean, consumers.tags)
+            await _stop(consumers)
             await desk.drain(grace)  # before the connection closes, so that they can be acknowledged
             raise
 
@@ -122,7 +108,7 @@ class _Consumers:
     new one begins. What is on its way to a consumer that ends comes back to the queue and counts as delivered; so
     nothing is settled for a moment before, since with a backlog the broker sends one message for each that is."""
 
-    def __init__(self, channel: LeanChannel, desk: "_Desk", at_once: int, room: Room | None) -> None:
+    def __init__(self, channel: AbstractChannel, desk: "_Desk", at_once: int, room: Room | None) -> None:
         self._channel, self._desk, self._at_once, self._room = channel, desk, at_once, room
         self._held: dict[str, tuple[int, str]] = {}
         """Queue → its prefetch and the tag of its consumer."""
@@ -131,21 +117,25 @@ class _Consumers:
     def tags(self) -> list[str]:
         return [tag for _, tag in self._held.values()]
 
+    async def cancel(self) -> None:
+        for queue, (_, tag) in self._held.items():
+            await (await self._channel.get_queue(queue, ensure=False)).cancel(tag)
+
     async def adjust(self) -> None:
         for queue in self._desk.works:
             have, tag = self._held.get(queue, (0, ""))
             wanted = self._wanted(queue, have)
             if wanted == have:
                 continue
+            source = await self._channel.get_queue(queue, ensure=False)
             if tag:
                 with self._desk.settling_nothing():
                     await asyncio.sleep(STILL_SECONDS)
-                    await self._channel.basic_cancel(tag)
+                    await source.cancel(tag)
                 del self._held[queue]
             if wanted:
-                await self._channel.basic_qos(prefetch_count=wanted)
-                take = partial(self._desk.take, self._channel, queue)
-                self._held[queue] = wanted, str((await self._channel.basic_consume(queue, take)).consumer_tag)
+                await self._channel.set_qos(prefetch_count=wanted)
+                self._held[queue] = wanted, await source.consume(partial(self._desk.take, queue))
 
     def _wanted(self, queue: str, have: int) -> int:
         """In powers of two where it is less than all, so that it seldom changes; and nothing further while more than
@@ -178,12 +168,11 @@ def _check_consumers(channel: LeanChannel, tags: Sequence[str]) -> None:
         raise ConnectionError("a consumer was cancelled by the broker")
 
 
-async def _stop(channel: LeanChannel, tags: Sequence[str]) -> None:
+async def _stop(consumers: _Consumers) -> None:
     """Take no further message. A broker that does not answer sends none either."""
     try:
         async with asyncio.timeout(STOP_SECONDS):
-            for tag in tags:
-                await channel.basic_cancel(tag)
+            await consumers.cancel()
     except BROKER_ERRORS as error:
         log.warning("the consumers could not be cancelled: %r", error)
 
@@ -202,7 +191,7 @@ def timed(task: str) -> Iterator[None]:
 class _Desk:
     """The messages in work, each in a task of its own.
 
-    A task of aiormq, in which it hands over a message, ends with the connection. Ours goes on; when the message is
+    A task of aio-pika, in which it hands over a message, ends with the connection. Ours goes on; when the message is
     delivered again meanwhile, or sent a second time, the second waits for the first and shares its outcome.
     """
 
@@ -225,28 +214,28 @@ class _Desk:
     def in_work(self, queue: str) -> int:
         return sum(name == queue for name, _ in self._running)
 
-    async def take(self, channel: LeanChannel, queue: str, message: DeliveredMessage) -> None:
-        """Begin the work as soon as there is a place. In a task of aiormq: a message that still waits is let go."""
-        delivery, places = Delivery(message), self._places[queue]
-        key = queue, delivery.body
+    async def take(self, queue: str, message: Message) -> None:
+        """Begin the work as soon as there is a place. In a task of aio-pika: a message that still waits is let go."""
+        places = self._places[queue]
+        key = queue, message.body
         if key not in self._running:
             await places.acquire()
             if self._closed:
                 places.release()
                 return
             if key not in self._running:
-                self._begin(channel, key, delivery)
+                self._begin(key, message)
                 return
             places.release()
         first = self._running[key]
         await asyncio.wait([first])
         ended = not first.cancelled() and first.exception() is None
         await self._settling.wait()
-        await _settle(channel, queue, delivery, first.result() if ended else "requeued")
+        await _settle(queue, message, first.result() if ended else "requeued")
 
-    def _begin(self, channel: LeanChannel, key: tuple[str, bytes], delivery: Delivery) -> None:
+    def _begin(self, key: tuple[str, bytes], message: Message) -> None:
         queue = key[0]
-        task = asyncio.create_task(_work(channel, queue, delivery, self.works[queue], self._settling))
+        task = asyncio.create_task(_work(queue, message, self.works[queue], self._settling))
         self._running[key] = task
 
         def done(ended: asyncio.Task[str]) -> None:
@@ -270,7 +259,7 @@ class _Desk:
             await asyncio.wait(left, timeout=STOP_SECONDS)
 
 
-async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work, settling: asyncio.Event) -> str:
+async def _work(queue: str, message: Message, work: Work, settling: asyncio.Event) -> str:
     """Do the work and settle its message; the outcome."""
     start, outcome = time.perf_counter(), "completed"
     deliveries = _deliveries(message)
@@ -287,25 +276,25 @@ async def _work(channel: LeanChannel, queue: str, message: Delivery, work: Work,
             log.exception("task failed", extra={"task": queue, "deliveries": deliveries})
             await asyncio.sleep(_pause(deliveries))
         await settling.wait()
-        await _settle(channel, queue, message, outcome)
+        await _settle(queue, message, outcome)
         seconds = time.perf_counter() - start
         TASK_SECONDS.labels(queue, outcome).observe(seconds)
         log.debug("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
     return outcome
 
 
-async def _settle(channel: LeanChannel, queue: str, message: Delivery, outcome: str) -> None:
+async def _settle(queue: str, message: Message, outcome: str) -> None:
     """Tell the broker. On a connection that was lost meanwhile nothing can be told: it delivers the message again."""
     try:
         if outcome == "completed":
-            await channel.basic_ack(message.tag)
+            await message.ack()
         else:
-            await reject(channel, queue, message.tag, message, requeue=outcome == "requeued")
+            await _reject(queue, message, requeue=outcome == "requeued")
     except BROKER_ERRORS as error:
         log.warning("the broker was gone before the message could be settled: %r", error)
 
 
-def _deliveries(message: Message | Delivery) -> int:
+def _deliveries(message: Message) -> int:
     """Number of earlier deliveries of the message; what a sender wrote there may be anything."""
     return whole_number(message.headers.get("x-delivery-count"))
 

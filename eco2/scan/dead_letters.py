@@ -6,13 +6,13 @@ from uuid import UUID
 import orjson
 
 from eco2.messaging.broker import Heartbeat
-from eco2.messaging.consumer import Delivery, Message, PoisonMessage, watch_dead_letters
+from eco2.messaging.consumer import Message, PoisonMessage, watch_dead_letters
 from eco2.scan import service
 from eco2.scan.failures import GivenUp
 from eco2.scan.services import Services
 
 
-def job_id(message: Message | Delivery) -> UUID:
+def job_id(message: Message) -> UUID:
     """The only argument of the task. PoisonMessage."""
     try:
         return UUID(orjson.loads(message.body)[0][0])

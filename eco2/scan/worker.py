@@ -20,7 +20,7 @@ from eco2.core.settings import load
 from eco2.core.time_limit import time_limit
 from eco2.llm import budget, spending
 from eco2.messaging.broker import is_away
-from eco2.messaging.consumer import Delivery, consume_each, timed
+from eco2.messaging.consumer import Message, consume_each, timed
 from eco2.photos import published
 from eco2.scan import dead_letters, deletion, looking, progress, service, store
 from eco2.scan.errors import ImageGone
@@ -90,7 +90,7 @@ ASKING = (SCAN_VISION, SCAN_ANSWER)
 """Stages that ask the paid model."""
 
 
-async def work(resources: Resources, queue: str, message: Delivery) -> None:
+async def work(resources: Resources, queue: str, message: Message) -> None:
     """Run the stage of the message and those after it; one that fails or has to wait gets a message of its own."""
     job_id = dead_letters.job_id(message)
     known = resources.recent_jobs.take(job_id, queue)

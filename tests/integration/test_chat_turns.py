@@ -31,7 +31,7 @@ from eco2.core.settings import DatabaseSettings
 from eco2.core.storage import Storage
 from eco2.core.turns import Turns
 from eco2.messaging.broker import BrokerDown, Heartbeat, Publisher, ride_out
-from eco2.messaging.consumer import Delivery, PoisonMessage
+from eco2.messaging.consumer import Message, PoisonMessage
 from eco2.messaging.events import EventBus
 from eco2.scan.services import Services
 from tests.conftest import FromStack, Person
@@ -327,11 +327,10 @@ async def resources(settings: FromStack, talk: Talk, services: Services) -> work
     return worker.Resources(talk.db, talk.bus, talk.storage, base, Scans(None), agent, own, Heartbeat())
 
 
-def delivery(body: Json, deliveries: int = 0) -> Delivery:
-    properties = SimpleNamespace(headers={"x-delivery-count": deliveries}, message_id=None)
-    header = SimpleNamespace(properties=properties)
-    message = SimpleNamespace(body=orjson.dumps(body), header=header, redelivered=deliveries > 0, delivery_tag=1)
-    return Delivery(cast(Any, message))
+def delivery(body: Json, deliveries: int = 0) -> Message:
+    headers = {"x-delivery-count": deliveries}
+    message = SimpleNamespace(body=orjson.dumps(body), headers=headers, redelivered=deliveries > 0, message_id=None)
+    return cast(Message, message)
 
 
 async def test_a_message_delivered_twice_is_answered_once(

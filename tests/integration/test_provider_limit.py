@@ -14,7 +14,7 @@ from eco2.knowledge.grounding import Selection
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
 from eco2.messaging.broker import Heartbeat, Publisher
-from eco2.messaging.consumer import Delivery, consume_each
+from eco2.messaging.consumer import Message, consume_each
 from tests.integration.test_llm import Emulator, _emulator
 from tests.redis_server import free_port
 
@@ -27,9 +27,9 @@ async def _answered(llm: Llm, url: str, publisher: Publisher) -> tuple[list[byte
     answered, again, working, most = list[bytes](), 0, 0, 0
     limited_since = None
 
-    async def stage(message: Delivery) -> None:
+    async def stage(message: Message) -> None:
         nonlocal again, working, most, limited_since
-        again += message.redelivered
+        again += bool(message.redelivered)
         working += 1
         if llm.calls_per_second() is not None:
             limited_since = limited_since or time.monotonic()

@@ -19,7 +19,7 @@ from eco2.ext_authz.denylist import Denylist, Follower
 from eco2.ext_authz.settings import Settings as Edge
 from eco2.messaging import consumer
 from eco2.messaging.broker import BrokerDown, Heartbeat, Publisher
-from eco2.messaging.consumer import Delivery, Message, PoisonMessage, consume_batches, consume_each
+from eco2.messaging.consumer import Message, PoisonMessage, consume_batches, consume_each
 from tests.redis_server import free_port, until
 
 DEAD = str(QUEUES[CELERY_QUEUE].dead_letter_key)
@@ -208,7 +208,7 @@ class Stage:
         self.most = 0
         self.gate = asyncio.Event()
 
-    async def __call__(self, message: Delivery) -> None:
+    async def __call__(self, message: Message) -> None:
         n = int(orjson.loads(message.body)["n"])
         self.begun.append(n)
         if message.redelivered:
@@ -371,7 +371,7 @@ async def test_work_that_was_cancelled_from_within_is_tried_again(
     monkeypatch.setattr(consumer, "RETRY_PAUSES", (0.01,))
     again, tries = asyncio.Event(), 0
 
-    async def work(_message: Delivery) -> None:
+    async def work(_message: Message) -> None:
         nonlocal tries
         tries += 1
         if tries == 1:
@@ -504,13 +504,13 @@ async def test_a_queue_is_left_alone_while_there_is_no_room_and_nothing_is_given
     release, seen = asyncio.Event(), list[tuple[bytes, bool]]()
     working = 0
 
-    async def stage(message: Delivery) -> None:
+    async def stage(message: Message) -> None:
         nonlocal working
         working += 1
         await release.wait()
         await asyncio.sleep(0.01)
         working -= 1
-        seen.append((message.body, message.redelivered))
+        seen.append((message.body, bool(message.redelivered)))
 
     async def held(count: int) -> None:
         """Wait until `count` messages are in work, and see that no further one follows."""

@@ -19,7 +19,7 @@ from eco2.core.redis import connect
 from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import StorageDown
 from eco2.messaging.broker import Publisher, ride_out
-from eco2.messaging.consumer import Delivery
+from eco2.messaging.consumer import Message
 from eco2.messaging.events import EventBus
 from eco2.photos.check import PhotoTooLarge
 from eco2.scan import (
@@ -237,7 +237,7 @@ async def test_what_is_delivered_again_is_read_again(
     services.recent_jobs.put(replace(job, vision=SEEN), SCAN_RULE)
     monkeypatch.setitem(worker.STAGES, SCAN_RULE, stage)
     body = orjson.dumps([[str(job.id)], {}, {}])
-    message = cast(Delivery, SimpleNamespace(body=body, headers={}, redelivered=again))
+    message = cast(Message, SimpleNamespace(body=body, headers={}, redelivered=again))
     settings = SimpleNamespace(stage_timeout=timedelta(seconds=5))
     resources = cast(worker_resources.Resources, SimpleNamespace(**vars(services), settings=settings))
     await worker.work(resources, SCAN_RULE, message)

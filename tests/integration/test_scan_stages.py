@@ -19,7 +19,7 @@ from eco2.contracts.queues import SCAN_ANSWER, SCAN_RULE, SCAN_VISION
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
 from eco2.messaging.broker import BrokerDown, Publisher
-from eco2.messaging.consumer import Delivery
+from eco2.messaging.consumer import Message
 from eco2.scan import service, store, submission, user_scans_store, worker
 from eco2.scan.job import Job
 from eco2.scan.progress import both
@@ -60,7 +60,7 @@ class Mailbox:
             self.delivered.append(queue)
             message = SimpleNamespace(body=self._body, headers={}, redelivered=redelivered)
             try:
-                await worker.work(resources, queue, cast(Delivery, message))
+                await worker.work(resources, queue, cast(Message, message))
             except (RuntimeError, BrokerDown, ConnectionError):
                 self._waiting.appendleft((queue, True))
 
