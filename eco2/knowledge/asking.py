@@ -235,11 +235,19 @@ def _about_things(knowledge: Knowledge, asked: Asked) -> tuple[list[str], list[d
                 parts[-1] = say(
                     "same", lang, said=topic(said) if lang == "ko" else said, name=localized(item, "", lang)
                 )
+    parts = [*_kept_apart(knowledge, {item.id for _, item in things if item}, lang), *parts]
     if left := [mention for mention in asked.mentions if mention not in answered and not asked.emergency]:
         parts.append(say("more", lang, names=", ".join(mention.span.term for mention in left)))
     if unread := asked.reading.unread:
         parts.append(say("unread", lang, names=", ".join(unread)))
     return parts, items, questions, candidates
+
+
+def _kept_apart(knowledge: Knowledge, named: set[str], lang: Lang) -> list[str]:
+    """Warning about agents that are named together and must not mix, before all that is told of each."""
+    return [
+        localized(agents, "say", lang) for agents in knowledge.emergencies.apart if len(named & {*agents.items}) > 1
+    ]
 
 
 def _things(knowledge: Knowledge, asked: Asked) -> list[tuple[Mention | None, Item | None]]:

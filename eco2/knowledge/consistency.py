@@ -263,6 +263,8 @@ def _check_intents(books: Books) -> Iterator[str]:
     sources = [source.id for source in books.sources.sources]
     for one in books.emergencies.emergencies:
         yield from _unknown("emergencies.yaml", one.id, "item", one.items, items)
+    for agents in books.emergencies.apart:
+        yield from _unknown("emergencies.yaml", "apart", "item", agents.items, items)
     for file, words, entries in (
         ("emergencies.yaml", books.emergencies.words, books.emergencies.emergencies),
         ("topics.yaml", books.topics.words, books.topics.topics),

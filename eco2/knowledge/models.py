@@ -366,9 +366,18 @@ class Topic(Intent):
     region: RegionField | None = None
 
 
+class Apart(Model):
+    """What is said where two of the items are named together: they harm people when they mix."""
+
+    items: tuple[str, ...] = Field(min_length=2)
+    say_ko: str
+    say_en: str
+
+
 class EmergencyBook(Model):
     words: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     emergencies: tuple[Emergency, ...] = ()
+    apart: tuple[Apart, ...] = ()
 
 
 class TopicBook(Model):

@@ -113,7 +113,7 @@ def subject(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequenc
     """Meaning of a noun, with all that is said around it."""
     around = _around(knowledge, squashed, span, nouns)
     found = _named(knowledge, squashed, span, nouns, around)
-    return _sibling(knowledge, found, around) if isinstance(found, Item) else found
+    return _sibling(knowledge, found, around)
 
 
 def _named(
@@ -146,12 +146,15 @@ def _around(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequenc
     return _Around(knowledge.unsaid_kinds.sub(" ", text), frozenset(words))
 
 
-def _sibling(knowledge: Knowledge, item: Item, around: _Around) -> Item:
-    """The item that a quality makes of another one: a pink styrofoam box is coloured foam."""
+def _sibling(knowledge: Knowledge, found: Item | Ambiguity, around: _Around) -> Item | Ambiguity:
+    """The item that a quality makes of another one: a pink styrofoam box is coloured foam. Of a word for several, the
+    quality chooses the one that it makes of others: a thermometer with red liquid holds no mercury."""
+    names = (found.id,) if isinstance(found, Item) else found.candidates
     for sibling in knowledge.lexicon.materials.siblings:
-        if item.id in sibling.of and around.says(sibling.said):
+        fits = isinstance(found, Item) or sibling.then in names
+        if fits and not set(sibling.of).isdisjoint(names) and around.says(sibling.said):
             return knowledge.item(sibling.then)
-    return item
+    return found
 
 
 def _told_apart(knowledge: Knowledge, items: Sequence[Item], around: _Around) -> Sequence[Item]:

@@ -45,6 +45,20 @@ HAPPENED = [
     ("inhaled", "살충제 냄새 맡고 어지러워요"),
     ("inhaled", "I inhaled paint fumes and feel dizzy"),
     ("bleeding", "깨진 유리에 손을 베였어요"),
+    ("crisis", "아들 방에서 수면제를 잔뜩 모아둔 걸 봤는데 버려도 되나요"),
+    ("crisis", "죽고 싶어서 약을 샀는데 그냥 버릴까요"),
+    ("crisis", "my daughter has been hiding sleeping pills, how do I dispose of them"),
+    ("crisis", "I want to die"),
+    ("oil_fire", "튀김하다가 냄비에 불이 붙었어요"),
+    ("oil_fire", "불났는데 물 부어도 되나요"),
+    ("oil_fire", "the frying pan is on fire"),
+    ("sealed_dry_ice", "드라이아이스를 물병에 넣고 뚜껑을 잠갔어요"),
+    ("sealed_dry_ice", "we closed dry ice in a bottle and it is bulging"),
+    ("trapped", "헌옷수거함에 손이 끼어서 안 빠져요"),
+    ("trapped", "a man's arm is stuck in the clothing bin"),
+    ("swallowed", "할아버지가 그라목손을 한 모금 드셨어요"),
+    ("swallowed", "someone drank paraquat"),
+    ("splashed", "과산화수소가 눈에 튀었어요"),
     ("bleeding", "I cut my hand on broken glass"),
 ]
 NOT_HAPPENED = [
@@ -66,6 +80,13 @@ NOT_HAPPENED = [
     "락스 부어서 쓰고 남은 통",
     "cut flowers",
     "cat litter",
+    "드라이아이스 어떻게 버려요",
+    "드라이아이스가 든 스티로폼 상자",
+    "모아둔 수면제 버리는 법",
+    "기름 묻은 프라이팬",
+    "손가락 장갑",
+    "my stuffed animal's arm",
+    "캠핑에서 쓰던 기름 난로",
 ]
 
 

@@ -149,3 +149,26 @@ def test_gas_is_let_out_and_never_by_a_hole(knowledge: Knowledge, question: str)
     assert {item["stream"] for item in found["items"]} <= {"metal_can", "hazard_box"}
     assert found["items"]
     assert "구멍을 뚫으세요" not in found["answer"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "염산이랑 과산화수소 같이 버려도 되나요",
+        "락스와 빙초산 남은 것",
+        "can I throw bleach and drain cleaner away together",
+    ],
+)
+def test_chemicals_named_together_are_kept_apart(knowledge: Knowledge, question: str) -> None:
+    answer = ask(knowledge, question)
+    assert answer["answer"].startswith(knowledge.emergencies.apart[0].say_en if "can" in question else "약품끼리 섞")
+
+
+@pytest.mark.parametrize("question", ["락스 남은 것", "감기약이랑 락스 빈 통", "염산 남은 것이랑 종이컵"])
+def test_one_chemical_alone_has_nothing_to_be_kept_from(knowledge: Knowledge, question: str) -> None:
+    assert "약품끼리" not in ask(knowledge, question)["answer"]
+
+
+@pytest.mark.parametrize("question", ["깨진 온도계에서 빨간 물이 나왔어요", "온도계 빨간 액 수은인가요"])
+def test_red_liquid_is_no_mercury(knowledge: Knowledge, question: str) -> None:
+    assert ask(knowledge, question)["items"][0]["item"] == "alcohol_thermometer"
