@@ -99,6 +99,10 @@ class Target:
             made.append(User(claims["sub"], {"Authorization": f"Bearer {token}"}))
         return made
 
+    def visitor(self) -> User:
+        """Somebody who comes once, besides `users`."""
+        return self._new_users(1)[0]
+
     async def upload(self, images: Iterable[tuple[bytes, str | None]], users: Sequence[User]) -> list[Photo]:
         """Straight into the store, under keys as image-api gives them; images with their words in turn to `users`."""
         photos: list[Photo] = []
