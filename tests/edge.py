@@ -258,7 +258,7 @@ async def start_envoy(folder: Path, text: str, base_id: int, admin: int) -> Asyn
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything of an edge will listen, and Envoy's configuration for that."""
+    """Ports of an edge, and Envoy's configuration with them."""
 
     gateway: int
     admin: int

@@ -57,7 +57,7 @@ PUBLIC = (
     f"{AUTH}/guest",
     f"{AUTH}/guest/challenge",
 )
-"""What answers without a user; the edge's policy has the same list (workloads/routing)."""
+"""Routes that answer without a user; the edge's policy has the same list (workloads/routing)."""
 
 DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 
@@ -86,7 +86,7 @@ TAGS = {
 """Of the operations, in the order in which a reader meets them."""
 RETRY_LATER = frozenset(("429", "503"))
 _EDGE = (ext_authz.NoToken, ext_authz.Revoked, ext_authz.Stale)
-"""What the check at the edge answers on every route that needs a user."""
+"""Answers of the check at the edge, on every route that needs a user."""
 _MORE = (catalogue_api, changes_api, waste_api, user_scans_api, feedback_api, calendar_api, turn_api)
 """Routes of a domain that do not stand in its `api`."""
 _ONLY_WITHOUT_THE_EDGE = frozenset((MissingUser.code, BadUser.code))
@@ -153,8 +153,8 @@ def _say_who_may(found: Json) -> None:
 
 
 def _add_refusals_of_the_edge(found: Json) -> None:
-    """What a request meets before its service: no token, an ended session, a check that cannot decide; and when to
-    come again."""
+    """Answers that a request may get before its service: no token, an ended session, a check that cannot decide; and
+    when to come again."""
     for methods in found["paths"].values():
         for operation in methods.values():
             answers = operation["responses"]
@@ -198,7 +198,7 @@ def _knowledge_records(found: Json, base: knowledge.Knowledge) -> None:
 
 
 def scan_results() -> dict[str, Json]:
-    """What the pipeline answers to what was seen, and to a file that is no photo."""
+    """Answers of the pipeline to a photo by what was seen in it, and to a file that is no photo."""
     base = knowledge.load()
     jobs = {name: _completed(base, vision) for name, vision in _SEEN.items()}
     refused = PhotoTypeRefused()

@@ -299,7 +299,7 @@ async def deny(redis: Redis, rows: Sequence[Ended], life_seconds: int) -> str:
 
 
 async def run_id_and_complete(redis: Redis) -> tuple[str, str | None]:
-    """Which server this is, and the one that the list is complete on."""
+    """Id of this server, and of the one on which the list is complete."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.info("server")
         pipe.get(COMPLETE_KEY)

@@ -71,7 +71,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Refused:
-    """Why a message was not taken; nothing was written."""
+    """Reason for which a message was not taken; nothing was written."""
 
     why: Literal["no_chat", "busy", "key_reused", "open_turns", "messages_per_day", "not_retriable"]
 

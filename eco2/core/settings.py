@@ -29,7 +29,7 @@ SECRET_LENGTH, SECRET_LETTERS = 16, 8
 
 
 def weakness(name: str, value: str) -> str | None:
-    """Why the setting `name` is no secret, where it holds one of ours: secrets of OAuth clients are made by others."""
+    """Reason to refuse the setting `name` as a secret of ours; secrets of OAuth clients are made by others."""
     scheme, separator, _ = value.partition("://")
     if separator and scheme in SERVERS:
         return _weak(unquote(urlsplit(value).password or ""))

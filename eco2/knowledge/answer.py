@@ -296,8 +296,8 @@ def classified(knowledge: Knowledge, item: Item, stream_id: str) -> Classificati
 def unrewarded(
     knowledge: Knowledge, item: Item, situations: Sequence[Situation], outcome: Outcome, lang: Lang = "ko"
 ) -> str:
-    """Why bringing a recyclable there is nothing to celebrate yet, "" where it is: a situation of safety applies, it
-    has to be booked or asked about first, or it ends in a bag after all."""
+    """Reason not to celebrate bringing a recyclable there yet, "" without one: a situation of safety applies, it has
+    to be booked or asked about first, or it ends in a bag after all."""
     for danger in (situation for situation in situations if situation.kind == "safety"):
         if any(knowledge.applies(danger, item, stream) for stream in (item.stream, outcome.stream)):
             return localized(danger, "fault", lang)

@@ -1,4 +1,4 @@
-"""Which item a noun of a sentence means: by its name, by a name whose parts stand apart, by its material or quality."""
+"""Item that a noun of a sentence means: by its name, by a name whose parts stand apart, by its material or quality."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -108,7 +108,7 @@ class Llm:
         return self._controls.newest.prices.get(model) or self._settings.price(model)
 
     async def stopped(self) -> str:
-        """Why an operator has stopped all calls, as known within two seconds; "" when nobody has."""
+        """Reason for which an operator has stopped all calls, as known within two seconds; "" without one."""
         return await self._controls.stopped()
 
     def resting(self) -> bool:

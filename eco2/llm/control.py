@@ -75,7 +75,7 @@ class Controls:
         self._reading: asyncio.Task[None] | None = None
 
     async def stopped(self) -> str:
-        """Why no call may be made now; "" when one may."""
+        """Reason for which no call may be made now; "" when one may."""
         if self._db is not None and asyncio.get_running_loop().time() - self._read_at > FRESH_SECONDS:
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read(self._db))

@@ -9,7 +9,7 @@ from datetime import datetime
 from eco2.core.storage import Bucket, Found
 
 Kept = Callable[[Sequence[Found]], Awaitable[set[str]]]
-"""Which of these are still needed, by key."""
+"""Those of the objects that are still needed, by key."""
 
 
 async def remove(bucket: Bucket, channel: str, before: datetime, kept: Kept) -> int:

@@ -87,7 +87,7 @@ class Admission:
         self._last_promise = float("-inf")
 
     async def refusal(self, user: UUID) -> AppError | None:
-        """Why the user's new job is not taken now; None: it is."""
+        """Reason for which the user's new job is not taken now; None: it is."""
         now = time.monotonic()
         if now - self._asked >= DEPTH_SECONDS:
             self._asked = now

@@ -44,7 +44,7 @@ class Supply(BaseModel):
     spent_usd: float = 0.0
     budget_spent: bool = False
     stopped: str = ""
-    """Why an operator has stopped the paid model."""
+    """Reason for which an operator has stopped the paid model."""
     resting: bool = False
     """The model's provider is left alone for a moment, because its calls failed."""
 

@@ -34,7 +34,7 @@ SHOWN = (*OPEN, "completed", "failed")
 
 @dataclass(frozen=True)
 class Filter:
-    """Which jobs of a user; None leaves a thing open. `items`: of the middle class that is asked for."""
+    """Filter of a user's jobs; None leaves a thing open. `items`: of the middle class that is asked for."""
 
     statuses: Sequence[str] = SHOWN
     stream: str | None = None

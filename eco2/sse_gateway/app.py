@@ -194,7 +194,7 @@ class Gateway:
             return
 
     def _last_words(self, session: str, expired: bool, seconds: float) -> bytes:
-        """Why the stream ends before its job; nothing where the client is gone, or is to ask another process."""
+        """Reason why the stream ends before its job; empty for a client that left or is to ask another process."""
         if self.closing:
             return b""
         if session in self.revocations.recent:

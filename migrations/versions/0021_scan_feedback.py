@@ -1,4 +1,4 @@
-"""What users say about results
+"""Feedback of users about results
 
 Revision ID: 0021
 Revises: 0020

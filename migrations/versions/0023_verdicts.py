@@ -1,4 +1,4 @@
-"""What of the users' verdicts others may read
+"""View of the users' verdicts that others may read
 
 Revision ID: 0023
 Revises: 0022

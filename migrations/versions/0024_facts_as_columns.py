@@ -1,4 +1,4 @@
-"""What statistics read of a scan are columns of its row: its documents need not be unpacked for them
+"""Facts that statistics read of a scan are columns of its row: its documents need not be unpacked for them
 
 A generated column is written once, with the document that it comes from. Adding them rewrites the table, some 30 s for
 a million scans, in which no scan is taken.

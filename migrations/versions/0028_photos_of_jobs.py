@@ -1,4 +1,4 @@
-"""Whether a photo is still shown by a job
+"""Index to find jobs that still show a photo
 
 Building the index reads the table once, about two seconds for a million scans, in which no scan is taken.
 

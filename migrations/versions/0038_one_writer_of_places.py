@@ -1,4 +1,4 @@
-"""Who writes places waits for the other writer before it touches a row: a steward and an import cannot block each other
+"""A writer of places waits for the other one before it touches a row: a steward and an import cannot block each other
 
 The counts by cell are kept by one writer at a time. The lock for that was taken after the rows of a statement were
 written, so a steward who had retired a place waited for an import that came to wait for that place.

@@ -110,7 +110,7 @@ def overlapping(disturbances: Sequence[Disturbance], seen: ScanSeen | TurnSeen) 
 
 
 def rewards(evidence: Evidence) -> Iterator[Finding]:
-    """Who was promised a character has it, and a job has one row of points at most."""
+    """A promised character is owned, and a job has one row of points at most."""
     for row in evidence.jobs.values():
         if row.status == "completed" and row.reward and (row.user, row.reward) not in evidence.owned:
             yield Finding("reward lost", row.id, f"{row.reward} was promised")

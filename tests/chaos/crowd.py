@@ -24,7 +24,7 @@ PAUSE = 0.5
 WORDS = ("우유팩", "페트병 라벨 붙어 있어요", "깨진 유리컵", "캔", "치킨 상자", "건전지", "형광등", "what about this?")
 QUESTIONS = ("캔은 어떻게 버려요?", "그럼 뚜껑은?", "건전지는 어디에 버려요?", "안녕", "깨진 컵은?")
 SCANS, CHATS, SESSIONS = 0.7, 0.25, 0.05
-"""How often a user does what."""
+"""Shares of a user's acts."""
 
 
 @dataclass

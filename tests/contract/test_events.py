@@ -1,4 +1,4 @@
-"""What crosses the process boundary as an event: names and types that clients and other processes rely on."""
+"""Events between processes: names and types that clients and other processes rely on."""
 
 from collections.abc import AsyncIterator
 from uuid import uuid4

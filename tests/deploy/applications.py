@@ -35,7 +35,7 @@ class Application:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What is set of a chart, also in files of this repository."""
+        """Values of a chart, also those in files of this repository."""
         merged: dict[str, Any] = {}
         for source in self.sources:
             merged |= source.get("helm", {}).get("valuesObject", {})

@@ -1,4 +1,4 @@
-"""What an environment runs: processes of the table as Deployments, their settings, and every Pod with its labels."""
+"""Contents of an environment: processes of the table as Deployments, their settings, and every Pod with its labels."""
 
 import re
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def variables_of(row: Process) -> frozenset[str]:
 
 @cache
 def image_environment() -> dict[str, str]:
-    """What the image itself sets (Dockerfile, the stages that a process runs from)."""
+    """Environment variables of the image itself (Dockerfile, the stages that a process runs from)."""
     stages = (CHECKOUT / "Dockerfile").read_text().partition(" AS runtime\n")[2]
     return dict(re.findall(r"(ECO2_\w+)=(\S+)", stages))
 

@@ -24,12 +24,12 @@ KUBECTL = Path(sys.executable).parent / "kubectl"
 
 @dataclass
 class Platform:
-    """What a tree renders to. Checkers read it, their broken fixtures and nothing else change a copy of it."""
+    """Rendered objects of a tree. Checkers read them; their broken fixtures and nothing else change a copy."""
 
     builds: dict[str, list[Object]]
     """Objects of each kustomization by its folder, such as `workloads/namespaces/dev`."""
     failures: dict[str, str]
-    """What kubectl said of those that do not build."""
+    """Errors of kubectl for those that do not build."""
     texts: dict[str, str]
     """Sources by path: everything under the kustomized folders, documents and scripts."""
     root: Path = field(default=CHECKOUT)
@@ -90,7 +90,7 @@ class Platform:
 
 
 def title(item: Object) -> str:
-    """How a finding names an object."""
+    """Name of an object in a finding."""
     metadata = item["metadata"]
     space = metadata.get("namespace")
     return f"{item['kind']} {space + '/' if space else ''}{metadata.get('name') or metadata.get('generateName')}"

@@ -1,4 +1,4 @@
-"""Who reaches whom: a small evaluator of NetworkPolicies and AuthorizationPolicies over the rendered Pods."""
+"""Reachability: a small evaluator of NetworkPolicies and AuthorizationPolicies over the rendered Pods."""
 
 from fnmatch import fnmatchcase
 
@@ -15,7 +15,7 @@ class Network:
         self._known: dict[tuple[str, str], list[Object]] = {}
 
     def lets(self, source: Pod, target: Pod, port: int) -> bool:
-        """Whether a TCP connection is let out at its source and in at its target."""
+        """True when a TCP connection is let out at its source and in at its target."""
         out = self._allows("Egress", "egress", "to", source, target, port)
         return out and self.lets_in(source, target, port)
 
@@ -24,7 +24,7 @@ class Network:
         return self._allows("Ingress", "ingress", "from", target, source, port)
 
     def lets_out(self, source: Pod, port: int = 443) -> bool:
-        """Whether it may leave for a public address."""
+        """True when it may connect to a public address."""
         bound = self._bound("Egress", source)
         rules = [rule for policy in bound for rule in policy["spec"].get("egress", [])]
         public = [rule for rule in rules if "to" not in rule or any("ipBlock" in peer for peer in rule["to"])]
@@ -78,7 +78,7 @@ class Mesh:
         self._known: dict[str, list[Object]] = {}
 
     def has(self, pod: Pod) -> bool:
-        """Whether it gets a sidecar."""
+        """True when it gets a sidecar."""
         return self._spaces.get(pod.namespace, {}).get("istio-injection") == "enabled"
 
     def lets(self, source: Pod, target: Pod, port: int, path: str = "/") -> bool:

@@ -35,7 +35,7 @@ MODELS = {
     "telemetry.istio.io/v1": "cloudcoil.models.istio.telemetry.v1",
 }
 DEFINITIONS = "https://kubernetes.io/api/_definitions.json"
-"""How the schemas of the core name each other; nothing is fetched."""
+"""References among the schemas of the core; nothing is fetched."""
 LAYOUTS = CHECKOUT / "clusters" / "layouts.yaml"
 
 

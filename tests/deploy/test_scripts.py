@@ -55,7 +55,7 @@ def run(platform: Platform, tmp_path: Path) -> Run:
 
 
 def _objects(platform: Platform) -> list[dict[str, Any]]:
-    """What `kubectl get --no-headers` would say of prod with all its Pods running."""
+    """Output of `kubectl get --no-headers` for prod with all its Pods running."""
     rows = [{"kind": "nodes", "labels": {}, "line": "k8s-api Ready <none> 1d v1.36.0 app"}]
     plural = {"Service": "services", "ConfigMap": "configmaps", "Namespace": "namespaces"}
     for _, item in deployed(platform, "prod"):

@@ -29,7 +29,7 @@ class Loop(AssertionError):
 
 @dataclass
 class Page:
-    """What the client shows at the end of a scan."""
+    """Result as the client shows it at the end of a scan."""
 
     route: str
     text: list[str] = field(default_factory=list)
@@ -107,7 +107,7 @@ class PublicClient:
         return page
 
     async def _watch(self, stream_url: str, bar: list[int]) -> bool:
-        """Whether `done` came as `completed`; an event named `error` or a failed one ends the stream for the client."""
+        """True when `done` came as `completed`; an event `error`, or a failed one, ends the stream for the client."""
         headers = {"Accept": "text/event-stream", "Origin": self.browser.origin, **self.browser.header(stream_url)}
         async with self.browser.client.stream("GET", stream_url, headers=headers) as source:
             assert source.status_code == 200

@@ -250,7 +250,7 @@ async def read_only(admin: URL) -> AsyncIterator[None]:
 
 @pytest.mark.slow
 async def test_jobs_survive_a_database_that_takes_no_writes(stack: Stack, person: Callable[[], Person]) -> None:
-    """What asks is told 503, what works waits: a disk that is full, a standby that is not promoted yet."""
+    """On a full disk, or a standby that is not promoted yet, requests get 503 and work waits."""
     who = person()
     pictures = [photos.encoded(photos.picture(1600, 1200, seed=200 + n), "JPEG") for n in range(JOBS)]
     urls = [await journey.upload(who, picture) for picture in pictures]

@@ -56,7 +56,7 @@ async def test_calls_of_a_neighbour_are_refused(
 
 
 async def test_a_client_cannot_bring_a_proof_through_the_edge(person: People) -> None:
-    """What it sends under the names of identity is replaced by what its token says."""
+    """Identity headers of a client are replaced by those of its token."""
     one, other = person(), person()
     headers = {"x-identity-proof": "mine", "x-user-id": str(other.id)}
     assert (await one.http.get("/api/v1/users/me/scans", headers=headers)).json()["scans"] == []

@@ -1,4 +1,4 @@
-"""What the running processes export: as the catalogue says, and no more series for whoever makes up requests."""
+"""Metrics of the running processes: those of the catalogue, and no new series by made-up requests."""
 
 import asyncio
 import time

@@ -23,7 +23,7 @@ def scene() -> bytes:
 
 
 def saved_again(data: bytes) -> bytes:
-    """What a messenger makes of a photo."""
+    """Photo as a messenger passes it on: smaller, encoded anew."""
     image = Image.open(io.BytesIO(data))
     return photos.encoded(image.resize((image.width * 3 // 4, image.height * 3 // 4)), "JPEG", quality=60)
 

@@ -52,7 +52,7 @@ class Plan:
     layouts: Values = field(default_factory=lambda: yaml.safe_load((CHECKOUT / "clusters/layouts.yaml").read_text()))
 
     def is_given(self, toggle: str) -> bool:
-        """Whether the case switches a variable on."""
+        """True when the case switches the variable on."""
         return CASES[self.case][1].get(toggle) == "true"
 
     def copy(self) -> "Plan":

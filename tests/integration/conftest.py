@@ -33,7 +33,7 @@ async def database(settings: FromStack) -> AsyncIterator[Database]:
 
 @pytest.fixture(scope="session")
 async def services(settings: FromStack, database: Database, publisher: Publisher) -> AsyncIterator[Services]:
-    """What scan-api works with."""
+    """Dependencies of scan-api."""
     own = settings(ApiSettings)
     streams = redis.connect(own.redis_streams_url)
     yield Services(

@@ -1,4 +1,4 @@
-"""Which tokens the edge believes: carriers, several at once, keys that are retired or cannot be had, lives too long."""
+"""Tokens at the edge: carriers, several at once, keys that are retired or cannot be had, lives too long."""
 
 import asyncio
 import socket

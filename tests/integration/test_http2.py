@@ -254,7 +254,7 @@ class Peer:
         return True
 
     async def fault(self) -> int:
-        """Why the server ends the connection, which it then does."""
+        """Reason for which the server ends the connection, once it has."""
         code: int = struct.unpack(">LL", await self.until(Frame.GOAWAY))[1]
         assert await self.ended()
         return code

@@ -1,4 +1,4 @@
-"""What an operator is told about a job."""
+"""Report about a job for an operator."""
 
 import uuid
 from collections.abc import Callable

@@ -258,7 +258,7 @@ async def test_without_a_key_nothing_is_asked(client: Callable[..., Kakao], cont
 async def test_a_late_answer_is_fetched_in_the_background(
     client: Callable[..., Kakao], control: httpx2.AsyncClient, cache: Redis, environment: dict[str, str]
 ) -> None:
-    """What api-worker does with `map.search`; the message itself waits in q.api, which nobody empties here."""
+    """Work of api-worker on `map.search`; the message itself waits in q.api, which has no consumer here."""
     publisher = Publisher(environment["ECO2_TASKS_BROKER_URL"])
     asked, kakao = question(), client()
     try:

@@ -478,7 +478,7 @@ async def _spent(cache: Redis) -> int:
 
 
 async def _counted(cache: Redis) -> int:
-    """What was spent without a cap arrives within a second or two."""
+    """Spending without a cap is written within a second or two."""
     async with asyncio.timeout(5):
         while not (spent := await _spent(cache)):
             await asyncio.sleep(0.05)

@@ -114,7 +114,7 @@ async def behave(emulator: httpx2.AsyncClient, **behaviour: Any) -> None:
 
 
 def not_of_the_rules(text: str, known: Sequence[dict[str, grounding.Fact]], *more: str) -> str:
-    """What is left of an answer without the sentences of the rules."""
+    """Remove the sentences of the rules from an answer."""
     facts = [fact.text for one in known for fact in one.values()]
     for said in sorted([*facts, *ALSO.values(), *filter(None, more)], key=len, reverse=True):
         text = text.replace(said, " ")
@@ -122,7 +122,7 @@ def not_of_the_rules(text: str, known: Sequence[dict[str, grounding.Fact]], *mor
 
 
 async def asked(llm: Llm, question: str) -> str:
-    """What a question is answered that no rule says."""
+    """Text in the answer to a question that no rule says."""
     answer = await service.ask(KNOWLEDGE, service.Paid(llm, MODEL), question, None, None)
     understood = asking.understand(KNOWLEDGE, question)
     plain = asking.answer(KNOWLEDGE, understood)
@@ -133,7 +133,7 @@ async def asked(llm: Llm, question: str) -> str:
 
 
 async def scanned(llm: Llm, item: str, words: str) -> str:
-    """What a scan is answered that no rule says."""
+    """Text in the answer to a scan that no rule says."""
     seen = VisionResult(item, 0.9, (), needs_choice=False, waste=True, model="test")
     rule = stages.match(KNOWLEDGE, seen, words)
     composed = stages.answer(KNOWLEDGE, rule, words)

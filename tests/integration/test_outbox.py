@@ -1,4 +1,4 @@
-"""What other services have to be told arrives, whatever fails: on a database of its own, with services that fail."""
+"""Messages of the outbox arrive, whatever fails: on a database of its own, with services that fail."""
 
 import asyncio
 import uuid
@@ -45,7 +45,7 @@ class Elsewhere(SessionServiceServicer, PreferencesServiceServicer):
         self.told: list[Any] = []
 
     def about(self, user: uuid.UUID) -> int:
-        """How often it was told of the user; others may be there from other tests."""
+        """Count its messages about the user; others may be there from other tests."""
         return [request.user_id for request in self.told].count(str(user))
 
     def _note(self, what: Any) -> None:

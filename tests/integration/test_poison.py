@@ -95,7 +95,7 @@ async def nothing_dies(stack: Stack, urls: Urls) -> AsyncIterator[None]:
 
 @dataclass(frozen=True)
 class Way:
-    """How messages get into a queue, and the headers that they have there."""
+    """Ways into a queue, and the headers that a message has there."""
 
     vhost: str
     exchange: str

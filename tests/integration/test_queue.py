@@ -251,7 +251,7 @@ async def delivered_again(publisher: Publisher) -> None:
 
 
 async def unsettled(publisher: Publisher) -> int:
-    """What the broker still has, now that nobody consumes."""
+    """Messages that the broker still has once the consumer has ended."""
     await asyncio.sleep(0.1)
     return await publisher.depth(CELERY_QUEUE)
 

@@ -1,4 +1,4 @@
-"""What a scan guarantees when something around it fails."""
+"""Guarantees of a scan when something around it fails."""
 
 import asyncio
 import uuid
@@ -286,7 +286,7 @@ async def test_a_dead_letter_fails_its_job_with_one_last_event_and_stays_in_its_
 
 @pytest.mark.slow
 async def test_a_poisoned_job_ends_at_the_delivery_limit(services: Services) -> None:
-    """What was stored makes stage `rule` fail every time; the broker gives up, the job fails visibly."""
+    """A stored output makes stage `rule` fail every time; the broker gives up, the job fails visibly."""
     job = await register(services)
     await services.bus.open(str(job.id), str(job.user_id))
     await store.save_vision(services.db, job.id, SEEN)

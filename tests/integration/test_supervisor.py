@@ -295,7 +295,7 @@ async def test_a_process_is_ready_while_it_listens_and_serves(
 async def test_a_full_disk_ends_nothing(
     tmp_path: Path, unit: Callable[..., Unit], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What runs goes on, what crashes is restarted, and the state can be read; servers wait for room."""
+    """On a full disk processes go on, are restarted after a crash, and the state can be read; servers wait for room."""
     monkeypatch.setattr(supervisor, "DISK_POLL", 0.1)
     with small_disk.mounted(tmp_path / "disk", 1 * small_disk.MB) as home:
         async with running(home, unit("api", 0), unit("store", 1, kind="server")):

@@ -1,4 +1,4 @@
-"""What a process that died at the wrong line left behind is found and taken to its end."""
+"""Jobs of a process that died at the wrong line are found and taken to their end."""
 
 import uuid
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the scenarios share."""
+"""Parts that the scenarios share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What processes use: CPU and memory of each process of the stack with its children, read from /proc."""
+"""CPU and memory of each process of the stack with its children, read from /proc."""
 
 import os
 import platform

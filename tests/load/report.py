@@ -1,4 +1,4 @@
-"""What was measured, against its line: the table on the terminal and docs/benchmarks/results.json."""
+"""Measures against their lines: the table on the terminal and docs/benchmarks/results.json."""
 
 import json
 from collections.abc import Mapping, Sequence

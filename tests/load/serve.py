@@ -36,7 +36,7 @@ PLACES = {
     "second": Place(config.CHECKOUT / ".eco2" / "bench-2", 11600, 11680),
 }
 SETTINGS = {"ECO2_LLM_DAILY_BUDGET_USD": "1000"}
-"""What differs from the defaults: a run costs more than the budget of a day, by the prices of the default model."""
+"""Settings that differ from the defaults: by the prices of the default model a run costs more than a day's budget."""
 
 
 def fresh_home(folder: Path) -> Path:

@@ -101,7 +101,7 @@ LINES = {
     ShortCut.FORK_SERVER: (replace(SCAN, rounds=2, quick=2), Line("memory", "MB", memory, 1, 1)),
     ShortCut.POLLED_ROUTE: (Line("poll_cpu", "µs", poll_cpu, 6),),
 }
-"""What each is measured by; of the stack's memory after the scans before."""
+"""Measure of each short cut; of the stack's memory after the scans before."""
 
 
 @asynccontextmanager

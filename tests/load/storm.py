@@ -20,7 +20,7 @@ from tests.load.target import Photo
 
 OTHERS = 100
 EVERY_SECONDS = 10.0
-"""How often each of them scans."""
+"""Scans a second of each of them."""
 TIMES = 1000
 MOST_OPEN = 300
 """Requests of the storm that wait for an answer; a client opens no more."""

@@ -29,7 +29,7 @@ DRAFTS = [
     if stage is not Stage.DONE
     for status in (Status.STARTED, Status.COMPLETED)
 ]
-"""What one job may be told without ending its stream."""
+"""Events that a job may have without ending its stream."""
 
 Arrivals = dict[str, asyncio.Future[float]]
 

@@ -1,4 +1,4 @@
-"""What a declared type and a file's name tell of a photo."""
+"""Type of a photo by its declaration and the name of its file."""
 
 import pytest
 

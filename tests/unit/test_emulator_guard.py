@@ -1,4 +1,4 @@
-"""Who may speak to an emulator: programs and its own pages, no page of another site."""
+"""An emulator answers programs and its own pages, no page of another site."""
 
 import pytest
 

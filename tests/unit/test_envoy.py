@@ -1,4 +1,4 @@
-"""What the local edge makes of the routing manifests, without starting it."""
+"""Configuration of the local edge from the routing manifests, without starting it."""
 
 from typing import Any
 

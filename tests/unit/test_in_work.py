@@ -1,4 +1,4 @@
-"""Which jobs a worker marks as in work, and when."""
+"""Marks of jobs that a worker has in work."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""What the commands say to a person, without a stack."""
+"""Output of the commands for a person, without a stack."""
 
 import errno
 import itertools

@@ -1,4 +1,4 @@
-"""Who holds a port, when it is gone before it can be asked."""
+"""Holder of a port that ends before it can be named."""
 
 import psutil
 import pytest

@@ -42,7 +42,7 @@ def loaded(stored: dict[str, Any], status: str = "completed") -> Job:
 
 
 def of_the_stored(body: dict[str, Any]) -> bytes:
-    """What a result has of the stored outputs alone: names of classes and streams may change with the data."""
+    """Fields of a result from the stored outputs alone: names of classes and streams may change with the data."""
     found = body["pipeline_result"]
     return orjson.dumps({**body, "pipeline_result": found and {**found, "classification_result": 0, "stream": 0}})
 

@@ -84,7 +84,7 @@ def test_of_a_jpeg_only_the_picture_stays(given: tuple[bytes, bytes]) -> None:
     ],
 )
 def test_a_jpeg_that_hides_something_where_segments_belong(planted: Callable[[bytes], bytes]) -> None:
-    """Where it cannot be told what belongs to the picture, the picture is encoded anew, or cannot be seen at all."""
+    """A file whose parts cannot be told apart is encoded anew, or refused."""
     picture = samples.encoded(PICTURE, "JPEG", quality=95)
     try:
         clean = reading.inspect(planted(picture))[1]

@@ -1,4 +1,4 @@
-"""What a process remembers of a job between its stages, and when it must not."""
+"""Rows of jobs that a process keeps between their stages, and when it must read them again."""
 
 import uuid
 from dataclasses import replace

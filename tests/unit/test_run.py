@@ -1,4 +1,4 @@
-"""What starts a process may not cost more than the process: each runs many times."""
+"""The start of a process may not cost more than the process: each runs many times."""
 
 import subprocess
 import sys

@@ -41,7 +41,7 @@ def test_an_unknown_name_is_refused() -> None:
 
 
 async def test_the_twin_of_the_shared_line_is_the_pooled_client(off: Off) -> None:
-    """What both answer, `tests/integration/test_redis.py` compares."""
+    """The answers of both are compared in `tests/integration/test_redis.py`."""
     off("")
     assert type(connect_shared("redis://127.0.0.1:1/0")) is SharedRedis
     off("redis-line")

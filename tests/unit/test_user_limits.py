@@ -1,4 +1,4 @@
-"""What one user's requests may take of a process: counted exactly, forgotten in time, apart from all others."""
+"""Limits of one user in a process: counted exactly, forgotten in time, apart from all others."""
 
 import uuid
 

@@ -70,7 +70,7 @@ def _focus(image: Image.Image, rng: Rng) -> Image.Image:
 
 
 def _shrink(image: Image.Image, rng: Rng) -> Image.Image:
-    """What is left of a small picture, down to 32 pixels."""
+    """Shrink a picture down to 32 pixels at least and enlarge it again."""
     if rng.random() < 0.7:
         return image
     side = int(np.exp(rng.uniform(np.log(32), np.log(160))))

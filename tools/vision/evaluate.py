@@ -1,4 +1,4 @@
-"""How often the embedded model answers and is right, photo by photo through the decision that the worker makes.
+"""Rates of answers, and of right ones, of the embedded model, photo by photo through the decision of the worker.
 
 Each photo is decided by the head of its fold, which has seen neither it nor any photo like it; the head that is shipped
 is the mean of these five. Besides, each material is decided by a head that was trained without it: such photos stand
@@ -115,7 +115,7 @@ def decisions(evaluation: Evaluation, senses: Senses, head: Head, rows: Ints) ->
 
 
 def _shares(evaluation: Evaluation, senses: Senses, rows: Ints, told: Sequence[Decision]) -> Json:
-    """How many are answered, asked about, and of waste: right among the answered, and wrong without a question."""
+    """Counts of answered and asked; of waste also the right among the answered, and the wrong without a question."""
     count = max(1, len(rows))
     answered = [one for one in told if one.category is not None]
     shares = {
@@ -166,7 +166,7 @@ def report(evaluation: Evaluation, senses: Senses) -> Json:
 
 
 def regressions(found: Json, committed: Json) -> list[str]:
-    """What fell behind the committed report by more than TOLERANCE."""
+    """Figures that fell behind the committed report by more than TOLERANCE."""
     worse = []
     for group, before in committed.items():
         if before["photos"] < FEWEST:

@@ -314,7 +314,7 @@ def _share(one: str, other: str) -> bool:
 
 
 def kept(pictures: Pictures, weights: Halves, biases: Halves, left: Mapping[str, tuple[Floats, Floats]]) -> Evaluation:
-    """What is committed: each photo, one variation of every other one, and small pictures of animals and places."""
+    """Committed training set: each photo, a variation of every other one, small pictures of animals and places."""
     first = np.unique(np.stack([pictures.number, pictures.view == "varied"], 1), axis=0, return_index=True)[1]
     varied = np.isin(np.arange(len(pictures.number)), first) & (pictures.view == "varied") & (pictures.number % 2 == 0)
     small = (pictures.view == "px32") & np.isin(pictures.kind, ("animals", "places", "wallpapers"))

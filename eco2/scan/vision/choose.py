@@ -1,4 +1,4 @@
-"""Which model is asked for a job, what is remembered of its answers, and what happens when it fails."""
+"""Choice of the model for a job, reuse of its answers, and the way on when it fails."""
 
 import hashlib
 import logging

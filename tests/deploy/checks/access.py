@@ -1,4 +1,4 @@
-"""Who may reach which port, by network policies and by the mesh, in each environment: exactly those that need it."""
+"""Access to ports, by network policies and by the mesh, in each environment: exactly for those that need it."""
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -19,7 +19,7 @@ HTTP, GRPC, SIDECAR_METRICS = 8000, 50051, 15020
 STORES, BROKER = (POSTGRES, REDIS, SENTINEL), (AMQP, MANAGEMENT, BROKER_METRICS, DISTRIBUTION, EPMD)
 BROKER_URLS = ("ECO2_BROKER_URL", "ECO2_TASKS_BROKER_URL", "ECO2_CHAT_BROKER_URL")
 LOOSE = {"stranger-in-scan"}
-"""What dev lets through besides: Pods that somebody starts in a namespace of the platform may use the data stores."""
+"""Further callers in dev: Pods started by hand in a namespace of the platform may use the data stores."""
 
 
 def _readers(*variables: str) -> set[str]:

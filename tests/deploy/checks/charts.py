@@ -154,7 +154,7 @@ def _one_redis_behind_sentinels(platform: Platform) -> None:
 
 @checker(_sentinel_of_another_name, _one_redis_behind_sentinels)
 def clients_ask_the_sentinels_that_there_are(platform: Platform) -> Iterator[str]:
-    """Where Redis has replicas, and only there; by the name under which the sentinels know the master."""
+    """Sentinels, where Redis has replicas and only there; by the name under which they know the master."""
     for environment in ENVIRONMENTS:
         masters = {
             item["metadata"]["name"]: item["spec"]["redisSentinelConfig"]["masterGroupName"]

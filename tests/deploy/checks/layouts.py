@@ -27,7 +27,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Pod:
-    """What decides where a Pod may run."""
+    """Parts of a Pod that decide where it may run."""
 
     selector: dict[str, str]
     terms: list[dict[str, Any]]
@@ -189,7 +189,7 @@ def _three_replicas_on_one_node(platform: Platform) -> None:
 
 @checker(_three_replicas_on_one_node)
 def replicas_that_part_have_a_node_each(platform: Platform) -> Iterator[str]:
-    """Where replicas refuse to share a node, there are as many nodes."""
+    """There are as many nodes as replicas that refuse to share one."""
     for environment in ENVIRONMENTS:
         layout = nodes(platform, environment)
         for _, item in deployed(platform, environment):

@@ -82,7 +82,7 @@ def _all_ignored(platform: Platform) -> None:
 
 @checker(_two_scale_a_process, _rollout_and_sync, _all_ignored)
 def replicas_have_one_master(platform: Platform) -> Iterator[str]:
-    """What an autoscaler or a Rollout scales has no replicas of its own; of the others a sync restores them."""
+    """A workload that an autoscaler or a Rollout scales sets no replicas; a sync restores those of the others."""
     for environment in ENVIRONMENTS:
         scaled = {
             item["spec"]["scaleTargetRef"]["name"]

@@ -1,4 +1,4 @@
-"""What enters: hosts, routes, and that the gateway of each environment does what the local edge is tested to do."""
+"""Ingress: hosts, routes, and that the gateway of each environment does what the local edge is tested to do."""
 
 import json
 import re

@@ -41,7 +41,7 @@ SKIPS = (
 )
 
 _found: dict[str, list[tuple[str, str]]] = {}
-"""What trivy said of an object, by its digest: a broken fixture changes one, the others are known."""
+"""Findings of trivy by the digest of the object: a broken fixture changes one, the others are known."""
 
 
 def _privileged(platform: Platform) -> None:

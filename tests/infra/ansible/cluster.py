@@ -108,7 +108,7 @@ def open_cluster(folder: Path) -> Iterator[Cluster]:
 
 
 def _variables(folder: Path, shared: Path, identity: str) -> dict[str, Any]:
-    """What the Internet and AWS would give."""
+    """Stand-ins for the Internet and AWS."""
     fingerprint = packages.repository(shared / "kubernetes", KUBERNETES)
     shutil.copytree(shared / "kubernetes", shared / "docker", ignore=shutil.ignore_patterns("gpg", "build"))
     archive, checksum = packages.helm(folder / "helm")

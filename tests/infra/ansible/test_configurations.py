@@ -1,4 +1,4 @@
-"""What roles render for every environment and layout: by schema, and against clusters/layouts.yaml."""
+"""Files that roles render for every environment and layout: by schema, and against clusters/layouts.yaml."""
 
 import copy
 import json

@@ -22,7 +22,7 @@ def database_url(environment: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 async def own(database_url: str) -> AsyncIterator[Database]:
-    """That database, its tables of jobs empty."""
+    """The database, with empty tables of jobs."""
     async with open_database(DatabaseSettings(database_url=database_url), repeat=False) as own:
         await own.run("TRUNCATE jobs.runs, jobs.schedule, jobs.daily_stats, scan.jobs, scan.feedback")
         yield own

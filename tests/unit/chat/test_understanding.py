@@ -19,7 +19,7 @@ HERE = Location(37.55, 126.91)
 
 
 class Seen:
-    """What a turn said and asked."""
+    """Answer and questions of a turn."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -1,4 +1,4 @@
-"""Which backups stay."""
+"""Retention of backups."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What the data files say: complete in both languages, found by its own words, and never dangerous."""
+"""Data files of the knowledge base: complete in both languages, found by its own words, and never dangerous."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is about danger holds wherever a thing goes: for every item, in every situation, in every district."""
+"""Steps and warnings about danger hold for every item, in every situation, in every district."""
 
 import re
 from collections.abc import Iterator

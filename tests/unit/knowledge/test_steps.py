@@ -1,4 +1,4 @@
-"""What stands in the steps of every item in every situation, for clients that show nothing but them.
+"""Steps of every item in every situation, for clients that show nothing but them.
 
 Such a client prints "into the general bag" for every major class but recyclables, and celebrates a reward."""
 
@@ -116,7 +116,7 @@ def test_whatever_warns_or_restricts_stands_in_the_steps(knowledge: kb.Knowledge
 def test_a_step_that_is_wrong_in_a_case_names_the_case_itself(
     knowledge: kb.Knowledge, item: str, do: str, but: str
 ) -> None:
-    """Who follows the steps in order has done it before a later one takes it back."""
+    """No step takes back an earlier one."""
     steps = case(knowledge, knowledge.item(item), [], "ko").steps
     assert [step for step in steps if do in step] == [step for step in steps if do in step and but in step]
     assert any(do in step for step in steps)
