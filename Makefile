@@ -12,6 +12,10 @@ help: ## This list
 setup: ## Install what is missing: Debian packages (as root), .venv, hashed requirements
 	@scripts/bootstrap
 
+.PHONY: tools
+tools: ## Only .venv and its hashed requirements, without Debian packages: enough for commands that start no server
+	@scripts/bootstrap --without-servers
+
 .PHONY: demo
 demo: setup ## Start the platform, scan the demo photo, print the guide and the address of the page
 	@$(BIN)/eco2 up
@@ -42,8 +46,19 @@ test-again: setup ## After `make test`: run the tests that failed once more, if 
 	@$(BIN)/python -c 'import json; found = json.load(open("$(LAST_FAILED)")); print("failed once:", *found, sep="\n  "); exit(len(found) > 5)'
 	@$(BIN)/pytest -m "not slow" --ignore tests/infra --last-failed --last-failed-no-failures none
 
+.PHONY: gate
+gate: ## `make test`, and a few failed tests once more, for a busy machine can fail one without a defect; CI runs this
+	@$(MAKE) --no-print-directory test || $(MAKE) --no-print-directory test-again
+
+.PHONY: ci
+ci: ## Other targets on Debian 12, in a container where this is none (TARGETS="lint test-deploy")
+	@set -f; scripts/in-debian $(MAKE) --no-print-directory $$TARGETS
+
 .PHONY: test-full
-test-full: test ## The same, the slow lane (every server restarted in mid-job), and faults stage by stage
+test-full: test test-slow ## The same, the slow lane (every server restarted in mid-job), and faults stage by stage
+
+.PHONY: test-slow
+test-slow: setup ## The slow lane alone, and faults stage by stage
 	@$(BIN)/pytest -m slow --ignore tests/infra
 	@ECO2_STAGE_BY_STAGE=true $(BIN)/pytest tests/e2e/test_scan.py tests/e2e/test_faults.py tests/e2e/test_llm.py
 
@@ -54,6 +69,24 @@ test-deploy: setup ## Render every manifest and check it, without a cluster (par
 .PHONY: test-observe
 test-observe: setup ## Let Prometheus's and Alertmanager's own programs judge the alerts (part of `make test`)
 	@$(BIN)/pytest tests/observe
+
+.PHONY: test-workflows
+test-workflows: setup ## Check .github/workflows by actionlint and zizmor, and run them with stand-ins for what they call
+	@tools/workflows/setup
+	@$(BIN)/pytest tests/workflows -m "not slow"
+	@$(BIN)/pytest tests/workflows -m slow
+
+.PHONY: test-last-release
+test-last-release: setup ## Run the last release's tests of stores, and its scans, on the schema of this checkout
+	@$(BIN)/python -m tools.last_release
+
+.PHONY: restore-drill
+restore-drill: setup ## Back up a database, prove it, damage archives, restore: on real servers
+	@$(BIN)/pytest tests/integration/jobs/test_backup.py
+
+.PHONY: audit
+audit: tools ## Known vulnerabilities in what is locked (requirements, web, tests/typescript); fetches trivy's data
+	@$(BIN)/python -m tools.audit
 
 .PHONY: test-infra
 test-infra: setup ## Plan every environment with Terraform and mocks, run roles and scripts against doubles; without a cloud
@@ -72,6 +105,71 @@ test-deploy-mutations: setup ## Make plausible mistakes in a copy of the manifes
 image: setup ## Build every target of the image without Docker (as root, several minutes), look into it, start every process from it
 	@if [ -f web/package.json ]; then $(MAKE) --no-print-directory web; fi
 	@$(BIN)/python -m tools.image
+
+# What the workflows call besides (docs/guides/delivery.md). Their arguments come by the environment, never as text of a shell.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+SERVICE_OPTIONS = set -f --; for service in $$SERVICES; do set -- "$$@" --service "$$service"; done
+
+.PHONY: changed
+changed: tools ## Services and targets of the image that differ from what the environment of BRANCH runs, as lines for a workflow
+	@$(BIN)/eco2 release changed --branch "$$BRANCH" --outputs
+
+.PHONY: image-build
+image-build: tools ## Build one TARGET of the image into build/oci, on the base that the Dockerfile names, and look into it
+	@scripts/web
+	@$(AS_ROOT) $(BIN)/python -m tools.image build "$$TARGET"
+
+.PHONY: image-scan
+image-scan: tools ## Look for known vulnerabilities in the built TARGET; fetches trivy's data
+	@$(AS_ROOT) $(BIN)/python -m tools.image scan "$$TARGET"
+
+.PHONY: image-push
+image-push: tools ## Push the built TARGET under the tags of SERVICES for ENVIRONMENT, sign it, attach its bill of materials
+	@$(SERVICE_OPTIONS); $(BIN)/python -m tools.image push "$$TARGET" --environment "$$ENVIRONMENT" "$$@"
+
+.PHONY: deploy-promote
+deploy-promote: tools ## Let ENVIRONMENT run SERVICES of REVISION; prints the commit as a line for a workflow
+	@$(SERVICE_OPTIONS); $(BIN)/eco2 release promote "$$ENVIRONMENT" --revision "$$REVISION" --outputs "$$@"
+
+.PHONY: deploy-wait
+deploy-wait: tools ## Wait until Argo CD says that ENVIRONMENT is healthy with what RELEASE changed
+	@$(BIN)/eco2 release wait "$$ENVIRONMENT" --release "$$RELEASE"
+
+.PHONY: deploy-rollback
+deploy-rollback: tools ## Undo RELEASE of ENVIRONMENT; prints the commit as a line for a workflow
+	@$(BIN)/eco2 release rollback "$$ENVIRONMENT" --release "$$RELEASE" --outputs
+
+.PHONY: deploy-notice
+deploy-notice: tools ## Tell Slack and Discord how a deployment went
+	@$(BIN)/eco2 release notice "$$ENVIRONMENT" --result "$$RESULT" --release "$$RELEASE" --rollback "$$ROLLBACK" --url "$$RUN_URL"
+
+.PHONY: notice
+notice: tools ## Tell Slack and Discord TEXT
+	@$(BIN)/eco2 release tell "$$TEXT"
+
+.PHONY: smoke
+smoke: tools ## Ask the platform at URL for one of everything
+	@$(BIN)/eco2 smoke "$$URL"
+
+.PHONY: infra-plan
+infra-plan: tools ## Say what Terraform would change in ENVIRONMENT
+	@scripts/deployment/plan.sh --environment "$$ENVIRONMENT"
+
+.PHONY: infra-apply
+infra-apply: tools ## Bring AWS to what the checkout says of ENVIRONMENT
+	@scripts/deployment/bootstrap_cluster.sh --environment "$$ENVIRONMENT" --yes --skip-ansible --skip-argocd
+
+.PHONY: infra-configure
+infra-configure: tools ## Bring the nodes of ENVIRONMENT and their Argo CD to what the checkout says
+	@tools/infra/setup
+	@PATH="$(CURDIR)/.venv-infra/bin:$$PATH" ANSIBLE_CONFIG="$(CURDIR)/ansible/ansible.cfg" \
+		scripts/deployment/bootstrap_cluster.sh --environment "$$ENVIRONMENT" --yes --skip-terraform
+
+.PHONY: release-publish
+release-publish: tools ## Make a release on GitHub of TAG, with what CHANGELOG.md says of it
+	@mkdir -p build
+	@$(BIN)/python -m tools.release_notes "$$TAG" >build/release-notes.md
+	@gh release create "$$TAG" --verify-tag --title "$$TAG" --notes-file build/release-notes.md
 
 .PHONY: bench
 bench: setup ## Measure speed and memory against the lines of docs/benchmarks/performance.md (ARGS=--quick for short rounds)
@@ -96,9 +194,9 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck -x tools/infra/setup scripts/bootstrap scripts/image-install scripts/lock scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web scripts/chromium .ci/run scripts/*.sh scripts/*/*.sh
+	@$(BIN)/shellcheck -x tools/infra/setup tools/workflows/setup scripts/bootstrap scripts/image-install scripts/lock scripts/in-debian scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web scripts/chromium .ci/run scripts/*.sh scripts/*/*.sh
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/yamllint --strict atlantis.yaml terraform clusters platform workloads compose.yaml data tests/deploy
+	@$(BIN)/yamllint --strict .github atlantis.yaml terraform clusters platform workloads compose.yaml data tests/deploy
 
 .PHONY: format
 format: ## Format the code

@@ -2,6 +2,7 @@
 
 import typer
 
+from eco2 import __version__
 from eco2.cli import (
     auth,
     chat,
@@ -16,6 +17,7 @@ from eco2.cli import (
     regions,
     release,
     scan,
+    smoke,
     stack,
     text,
     vision,
@@ -34,6 +36,7 @@ app.add_typer(local, name="local")
 stack.register(app, local)
 app.command()(scan.scan)
 app.command()(scan.choose)
+app.command()(smoke.smoke)
 app.command()(chat.chat)
 app.command()(knowledge.ask)
 app.add_typer(knowledge.knowledge, name="knowledge")
@@ -57,6 +60,19 @@ operations.register(app)
 app.add_typer(auth.auth, name="auth")
 app.add_typer(infra.infra, name="infra")
 app.add_typer(release.release, name="release")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eco2 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
 
 
 @app.command()

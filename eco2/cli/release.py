@@ -14,6 +14,8 @@ release = typer.Typer(
 ENVIRONMENT = typer.Argument(help="dev, staging or prod.")
 SERVICES = typer.Option([], "--service", help="Only this one, as tags name it (scan, scan-worker); may be repeated.")
 REVISION = typer.Option("", help="Commit that images were built from. Without one prod takes what staging runs.")
+AS_JSON = typer.Option(False, "--json", help="Commit and changes, for programs.")
+OUTPUTS = typer.Option(False, "--outputs", help="A line for $GITHUB_OUTPUT: `commit=…`, empty where nothing changed.")
 REMOTE = typer.Option("", help="Address of the repository. Default: `origin` of this checkout.")
 
 
@@ -23,11 +25,14 @@ def _remote(given: str) -> str:
     return given or repository.git(CHECKOUT, "remote", "get-url", "origin")
 
 
-def _told(release_: object, as_json: bool) -> None:
+def _told(release_: object, as_json: bool, outputs: bool) -> None:
     from eco2.release.repository import Release
 
     assert isinstance(release_, Release)
-    if as_json:
+    if outputs:
+        typer.echo("\n".join(map(str, release_.changes)) or "Nothing changes.", err=True)
+        typer.echo(f"commit={release_.commit}")
+    elif as_json:
         changes = [{"service": row.service, "from": row.old, "to": row.new} for row in release_.changes]
         typer.echo(json.dumps({"commit": release_.commit, "changes": changes}))
     elif not release_.changes:
@@ -57,13 +62,14 @@ def promote(
     services: list[str] = SERVICES,
     revision: str = REVISION,
     remote: str = REMOTE,
-    as_json: bool = typer.Option(False, "--json", help="Commit and changes, for programs."),
+    as_json: bool = AS_JSON,
+    outputs: bool = OUTPUTS,
 ) -> None:
     """Let an environment run images of a revision; Argo CD follows within three minutes."""
     from eco2.release import repository
 
     with _Sentences():
-        _told(repository.promote(_remote(remote), environment, services, revision), as_json)
+        _told(repository.promote(_remote(remote), environment, services, revision), as_json, outputs)
 
 
 @release.command()
@@ -71,31 +77,95 @@ def rollback(
     environment: str = ENVIRONMENT,
     release_: str = typer.Option("", "--release", metavar="COMMIT", help="This one. Default: the last not undone yet."),
     remote: str = REMOTE,
-    as_json: bool = typer.Option(False, "--json", help="Commit and changes, for programs."),
+    as_json: bool = AS_JSON,
+    outputs: bool = OUTPUTS,
 ) -> None:
     """Undo a release: its services run again what they ran before. The schema of the database stays."""
     from eco2.release import repository
 
     with _Sentences():
-        _told(repository.rollback(_remote(remote), environment, release_), as_json)
+        _told(repository.rollback(_remote(remote), environment, release_), as_json, outputs)
 
 
 @release.command()
 def changed(
-    since: str = typer.Argument(help="Commit to compare HEAD with; one that is not there means everything."),
+    since: str = typer.Argument("", help="Commit to compare HEAD with; one that is not there means everything."),
+    branch: str = typer.Option("", help="Compare with what the environment of this branch runs instead."),
+    outputs: bool = typer.Option(False, "--outputs", help="Lines for $GITHUB_OUTPUT instead of one JSON object."),
 ) -> None:
-    """Print which services and targets of the image differ since a commit, as JSON."""
+    """Print which services and targets of the image differ since a commit, or from what an environment runs."""
     from eco2.release import repository, services
 
-    try:
-        paths = repository.git(CHECKOUT, "diff", "--name-only", since, "HEAD").splitlines()
-    except repository.ReleaseError:
-        found = services.services()
-    else:
-        found = services.changed(paths)
+    if bool(since) == bool(branch):
+        raise typer.BadParameter("give a commit or --branch")
+    environment = repository.built_for(branch)
+    with _Sentences():
+        if branch:
+            found = repository.outdated(CHECKOUT, environment)
+        else:
+            try:
+                paths = repository.git(CHECKOUT, "diff", "--name-only", since, "HEAD").splitlines()
+            except repository.ReleaseError:
+                found = services.services()
+            else:
+                found = services.changed(paths)
     targets = sorted({service.target for service in found})
     by_target = {target: [service.name for service in found if service.target == target] for target in targets}
-    typer.echo(json.dumps({"targets": targets, "services": by_target}))
+    if not outputs:
+        typer.echo(json.dumps({"targets": targets, "services": by_target}))
+        return
+    words = {target: " ".join(names) for target, names in by_target.items()}
+    typer.echo(f"environment={environment}\ntargets={json.dumps(targets)}\nservices={json.dumps(words)}")
+    typer.echo(f"all={' '.join(words.values())}")
+
+
+@release.command()
+def wait(
+    environment: str = ENVIRONMENT,
+    release_: str = typer.Option("", "--release", metavar="COMMIT", help="For what it changed. Default: everything."),
+    seconds: float = typer.Option(2700, help="How long at most; a canary takes 20 minutes when nothing is wrong."),
+    remote: str = REMOTE,
+) -> None:
+    """Wait until Argo CD (ECO2_ARGOCD_URL, ECO2_ARGOCD_TOKEN) says that an environment runs a release and is well."""
+    from eco2.core.settings import load
+    from eco2.release import health, repository
+
+    settings = load(health.ArgoSettings)
+    with _Sentences():
+        with repository.clone(_remote(remote), environment) as folder:
+            tags = (
+                repository.released(folder, environment, release_) if release_ else repository.tags(folder, environment)
+            )
+        health.wait(settings, environment, tags, seconds, lambda text: typer.echo(text, err=True))
+    typer.echo(f"{environment} runs {', '.join(tags) or 'nothing new'}, and is healthy")
+
+
+@release.command()
+def notice(
+    environment: str = ENVIRONMENT,
+    result: str = typer.Option(..., help="Of the deployment: success, failure or cancelled."),
+    release_: str = typer.Option("", "--release", metavar="COMMIT", help="The release, where one was made."),
+    rollback_: str = typer.Option("", "--rollback", help="Outcome of its rollback, where one was tried."),
+    url: str = typer.Option("", help="Address where to read on."),
+) -> None:
+    """Tell Slack (ECO2_SLACK_WEBHOOK) and Discord (ECO2_DISCORD_WEBHOOK) how a deployment went."""
+    from eco2.release import notices
+
+    _tell(notices.of_deployment(environment, result, release_, rollback_, url))
+
+
+@release.command()
+def tell(text: str = typer.Argument(help="One line.")) -> None:
+    """Send a line to Slack (ECO2_SLACK_WEBHOOK) and Discord (ECO2_DISCORD_WEBHOOK)."""
+    _tell(text)
+
+
+def _tell(text: str) -> None:
+    from eco2.release import notices
+
+    with _Sentences():
+        told = notices.send(notices.NoticeSettings(), text)
+    typer.echo(f"{text}\nTold: {', '.join(told) or 'nobody, for no webhook is set'}")
 
 
 class _Sentences:

@@ -200,3 +200,27 @@ def test_a_change_concerns_the_services_that_import_it() -> None:
     assert names("eco2/chat/agent/graph.py") == {"chat-worker"}
     assert names("requirements/batch.txt") == {"jobs-batch", "migrations"}
     assert names("eco2/jobs/templates/report.html") <= {"jobs", "jobs-batch"}
+
+
+def test_images_are_compared_with_what_the_environment_runs(remote: Remote) -> None:
+    everything = [service.name for service in services.services()]
+
+    def outdated() -> list[str]:
+        return [service.name for service in repository.outdated(remote.work, "staging")]
+
+    assert outdated() == everything  # of the first state nobody knows from which commit it is
+    revision = remote.change()
+    repository.promote(remote.address, "staging", revision=revision)
+    git(remote.work, "pull", "--quiet", "origin", "main")
+    assert outdated() == []  # the release itself changes no image
+    (remote.work / "migrations").mkdir()
+    (remote.work / "migrations/new.py").touch()
+    remote.change("A migration")
+    assert outdated() == ["migrations"]
+    (remote.work / "Dockerfile").touch()
+    remote.change("The image")
+    assert outdated() == everything
+
+
+def test_images_of_a_branch_are_built_for_the_environment_that_takes_them_first() -> None:
+    assert [repository.built_for(branch) for branch in ("develop", "main", "topic")] == ["dev", "staging", "dev"]

@@ -1,1 +1,1 @@
-"""Build the image without Docker, look into it, and run processes of it: `make image`."""
+"""Build the image without Docker, look into it, run processes of it, and push it: `make image`, `make image-push`."""

@@ -13,23 +13,26 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
 WORK = CHECKOUT / "build" / "image"
+LAYOUTS = CHECKOUT / "build" / "oci"
+"""Folder of an OCI image layout for each target: what is scanned, handed on and pushed."""
 PLACES = ("--root", str(WORK / "storage"), "--runroot", str(WORK / "run"), "--storage-driver", "vfs")
 TARGETS = ("api", "worker", "batch")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # What Debian's slim images leave out as well.
 LEFT_OUT = ("doc", "man", "info", "locale", "groff", "lintian")
-PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap"}
+PROGRAMS = ("buildah", "debootstrap")
+"""Each in the Debian package of its name."""
 
 
 class Unavailable(Exception):
     """The image cannot be built here, with the reason."""
 
 
-def base_name() -> str:
-    """The base of the Dockerfile, as registries know it."""
+def base_name(*, whole: bool = False) -> str:
+    """The base of the Dockerfile, as registries know it; `whole` with the digest that it may be pinned to."""
     found = re.search(r"^ARG BASE=(\S+)$", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)
     assert found, "the Dockerfile names no base"
-    name = found[1].partition("@")[0]
+    name = found[1] if whole else found[1].partition("@")[0]
     return f"docker.io/library/{name}" if "/" not in name else name
 
 
@@ -42,10 +45,10 @@ def buildah(*arguments: str | Path) -> str:
     return done.stdout.strip()
 
 
-def check_means() -> None:
+def check_means(*without: str) -> None:
     if os.geteuid() != 0:
-        raise Unavailable("building needs root, for the base is a Debian of its own: run `make image` as root")
-    missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+        raise Unavailable("building needs root, for its steps run in a chroot: run it as root")
+    missing = [name for name in PROGRAMS if shutil.which(name) is None and name not in without]
     if missing:
         raise Unavailable(f"missing here: sudo apt-get install {' '.join(missing)}")
 
@@ -62,25 +65,20 @@ def storage() -> Iterator[None]:
 
 
 def _remove() -> None:
-    if WORK.exists() and (WORK / "storage").exists():
-        subprocess.run(
-            [
-                "buildah",
-                "--root",
-                WORK / "storage",
-                "--runroot",
-                WORK / "run",
-                "--storage-driver",
-                "vfs",
-                "umount",
-                "--all",
-            ],
-            capture_output=True,
-        )
+    if (WORK / "storage").exists():
+        subprocess.run(["buildah", *PLACES, "umount", "--all"], capture_output=True)
     shutil.rmtree(WORK, ignore_errors=True)
 
 
-def make_base() -> None:
+def pull_base() -> str:
+    """Name of the base, as its registry has it."""
+    name = base_name(whole=True)
+    buildah("pull", "--quiet", name)
+    return name
+
+
+def make_base() -> str:
+    """Name of a base made of Debian's packages."""
     tree = WORK / "base"
     done = subprocess.run(["debootstrap", "--variant=minbase", "bookworm", tree], capture_output=True, text=True)
     if done.returncode:
@@ -94,16 +92,18 @@ def make_base() -> None:
     buildah("add", "--quiet", container, tree, "/")
     buildah("commit", "--quiet", "--rm", container, base_name())
     shutil.rmtree(tree)
+    return base_name()
 
 
-def build(target: str, revision: str, version: str) -> str:
-    """Name of the image. Stages that targets share are built once."""
+def build(target: str, base: str, revision: str, version: str) -> str:
+    """Name of the image, which is in its folder of LAYOUTS as well. Stages that targets share are built once."""
     name = f"localhost/eco2:{target}"
     given = ["--build-arg", f"REVISION={revision}", "--build-arg", f"VERSION={version}"]
     if CERTIFICATES.exists():
         given += ["--volume", f"{CERTIFICATES}:/run/certificates.crt:ro"]
     fixed = ("--isolation", "chroot", "--network", "host", "--pull-never", "--layers", "--format", "oci")
-    buildah(
-        "build", "--quiet", *fixed, "--build-arg", f"BASE={base_name()}", *given, "--target", target, "--tag", name, "."
-    )
+    buildah("build", "--quiet", *fixed, "--build-arg", f"BASE={base}", *given, "--target", target, "--tag", name, ".")
+    shutil.rmtree(LAYOUTS / target, ignore_errors=True)
+    LAYOUTS.mkdir(parents=True, exist_ok=True)
+    buildah("push", "--quiet", name, f"oci:{LAYOUTS / target}")
     return name

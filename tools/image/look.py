@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.image.build import CHECKOUT, buildah
+from tools.image.build import CHECKOUT, LAYOUTS, Unavailable, buildah
 
 LIMITS = {"api": 350, "worker": 700, "batch": 700}
 """MB, unpacked."""
+LIMIT_COMPRESSED = 280
+"""MB, as a registry keeps an image and a node pulls it."""
 BUILD_TIME = ("gcc", "cc", "make", "ld", "strip", "git", "pip", "pip3", "npm", "node")
 SEAL = ("--isolation", "chroot", "--user", "10001:10001")
 WRITABLE = ("/tmp", "/var/tmp", "/run/lock")  # noqa: S108 - a Pod has a volume there, or nothing
+WRITTEN_TO = ("/new", "/app/new", "/app/eco2/run.py", "/venv/bin/python3", "/etc/passwd")
 TRIVY = Path(sys.executable).parent / "trivy"
 OFFLINE = ("--quiet", "--skip-version-check", "--disable-telemetry", "--cache-dir", str(CHECKOUT / "build" / "trivy"))
 
@@ -21,9 +24,14 @@ OFFLINE = ("--quiet", "--skip-version-check", "--disable-telemetry", "--cache-di
 def faults(target: str, image: str, root: Path, container: str) -> Iterator[str]:
     """Sentences; none for an image that is as it should be."""
     size = size_of(root)
-    print(f"  {size:.0f} MB unpacked, at most {LIMITS[target]}")
+    compressed = compressed_size_of(LAYOUTS / target)
+    print(
+        f"  {size:.0f} MB unpacked (at most {LIMITS[target]}), {compressed:.0f} compressed (at most {LIMIT_COMPRESSED})"
+    )
     if size > LIMITS[target]:
         yield f"it has {size:.0f} MB, more than {LIMITS[target]}"
+    if compressed > LIMIT_COMPRESSED:
+        yield f"it has {compressed:.0f} MB compressed, more than {LIMIT_COMPRESSED}"
     yield from _configuration(image)
     for name in BUILD_TIME:
         for folder in ("usr/bin", "usr/local/bin", "venv/bin"):
@@ -46,6 +54,13 @@ def size_of(root: Path) -> float:
     return sum(seen.values()) / 1e6
 
 
+def compressed_size_of(layout: Path) -> float:
+    """MB of the layers of an OCI image layout."""
+    index = json.loads((layout / "index.json").read_text())
+    manifest = layout / "blobs" / index["manifests"][0]["digest"].replace(":", "/")
+    return sum(int(layer["size"]) for layer in json.loads(manifest.read_text())["layers"]) / 1e6
+
+
 def _configuration(image: str) -> Iterator[str]:
     found = json.loads(buildah("inspect", "--type", "image", image))["OCIv1"]["config"]
     if found.get("User") != "10001:10001":
@@ -66,17 +81,23 @@ def _writable(container: str) -> Iterator[str]:
     for line in buildah("run", *SEAL, container, "--", "sh", "-c", search).splitlines():
         if not line.startswith((*WRITABLE, "/dev", "/proc", "/sys")):
             yield f"{line} can be written"
-    for path in ("/new", "/app/new", "/app/eco2/run.py", "/venv/bin/python3", "/etc/passwd"):
-        done = buildah(
-            "run", *SEAL, container, "--", "sh", "-c", f"(echo x >>{path}) 2>/dev/null && echo written; true"
-        )
-        if done:
-            yield f"{path} can be written"
+    for path in WRITTEN_TO:
+        attempt = f"if echo x >>{path}; then echo written; else echo refused; fi 2>/dev/null"
+        answer = buildah("run", *SEAL, container, "--", "sh", "-c", attempt)
+        if answer != "refused":
+            yield f"{path} can be written as {SEAL[-1]} ({answer or 'no answer'})"
+    print(
+        f"  {SEAL[-1]} was refused to write {', '.join(WRITTEN_TO)}, and nothing else outside of {', '.join(WRITABLE)}"
+    )
+
+
+def sbom_of(target: str) -> Path:
+    return CHECKOUT / "build" / "sbom" / f"{target}.cdx.json"
 
 
 def bill_of_materials(target: str, root: Path) -> tuple[Path, list[str]]:
     """CycloneDX, and the locked packages of the target that it does not name."""
-    file = CHECKOUT / "build" / "sbom" / f"{target}.cdx.json"
+    file = sbom_of(target)
     file.parent.mkdir(parents=True, exist_ok=True)
     _trivy("rootfs", "--offline-scan", "--format", "cyclonedx", "--output", file, root)
     named = {row["name"].lower().replace("_", "-") for row in json.loads(file.read_text())["components"]}
@@ -98,6 +119,19 @@ def secrets(root: Path) -> list[str]:
     return [f"{row['Target']}: {fault['Title']}" for row in report for fault in row.get("Secrets", ())]
 
 
+def vulnerabilities(layout: Path) -> list[str]:
+    """Known ones of high and critical severity for which there is a mended version. trivy fetches their list."""
+    if not (layout / "index.json").exists():
+        raise Unavailable(f"{layout.relative_to(CHECKOUT)} is not there: build it first")
+    wanted = ("--scanners", "vuln", "--ignore-unfixed", "--severity", "HIGH,CRITICAL")
+    found = [row for part in _report("image", *wanted, "--input", layout) for row in part.get("Vulnerabilities", ())]
+    return [
+        f"{row['VulnerabilityID']} ({row['Severity'].lower()}) in {row['PkgName']} {row['InstalledVersion']}, "
+        f"mended in {row['FixedVersion']}"
+        for row in found
+    ]
+
+
 def of_the_dockerfile() -> list[str]:
     report = _report("config", "--skip-check-update", CHECKOUT / "Dockerfile")
     found = [fault for row in report for fault in row.get("Misconfigurations", ())]
@@ -115,5 +149,5 @@ def _trivy(*arguments: str | Path) -> str:
     command = [str(TRIVY), kind, *OFFLINE, *rest]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip())
+        raise Unavailable(f"trivy {kind}: {done.stderr.strip()}")
     return done.stdout

@@ -1,6 +1,7 @@
 """Every process out of its image, against private servers: all have to be ready, and to end at SIGTERM."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import psutil
 
 from eco2.auth import keys
 from eco2.local import config
@@ -19,6 +21,9 @@ from tools.image.look import SEAL
 
 PORT_BASE = 13000
 PATIENCE = 240.0
+GRACE = 100.0
+"""Seconds to end in; the longest terminationGracePeriodSeconds of workloads/domains is 90."""
+USER = 10001
 OWN = ("ECO2_HOME", "ECO2_MODEL_DIR", "ECO2_SIGNING_KEYS_DIR", "ECO2_BULK_FEES", "ECO2_RECYCLABLE_PRICES")
 """Settings that the image or a volume gives, and those that name files of this checkout."""
 
@@ -50,12 +55,38 @@ async def _processes(layout: config.Layout, containers: dict[str, str], folder: 
             waits = [group.create_task(_ready(row, layout.port(row.port), one)) for row, one in running.items()]
         found = [wait.result() for wait in waits]
     finally:
-        for one in running.values():
-            if one.returncode is None:
-                os.killpg(one.pid, signal.SIGTERM)
-        codes = {row: await asyncio.wait_for(one.wait(), 120) for row, one in running.items()}
-    found += [f"{row.name} ended with {code} at SIGTERM" for row, code in codes.items() if code]
-    return [sentence for sentence in found if sentence]
+        async with asyncio.TaskGroup() as group:
+            ends = [group.create_task(_end(row, one)) for row, one in running.items()]
+    return [sentence for sentence in (*found, *(end.result() for end in ends)) if sentence]
+
+
+async def _end(row: Process, process: asyncio.subprocess.Process) -> str:
+    """Empty, or what is wrong. buildah hands no signal on: the process in the image gets it, as from Kubernetes."""
+    inner = _inner(process.pid)
+    if process.returncode is not None or inner is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        code = await process.wait()
+        return f"{row.name} had ended with {code} before it was told to: build/logs/{row.name}.log"
+    with contextlib.suppress(psutil.NoSuchProcess):
+        inner.send_signal(signal.SIGTERM)
+    try:
+        code = await asyncio.wait_for(process.wait(), GRACE)
+    except TimeoutError:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            inner.kill()
+        await process.wait()
+        return f"{row.name} goes on {GRACE:.0f} s after SIGTERM"
+    return f"{row.name} ended with {code} at SIGTERM: build/logs/{row.name}.log" if code else ""
+
+
+def _inner(pid: int) -> psutil.Process | None:
+    """The first process below `pid` that runs as the user of the image."""
+    try:
+        below = psutil.Process(pid).children(recursive=True)
+        return next((one for one in below if one.uids().real == USER), None)
+    except psutil.NoSuchProcess:
+        return None
 
 
 async def _run(
@@ -100,7 +131,7 @@ def _keys() -> Iterator[Path]:
     folder.mkdir()
     keys.create_key(folder)
     for path in (folder, *folder.iterdir()):
-        os.chown(path, 10001, 10001)
+        os.chown(path, USER, USER)
     try:
         yield folder
     finally:

@@ -16,7 +16,7 @@ from tests.deploy.platform import ENVIRONMENTS, Platform
 TOOLS = {
     # Of other projects, that a reader has or is told to install.
     *("ansible-playbook", "basename", "env", "flock", "getent", "node", "realpath"),
-    *("apt-get", "aws", "awk", "bash", "cat", "chmod", "chown", "cp", "curl", "cut", "date", "dirname"),
+    *("apt-get", "aws", "awk", "bash", "cat", "chmod", "chown", "cosign", "cp", "curl", "cut", "date", "dirname"),
     *("docker", "dpkg", "dpkg-query", "find", "git", "grep", "head", "helm", "id", "install", "jq", "kubectl", "ls"),
     *("mkdir", "mktemp", "mv", "npm", "od", "openssl", "patronictl", "pip", "podman", "psql", "pwd", "python"),
     *("python3", "rabbitmqctl", "redis-cli", "rm", "sed", "sh", "sha256sum", "sleep", "sort", "strip", "sudo"),

@@ -1,0 +1,98 @@
+"""Waits until a cluster runs a release, as Argo CD sees it."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx2
+
+from eco2.core.settings import SettingsGroup
+from eco2.release.repository import ReleaseError
+from eco2.release.services import MIGRATIONS
+
+POLL_SECONDS = 10.0
+DEGRADED_SECONDS = 90.0
+"""A new Pod may be unready for a moment; a roll-out that was aborted stays degraded."""
+ANSWER_SECONDS = 20.0
+IMAGE = "docker.io/mng990/eco2"
+
+
+class ArgoSettings(SettingsGroup):
+    argocd_url: str
+    argocd_token: str
+
+
+class NotHealthy(ReleaseError):
+    """What is wrong with which Application."""
+
+
+def application_of(service: str, environment: str) -> str:
+    """Argo CD's name for what runs a service (clusters/base/apps/40-apis-appset.yaml)."""
+    if service == MIGRATIONS:
+        return MIGRATIONS
+    domain, _, _ = service.partition("-")
+    return f"{environment}-{domain}"
+
+
+def wait(
+    settings: ArgoSettings,
+    environment: str,
+    tags: Mapping[str, str],
+    seconds: float,
+    say: Callable[[str], object],
+    pause: float = POLL_SECONDS,
+    patience: float = DEGRADED_SECONDS,
+) -> None:
+    """Return once every Application runs these tags, is synced and healthy. NotHealthy: it failed, or time is over."""
+    end, told, since = time.monotonic() + seconds, "", 0.0
+    headers = {"Authorization": f"Bearer {settings.argocd_token}"}
+    with httpx2.Client(base_url=settings.argocd_url, headers=headers, timeout=ANSWER_SECONDS) as client:
+        while True:
+            missing, failed = _looked_at(client, environment, tags)
+            if not missing:
+                return
+            if missing != told:
+                say(missing)
+                told = missing
+            now = time.monotonic()
+            since = (since or now) if failed else 0.0
+            if now >= end:
+                raise NotHealthy(f"{environment} is not healthy after {seconds:.0f} s: {missing}")
+            if failed and now - since >= patience:
+                raise NotHealthy(f"{environment} has failed: {missing}")
+            time.sleep(pause)
+
+
+def _looked_at(client: httpx2.Client, environment: str, tags: Mapping[str, str]) -> tuple[str, bool]:
+    """(what is still to be waited for, empty: nothing; some of it has failed)"""
+    try:
+        answer = client.get("/api/v1/applications", params={"fields": "items.metadata.name,items.status"})
+        answer.raise_for_status()
+        found = {row["metadata"]["name"]: row.get("status", {}) for row in answer.json()["items"]}
+    except httpx2.HTTPStatusError as error:
+        if error.response.status_code in (401, 403):
+            raise NotHealthy(f"Argo CD answers {error.response.status_code}: is ECO2_ARGOCD_TOKEN right?") from None
+        return f"Argo CD answers {error.response.status_code}", False
+    except (httpx2.TransportError, ValueError, KeyError, TypeError) as error:
+        return f"Argo CD does not answer ({type(error).__name__})", False
+    wanted: dict[str, set[str]] = {}
+    for service, revision in tags.items():
+        image = f"{IMAGE}:{service}-{environment}-{revision}"
+        wanted.setdefault(application_of(service, environment), set()).add(image)
+    states = {name: _state(found.get(name), images) for name, images in wanted.items()}
+    missing = sorted(f"{name} {state}" for name, state in states.items() if state != "is healthy")
+    return ", ".join(missing), "is degraded" in states.values()
+
+
+def _state(status: Mapping[str, Any] | None, images: set[str]) -> str:
+    if status is None:
+        return "is unknown to Argo CD"
+    health = str(status.get("health", {}).get("status", "Unknown")).lower()
+    # Before its images: a roll-out that was aborted runs the old ones.
+    if health == "degraded":
+        return "is degraded"
+    if not images <= set(status.get("summary", {}).get("images", ())):
+        return "runs other images"
+    if status.get("sync", {}).get("status") != "Synced":
+        return "is not synced"
+    return f"is {health}"
