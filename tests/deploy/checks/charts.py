@@ -172,3 +172,28 @@ def clients_ask_the_sentinels_that_there_are(platform: Platform) -> Iterator[str
                     yield f"{environment}: {name} has sentinels that know it as {masters[name]}; clients have {url}"
                 if name not in masters and "sentinel" in url:
                     yield f"{environment}: {name} has no sentinels; clients have {url}"
+
+
+def _image_of_no_version(platform: Platform) -> None:
+    del find_application(platform, "dev", "rabbitmq-operator")["spec"]["source"]["kustomize"]["images"]
+
+
+def _image_of_another_version(platform: Platform) -> None:
+    source = find_application(platform, "prod", "rabbitmq-topology-operator")["spec"]["source"]
+    source["kustomize"]["images"] = ["rabbitmqoperator/messaging-topology-operator:1.14.0"]
+
+
+@checker(_image_of_no_version, _image_of_another_version)
+def operators_run_the_version_of_their_manifests(platform: Platform) -> Iterator[str]:
+    """The manifests of a release name the image `latest`; only what a project publishes beside them names a version."""
+    for environment in ENVIRONMENTS:
+        for row in applications(platform, environment):
+            for source in row.sources:
+                patched = {patch["target"]["kind"] for patch in source.get("kustomize", {}).get("patches", [])}
+                if "Deployment" not in patched:
+                    continue
+                tags = [image.rpartition(":")[2] for image in source["kustomize"].get("images", [])]
+                wanted = str(source["targetRevision"]).removeprefix("v")
+                if tags != [wanted]:
+                    found = ", ".join(tags) or "whatever is latest"
+                    yield f"{environment}: {row.name} of {wanted} runs the image of {found}"

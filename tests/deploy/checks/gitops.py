@@ -308,9 +308,8 @@ def operators_of_rabbitmq_are_as_the_seed_has_them(platform: Platform) -> Iterat
             if spec["destination"]["namespace"] != "rabbitmq-system":
                 yield f"{where} is not in rabbitmq-system"
             patches = {row["target"]["kind"]: row for row in source["kustomize"]["patches"]}
-            placement = {
-                step["path"].rsplit("/", 1)[1]: step["value"] for step in platform.yaml(patches["Deployment"]["patch"])
-            }
+            steps = {step["path"]: step["value"] for step in platform.yaml(patches["Deployment"]["patch"])}
+            placement = {key: steps.get(f"/spec/template/spec/{key}") for key in ("nodeSelector", "tolerations")}
             if patches["Deployment"]["target"]["name"] != deployment:
                 yield f"{where}: the placement is not that of Deployment {deployment}"
             if placement != {"nodeSelector": {"role": "control-plane"}, "tolerations": tolerated}:
