@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 
 class Failed(Exception):
-    """What a check found, in one sentence."""
+    """Finding of a check, in one sentence."""
 
 
 class Skipped(Exception):
@@ -46,7 +46,7 @@ class Outcome:
 
 
 class Platform:
-    """What the checks share: the client, the end of the time, and what the ones before have found out."""
+    """Client of the checks, and what those before have found out."""
 
     def __init__(self, client: "httpx2.Client", token: str, seconds: float) -> None:
         self.client, self.token, self.seconds = client, token, seconds
@@ -279,7 +279,7 @@ class _sentences:  # noqa: N801 - a context manager
 
 
 def run(url: str, token: str, seconds: float, told: Callable[[Outcome], object]) -> bool:
-    """Whether every check passed. `told` gets each outcome at once."""
+    """True when every check passed. `told` gets each outcome at once."""
     import httpx2
 
     passed = True

@@ -367,7 +367,7 @@ class Topic(Intent):
 
 
 class Apart(Model):
-    """What is said where two of the items are named together: they harm people when they mix."""
+    """Warning where two of the items are named together: they harm people when they mix."""
 
     items: tuple[str, ...] = Field(min_length=2)
     say_ko: str

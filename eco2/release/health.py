@@ -23,7 +23,7 @@ class ArgoSettings(SettingsGroup):
 
 
 class NotHealthy(ReleaseError):
-    """What is wrong with which Application."""
+    """Fault, with the Application that has it."""
 
 
 def application_of(service: str, environment: str) -> str:

@@ -1,4 +1,4 @@
-"""What the workflows call: notes of a release, the last release, audited locks, tags that are pushed, Debian."""
+"""Targets that the workflows make: notes of a release, the last release, audited locks, tags that are pushed, Debian."""
 
 import json
 import os

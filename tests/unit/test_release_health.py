@@ -56,7 +56,7 @@ def application(health: str = "Healthy", sync: str = "Synced", revision: str = N
 
 
 def waited(*answers: Any, seconds: float = 60, patience: float = 60) -> list[str]:
-    """What was said while Argo CD gave these answers in turn, the last one for ever."""
+    """Words said while Argo CD gave these answers in turn, the last one for ever."""
     said: list[str] = []
     left = list(answers)
 
