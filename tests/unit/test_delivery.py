@@ -1,4 +1,4 @@
-"""Targets that the workflows make: notes of a release, the last release, audited locks, tags that are pushed, Debian."""
+"""Targets that the workflows make: notes of a release, the last release, audited locks, pushed tags, Debian."""
 
 import json
 import os
