@@ -175,6 +175,10 @@ release-publish: tools ## Make a release on GitHub of TAG, with what CHANGELOG.m
 bench: setup ## Measure speed and memory against the lines of docs/benchmarks/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## Break everything under load for 20 minutes, then audit that nothing was lost, doubled or paid again (docs/reliability.md; ARGS="--seed 7 --minutes 5")
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: eval
 eval: setup ## Ask the knowledge base the questions of data/eval, by tag and round; fails on a drop against the report (ARGS=--write replaces it); with a key, the paid model too
 	@$(BIN)/python -m eco2.knowledge.stewards.evaluation $(ARGS)

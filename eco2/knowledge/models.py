@@ -3,12 +3,16 @@
 A text has a Korean (`_ko`) and an English (`_en`) version. `sources` are ids of sources.yaml."""
 
 from datetime import date
+from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 GENERAL_BAG = "general_bag"
 """Id of the stream that clients take for the place of everything but recyclables."""
+
+AT_START = "^"
+"""Before a word of an intent that counts only where a written word begins: "개가", but not the end of "베개가"."""
 
 Confidence = Literal["high", "medium", "low"]
 
@@ -374,14 +378,27 @@ class Apart(Model):
     say_en: str
 
 
-class EmergencyBook(Model):
+class IntentBook(Model):
+    """`words`: group → its words."""
+
     words: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @cached_property
+    def groups_by_word(self) -> dict[str, dict[str, list[str]]]:
+        """First two letters → word → groups that have it: a sentence is compared with some twenty of 2,000 words."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for group, words in self.words.items():
+            for word in words:
+                found.setdefault(word.removeprefix(AT_START)[:2], {}).setdefault(word, []).append(group)
+        return found
+
+
+class EmergencyBook(IntentBook):
     emergencies: tuple[Emergency, ...] = ()
     apart: tuple[Apart, ...] = ()
 
 
-class TopicBook(Model):
-    words: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+class TopicBook(IntentBook):
     topics: tuple[Topic, ...] = ()
 
 

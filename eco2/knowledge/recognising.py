@@ -4,32 +4,31 @@ Both are found by the words in data/emergencies.yaml and data/topics.yaml.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeVar
 
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Emergency, Intent, Topic
+from eco2.knowledge.models import AT_START, Emergency, Intent, IntentBook, Topic
 from eco2.knowledge.words import tokens
 from eco2.knowledge.words.text import bounded, is_hangul, squash
 
-AT_START = "^"
-"""Before a word that counts only where a written word begins: "개가", but not the end of "베개가"."""
 I = TypeVar("I", bound=Intent)  # noqa: E741 - one of the two intents
 
 
 def emergency(knowledge: Knowledge, text: str | None) -> Emergency | None:
     """The first emergency that a sentence tells of."""
     book = knowledge.emergencies
-    return next(iter(_found(book.words, book.emergencies, text, within=True)), None) if text else None
+    return next(iter(_found(book, book.emergencies, text, within=True)), None) if text else None
 
 
 def topics(knowledge: Knowledge, text: str) -> list[Topic]:
     """Questions of a sentence about how collection works, in the order of the file."""
-    return _found(knowledge.topics.words, knowledge.topics.topics, text, within=False)
+    return _found(knowledge.topics, knowledge.topics.topics, text, within=False)
 
 
-def _found(words: Mapping[str, Sequence[str]], entries: Sequence[I], text: str, *, within: bool) -> list[I]:
+def _found(book: IntentBook, entries: Sequence[I], text: str, *, within: bool) -> list[I]:
     """`within`: Korean words count also where no written word begins, as people in a hurry leave spaces out."""
     spaced = bounded(text).lower()
     squashed = squash(spaced)
@@ -39,7 +38,7 @@ def _found(words: Mapping[str, Sequence[str]], entries: Sequence[I], text: str, 
     def holds(word: str) -> bool:
         if word.startswith(AT_START):
             return any(squashed.text.startswith(word[1:], at) for at in squashed.starts)
-        if word not in squashed.text and word not in spaced:  # nearly all of some 500
+        if word not in squashed.text and word not in spaced:
             return False
         if not any(map(is_hangul, word)):
             return word in spaced and _english(word).search(spaced) is not None
@@ -47,7 +46,10 @@ def _found(words: Mapping[str, Sequence[str]], entries: Sequence[I], text: str, 
             return word in squashed.text
         return any(squashed.text.startswith(word, at) for at in starts)
 
-    said = {name for name, group in words.items() if any(map(holds, group))}
+    letters = f"{squashed.text}\n{spaced}"
+    openings = {*letters, *map("".join, pairwise(letters))}
+    near = (book.groups_by_word[opening] for opening in openings & book.groups_by_word.keys())
+    said = {group for words in near for word, groups in words.items() if holds(word) for group in groups}
     return [
         entry
         for entry in entries
