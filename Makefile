@@ -198,7 +198,7 @@ lint: ## Style, types, import walls, manifests, shell, Dockerfile
 	@$(BIN)/ruff format --check $(PYTHON_PATHS)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/shellcheck -x tools/infra/setup tools/workflows/setup scripts/bootstrap scripts/image-install scripts/lock scripts/in-debian scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web scripts/chromium .ci/run scripts/*.sh scripts/*/*.sh
+	@$(BIN)/shellcheck -x tools/infra/setup tools/workflows/setup scripts/bootstrap scripts/image-install scripts/lock scripts/in-debian scripts/propose scripts/protos scripts/compose-env scripts/cluster-status scripts/domain-check scripts/observe-tools scripts/web scripts/chromium .ci/run scripts/*.sh scripts/*/*.sh
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/yamllint --strict .github atlantis.yaml terraform clusters platform workloads compose.yaml data tests/deploy
 
@@ -227,6 +227,14 @@ proto: ## Generate the gRPC code from proto/
 .PHONY: lock
 lock: ## Pin every dependency with hashes (requirements/*.txt) from pyproject.toml
 	@scripts/lock
+
+.PHONY: lock-upgrade
+lock-upgrade: tools ## The same with the newest versions that pyproject.toml allows
+	@scripts/lock --upgrade
+
+.PHONY: lock-propose
+lock-propose: ## Open a pull request with the newer versions
+	@scripts/propose updates/python "Take newer Python packages"
 
 .PHONY: clean
 clean: ## Stop the platform and forget its data, logs and credentials

@@ -41,6 +41,11 @@ MISTAKES = (
         "path: /readiness", "probes_ask_what_the_process_answers",
     ),
     Mistake(
+        "a canary that nobody measures", f"{DOMAINS}/components/canary/rollout.yaml",
+        "        - analysis: *analysis\n", "",
+        "a_new_release_is_measured_before_it_gets_everything",
+    ),
+    Mistake(
         "a label that is missing", f"{DOMAINS}/scan/base/kustomization.yaml", "domain: scan", "area: scan",
         "what_runs_is_found_by_its_labels",
     ),

@@ -232,3 +232,43 @@ def test_without_an_engine_it_says_so(tmp_path: Path) -> None:
     done = in_debian(tmp_path, UBUNTU, "make")
     assert done.returncode == 1
     assert "neither podman nor docker" in done.stderr
+
+
+# --- proposals --------------------------------------------------------------------------------------------------------
+
+
+def test_newer_locks_become_one_pull_request_that_is_updated(tmp_path: Path) -> None:
+    work, remote, calls = tmp_path / "work", tmp_path / "remote.git", tmp_path / "calls"
+    (work / "scripts").mkdir(parents=True)
+    (work / "scripts/propose").write_text((CHECKOUT / "scripts/propose").read_text())
+    (work / "lock").write_text("1")
+    git(tmp_path, "init", "--quiet", "--bare", str(remote))
+    git(work, "init", "--quiet", "--initial-branch", "develop")
+    git(work, "add", "--all")
+    git(work, "commit", "--quiet", "--message", "One")
+    git(work, "remote", "add", "origin", str(remote))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/gh").write_text(
+        f'#!/bin/sh\nprintf \'%s\\n\' "$1 $2" >>{calls}\n[ "$2" != list ] || cat {tmp_path}/open\n'
+    )
+    (tmp_path / "bin/gh").chmod(0o755)
+    (tmp_path / "open").touch()
+    given = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+
+    def propose() -> str:
+        command = ["sh", "scripts/propose", "updates/python", "Take newer packages"]
+        return subprocess.run(command, cwd=work, env=given, check=True, capture_output=True, text=True).stdout
+
+    assert "nothing has changed" in propose()
+    assert not calls.exists()
+    (work / "lock").write_text("2")
+    propose()
+    assert calls.read_text().splitlines() == ["auth setup-git", "pr list", "pr create"]
+    assert git(remote, "show", "updates/python:lock") == "2"
+    (tmp_path / "open").write_text("7\n")
+    git(work, "switch", "--quiet", "develop")
+    (work / "lock").write_text("3")
+    assert "is updated" in propose()
+    assert calls.read_text().count("pr create") == 1
+    assert git(remote, "show", "updates/python:lock") == "3"
+    assert git(remote, "rev-list", "--count", "updates/python") == "2"

@@ -35,7 +35,7 @@ def steps() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_the_workflows_are_those_of_the_seeds_and_a_nightly_one() -> None:
     seeds = {"infrastructure", "validate", "application-build", "application-deploy"}
-    assert WORKFLOWS.keys() == seeds | {"nightly", "release"}
+    assert WORKFLOWS.keys() == seeds | {"nightly", "release", "updates"}
 
 
 def test_actions_are_pinned_by_a_commit_with_its_version() -> None:

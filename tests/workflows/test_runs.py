@@ -198,3 +198,9 @@ def test_the_files_are_clean() -> None:
         assert linted.returncode == 0, linted.stdout
     audited = subprocess.run([str(TOOLS / "zizmor"), "--offline", str(FOLDER)], capture_output=True, text=True)
     assert audited.returncode == 0, audited.stdout
+
+
+def test_newer_packages_are_proposed(runner: Runner) -> None:
+    run = runner.run("schedule", "updates", {})
+    assert run.succeeded, run.log
+    assert [call for call in run.calls if call.startswith("lock")] == ["lock-upgrade", "lock-propose"]

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 
 from tests.deploy.applications import find_application
-from tests.deploy.checks import checker
+from tests.deploy.checks import alerts, checker
 from tests.deploy.fleet import deployments, of_kind
 from tests.deploy.platform import ENVIRONMENTS, Object, Platform
+
+STEPS = [10, "analysis", 50, "analysis"]
+"""Percent of the requests, and what comes before more; the end is all of them."""
+MEASURED_SECONDS = 600
 
 
 def _half_at_once(platform: Platform) -> None:
@@ -63,8 +67,56 @@ def _canary(platform: Platform, environment: str, item: Object, canary: Object) 
         weights = [(to["destination"]["host"], to.get("weight")) for to in row["route"]]
         if weights != [(hosts[0], 100), (hosts[1], 0)]:
             yield f"{environment}: route {row['name']} begins with {weights}"
-    if canary["steps"][0] != {"setWeight": 10}:
-        yield f"{environment}: a new release of {name} first gets {canary['steps'][0]}, not a tenth of the requests"
+    weights_and_pauses = [step.get("setWeight", "analysis" if "analysis" in step else None) for step in canary["steps"]]
+    if weights_and_pauses != STEPS:
+        yield f"{environment}: a new release of {name} goes by {weights_and_pauses}, not by {STEPS}"
+
+
+def _not_measured(platform: Platform) -> None:
+    del platform.find("Rollout", "scan-api", "prod")["spec"]["strategy"]["canary"]["steps"][1]
+
+
+def _measures_another(platform: Platform) -> None:
+    analysis = platform.find("Rollout", "recycling-api", "dev")["spec"]["strategy"]["blueGreen"][
+        "postPromotionAnalysis"
+    ]
+    analysis["args"][0]["value"] = "scan-api"
+
+
+def _no_way_back(platform: Platform) -> None:
+    platform.find("Rollout", "recycling-api", "prod")["spec"]["strategy"]["blueGreen"]["scaleDownDelaySeconds"] = 30
+
+
+def _asks_nobody(platform: Platform) -> None:
+    template = platform.find("AnalysisTemplate", "scan-api", "staging")
+    template["spec"]["metrics"][0]["provider"]["prometheus"]["query"] = "sum(rate(eco2_http_requests_total[5m]))"
+
+
+@checker(_not_measured, _measures_another, _no_way_back, _asks_nobody)
+def a_new_release_is_measured_before_it_gets_everything(platform: Platform) -> Iterator[str]:
+    for environment in ENVIRONMENTS:
+        templates = {item["metadata"]["name"]: item for item in of_kind(platform, environment, "AnalysisTemplate")}
+        for item in of_kind(platform, environment, "Rollout"):
+            name, strategy = item["metadata"]["name"], item["spec"]["strategy"]
+            steps = [step["analysis"] for step in strategy.get("canary", {}).get("steps", ()) if "analysis" in step]
+            blue = strategy.get("blueGreen", {})
+            found = steps + [blue[key] for key in ("postPromotionAnalysis",) if key in blue]
+            if len(found) != (1 if blue else 2):
+                yield f"{environment}: {name} is measured {len(found)} times"
+            for analysis in found:
+                named = [row["templateName"] for row in analysis["templates"]]
+                given = {row["name"]: row.get("value", "") for row in analysis["args"]}
+                if named != [name] or name not in templates or given.get("process") != name:
+                    yield f"{environment}: the analysis of {name} is of {named} with {given}"
+            if blue and blue.get("scaleDownDelaySeconds", 0) < MEASURED_SECONDS:
+                yield f"{environment}: the old {name} is gone before the new one has been measured"
+        for name, item in templates.items():
+            for metric in item["spec"]["metrics"]:
+                query = metric["provider"]["prometheus"]["query"]
+                if unknown := alerts.names(query) - alerts.exported():
+                    yield f"{environment}: the analysis of {name} reads {sorted(unknown)}, which nothing exports"
+                if metric.get("interval") != "1m" or metric.get("count", 0) * 60 != MEASURED_SECONDS:
+                    yield f"{environment}: {metric['name']} of {name} is not measured for {MEASURED_SECONDS} s"
 
 
 def _two_scale_a_process(platform: Platform) -> None:
