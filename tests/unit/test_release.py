@@ -7,7 +7,9 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from typer.testing import CliRunner
 
+from eco2.cli.main import app
 from eco2.release import repository, services
 from eco2.release.repository import ReleaseError
 
@@ -224,3 +226,16 @@ def test_images_are_compared_with_what_the_environment_runs(remote: Remote) -> N
 
 def test_images_of_a_branch_are_built_for_the_environment_that_takes_them_first() -> None:
     assert [repository.built_for(branch) for branch in ("develop", "main", "topic")] == ["dev", "staging", "dev"]
+
+
+def test_a_workflow_is_given_the_commit_alone(remote: Remote) -> None:
+    revision = remote.change()
+    words = ["--remote", remote.address, "--outputs"]
+    promoted = CliRunner().invoke(app, ["release", "promote", "staging", "--revision", revision, *words])
+    commit = git(Path(remote.address), "rev-parse", "main")
+    assert promoted.stdout == f"commit={commit}\n"
+    assert "scan: 0.1.0 → " in promoted.stderr
+    again = CliRunner().invoke(app, ["release", "promote", "staging", "--revision", revision, *words])
+    assert again.stdout == "commit=\n"
+    undone = CliRunner().invoke(app, ["release", "rollback", "staging", "--release", commit, *words])
+    assert undone.stdout == f"commit={git(Path(remote.address), 'rev-parse', 'main')}\n"
