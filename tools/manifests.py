@@ -26,6 +26,7 @@ COMPONENTS = {
     "LlmSettings": "paid-model",
     "ProviderSettings": "sign-in-providers",
     "KakaoSettings": "kakao-local",
+    "KmaSettings": "weather",
     "TokenSettings": "signing-keys",
     "BrokerSettings": "broker",
     "TasksBrokerSettings": "tasks-broker",

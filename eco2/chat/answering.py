@@ -1,15 +1,18 @@
 """Answers of the agent: a turn's message through the graph, said piece by piece, and what is kept of it."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eco2.chat.agent import graph, lists
 from eco2.chat.agent.lists import NO_LISTS, Lists
 from eco2.chat.agent.own_words import OwnWords
-from eco2.chat.agent.state import Context, Location, Look, Memory, Question, SearchPlaces, State
+from eco2.chat.agent.state import Ask, Context, Forecast, Location, Look, Memory, Question, SearchPlaces, State
+from eco2.chat.kma import Kma
 from eco2.chat.settings import WorkerSettings
 from eco2.chat.speaking import Speaker
 from eco2.chat.store import Json
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
 _BEFORE_ANSWER, _ANSWERED = 70, 95
 
+log = logging.getLogger(__name__)
+
 
 Classify = Method[scans.ClassifyRequest, scans.ClassifyResponse]
 
@@ -47,6 +52,9 @@ class Agent:
     model: str
     classify: Classify | None = None
     lists: Lists = NO_LISTS
+    search_model: str = ""
+    forecast: Forecast | None = None
+    forecast_source: str = ""
 
 
 @asynccontextmanager
@@ -61,6 +69,9 @@ async def open_agent(settings: WorkerSettings, knowledge: Knowledge, db: Databas
             model=settings.llm_default_model,
             classify=await _classify(settings, stack),
             lists=_lists(settings, knowledge),
+            search_model=settings.llm_search_model,
+            forecast=_forecast(settings, stack),
+            forecast_source=settings.kma_source,
         )
 
 
@@ -83,9 +94,27 @@ async def _places(settings: WorkerSettings, stack: AsyncExitStack) -> SearchPlac
 
 def _lists(settings: WorkerSettings, knowledge: Knowledge) -> Lists:
     try:
-        return lists.load(knowledge, settings.bulk_fees, settings.recyclable_prices)
+        return lists.load(knowledge, _there(settings.bulk_fees), _there(settings.recyclable_prices))
     except (ValueError, OSError) as error:
         raise SystemExit(f"Cannot start: {error}") from None
+
+
+def _there(file: Path | None) -> Path | None:
+    """None before a steward has loaded it: it is a key of an optional ConfigMap in the cluster."""
+    if file is None or file.exists():
+        return file
+    log.warning("there is no list %s", file)
+    return None
+
+
+def _forecast(settings: WorkerSettings, stack: AsyncExitStack) -> Forecast | None:
+    if settings.kma_service_key is None:
+        return None
+    cache = redis.connect(settings.redis_cache_url)
+    stack.push_async_callback(cache.aclose)
+    kma = Kma(settings, cache)
+    stack.push_async_callback(kma.aclose)
+    return kma.hours
 
 
 async def _classify(settings: WorkerSettings, stack: AsyncExitStack) -> Classify | None:
@@ -96,7 +125,14 @@ async def _classify(settings: WorkerSettings, stack: AsyncExitStack) -> Classify
 
 
 async def reply(
-    agent: Agent, bus: EventBus, turn: Turn, words: str, memory: Json | None, speaker: Speaker, image_key: str | None
+    agent: Agent,
+    bus: EventBus,
+    turn: Turn,
+    words: str,
+    memory: Json | None,
+    speaker: Speaker,
+    image_key: str | None,
+    ask: Ask | None = None,
 ) -> Answer:
     """The answer to the words, which went to `speaker` as it was found."""
     job_id = str(turn.id)
@@ -121,6 +157,10 @@ async def reply(
         places=agent.places,
         own_words=agent.own_words,
         lists=agent.lists,
+        search_model=agent.search_model,
+        forecast=agent.forecast,
+        forecast_source=agent.forecast_source,
+        ask=ask,
         look=_look_at(agent, turn, image_key),
     )
     before = Memory.read(agent.knowledge, memory)

@@ -96,6 +96,12 @@ class InputNotExpected(Conflict):
     code = "INPUT_NOT_EXPECTED"
 
 
+class InputMalformed(BadRequest):
+    """A location is {latitude, longitude}, a confirmation {confirmed}: true or false."""
+
+    code = "INPUT_MALFORMED"
+
+
 class AnswerLate(Unavailable):
     """The answer takes longer; it will be in the chat."""
 
@@ -132,6 +138,7 @@ class Asked:
     image_url: str | None = None
     model: str | None = None
     location: Json | None = None
+    inputs: tuple[str, ...] = ()
 
 
 async def send(talk: Talk, user: UUID, chat_id: UUID, asked: Asked, key: str | None) -> Turn:
@@ -152,7 +159,7 @@ def _checked(talk: Talk, user: UUID, asked: Asked) -> Said:
     if asked.model is not None and asked.model not in talk.models:
         raise ModelUnsupported(f"{asked.model!r} is not available; use one of {', '.join(talk.models)}, or none.")
     key = _own_image(talk, user, asked.image_url) if asked.image_url else None
-    return Said(asked.message, key, asked.model, asked.location)
+    return Said(asked.message, key, asked.model, asked.location, asked.inputs)
 
 
 def _own_image(talk: Talk, user: UUID, url: str) -> str:
@@ -234,10 +241,24 @@ async def stop(talk: Talk, turn: Turn) -> None:
 
 
 async def give_input(talk: Talk, job_id: UUID, user: UUID, kind: str, data: Json) -> None:
-    """InputNotExpected where the turn waits for nothing of this kind."""
-    await find(talk, job_id, user)
+    """InputNotExpected where the turn waits for nothing of this kind, InputMalformed where it is none."""
+    turn = await find(talk, job_id, user)
+    if turn.waiting_for != kind:
+        raise InputNotExpected
+    if not _is_input(kind, data):
+        raise InputMalformed
     if not await turn_store.give_input(talk.db, job_id, kind, data):
         raise InputNotExpected
+
+
+def _is_input(kind: str, data: Json) -> bool:
+    if kind == "confirmation":
+        return isinstance(data.get("confirmed"), bool)
+    if not data:  # they do not want to tell
+        return True
+    at = [data.get("latitude"), data.get("longitude")]
+    numbers = [one for one in at if isinstance(one, int | float) and not isinstance(one, bool)]
+    return len(numbers) == 2 and all(abs(one) <= most for one, most in zip(numbers, (90, 180), strict=True))
 
 
 async def ask(talk: Talk, user: UUID, chat_id: UUID | None, asked: Asked) -> tuple[UUID, str]:

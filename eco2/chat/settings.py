@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from eco2.chat.turn_store import Limits
 from eco2.core.settings import (
@@ -32,6 +33,18 @@ class RetentionSettings(SettingsGroup):
 class ScanAddress(SettingsGroup):
     grpc_scan_api: str | None = None
     """`host:port` that tells about the scan that a chat goes on from; without it no chat begins with one."""
+
+
+class KmaSettings(SettingsGroup):
+    kma_service_key: Annotated[str | None, BeforeValidator(lambda value: value or None)] = None
+    """Key of data.go.kr (decoded) for the KMA's village forecast; without it the agent says where weather is told."""
+    kma_url: str = "https://apis.data.go.kr/1360000/VilageFcstInfoService_2.0"
+    kma_source: str = "기상청 단기예보"
+    """Name of the source, as answers tell it."""
+    kma_timeout: Duration = timedelta(seconds=4)
+    """Of one attempt; a second one is made."""
+    kma_daily_quota: int = Field(default=9_000, ge=0)
+    """Calls a day (of Korea), of all processes together. A new key of data.go.kr has 10,000."""
 
 
 class ApiSettings(AppSettings, DatabaseSettings, StorageSettings, StreamsSettings, ChatBrokerSettings, ScanAddress):
@@ -63,17 +76,24 @@ class WorkerSettings(
     KnowledgeSettings,
     LlmSettings,
     ScanAddress,
+    KmaSettings,
 ):
     worker_concurrency: int = Field(default=64, ge=1)
     """Turns in work at once; also the prefetch of the queue."""
     turn_timeout: Duration = timedelta(minutes=3)
     """Longest time for an answer."""
+    input_timeout: Duration = timedelta(seconds=60)
+    """Longest wait for what a user is asked for in the middle of an answer; then it goes on without."""
     grpc_location_api: str | None = None
     """`host:port` that knows places; without it the agent looks for none."""
     grpc_scan_worker: str | None = None
     """`host:port` that looks at photos; without it the agent says that it cannot."""
+    llm_search_model: str = ""
+    """Model that searches the web (`web_search_options`), such as `gpt-5-search-api`; without it, or without a provider
+    that has it, the agent says that it cannot. The message goes to it and nothing else."""
     bulk_fees: Path | None = None
-    """CSV file with fees of bulky waste (data/samples/README.md); without it the agent says where they are told."""
+    """CSV file with fees of bulky waste (data/samples/README.md); without it, or while there is no such file, the agent
+    says where they are told."""
     recyclable_prices: Path | None = None
     """The same with prices of recyclables."""
 

@@ -1,7 +1,7 @@
 """Schema `chat`: sessions, their messages, and the turns in which the agent answers."""
 
 from sqlalchemy import CheckConstraint, Column, Date, DateTime, ForeignKey, Index, Integer, Table, Text, func, text
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from eco2.core.tables import metadata
 
@@ -68,6 +68,8 @@ turns = Table(
     # What the user gave when the turn asked for it, and what it asks for now.
     Column("input", JSONB),
     Column("waiting_for", Text),
+    # What its client can be asked for.
+    Column("inputs", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("status", Text, nullable=False, server_default="queued"),
     # How often a worker began it: each attempt says its text anew.
     Column("attempts", Integer, nullable=False, server_default="0"),

@@ -50,6 +50,14 @@ class NewMessage(BaseModel):
     ] = None
     user_location: Annotated[Location | None, Field(description="Forgotten when the answer is there")] = None
     model: Annotated[str | None, Field(max_length=100, description="Leave it out for the default")] = None
+    inputs: Annotated[
+        tuple[Literal["location", "confirmation"], ...],
+        Field(
+            max_length=2,
+            description="What you can give while the answer is written, when an event `needs_input` asks for it; "
+            "without it the answer waits for nothing",
+        ),
+    ] = ()
 
 
 class MessageSubmitted(BaseModel):
@@ -149,7 +157,7 @@ async def send(
     With the same idempotency key, or with the same words within some seconds, the same job. While an answer is being
     written another message is 409 `CHAT_BUSY`."""
     location = body.user_location.model_dump() if body.user_location else None
-    asked = Asked(body.message, body.image_url, body.model, location)
+    asked = Asked(body.message, body.image_url, body.model, location, body.inputs)
     return _submitted(await conversation.send(at, user, chat_id, asked, x_idempotency_key))
 
 
@@ -184,10 +192,13 @@ async def cancel(job_id: UUID, user: AnyUser, at: At) -> TurnStatus:
     operation_id="giveInput",
     response_model=InputReceived,
     summary="Give what an answer waits for",
-    responses=error_responses(*USER_ERRORS, conversation.JobNotFound, conversation.InputNotExpected),
+    responses=error_responses(
+        *USER_ERRORS, conversation.InputMalformed, conversation.JobNotFound, conversation.InputNotExpected
+    ),
 )
 async def give_input(job_id: UUID, body: Input, user: AnyUser, at: At) -> InputReceived:
-    """A place or a confirmation, after an event `needs_input`; `cancel` stops the answer."""
+    """A place or a confirmation, after an event `needs_input` whose result names it: the answer goes on with it, and
+    after a minute, or with an empty `data` for the place, without. `cancel` stops the answer."""
     if body.type == "cancel":
         await conversation.cancel(at, job_id, user)
     else:

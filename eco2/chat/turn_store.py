@@ -36,6 +36,7 @@ class Turn:
     created_at: datetime
     queued: bool
     cancel_asked: bool
+    inputs: list[str]
 
     @property
     def open(self) -> bool:
@@ -59,6 +60,8 @@ class Said:
     image_key: str | None = None
     model: str | None = None
     location: Json | None = None
+    inputs: tuple[str, ...] = ()
+    """What its client can be asked for while the answer is written."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,9 @@ class Refused:
 COLUMNS: LiteralString = """
     turns.id, turns.chat_id, turns.message_id, turns.user_id, turns.model, turns.location, turns.input,
     turns.waiting_for, turns.status, turns.error, turns.error_code, turns.created_at, turns.queued_at IS NOT NULL,
-    turns.cancel_asked_at IS NOT NULL"""
+    turns.cancel_asked_at IS NOT NULL, turns.inputs"""
 
-WIDTH = 14
+WIDTH = 15
 """Number of COLUMNS."""
 
 
@@ -142,7 +145,8 @@ async def retry(db: Database, chat_id: UUID, message_id: UUID, user: UUID, limit
         await connection.execute("DELETE FROM chat.messages WHERE id = %(id)s", {"id": turn.answer_id})
         await _count_messages(connection, chat_id)
         await connection.execute("UPDATE chat.turns SET location = NULL WHERE id = %(id)s", {"id": turn.id})
-        return await _add_turn(connection, chat_id, message_id, user, turn.model, turn.location, None)
+        again = Said("", None, turn.model, turn.location, tuple(turn.inputs))
+        return await _add_turn(connection, chat_id, message_id, user, again, None)
 
 
 async def _row(connection: AsyncConnection, sql: LiteralString, **values: object) -> Row | None:
@@ -228,7 +232,7 @@ async def _write(connection: AsyncConnection, chat_id: UUID, user: UUID, said: S
         {"chat": chat_id, "title": shortened(said.content, TITLE_LENGTH)},
     )
     await _count_messages(connection, chat_id)
-    return await _add_turn(connection, chat_id, message_id, user, said.model, said.location, key)
+    return await _add_turn(connection, chat_id, message_id, user, said, key)
 
 
 async def _add_turn(
@@ -236,22 +240,24 @@ async def _add_turn(
     chat_id: UUID,
     message_id: UUID,
     user: UUID,
-    model: str | None,
-    location: Json | None,
+    said: Said,
     key: str | None,
 ) -> Turn:
     row = await _row(
         connection,
-        f"""INSERT INTO chat.turns (id, chat_id, message_id, user_id, idempotency_key, model, location, created_at)
-            VALUES (%(id)s, %(chat)s, %(message)s, %(user)s, %(key)s, %(model)s, %(location)s, clock_timestamp())
+        f"""INSERT INTO chat.turns
+                (id, chat_id, message_id, user_id, idempotency_key, model, location, inputs, created_at)
+            VALUES (%(id)s, %(chat)s, %(message)s, %(user)s, %(key)s, %(model)s, %(location)s, %(inputs)s,
+                clock_timestamp())
             RETURNING {COLUMNS}""",
         id=uuid4(),
         chat=chat_id,
         message=message_id,
         user=user,
         key=key,
-        model=model,
-        location=_jsonb(location),
+        model=said.model,
+        location=_jsonb(said.location),
+        inputs=list(said.inputs),
     )
     assert row is not None
     return Turn(*row)
@@ -330,6 +336,28 @@ async def give_input(db: Database, job_id: UUID, kind: str, value: Json) -> bool
     return row is not None
 
 
+async def wait_for(db: Database, job_id: UUID, kind: str) -> Json | None:
+    """Note that the turn waits for such an input; the one that it got already, also by a worker that died."""
+    row = await db.row(
+        f"""UPDATE chat.turns SET waiting_for = CASE WHEN input ->> 'type' = %(kind)s THEN waiting_for ELSE %(kind)s END
+            WHERE id = %(id)s AND {IS_OPEN} RETURNING CASE WHEN input ->> 'type' = %(kind)s THEN input -> 'data' END""",
+        id=job_id,
+        kind=kind,
+    )
+    return row[0] if row else None
+
+
+async def stop_waiting(db: Database, job_id: UUID, kind: str) -> Json | None:
+    """Wait no more; the input where it came at the last moment."""
+    row = await db.row(
+        """UPDATE chat.turns SET waiting_for = NULL WHERE id = %(id)s
+           RETURNING CASE WHEN input ->> 'type' = %(kind)s THEN input -> 'data' END""",
+        id=job_id,
+        kind=kind,
+    )
+    return row[0] if row else None
+
+
 @dataclass(frozen=True)
 class Answer:
     content: str
@@ -347,7 +375,7 @@ async def finish(db: Database, turn: Turn, status: Status, answer: Answer) -> bo
         await connection.execute("SELECT FROM chat.sessions WHERE id = %(id)s FOR UPDATE", {"id": turn.chat_id})
         row = await _row(
             connection,
-            f"""UPDATE chat.turns SET status = %(status)s, finished_at = now(), waiting_for = NULL,
+            f"""UPDATE chat.turns SET status = %(status)s, finished_at = now(), waiting_for = NULL, input = NULL,
                     location = CASE WHEN %(status)s = 'cancelled' THEN location END,
                     queued_at = coalesce(queued_at, now())
                 WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
@@ -382,7 +410,7 @@ async def fail(db: Database, job_id: UUID, code: str, error: str) -> bool:
     """End the turn without an answer; its message can be tried again, from the same place."""
     row = await db.row(
         f"""UPDATE chat.turns SET status = 'failed', error = %(error)s, error_code = %(code)s, finished_at = now(),
-                waiting_for = NULL
+                waiting_for = NULL, input = NULL
             WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
         id=job_id,
         error=error,

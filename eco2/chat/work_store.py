@@ -49,6 +49,16 @@ async def to_stop(db: Database, ids: Sequence[UUID]) -> list[UUID]:
     return [row[0] for row in rows]
 
 
+async def given(db: Database, ids: Sequence[UUID]) -> dict[UUID, Json]:
+    """Inputs that these turns waited for and got."""
+    rows = await db.rows(
+        """SELECT id, input -> 'data' FROM chat.turns
+           WHERE id = ANY(%(ids)s) AND input IS NOT NULL AND waiting_for IS NULL""",
+        ids=list(ids),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 @asynccontextmanager
 async def keeping(db: Database) -> AsyncIterator[bool]:
     """True for the one keeper of the moment; False while another process keeps."""

@@ -20,13 +20,15 @@ from prometheus_client import Counter, Histogram
 
 from eco2 import knowledge
 from eco2.chat import announcing, answering, turn_store, work_store
+from eco2.chat.agent.state import Ask
 from eco2.chat.answering import Agent
 from eco2.chat.scans import Scans, open_scans
 from eco2.chat.settings import WorkerSettings
 from eco2.chat.speaking import Speaker
+from eco2.chat.store import Json
 from eco2.chat.turn_store import Answer, Turn
 from eco2.chat.work_store import Begun
-from eco2.contracts.events import Service
+from eco2.contracts.events import Draft, Service, Stage, Status
 from eco2.contracts.queues import CHAT_QUEUE, CHAT_QUEUES
 from eco2.core import telemetry
 from eco2.core.errors import AWAY, AppError, Unavailable
@@ -50,6 +52,9 @@ TURNS = Counter("eco2_chat_turns_total", "Turns by how they ended", ["status", "
 TURN_SECONDS = Histogram(
     "eco2_chat_turn_seconds", "From the message to its stored answer", buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60)
 )
+INPUTS = Counter(
+    "eco2_chat_inputs_total", "Inputs that users were asked for, and whether they came", ["kind", "outcome"]
+)
 T = TypeVar("T")
 LOOK_SECONDS = 0.5
 """Interval at which running turns are looked up for those that are to end."""
@@ -68,6 +73,8 @@ class Resources:
     consumer: Heartbeat
     running: dict[UUID, "asyncio.Task[Any]"] = field(default_factory=dict)
     """Turns whose answer is being found."""
+    waiting: dict[UUID, "asyncio.Future[Json]"] = field(default_factory=dict)
+    """Turns that wait for an input of their user."""
 
     def checks(self) -> Mapping[str, Check]:
         return {
@@ -163,12 +170,69 @@ async def stop_the_stopped(resources: Resources) -> None:
                 resources.running[job_id].cancel()
 
 
+async def bring_inputs(resources: Resources) -> None:
+    """Hand over, again and again, what users gave; they gave it to chat-api, which noted it."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if not resources.waiting:
+            continue
+        try:
+            given = await work_store.given(resources.db, list(resources.waiting))
+        except tuple(AWAY) as error:
+            log.warning("inputs cannot be looked up: %s", str(error).partition("\n")[0])
+            continue
+        for job_id, data in given.items():
+            future = resources.waiting.get(job_id)
+            if future is not None and not future.done():
+                future.set_result(data)
+
+
+def _asker(resources: Resources, turn: Turn) -> Ask:
+    """Asks the user of the turn, whose client said that it can be asked. One that was asked by a worker that died is
+    not asked again: the turn waits on, or has the input."""
+
+    async def ask(kind: str, message: str) -> Json | None:
+        if kind not in turn.inputs:
+            return None
+        given = await turn_store.wait_for(resources.db, turn.id, kind)
+        if given is None:
+            wanted: dict[str, object] = {"type": kind}
+            draft = Draft(Stage.NEEDS_INPUT, Status.STARTED, 0, result=wanted, message=message, part=kind)
+            await resources.bus.emit(str(turn.id), draft)
+            given = await _given(resources, turn.id, kind)
+        INPUTS.labels(kind, "none" if given is None else "given").inc()
+        await resources.bus.emit(str(turn.id), Draft(Stage.NEEDS_INPUT, Status.COMPLETED, 0, part=kind))
+        return given
+
+    return ask
+
+
+async def _given(resources: Resources, job_id: UUID, kind: str) -> Json | None:
+    future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+    resources.waiting[job_id] = future
+    try:
+        async with asyncio.timeout(resources.settings.input_timeout.total_seconds()):
+            return await future
+    except TimeoutError:
+        return await turn_store.stop_waiting(resources.db, job_id, kind)
+    finally:
+        if resources.waiting.get(job_id) is future:
+            del resources.waiting[job_id]
+
+
 async def _reply(resources: Resources, begun: Begun, speaker: Speaker) -> Answer:
     memory = begun.memory
     if memory is None and begun.scan_job_id is not None:
         memory = await resources.scans.remembered(resources.knowledge, begun.scan_job_id)
     return await answering.reply(
-        resources.agent, resources.bus, begun.turn, begun.content, memory, speaker, begun.image_key
+        resources.agent,
+        resources.bus,
+        begun.turn,
+        begun.content,
+        memory,
+        speaker,
+        begun.image_key,
+        _asker(resources, begun.turn) if begun.turn.inputs else None,
     )
 
 
@@ -211,6 +275,7 @@ async def _serve(settings: WorkerSettings) -> None:
         pages = OpsApp(NAME, resources.checks(), alive=resources.consumer.check_alive)
         tasks.create_task(serve_async(pages, settings))
         tasks.create_task(stop_the_stopped(resources))
+        tasks.create_task(bring_inputs(resources))
         works = {CHAT_QUEUE: partial(work, resources)}
         at_once = settings.worker_concurrency
         tasks.create_task(consume_each(settings.chat_broker_url, works, at_once, resources.consumer, grace))

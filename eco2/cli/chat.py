@@ -68,7 +68,7 @@ def _turn(client: "httpx2.Client", chat_id: str, words: str, as_json: bool) -> b
     """Send a message and show its answer; False where there is none."""
     from eco2.cli import client as api
 
-    job = str(api.call(client, "POST", f"{API}/{chat_id}/messages", json={"message": words}).json()["job_id"])
+    job = str(api.call(client, "POST", f"{API}/{chat_id}/messages", json=_message(words)).json()["job_id"])
     shown, done = "", None
     frames = api.events(client, f"{API}/{job}/events")
     while done is None:
@@ -76,6 +76,8 @@ def _turn(client: "httpx2.Client", chat_id: str, words: str, as_json: bool) -> b
             for frame in frames:
                 if frame["stage"] == "done":
                     done = frame
+                elif frame["stage"] == "needs_input" and frame["status"] == "started":
+                    _give(client, job, frame)
                 elif not as_json:
                     shown = _show(shown, frame)
         except KeyboardInterrupt:
@@ -89,6 +91,26 @@ def _turn(client: "httpx2.Client", chat_id: str, words: str, as_json: bool) -> b
     else:
         err.print(done["message"], style="red", markup=False, highlight=False, soft_wrap=True)
     return bool(done["status"] == "completed")
+
+
+def _message(words: str) -> Json:
+    """Whoever types can be asked where they are."""
+    return {"message": words, "inputs": ["location"] if sys.stdin.isatty() else []}
+
+
+def _give(client: "httpx2.Client", job: str, frame: Json) -> None:
+    """Ask for the input that the answer waits for, and send it. Where the wait is over by then it is not missed."""
+    from eco2.cli import client as api
+
+    err.print(frame["message"], markup=False, highlight=False, soft_wrap=True)
+    numbers = input("위도,경도 (모르면 Enter): ").replace(",", " ").split()
+    try:
+        latitude, longitude = (float(one) for one in numbers)
+        data = {"latitude": latitude, "longitude": longitude}
+    except ValueError:
+        data = {}
+    with contextlib.suppress(api.ClientError):
+        api.call(client, "POST", f"{API}/{job}/input", json={"type": frame["result"]["type"], "data": data})
 
 
 def _show(shown: str, frame: Json) -> str:

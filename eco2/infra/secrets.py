@@ -27,7 +27,7 @@ GENERATED = {
 }
 ENTERED = (
     *("backups", "dockerhub", "kakao-local", "news-sources", "paid-model", "sign-in-providers", "signing-keys"),
-    "slack",
+    *("slack", "weather"),
 )
 """Secrets that somebody else gives us: workloads/secrets/README.md says who."""
 ETCD_KEY = "etcd-encryption-key"

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -14,15 +13,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from eco2.contracts.identity import GUEST, GUEST_VERSION
-from eco2.llm.wire import (
-    Call,
-    LlmFailed,
-    Usage,
-)
+from eco2.llm.account import TTL_SECONDS, Account, Ledger
+from eco2.llm.wire import Call, LlmFailed, Usage
 
-SPEND_SECONDS = 2.0  # longest wait for the counter of the day's spending
+SPEND_TTL_SECONDS = TTL_SECONDS
 COUNT_SECONDS = 1.0  # how often spending that no cap watches is added to the counter
-SPEND_TTL_SECONDS = 3 * 24 * 3600
 INPUT_TOKENS_HELD = 10_000
 """Input of one call as assumed before its usage is known: the longest prompt with one photo."""
 BUSY, POCKET, POCKET_SHARE = 8, 16, 0.05
@@ -37,18 +32,6 @@ SPENT_TODAY = Gauge("eco2_llm_spent_today_usd", "The budget's counter as last se
 
 
 log = logging.getLogger(__name__)
-
-
-# Takes what is asked for and, where that is free as well, some more.
-_HOLD = """
-local spent, asked, cap = tonumber(redis.call('GET', KEYS[1]) or 0), tonumber(ARGV[1]), tonumber(ARGV[3])
-if spent + asked > cap then return {spent, 0} end
-local taken = math.min(asked + ARGV[2], cap - spent)
-spent = redis.call('INCRBY', KEYS[1], taken)
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-return {spent, taken}
-"""
-_ADD = "local spent = redis.call('INCRBY', KEYS[1], ARGV[1]) redis.call('EXPIRE', KEYS[1], ARGV[2]) return spent"
 
 
 def today() -> str:
@@ -85,8 +68,9 @@ class Budget:
     """The day's spending in micro-USD. With a cap, the most that an attempt may cost is held before it is made.
 
     So the cap is never passed, also by many processes at once; it fails closed: a cap that cannot be checked is no
-    cap. Without a cap spending is only counted, every COUNT_SECONDS, and Redis being away stops nothing. What is held
-    stays spent when the outcome is unknown (time-out, crash), since it may have been billed.
+    cap. Without a cap spending is only counted, every COUNT_SECONDS, and Redis being away stops nothing. Where the
+    outcome is unknown (time-out, crash) it may have been billed: what was held stays so for LEASE_SECONDS, and then
+    as much of it as such calls usually cost.
 
     Of a cap one user, as `spender` names it, has the part `user_share`, held in the same way.
 
@@ -104,103 +88,131 @@ class Budget:
         self._shared_out = cap_usd is not None and min(user_share, guest_share) < 1
         BUDGET.set(cap_usd or 0)
         SPENT_TODAY.set_function(lambda: self.counted() / 1e6)
-        self._most = Usage(prompt_tokens=INPUT_TOKENS_HELD, completion_tokens=output_tokens)
-        self._hold = redis.register_script(_HOLD)
-        self._add = redis.register_script(_ADD)
+        self._output_tokens = output_tokens
+        self._ledger = Ledger(redis)
         self._pocket = self._counter = Held("", 0)
         # Attempts that are being made, and what is held for them, by the key of their day.
         self._open: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._out = False
-        self._uncounted = 0
         self._counting: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
     async def hold(self, call: Call) -> Held:
+        """LlmFailed where it is not to be had: then, and where the wait for it is cancelled, nothing is held."""
         key = spent_key(today())
-        amount = 0 if self._cap is None else call.cost(self._most)
-        shares = await self._take_of_user(amount)
-        if self._pocket.key != key:  # what is left of yesterday stays there
-            self._pocket, self._out = Held(key, 0), False
-        if self._pocket.amount < amount:
-            try:
+        amount = 0 if self._cap is None else call.cost(self._most(call))
+        shares: list[Account] = []
+        try:
+            await self._take_of_user(amount, shares)
+            self._begin_day(key)
+            if self._pocket.amount < amount:
                 await self._take(key, amount)
-            except LlmFailed:
-                await self._settle_shares(shares, -amount)
-                raise
+        except BaseException:
+            for share in shares:
+                share.held -= amount
+                self._tell_soon(share)
+            raise
         self._pocket = Held(key, self._pocket.amount - amount)
         self._open[key] += 1
         self._held[key] += amount
-        return Held(key, amount, shares)
+        return Held(key, amount, tuple(share.key for share in shares))
 
-    async def _take_of_user(self, amount: int) -> tuple[str, ...]:
-        """Hold as much of the user's part of the day; the keys of its counters, none where no part is limited.
+    def _most(self, call: Call) -> Usage:
+        most = self._output_tokens if call.most_tokens is None else min(call.most_tokens, self._output_tokens)
+        return Usage(prompt_tokens=INPUT_TOKENS_HELD, completion_tokens=most)
+
+    def _begin_day(self, key: str) -> None:
+        """Give the pocket back where it is yesterday's, or so old that its lease may have run out."""
+        if self._pocket.key == key and not (self._pocket.amount and self._ledger.account(key).stale):
+            return
+        self._drop_pocket()
+        if self._pocket.key != key:
+            self._pocket, self._out = Held(key, 0), False
+
+    def _drop_pocket(self) -> None:
+        if self._pocket.amount:
+            account = self._ledger.account(self._pocket.key)
+            account.held -= self._pocket.amount
+            self._pocket = Held(self._pocket.key, 0)
+            self._tell_soon(account)
+
+    async def _take_of_user(self, amount: int, held: list[Account]) -> None:
+        """Hold as much of the user's part of the day, on the counters that are then in `held`; on none where no part is
+        limited.
 
         LlmFailed where the user has had it: one user cannot spend the day of everybody."""
         user = spender.get()
         if not self._shared_out or not user or not amount:
-            return ()
+            return
         shares = [(user, self._user_cap)]
         if user[14:15] == str(GUEST_VERSION):
             shares.append((GUEST, self._guest_cap))  # all guests together are one user more
-        held: list[str] = []
         for who, most in shares:
-            key, cap = user_key(today(), who), max(most, amount)  # of a small budget it is at least one call
-            try:
-                async with asyncio.timeout(SPEND_SECONDS):
-                    _, taken = await self._hold(keys=[key], args=[amount, 0, cap, SPEND_TTL_SECONDS])
-            except (RedisError, OSError, TimeoutError) as error:
-                await self._settle_shares(held, -amount)
-                raise LlmFailed("budget_unknown", repr(error)) from error
+            cap = max(most, amount)  # of a small budget it is at least one call
+            account = self._ledger.account(user_key(today(), who))
+            _, taken = await self._trip(account, amount, 0, cap)
             if not taken:
-                await self._settle_shares(held, -amount)
                 raise LlmFailed("user_share_spent", f"the {cap / 1e6:g} USD that one user may spend of the day")
-            held.append(key)
-        return tuple(held)
-
-    async def _settle_shares(self, shares: Iterable[str], difference: int) -> None:
-        """Correct the user's counters; when that fails, what was held stays spent."""
-        for share in shares if difference else ():
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                async with asyncio.timeout(SPEND_SECONDS):
-                    await self._add(keys=[share], args=[difference, SPEND_TTL_SECONDS])
+            held.append(account)
 
     async def _take(self, key: str, amount: int) -> None:
         """Put at least `amount` into the pocket. LlmFailed when it is not to be had."""
         assert self._cap is not None
         spare = self._largest_pocket(amount) // 2 if self._open[key] >= BUSY else 0
-        try:
-            async with asyncio.timeout(SPEND_SECONDS):
-                spent, taken = await self._hold(keys=[key], args=[amount, spare, self._cap, SPEND_TTL_SECONDS])
-        except (RedisError, OSError, TimeoutError) as error:
-            raise LlmFailed("budget_unknown", repr(error)) from error
-        self._pocket = Held(key, self._pocket.amount + int(taken))
-        self._note(key, int(spent))
+        spent, taken = await self._trip(self._ledger.account(key), amount, spare, self._cap)
+        self._pocket = Held(key, self._pocket.amount + taken)
+        self._note(key, spent)
         self._out = not taken and self.standing().spent + amount > self._cap
         if not taken:
             raise LlmFailed("budget_spent", f"the {self._cap / 1e6:g} USD of the day")
 
+    async def _trip(self, account: Account, amount: int, spare: int, cap: int) -> tuple[int, int]:
+        try:
+            return await account.settle(amount, spare, cap)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise LlmFailed("budget_unknown", repr(error)) from error
+        except asyncio.CancelledError:
+            self._tell_soon(account)  # it may have been taken
+            raise
+
     async def settle(self, held: Held, cost: int) -> None:
-        """Replace what was held by what it cost. When that fails, what was held stays."""
-        self.lose(held)
+        """Replace what was held by what it cost."""
+        self._end(held)
+        account = self._ledger.account(held.key)
         if self._cap is None:
-            self._count_later(cost)
+            account.pay(0, cost)
+            self._count_later(account)
             return
-        await self._settle_shares(held.shares, cost - held.amount)
-        back = held.amount - cost
+        self._ledger.learn(held.amount, cost)
+        shares = [self._ledger.account(key) for key in held.shares]
+        for share in shares:
+            share.pay(held.amount, cost)
+        whole = True
         if held.key == self._pocket.key:
-            back += self._pocket.amount
+            back = held.amount - cost + self._pocket.amount
             most = self._largest_pocket(held.amount) if self._open[held.key] >= BUSY else 0
             kept = back if 0 <= back <= most else most // 2 if back > 0 else 0
-            self._pocket, back = Held(held.key, kept), back - kept
-        if back:
-            await self._count(held.key, -back)
+            account.pay(held.amount + self._pocket.amount - kept, cost)
+            self._pocket, whole = Held(held.key, kept), kept != back
+        else:
+            account.pay(held.amount, cost)
+        for one in [*shares, account] if whole else shares:
+            await self._tell(one)
 
     def _largest_pocket(self, amount: int) -> int:
         return min(POCKET * amount, int(POCKET_SHARE * (self._cap or 0)))
 
     def lose(self, held: Held) -> None:
-        """The outcome is unknown: what was held stays spent."""
+        """The outcome is unknown: what was held stays so for a while."""
+        self._end(held)
+        for key in (held.key, *held.shares) if held.amount else ():
+            account = self._ledger.account(key)
+            account.lose(held.amount)
+            self._tell_soon(account)
+
+    def _end(self, held: Held) -> None:
         self._open[held.key] -= 1
         self._held[held.key] -= held.amount
 
@@ -224,37 +236,40 @@ class Budget:
     def _note(self, key: str, spent: int) -> None:
         self._counter = Held(key, spent)
 
-    def _count_later(self, cost: int) -> None:
-        self._uncounted += cost
-        if self._uncounted and (self._counting is None or self._counting.done()):
-            self._counting = asyncio.create_task(self._count_soon())
+    async def _tell(self, account: Account) -> None:
+        """Bring the counter up to date; where that fails the next trip does it, or the lease runs out."""
+        try:
+            spent, _ = await account.settle()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("LLM spending was not counted", extra={"key": account.key, "error": repr(error)})
+        else:
+            if account.key == spent_key(today()):
+                self._note(account.key, spent)
 
-    async def _count_soon(self) -> None:
+    def _tell_soon(self, account: Account) -> None:
+        """The same for who cannot wait: the caller may be cancelled."""
+        task = asyncio.create_task(self._tell(account))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    def _count_later(self, account: Account) -> None:
+        if not account.clean and (self._counting is None or self._counting.done()):
+            self._counting = asyncio.create_task(self._count_soon(account))
+
+    async def _count_soon(self, account: Account) -> None:
         """Count until nothing is left: more may come while a count is under way."""
-        while self._uncounted:
+        while not account.clean and not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(COUNT_SECONDS):
                     await self._closing.wait()
-            await self._count_now()
+            await self._tell(account)
 
     async def aclose(self) -> None:
         self._closing.set()
+        self._drop_pocket()
         if self._counting is not None:
             await self._counting  # not cancelled: what a count under way has taken would be lost
-        await self._count_now()
-        if self._pocket.amount:
-            left, self._pocket = self._pocket, Held(self._pocket.key, 0)
-            await self._count(left.key, -left.amount)
-
-    async def _count_now(self) -> None:
-        """Add what was spent since the last time."""
-        amount, self._uncounted = self._uncounted, 0
-        if amount:
-            await self._count(spent_key(today()), amount)
-
-    async def _count(self, key: str, amount: int) -> None:
-        try:
-            async with asyncio.timeout(SPEND_SECONDS):
-                self._note(key, int(await self._add(keys=[key], args=[amount, SPEND_TTL_SECONDS])))
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("LLM spending was not counted", extra={"micro_usd": amount, "error": repr(error)})
+        while self._telling:
+            await asyncio.wait(self._telling)
+        for account in self._ledger.dirty():
+            await self._tell(account)

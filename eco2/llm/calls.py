@@ -105,7 +105,8 @@ class Llm:
         return self._budget
 
     def price(self, model: str) -> Price:
-        return self._controls.newest.prices.get(model) or self._settings.price(model)
+        said, usual = self._controls.newest.prices.get(model), self._settings.price(model)
+        return usual if said is None else said._replace(call=usual.call)
 
     async def stopped(self) -> str:
         """Reason for which an operator has stopped all calls, as known within two seconds; "" without one."""
@@ -137,11 +138,13 @@ class Llm:
         *,
         tools: Sequence[Tool] = (),
         most_tokens: int | None = None,
+        search: bool = False,
         job: str,
         purpose: str,
     ) -> Reply:
         """The model's words, each piece of which went to `on_text` as it came, and the calls of tools that it wants; of
-        `most_tokens`, where they are fewer than `llm_max_output_tokens`.
+        `most_tokens`, where they are fewer than `llm_max_output_tokens`. With `search` the model, one that can, looks
+        the web up, and the reply names its pages.
 
         Raises LlmFailed within `llm_reply_deadline`. Once a piece has gone to `on_text` nothing is tried again: what
         was said stays, and it is for the caller to say how it ends.
@@ -156,6 +159,8 @@ class Llm:
         fields: dict[str, Any] = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
         if most_tokens is not None:
             fields["max_completion_tokens"] = min(most_tokens, self._settings.llm_max_output_tokens)
+        if search:
+            fields["web_search_options"] = {"search_context_size": "low"}
         if tools:
             fields["tools"] = [streaming.rendered(tool) for tool in tools]
         use = _Use(partial(Provider.stream, on_text=on_piece), partial(streaming.reply, tools=tools), lambda: said)
@@ -191,7 +196,8 @@ class Llm:
             raise LlmFailed("switched_off", stopped)
         limit = {"max_completion_tokens": self._settings.llm_max_output_tokens}
         body = orjson.dumps({**provider.endpoint.options, "model": model, **limit, **fields})
-        return await self._persist(provider, Call(model, purpose, job, body, self.price(model)), use, until)
+        call = Call(model, purpose, job, body, self.price(model), fields.get("max_completion_tokens"))
+        return await self._persist(provider, call, use, until)
 
     def _provider_of(self, model: str) -> Provider:
         if not self._settings.llm_enabled:

@@ -27,10 +27,11 @@ CLIENT_MODELS = (
 
 
 class Price(NamedTuple):
-    """USD per million tokens; in JSON `[input, output]`."""
+    """USD per million tokens, and per call beside them; in JSON `[input, output]` or `[input, output, call]`."""
 
     input: float
     output: float
+    call: float = 0.0
 
 
 class Endpoint(BaseModel):
@@ -52,6 +53,9 @@ DEFAULT_PRICES = {
     "gpt-5": Price(1.25, 10),
     "gpt-5-pro": Price(15, 120),
     "gpt-5-mini": Price(0.25, 2),
+    "gpt-5-search-api": Price(1.25, 10, 0.01),
+    "gpt-image-1": Price(5, 40),
+    "gpt-image-1-mini": Price(2, 8),
     "gemini-3-pro-preview": Price(2, 12),
     "gemini-3-flash-preview": Price(0.5, 3),
     "gemini-2.5-pro": Price(1.25, 10),

@@ -46,12 +46,21 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
+class Page:
+    """A page of the web that a reply names as its source."""
+
+    url: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Reply:
     """`cut`: the text ends at the limit of tokens."""
 
     text: str
     calls: tuple[ToolCall, ...] = ()
     cut: bool = False
+    pages: tuple["Page", ...] = ()
 
     def message(self) -> dict[str, Any]:
         """This reply as a message of the conversation."""
@@ -75,7 +84,17 @@ class _ToolDelta(BaseModel):
     function: _Function = _Function()
 
 
+class _Citation(BaseModel):
+    url: str = ""
+    title: str = ""
+
+
+class _Annotation(BaseModel):
+    url_citation: _Citation | None = None
+
+
 class _Delta(BaseModel):
+    annotations: list[_Annotation] | None = None
     content: str | None = None
     refusal: str | None = None
     tool_calls: list[_ToolDelta] | None = None
@@ -107,6 +126,7 @@ class Written:
     refusal: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
+    pages: dict[str, Page] = field(default_factory=dict)
 
     def add(self, data: object) -> str:
         """Take in a chunk; the text that it brought. ValidationError where it is none."""
@@ -117,6 +137,9 @@ class Written:
             self.finish_reason = choice.finish_reason or self.finish_reason
             self.refusal += choice.delta.refusal or ""
             said = choice.delta.content or ""
+            for note in choice.delta.annotations or ():
+                if (page := note.url_citation) is not None:
+                    self.pages.setdefault(page.url, Page(page.url, page.title))
             for part in choice.delta.tool_calls or ():
                 wanted = self.wanted.setdefault(part.index, _Wanted())
                 wanted.id += part.id or ""
@@ -136,7 +159,7 @@ def reply(written: Written, tools: Sequence[Tool]) -> Reply:
         raise Again("invalid", "a tool call was cut at the token limit")
     known = {tool.name: tool for tool in tools}
     calls = tuple(_call(wanted, known) for _, wanted in sorted(written.wanted.items()))
-    return Reply("".join(written.text), calls, cut)
+    return Reply("".join(written.text), calls, cut, tuple(written.pages.values()))
 
 
 def _call(wanted: _Wanted, known: dict[str, Tool]) -> ToolCall:

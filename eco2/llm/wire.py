@@ -59,10 +59,13 @@ class Call:
     job: str
     body: bytes
     price: Price
+    most_tokens: int | None = None
+    """Most that it may answer, where that is less than the settings allow."""
 
     def cost(self, usage: Usage) -> int:
         """Micro-USD. Cached input counts in full."""
-        return round(usage.prompt_tokens * self.price.input + usage.completion_tokens * self.price.output)
+        tokens = usage.prompt_tokens * self.price.input + usage.completion_tokens * self.price.output
+        return round(tokens + self.price.call * 1e6)
 
 
 class Again(Exception):

@@ -24,6 +24,7 @@ BUCKET, UPLOAD_BUCKET, OPS_BUCKET = "eco2-images", "eco2-uploads", "eco2-ops"
 DATABASE = "eco2"
 VHOST, TASKS_VHOST, CHAT_VHOST = "eco2", "tasks", "chat"
 SAMPLE_FEED = "견본 소식"
+EMULATED_KMA_KEY, EMULATED_KMA_SOURCE = "emulated-kma-key", "견본 예보 (지어낸 값이에요)"
 FRONTEND = "http://localhost:5173"
 NATIVE_REDIRECTS = ("http://127.0.0.1/signed-in", "http://[::1]/signed-in", "kr.eco2.app:/signed-in")
 CORS_ORIGINS = (FRONTEND, "http://127.0.0.1:5173", "http://localhost:3000")
@@ -35,6 +36,7 @@ STORE_MASTER_GRPC, STORE_VOLUME_GRPC, STORE_FILER_GRPC, STORE_S3_GRPC = 14, 15, 
 GATEWAY_ADMIN = 21
 OAUTH_EMULATOR = 46
 NEWS_EMULATOR = 18
+KMA_EMULATOR = 22
 SPAN = 60
 """Number of ports, from the base upwards, that belong to one stack."""
 
@@ -81,6 +83,8 @@ class LocalSettings(BaseSettings):
     """Addresses at which a sign-in of a native app may end; default: NATIVE_REDIRECTS."""
     news_feeds: str | None = None
     """RSS and Atom feeds as JSON, name → address, in the place of the emulated one."""
+    kma_service_key: str | None = None
+    """Real weather in the place of the emulated one."""
     frontend_url: str | None = None
     """The web app in which a sign-in ends that names none."""
 
@@ -283,6 +287,8 @@ def given_web(settings: LocalSettings) -> dict[str, str]:
         given["ECO2_NATIVE_REDIRECT_URIS"] = json.dumps(settings.native_redirect_uris)
     if settings.news_feeds:
         given["ECO2_NEWS_FEEDS"] = settings.news_feeds
+    if settings.kma_service_key and settings.kma_service_key != EMULATED_KMA_KEY:
+        given["ECO2_KMA_SERVICE_KEY"] = settings.kma_service_key
     if settings.redirect_urls is not None:
         given["ECO2_REDIRECT_URLS"] = _origins(settings.redirect_urls, "ECO2_REDIRECT_URLS")
     return given
@@ -385,7 +391,18 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_BULK_FEES": str(SAMPLES / "bulk_fees.csv"),
         "ECO2_RECYCLABLE_PRICES": str(SAMPLES / "recyclable_prices.csv"),
         **grpc_addresses(at),
+        **_emulated_weather(at),
         **at.given,
+    }
+
+
+def _emulated_weather(at: Layout) -> dict[str, str]:
+    if "ECO2_KMA_SERVICE_KEY" in at.given:
+        return {}
+    return {
+        "ECO2_KMA_SERVICE_KEY": EMULATED_KMA_KEY,
+        "ECO2_KMA_URL": f"http://127.0.0.1:{at.port(KMA_EMULATOR)}",
+        "ECO2_KMA_SOURCE": EMULATED_KMA_SOURCE,
     }
 
 

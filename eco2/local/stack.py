@@ -15,6 +15,7 @@ from eco2.core.short_cuts import ShortCut, taken
 from eco2.local import config, probes, queue_health, servers, topology
 from eco2.local.addresses import addresses
 from eco2.local.config import Layout, LocalError
+from eco2.local.emulators import kma as kma_emulator
 from eco2.local.emulators import news as news_emulator
 from eco2.local.emulators import oauth as oauth_emulator
 from eco2.local.queue_health import Management
@@ -139,6 +140,8 @@ def units(at: Layout, only: Collection[str] = (), *, with_migrations: bool = Tru
         made.append(oauth_emulator.unit(at))
     if any(unit.name == "batch-worker" for unit in made):
         made.append(news_emulator.unit(at))
+    if any(unit.name == "chat-worker" for unit in made) and "ECO2_KMA_SERVICE_KEY" not in at.given:
+        made.append(kma_emulator.unit(at))
     return made
 
 

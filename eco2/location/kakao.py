@@ -8,8 +8,7 @@ import hashlib
 import logging
 import random
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -23,6 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from eco2.contracts.identity import GUEST, is_guest
+from eco2.core.breaker import LONG_PAUSE, PAUSE, Breaker
 from eco2.core.errors import Unavailable
 from eco2.location import store
 from eco2.location.hours import KOREA
@@ -36,8 +36,6 @@ SIZE = 15
 """Places of one answer; the most that Kakao gives at once."""
 RADIUS_MAX = 20_000
 QUERY_MAX = 100
-FAILURES, PAUSE, LONG_PAUSE = 5, 30.0, 600.0
-"""So many failures in a row close the way for PAUSE seconds; a refused key for LONG_PAUSE."""
 DAY_SECONDS = 2 * 24 * 3600
 PLACE_SECONDS = 24 * 3600
 """Time in which a place that was shown can be asked for by its id."""
@@ -95,28 +93,6 @@ class Query:
         """Questions from places some 100 m apart share an answer."""
         near = {key: f"{float(value):.3f}" if key in ("x", "y") else value for key, value in self.parameters().items()}
         return hashlib.sha256(orjson.dumps(near, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
-
-
-class Breaker:
-    """Closed to calls for a while after too many failures in a row; the first call afterwards is a trial."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._until = 0.0
-
-    def is_open(self) -> bool:
-        return self._clock() < self._until
-
-    def success(self) -> None:
-        self._failures = 0
-
-    def failure(self, pause: float | None = None) -> None:
-        """`pause`: seconds that the other side asked for, or that nothing will help before."""
-        self._failures += 1
-        if pause is not None or self._failures >= FAILURES:
-            self._until = self._clock() + (PAUSE if pause is None else pause)
-            self._failures = FAILURES - 1
 
 
 class Kakao:

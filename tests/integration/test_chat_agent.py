@@ -73,7 +73,7 @@ async def turn(emulator: Emulator, cache: Redis, monkeypatch: pytest.MonkeyPatch
     async def nothing(*_: object) -> None:
         return None
 
-    async def run(text: str, memory: Memory | None = None) -> tuple[State, list[str]]:
+    async def run(text: str, memory: Memory | None = None, **more: Any) -> tuple[State, list[str]]:
         said: list[str] = []
 
         async def say(piece: str) -> None:
@@ -89,8 +89,11 @@ async def turn(emulator: Emulator, cache: Redis, monkeypatch: pytest.MonkeyPatch
             model=MODEL,
             places=None,
             own_words=OwnWords(KNOWLEDGE),
+            search_model=MODEL,
+            **more,
         )
-        return await graph.run(GRAPH, Question(text, memory or Memory()), context), said
+        question = Question(text, memory or Memory(), has_image="look" in more)
+        return await graph.run(GRAPH, question, context), said
 
     yield run
     await llm.aclose()

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from eco2 import knowledge
 from eco2.contracts.identity import GUEST_VERSION
 from eco2.core import redis
+from eco2.core.breaker import Breaker
 from eco2.core.postgres import Database
 from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import holidays
@@ -24,7 +25,6 @@ from eco2.location.hours import Clock
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import (
     SIZE,
-    Breaker,
     Kakao,
     KakaoLate,
     KakaoPlace,

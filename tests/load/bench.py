@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from eco2.local.emulators import kma as kma_emulator
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.emulators import news as news_emulator
 from eco2.local.emulators import oauth as oauth_emulator
@@ -14,7 +15,7 @@ from tests.load.report import Measure
 from tests.load.target import Photo, Target
 
 USERS = 500
-ELSEWHERE = (llm_emulator.NAME, news_emulator.NAME, oauth_emulator.NAME)
+ELSEWHERE = (kma_emulator.NAME, llm_emulator.NAME, news_emulator.NAME, oauth_emulator.NAME)
 """Processes that stand for what is not on this machine; they count for nothing."""
 
 

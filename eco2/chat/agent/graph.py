@@ -17,8 +17,8 @@ from langgraph.types import Send
 from prometheus_client import Histogram
 
 from eco2.chat.agent import seeing
-from eco2.chat.agent.nodes import NODES, Node
-from eco2.chat.agent.state import STAGE, Context, Intent, Part, Question, State
+from eco2.chat.agent.nodes import NODES, Node, needed
+from eco2.chat.agent.state import STAGE, Context, Intent, Location, Part, Question, State
 from eco2.chat.agent.texts import say
 from eco2.chat.agent.understanding import understood
 from eco2.contracts.events import Stage
@@ -69,6 +69,22 @@ async def _understand(state: State, runtime: Runtime[Context]) -> dict[str, Any]
     found = await aside(question.text, understood, context.knowledge, question)
     await context.ended(Stage.INTENT, True)
     return {"understood": found}
+
+
+async def _ask(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The question with the place where its user is, where a node needs one and the user tells it."""
+    context, question = runtime.context, state["question"]
+    wanted = needed(state, context)
+    assert wanted is not None
+    assert context.ask is not None
+    given = await context.ask(*wanted)
+    if not given:
+        return {}
+    return {"question": replace(question, location=Location(given["latitude"], given["longitude"]))}
+
+
+def _ask_or_route(state: State, runtime: Runtime[Context]) -> str | list[Send]:
+    return _route(state) if needed(state, runtime.context) is None else "ask"
 
 
 def _route(state: State) -> list[Send]:
@@ -144,6 +160,9 @@ def build() -> "Graph":
         graph.add_edge(intent.value, "compose")
     graph.add_conditional_edges(START, _begin, ["look", "understand"])
     graph.add_edge("look", "understand")
-    graph.add_conditional_edges("understand", _route, [intent.value for intent in NODES])
+    nodes = [intent.value for intent in NODES]
+    graph.add_node("ask", _ask)
+    graph.add_conditional_edges("understand", _ask_or_route, ["ask", *nodes])
+    graph.add_conditional_edges("ask", _route, nodes)
     graph.add_edge("compose", END)
     return graph.compile()

@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,10 +10,14 @@ from prometheus_client import Counter
 
 from eco2.chat.agent import seeing
 from eco2.chat.agent.list_nodes import bulk_waste, recyclable_price
+from eco2.chat.agent.prompts import prompt
+from eco2.chat.agent.searching import web_search
 from eco2.chat.agent.seeing import Photo
 from eco2.chat.agent.state import Context, Intent, Json, Memory, Part, State, Understood
 from eco2.chat.agent.texts import say
 from eco2.chat.agent.understanding import CENTRE, SHOP, characters_in, small_talk
+from eco2.chat.agent.weather import needs_place as weather_needs_place
+from eco2.chat.agent.weather import weather
 from eco2.contracts.pb import location_pb2 as places
 from eco2.knowledge import Knowledge, asking, grounding
 from eco2.knowledge.answer import Lang, advise
@@ -175,6 +177,23 @@ def _thing(knowledge: Knowledge, understood: Understood, memory: Memory) -> Json
     return asking.entry(knowledge, advise(knowledge, item, (), lang, region), lang) if item else None
 
 
+def needed(state: State, context: Context) -> tuple[str, str] | None:
+    """(kind, question) of an input without which a node has no answer; None where there is none, or nobody to ask."""
+    question, understood = state["question"], state["understood"]
+    if context.ask is None or question.location is not None:
+        return None
+    if Intent.WEATHER in understood.intents and context.forecast is not None and weather_needs_place(question):
+        return "location", say("weather_where", understood.lang)
+    if context.places is None:
+        return None
+    point = Intent.COLLECTION_POINT in understood.intents
+    if point and (thing := _thing(context.knowledge, understood, question.memory)) is not None:
+        point = bool(thing["drop_off"])
+    if point or Intent.LOCATION in understood.intents:
+        return "location", say("where", understood.lang)
+    return None
+
+
 async def location(state: State, context: Context) -> Part:
     """Shops and centres nearby."""
     text, lang = state["question"].text, state["understood"].lang
@@ -223,11 +242,6 @@ SMALL_TALK_TOKENS = 500
 """Most that a model may write, thinking included. Where it thinks past it and says nothing, the rules answer."""
 
 
-@lru_cache(maxsize=1)
-def _prompt() -> str:
-    return (Path(__file__).parent / "prompts" / "small_talk.md").read_text(encoding="utf-8")
-
-
 async def general(state: State, context: Context) -> Part:
     """Small talk; with a paid model in its words, of which those about waste are left out."""
     question, lang = state["question"], state["understood"].lang
@@ -238,7 +252,7 @@ async def general(state: State, context: Context) -> Part:
     if context.llm is None or not alone or not context.llm.serves(context.model):
         WORDED.labels(Intent.GENERAL, "rules").inc()
         return Part(Intent.GENERAL, say(key, lang))
-    messages = [{"role": "system", "content": _prompt()}, {"role": "user", "content": question.text}]
+    messages = [{"role": "system", "content": prompt("small_talk")}, {"role": "user", "content": question.text}]
     try:
         async with context.own_words.only(context.say) as sieve:
             await context.llm.reply(
@@ -276,5 +290,7 @@ NODES: dict[Intent, Node] = {
     Intent.GENERAL: general,
     Intent.BULK_WASTE: bulk_waste,
     Intent.RECYCLABLE_PRICE: recyclable_price,
-    **{intent: unavailable(intent) for intent in (Intent.WEATHER, Intent.WEB_SEARCH, Intent.IMAGE_GENERATION)},
+    Intent.WEATHER: weather,
+    Intent.WEB_SEARCH: web_search,
+    Intent.IMAGE_GENERATION: unavailable(Intent.IMAGE_GENERATION),
 }

@@ -18,8 +18,9 @@ LONGEST_SENTENCE = 400
 """Without an end before that, it is dropped."""
 _END = re.compile(r"(?<=[.!?…。])\s+|\n+")
 _STREAMS = re.compile(
-    r"봉투|수거함|하수구|변기|싱크대|쓰레기통|소각|매립|태우|불에|묻어|섞어|"
-    r"\b(?:bin|bag|drain|toilet|sink|burn|bury|landfill|flush|mix)",
+    r"봉투|수거함|하수구|변기|싱크대|쓰레기통|소각|매립|태우|불에|묻어|섞[어으]|구멍|뚫|데우|가열|삶아|망치|부수|부숴|깨서|담가|마셔|삼켜|"
+    r"\b(?:bin|bag|drain|toilet|sink|burn|bury|landfill|flush|mix|punctur|pierc|heat|boil|drill|crush|smash|hammer|soak|"
+    r"swallow|drink|inhal|gas can)",
     re.IGNORECASE,
 )
 
@@ -31,8 +32,10 @@ class OwnWords:
         self._knowledge = knowledge
 
     def allowed(self, sentence: str) -> bool:
-        if DISPOSAL.search(sentence) or DANGER.search(sentence) or _STREAMS.search(sentence):
-            return False
+        # Once more without what separates the letters: "태.우.세 요".
+        for text in (sentence, "".join(letter for letter in sentence if letter.isalnum())):
+            if DISPOSAL.search(text) or DANGER.search(text) or _STREAMS.search(text):
+                return False
         if recognising.emergency(self._knowledge, sentence) or recognising.topics(self._knowledge, sentence):
             return False
         reading = read(self._knowledge, sentence)

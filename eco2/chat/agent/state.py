@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from eco2.chat.agent.lists import NO_LISTS, Lists
 from eco2.chat.agent.own_words import OwnWords
 from eco2.chat.agent.seeing import Photo
+from eco2.chat.kma import Hour, Square
 from eco2.contracts.events import Stage
 from eco2.contracts.pb import location_pb2 as places
 from eco2.contracts.pb import scan_pb2 as scans
@@ -60,6 +61,8 @@ class Memory(BaseModel):
     dangerous: bool = False
     """The message told of a danger: it holds for every word about the thing."""
     district: str = ""
+    city: str = ""
+    """The city whose weather was asked for last."""
     choices: tuple[str, ...] = ()
     """Names of the things that were offered, where it was asked which one is meant."""
     photo: str = ""
@@ -144,6 +147,12 @@ class Part:
     """Its text went to the client already, piece by piece."""
 
 
+class Ask(Protocol):
+    """Asks the user for an input (`location`, `confirmation`) and waits for it; None where none comes."""
+
+    async def __call__(self, kind: str, message: str) -> Json | None: ...
+
+
 class Look(Protocol):
     async def __call__(self, *, asked: bool) -> scans.ClassifyResponse: ...
 
@@ -155,13 +164,16 @@ class State(TypedDict):
     answer: str
 
 
+Forecast = Callable[[Square], Awaitable[list[Hour]]]
+
+
 class SearchPlaces(Protocol):
     async def __call__(self, request: places.SearchNearbyRequest) -> places.SearchNearbyResponse: ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """Of one turn: what its nodes use, and how they speak. `llm`, `places`, `look`: None where there are none."""
+    """Of one turn: what its nodes use, and how they speak. What there is none of is None."""
 
     knowledge: Knowledge
     job_id: str
@@ -174,5 +186,10 @@ class Context:
     places: SearchPlaces | None
     own_words: OwnWords
     lists: Lists = NO_LISTS
+    search_model: str = ""
+    """Model that searches the web."""
+    forecast: Forecast | None = None
+    forecast_source: str = ""
+    ask: Ask | None = None
     look: Look | None = None
     """Looks at the photo of the message."""

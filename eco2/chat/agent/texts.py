@@ -81,6 +81,40 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "날씨는 여기서 알려 드릴 수 없어요. 기상청 날씨누리(weather.go.kr)를 확인해 주세요.",
         "en": "I cannot tell the weather here; see weather.go.kr.",
     },
+    "weather_where": {
+        "ko": "어느 곳의 날씨인가요? 도시 이름을 말해 주시거나 앱에서 위치를 허용해 주세요.",
+        "en": "Which place do you mean? Name a city, or share your location in the app.",
+    },
+    "weather_abroad": {
+        "ko": "한국의 날씨만 알려 드릴 수 있어요.",
+        "en": "I can only tell the weather in Korea.",
+    },
+    "weather_unknown": {
+        "ko": "그날의 예보는 아직 없어요. 오늘부터 {days}일 뒤까지 알려 드릴 수 있어요.",
+        "en": "There is no forecast of that day yet: I know those of the next {days} days.",
+    },
+    "weather_dust": {
+        "ko": "미세먼지는 여기서 알려 드릴 수 없어요. 에어코리아(airkorea.or.kr)를 확인해 주세요.",
+        "en": "I cannot tell the air quality here; see airkorea.or.kr.",
+    },
+    "weather_of": {"ko": "{day} {place} 날씨: {told}.", "en": "Weather {day}, {place}: {told}."},
+    "weather_degrees": {"ko": "기온 {low}~{high}도", "en": "{low} to {high} °C"},
+    "weather_sky_1": {"ko": "대체로 맑음", "en": "mostly clear"},
+    "weather_sky_3": {"ko": "구름 많음", "en": "cloudy"},
+    "weather_sky_4": {"ko": "흐림", "en": "overcast"},
+    "weather_falls_1": {"ko": "{hour}시쯤부터 비(확률 최고 {chance}%)", "en": "rain from {hour}:00 (up to {chance} %)"},
+    "weather_falls_2": {
+        "ko": "{hour}시쯤부터 비나 눈(확률 최고 {chance}%)",
+        "en": "rain or snow from {hour}:00 (up to {chance} %)",
+    },
+    "weather_falls_3": {"ko": "{hour}시쯤부터 눈(확률 최고 {chance}%)", "en": "snow from {hour}:00 (up to {chance} %)"},
+    "weather_falls_4": {
+        "ko": "{hour}시쯤부터 소나기(확률 최고 {chance}%)",
+        "en": "showers from {hour}:00 (up to {chance} %)",
+    },
+    "weather_maybe": {"ko": "비나 눈이 올 수 있음(확률 {chance}%)", "en": "rain or snow possible ({chance} %)"},
+    "weather_dry": {"ko": "비 소식 없음(강수 확률 최고 {chance}%)", "en": "no rain expected (up to {chance} %)"},
+    "weather_source": {"ko": "출처: {source}", "en": "Source: {source}"},
     "bulk_waste": {
         "ko": "수수료는 구마다 달라서 여기에는 자료가 없어요. 구청 홈페이지나 지역번호+120에 품목과 크기로 확인하세요.",
         "en": "Fees differ by district and I have no data on them: check your district's site or call 120.",
@@ -123,6 +157,11 @@ TEXTS: dict[str, dict[Lang, str]] = {
     "web_search": {
         "ko": "인터넷 검색은 여기서 할 수 없어요. 분리배출이 궁금하면 물건의 이름을 말해 주세요.",
         "en": "I cannot search the web here. For sorting, name the thing.",
+    },
+    "web_pages": {"ko": "찾은 곳이에요.", "en": "What I found:"},
+    "web_nothing": {
+        "ko": "인터넷에서 알려 드릴 만한 것을 찾지 못했어요. 분리배출이 궁금하면 물건의 이름을 말해 주세요.",
+        "en": "I found nothing on the web that I can pass on. For sorting, name the thing.",
     },
     "image_generation": {
         "ko": "그림은 여기서 만들 수 없어요. 분리배출이 궁금하면 물건의 이름을 말해 주세요.",

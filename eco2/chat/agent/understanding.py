@@ -5,6 +5,7 @@ import re
 from eco2.chat.agent import seeing
 from eco2.chat.agent.seeing import Photo
 from eco2.chat.agent.state import Intent, Memory, Question, Understood
+from eco2.chat.agent.weather import city_in
 from eco2.knowledge import Item, Knowledge, recognising
 from eco2.knowledge.answer import Lang
 from eco2.knowledge.asking import DISPOSAL, OFF_TOPIC, Asked, understand
@@ -135,7 +136,8 @@ def _more(text: str, asked: Asked, memory: Memory) -> tuple[Intent, ...]:
         return ()
     if subject is Intent.RECYCLABLE_PRICE:
         return (subject,) if named and not DISPOSAL.search(text) and not FEE.search(text) else ()
-    return (subject,) if _MORE[subject].search(text) and not named else ()
+    city = subject is Intent.WEATHER and city_in(text) is not None
+    return (subject,) if (city or _MORE[subject].search(text)) and not named else ()
 
 
 def _with_photo(knowledge: Knowledge, question: Question, photo: Photo) -> Understood:

@@ -74,6 +74,8 @@ class Behaviour(BaseModel):
     says: str = REPLY
     pause: float = Field(default=0, ge=0)
     calls: list[ToolUse] = []
+    pages: list[tuple[str, str]] = [("https://news.example.com/1", "환경 소식")]
+    """(address, title) of what a search finds."""
     obeys: bool = False
     per_minute: int | None = Field(default=None, ge=1)
     """Of "*" only: requests of all purposes together, past which they are refused at once."""
@@ -190,6 +192,8 @@ class Emulator:
         calls = _tools(request, behaviour)
         if request.get("stream"):
             deltas = _tool_deltas(calls) if calls else _pieces(content)
+            if "web_search_options" in request:
+                deltas.append({"annotations": _citations(behaviour)})
             await _stream(send, request["model"], deltas, usage, behaviour.pause, fault)
             if fault == "stall":
                 await _gone(receive)
@@ -240,7 +244,7 @@ class Emulator:
             self._check(tool["function"]["parameters"])
         form = request.get("response_format", {})
         if form.get("type") != "json_schema":
-            return behaviour.says
+            return _obeyed(request, behaviour) if behaviour.obeys else behaviour.says
         schema = form["json_schema"]["schema"]
         self._check(schema)
         if fault == "garbage":
@@ -268,6 +272,14 @@ def _seen(schema: Json, message: Json, behaviour: Behaviour) -> Json:
     guess = {"item": item, "confidence": 0.93}
     seen = {"evidence": [], "waste": True, **guess, "candidates": [guess], "situations": [], "others": []}
     return seen | behaviour.seen
+
+
+def _obeyed(request: Json, behaviour: Behaviour) -> str:
+    """The words of the user and of the pages that were found, said as its own."""
+    said = [str(message["content"]) for message in request["messages"] if message["role"] in ("user", "tool")]
+    if "web_search_options" in request:
+        said += [title for _, title in behaviour.pages]
+    return "\n".join(said)
 
 
 def _chosen(message: Json, behaviour: Behaviour) -> Json:
@@ -365,6 +377,11 @@ async def _whole(
 
 def _pieces(content: str) -> list[Json]:
     return [{"content": content[start : start + 12]} for start in range(0, len(content), 12)]
+
+
+def _citations(behaviour: Behaviour) -> list[Json]:
+    found = [{"url": url, "title": title, "start_index": 0, "end_index": 1} for url, title in behaviour.pages]
+    return [{"type": "url_citation", "url_citation": page} for page in found]
 
 
 def _tool_deltas(calls: list[Json]) -> list[Json]:

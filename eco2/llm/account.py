@@ -1,0 +1,167 @@
+"""A counter of spending in Redis, shared by processes: what was billed, and leases of what may be billed yet.
+
+Beside the counter lies a hash of leases, one for each process that holds something and one for each hold whose outcome
+is unknown. The counter is always the sum of the costs and the leases. A process renews its lease with every change; one
+that died lets it run out, and of what has run out only the usual cost of such calls stays counted.
+"""
+
+import asyncio
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+LEASE_SECONDS = 600
+"""More than the longest call with its retries."""
+TTL_SECONDS = 3 * 24 * 3600
+TRIP_SECONDS = 2.0
+"""Longest wait for the counter."""
+
+# `held` is what the process holds more than it told before, or, with `whole`, all that it holds: after a trip whose end
+# was not seen.
+_SETTLE = """
+local me, held, kept, cost = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local asked, spare, cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local lost, lost_amount, lost_kept = ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local now = tonumber(redis.call('TIME')[1])
+local ends = now + tonumber(ARGV[11])
+local spent, change, mine, before = tonumber(redis.call('GET', KEYS[1]) or 0), cost, 0, 0
+local leases = redis.call('HGETALL', KEYS[2])
+for i = 1, #leases, 2 do
+  local amount, usual, until_ = string.match(leases[i + 1], '(%d+) (%d+) (%d+)')
+  if leases[i] == me then
+    mine = tonumber(amount)
+  elseif leases[i] == lost then
+    before = tonumber(amount)
+  elseif tonumber(until_) <= now then
+    change = change - amount + usual
+    redis.call('HDEL', KEYS[2], leases[i])
+  end
+end
+if lost_amount > 0 then
+  change = change + lost_amount - before
+  redis.call('HSET', KEYS[2], lost, lost_amount .. ' ' .. lost_kept .. ' ' .. ends)
+end
+if ARGV[13] == '0' then held = math.max(0, mine + held) end
+change = change + held - mine
+local taken = 0
+if asked > 0 and spent + change + asked <= cap then taken = math.min(asked + spare, cap - spent - change) end
+spent = redis.call('INCRBY', KEYS[1], change + taken)
+redis.call('EXPIRE', KEYS[1], ARGV[12])
+if held + taken > 0 then
+  redis.call('HSET', KEYS[2], me, (held + taken) .. ' ' .. kept .. ' ' .. ends)
+else
+  redis.call('HDEL', KEYS[2], me)
+end
+redis.call('EXPIRE', KEYS[2], ARGV[12])
+return {spent, taken}
+"""
+
+
+def leases_key(key: str) -> str:
+    return f"{key}:leases"
+
+
+class Ledger:
+    """The accounts of one process."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._script = redis.register_script(_SETTLE)
+        self._me = uuid4().hex
+        self._accounts: dict[str, Account] = {}
+        self.usual = 0.25
+        """Part of what is held that calls cost in the end, by those of late."""
+
+    def account(self, key: str) -> "Account":
+        found = self._accounts.get(key)
+        if found is None:
+            found = self._accounts[key] = Account(self, key)
+        return found
+
+    def learn(self, amount: int, cost: int) -> None:
+        if amount and cost:
+            self.usual += (min(1.0, cost / amount) - self.usual) * 0.05
+
+    async def run(self, key: str, *arguments: int | str) -> tuple[int, int]:
+        spent, taken = await self._script(keys=[key, leases_key(key)], args=[self._me, *arguments])
+        return int(spent), int(taken)
+
+    def dirty(self) -> list["Account"]:
+        return [one for one in self._accounts.values() if not one.clean]
+
+    def forget(self, account: "Account") -> None:
+        self._accounts.pop(account.key, None)
+
+
+class Account:
+    """One counter as this process sees it. `held`: for its open calls, and its pocket."""
+
+    def __init__(self, ledger: Ledger, key: str) -> None:
+        self._ledger, self.key = ledger, key
+        self.held = 0
+        self._told = 0
+        """Held as the counter knows it, once the trips under way are over."""
+        self._told_at: float | None = None
+        self._cost = 0
+        self._lost = 0
+        self._lost_id = ""
+        self._unsure = False
+        """The end of a trip was not seen: what it told may not have arrived."""
+        self._trips = 0
+
+    @property
+    def clean(self) -> bool:
+        return not (self._cost or self._lost or self._unsure) and self._told == self.held
+
+    @property
+    def stale(self) -> bool:
+        """True where the lease may have run out: others may have taken what it held."""
+        told = self._told_at
+        return told is not None and asyncio.get_running_loop().time() - told > LEASE_SECONDS / 2
+
+    def pay(self, held: int, cost: int) -> None:
+        """Replace what was held by its cost, with the next trip."""
+        self.held -= held
+        self._cost += cost
+
+    def lose(self, held: int) -> None:
+        """Leave what was held to a lease of its own: its call may have been billed."""
+        self.held -= held
+        self._lost += held
+        self._lost_id = self._lost_id or uuid4().hex
+
+    async def settle(self, asked: int = 0, spare: int = 0, cap: int = 0) -> tuple[int, int]:
+        """(counter, taken): tell everything that changed; of `asked` and, where that is free as well, `spare` more
+        under the cap all is taken, or nothing.
+
+        RedisError, OSError, TimeoutError: the next trip tells it again."""
+        whole = not self._trips and (self._unsure or self.stale)
+        change = self.held if whole else self.held - self._told
+        kept, lost_kept = (round(self._ledger.usual * amount) for amount in (self.held + asked, self._lost))
+        cost, lost, lost_id = self._cost, self._lost, self._lost_id
+        self._told, self._cost, self._lost, self._lost_id = self.held, 0, 0, ""
+        self._unsure = self._unsure and not whole
+        self._trips += 1
+        done = False
+        try:
+            given = (change, kept, cost, asked, spare, cap, lost_id, lost, lost_kept, LEASE_SECONDS, TTL_SECONDS)
+            async with asyncio.timeout(TRIP_SECONDS):
+                spent, taken = await self._ledger.run(self.key, *given, int(whole))
+            done = True
+        finally:
+            self._trips -= 1
+            if not done:
+                self._again(cost, lost, lost_id)
+        self.held += taken
+        self._told += taken
+        self._told_at = asyncio.get_running_loop().time()
+        if self.clean and not self.held and not self._trips:
+            self._ledger.forget(self)
+        return spent, taken
+
+    def _again(self, cost: int, lost: int, lost_id: str) -> None:
+        """Note what may not have been told. A cost may then be counted twice; never not at all."""
+        self._unsure = True
+        self._cost += cost
+        if lost:
+            self._lost += lost
+            self._lost_id = self._lost_id or lost_id
