@@ -3,6 +3,7 @@
 As with scans (`eco2.scan.claims`): the events go first, every step can be repeated, a turn that runs goes on.
 """
 
+from collections.abc import Mapping
 from typing import LiteralString
 from uuid import UUID
 
@@ -17,13 +18,25 @@ async def claim(talk: Talk, guest: UUID, user: UUID) -> int:
     await store.forget_usage(talk.db, guest)
     for turn in await _turns_of(talk.db, guest):
         await talk.bus.give(str(turn), str(user))
-    claimed = await _give(talk.db, guest, user)
-    for message, key in await _photos(talk.db, user):
+    # The copies are there before the messages name them; what is sent meanwhile is seen to afterwards.
+    claimed = await _give(talk.db, guest, user, await _reissued(talk, guest, user))
+    for message, new in (await _reissued(talk, user, user)).items():
+        await talk.db.rows(_NAMED_ANEW, id=message, new=new)
+    return claimed
+
+
+_NAMED_ANEW: LiteralString = "UPDATE chat.messages SET image_key = %(new)s WHERE id = %(id)s"
+
+
+async def _reissued(talk: Talk, owner: UUID, user: UUID) -> dict[UUID, str]:
+    """Message → new key of its photo, of which there is a copy now. Under its old key it is no longer known to
+    image-api, whose cleanup deletes it."""
+    found: dict[UUID, str] = {}
+    for message, key in await _photos(talk.db, owner):
         new = await reissue(talk.storage, talk.upload_secret, user, key)
         if new != key:
-            # The photo under its old key is no longer known to image-api, whose cleanup deletes it.
-            await talk.db.rows("UPDATE chat.messages SET image_key = %(new)s WHERE id = %(id)s", id=message, new=new)
-    return claimed
+            found[message] = new
+    return found
 
 
 async def _turns_of(db: Database, guest: UUID) -> list[UUID]:
@@ -31,7 +44,7 @@ async def _turns_of(db: Database, guest: UUID) -> list[UUID]:
     return [turn for (turn,) in await db.rows(sql, guest=guest)]
 
 
-async def _give(db: Database, guest: UUID, user: UUID) -> int:
+async def _give(db: Database, guest: UUID, user: UUID, photos: Mapping[UUID, str]) -> int:
     """An idempotency key that the user has used as well is none for a turn of the guest."""
     async with db.transaction() as tx:
         await tx.run(
@@ -44,6 +57,8 @@ async def _give(db: Database, guest: UUID, user: UUID) -> int:
             guest=guest,
             user=user,
         )
+        for message, new in photos.items():
+            await tx.run(_NAMED_ANEW, id=message, new=new)
         sql: LiteralString = "UPDATE chat.sessions SET user_id = %(user)s WHERE user_id = %(guest)s"
         return await tx.run(sql, guest=guest, user=user)
 

@@ -69,18 +69,20 @@ def _turn(client: "httpx2.Client", chat_id: str, words: str, as_json: bool) -> b
     from eco2.cli import client as api
 
     job = str(api.call(client, "POST", f"{API}/{chat_id}/messages", json=_message(words)).json()["job_id"])
-    shown, done = "", None
+    shown, done, stopped = "", None, False
     frames = api.events(client, f"{API}/{job}/events")
     while done is None:
         try:
             for frame in frames:
                 if frame["stage"] == "done":
                     done = frame
-                elif frame["stage"] == "needs_input" and frame["status"] == "started":
-                    _give(client, job, frame)
+                elif frame["stage"] == "needs_input":
+                    if frame["status"] == "started" and not stopped:
+                        _give(client, job, frame)
                 elif not as_json:
                     shown = _show(shown, frame)
         except KeyboardInterrupt:
+            stopped = True
             with contextlib.suppress(api.ClientError):
                 api.call(client, "POST", f"{API}/{job}/cancel")
             frames = api.events(client, f"{API}/{job}/events")

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
+from opentelemetry import trace
 from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
 
@@ -172,7 +173,8 @@ class Llm:
         began, outcome = time.perf_counter(), "cancelled"
         seconds = within.total_seconds()
         try:
-            with telemetry.span(f"llm.{purpose}", attributes={"llm.model": model}):
+            named = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+            with telemetry.span(f"llm.{purpose}", attributes=named):
                 async with time_limit(seconds):
                     answer = await self._ask(model, fields, use, seconds, job, purpose)
             outcome = "ok"
@@ -250,6 +252,9 @@ class Llm:
         TOKENS.labels(*labels, "in").inc(usage.prompt_tokens)
         TOKENS.labels(*labels, "out").inc(usage.completion_tokens)
         COST.labels(*labels).inc(cost / 1e6)
+        span = trace.get_current_span()
+        span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
+        span.set_attribute("gen_ai.usage.output_tokens", usage.completion_tokens)
         await self._budget.settle(held, cost)
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +257,68 @@ async def test_a_job_is_shown(eco2: Any) -> None:
         code, _, err = await eco2("job", "show", unknown)
         assert code == 1
         assert "job" in err
+
+
+class Terminal:
+    """A terminal that a chat runs in; what it shows is read as it comes."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.own, theirs = pty.openpty()
+        self.shown = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "eco2", "chat"],
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=self._takes_the_terminal,
+        )
+        os.close(theirs)
+
+    @staticmethod
+    def _takes_the_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the shell of the tests may ignore it
+
+    async def shows(self, words: str) -> None:
+        """Wait until it has shown the words; what comes after them is looked at next."""
+        async with asyncio.timeout(60):
+            while words not in self.shown:
+                self.shown += (await asyncio.to_thread(os.read, self.own, 65_536)).decode(errors="replace")
+        self.shown = self.shown.partition(words)[2]
+
+    def types(self, text: str) -> None:
+        os.write(self.own, text.encode())
+
+    async def ends(self) -> int:
+        return await asyncio.wait_for(asyncio.to_thread(self._process.wait), 60)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self.own)
+
+
+async def test_in_a_terminal_a_place_is_typed_and_ctrl_c_stops_the_answer(own: dict[str, str]) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ECO2_")}
+    terminal = Terminal({**clean, **own})
+    try:
+        await terminal.shows("> ")
+        terminal.types("오늘 비 와?\n")
+        await terminal.shows("위도,경도")
+        terminal.types("37.5665, 126.9780\n")
+        await terminal.shows("지금 계신 곳 날씨")
+        await terminal.shows("> ")
+        terminal.types("근처 제로웨이스트 가게 어디 있어?\n")
+        await terminal.shows("위도,경도")
+        terminal.types("\x03")
+        await terminal.shows("답변을 멈췄어요.")
+        await terminal.shows("> ")
+        terminal.types("/quit\n")
+        assert await terminal.ends() == 0
+    finally:
+        terminal.close()
 
 
 async def test_a_chat_in_a_terminal_goes_on_from_a_scan_and_later(eco2: Any) -> None:

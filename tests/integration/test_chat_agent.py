@@ -7,6 +7,9 @@ from typing import Any
 
 import orjson
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from redis.asyncio import Redis
 
 from eco2 import knowledge as kb
@@ -18,7 +21,7 @@ from eco2.chat.agent.state import Context, Memory, Question, State
 from eco2.chat.agent.texts import say as fixed
 from eco2.chat.speaking import FRAME_SECONDS, Speaker
 from eco2.contracts.events import Service
-from eco2.core import redis
+from eco2.core import redis, telemetry
 from eco2.knowledge import asking
 from eco2.llm import calls
 from eco2.llm.calls import Llm
@@ -204,3 +207,23 @@ async def test_a_redis_that_is_away_costs_the_stream_and_not_the_answer(monkeypa
         await speaker.say("하세요")
         await speaker.finish()
     assert speaker.said == "안녕하세요"
+
+
+# --- traces -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_turn_is_one_trace_that_tells_the_model_and_its_tokens(
+    turn: Turn, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
+    with telemetry.span("chat.process"):
+        await turn(CARTON)
+    spans = {span.name: span for span in kept.get_finished_spans()}
+    assert len({span.context.trace_id for span in spans.values() if span.context}) == 1
+    assert dict(spans["chat.node"].attributes or {}) == {"eco2.intent": "waste"}
+    told = dict(spans["llm.chat_waste"].attributes or {})
+    assert (told["gen_ai.operation.name"], told["gen_ai.request.model"]) == ("chat", MODEL)
+    assert int(str(told["gen_ai.usage.input_tokens"])) > 0
+    assert int(str(told["gen_ai.usage.output_tokens"])) > 0

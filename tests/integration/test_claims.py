@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import pytest
 from redis.exceptions import RedisError
@@ -135,7 +135,9 @@ async def test_uploads_get_the_tag_of_their_new_owner(services: Services, db: Da
     assert (upload.user_id, upload.metadata) == (user, {"note": "창가"})
 
 
-async def test_chats_and_their_events_change_hands(services: Services, db: Database, person: People) -> None:
+async def test_chats_and_their_events_change_hands(
+    services: Services, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     guest, user, chat, message, turn = (uuid.uuid4() for _ in range(5))
     statements: tuple[LiteralString, ...] = (
         "INSERT INTO chat.sessions (id, user_id) VALUES (%(chat)s, %(guest)s)",
@@ -149,6 +151,18 @@ async def test_chats_and_their_events_change_hands(services: Services, db: Datab
     for sql in statements:
         await db.run(sql, chat=chat, guest=guest, message=message, key=key, turn=turn)
     await services.bus.open(str(turn), str(guest))
+    give, shown = chat_claims._give, list[bool]()
+
+    async def given(*told: Any) -> int:
+        """The chat is the user's from here on, and so is its photo."""
+        number = await give(*told)
+        row = await db.row("SELECT image_key FROM chat.messages WHERE id = %(id)s", id=message)
+        assert row
+        is_own = uploads.owns(services.upload_secret, str(user), row[0])
+        shown.append(is_own and await services.storage.public.head(row[0]) is not None)
+        return number
+
+    monkeypatch.setattr(chat_claims, "_give", given)
     assert [await chat_claims.claim(services, guest, user) for _ in range(2)] == [1, 0]  # type: ignore[arg-type]
     assert await services.bus.owner(str(turn)) == str(user)
     row = await db.row(
@@ -159,5 +173,6 @@ async def test_chats_and_their_events_change_hands(services: Services, db: Datab
     )
     assert row is not None
     assert row[:2] == (user, user)
+    assert shown == [True, True]
     assert uploads.owns(services.upload_secret, str(user), row[2])
     assert await services.storage.public.head(row[2])

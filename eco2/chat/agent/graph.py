@@ -22,6 +22,7 @@ from eco2.chat.agent.state import STAGE, Context, Intent, Location, Part, Questi
 from eco2.chat.agent.texts import say
 from eco2.chat.agent.understanding import understood
 from eco2.contracts.events import Stage
+from eco2.core import telemetry
 from eco2.core.aside import aside
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ async def _run(intent: Intent, node: Node, state: State, runtime: Runtime[Contex
     began = time.perf_counter()
     await context.started(stage)
     try:
-        async with asyncio.timeout(NODE_SECONDS):
-            part = await node(state, context)
+        with telemetry.span("chat.node", attributes={"eco2.intent": intent.value}):
+            async with asyncio.timeout(NODE_SECONDS):
+                part = await node(state, context)
     except Exception:
         ok = False
         log.exception("a node failed", extra={"intent": intent.value})

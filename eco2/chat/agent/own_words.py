@@ -27,13 +27,20 @@ _STREAMS = re.compile(
 DROPPED = Counter("eco2_chat_sentences_dropped_total", "Sentences of a model's own that told of waste, or had no end")
 
 
+_SEPARATED = re.compile(r"(?:\b\w[\W_]+){3,}\w\b")
+
+
+def _joined(sentence: str) -> str:
+    """Without what separates single letters ("태.우.세 요"), where they are."""
+    return _SEPARATED.sub(lambda found: "".join(filter(str.isalnum, found[0])), sentence)
+
+
 class OwnWords:
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
 
     def allowed(self, sentence: str) -> bool:
-        # Once more without what separates the letters: "태.우.세 요".
-        for text in (sentence, "".join(letter for letter in sentence if letter.isalnum())):
+        for text in (sentence, _joined(sentence)):
             if DISPOSAL.search(text) or DANGER.search(text) or _STREAMS.search(text):
                 return False
         if recognising.emergency(self._knowledge, sentence) or recognising.topics(self._knowledge, sentence):
