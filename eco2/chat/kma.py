@@ -204,7 +204,7 @@ class Kma:
         return self._read(body)
 
     def _read(self, body: bytes) -> list[Hour]:
-        """What its gateway refuses comes as XML with status 200."""
+        """Hours of an answer. A refusal of the gateway before the service comes as XML with status 200."""
         try:
             answer = orjson.loads(body)["response"]
             code = str(answer["header"]["resultCode"])

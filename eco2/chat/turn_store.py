@@ -61,7 +61,7 @@ class Said:
     model: str | None = None
     location: Json | None = None
     inputs: tuple[str, ...] = ()
-    """What its client can be asked for while the answer is written."""
+    """Inputs that its client can be asked for while the answer is written."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a client can be asked for while its answer is written
+"""Inputs that a client can be asked for while its answer is written
 
 Revision ID: 0043
 Revises: 0042

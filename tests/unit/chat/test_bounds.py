@@ -1,4 +1,4 @@
-"""What a chat keeps, and what goes to a model, however long the chat and its messages are."""
+"""Bounds of what a chat keeps, and of what goes to a model, however long the chat and its messages are."""
 
 from collections.abc import Sequence
 from typing import Any, cast
