@@ -2,7 +2,7 @@
 
 Each fault begins when all processes are ready again after the one before. The order follows from `--seed`, which is
 printed; what happens between two threads of the machine does not, so a seed repeats the faults, not the run. Exit
-code 1: the audit found harm, or too few requests were answered.
+code 1: the audit found harm, or too few acts of the users were answered.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from rich.table import Table
 from eco2.local import state
 from eco2.local.config import LocalError
 from tests.chaos import gather
-from tests.chaos.audit import Finding, audit, availability
+from tests.chaos.audit import ANSWER_SECONDS, Finding, audit, availability
 from tests.chaos.crowd import Crowd
 from tests.chaos.evidence import Disturbance
 from tests.chaos.faults import FAULTS
@@ -118,9 +118,10 @@ def show(crowd: Crowd, findings: Sequence[Finding], report: Path) -> bool:
         ),
         ("scans that ended as failed", str(sum(row.status == "failed" for row in evidence.jobs.values()))),
         ("longest until all were ready", f"{longest:.1f} s (line {READY_SECONDS:.0f})"),
+        ("attempts answered without a 5xx", f"{found.requests:.2%} of {len(evidence.requests)}"),
         (
-            "requests answered without 5xx",
-            f"{found.requests:.2%} of {len(evidence.requests)} (line {AVAILABILITY:.0%})",
+            f"acts answered within {ANSWER_SECONDS:.0f} s",
+            f"{found.acts:.2%} of {len(evidence.acts)} (line {AVAILABILITY:.0%})",
         ),
         ("harm", str(len(findings))),
     )
@@ -132,7 +133,7 @@ def show(crowd: Crowd, findings: Sequence[Finding], report: Path) -> bool:
     if len(findings) > SHOWN:
         out.print(f"… and {len(findings) - SHOWN} more")
     out.print(f"evidence: {report}", highlight=False, soft_wrap=True)
-    return not findings and found.requests >= AVAILABILITY
+    return not findings and found.acts >= AVAILABILITY
 
 
 def arguments() -> argparse.Namespace:

@@ -16,7 +16,7 @@ import httpx2
 import orjson
 
 from tests import photos
-from tests.chaos.evidence import Evidence, Json, Request, RevokedUse, ScanSeen, TurnSeen
+from tests.chaos.evidence import Act, Evidence, Json, Request, RevokedUse, ScanSeen, TurnSeen
 from tests.load.target import Target, User
 
 PATIENCE = 180.0
@@ -79,7 +79,13 @@ class Person:
         return response
 
     async def _insist(self, method: str, path: str, **more: Any) -> httpx2.Response | None:
-        """Again while the platform does not answer, is away or busy; None when patience ends."""
+        """Again while the platform does not answer, is away or busy; None when patience ends. It is one act."""
+        began = self.crowd.clock()
+        answer = await self._again(method, path, **more)
+        self.crowd.evidence.acts.append(Act(began, None if answer is None else self.crowd.clock() - began))
+        return answer
+
+    async def _again(self, method: str, path: str, **more: Any) -> httpx2.Response | None:
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             response = await self._request(method, path, **more)

@@ -41,6 +41,15 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Act:
+    """Something that a user wanted, with all its attempts: an upload ticket, a scan, a result, a message of a chat."""
+
+    began: float
+    seconds: float | None
+    """Until it was answered; None: the user gave up."""
+
+
+@dataclass(frozen=True)
 class RevokedUse:
     """A session was ended for good at `revoked` (its logout was answered); it was tried again at `at`."""
 
@@ -74,7 +83,9 @@ class JobRow:
 class Evidence:
     scans: list[ScanSeen] = field(default_factory=list)
     turns: list[TurnSeen] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    """Each attempt."""
     revoked: list[RevokedUse] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
     jobs: dict[str, JobRow] = field(default_factory=dict)

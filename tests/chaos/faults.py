@@ -12,7 +12,7 @@ import httpx2
 import psutil
 import psycopg
 
-from eco2.contracts.queues import CHAT_QUEUE, CHAT_VHOST, Q_API, Q_BATCH, TASKS_VHOST, VHOST, WORK_QUEUES
+from eco2.contracts.queues import CELERY_QUEUE, CHAT_QUEUE, CHAT_VHOST, Q_API, Q_BATCH, TASKS_VHOST, VHOST, WORK_QUEUES
 from eco2.core.redis import connect
 from eco2.local.servers import rabbitmq
 from eco2.local.stack import management
@@ -93,8 +93,8 @@ async def read_only(target: Target, _evidence: Evidence) -> AsyncIterator[None]:
 
 
 BROKERS = {VHOST: "ECO2_BROKER_URL", TASKS_VHOST: "ECO2_TASKS_BROKER_URL", CHAT_VHOST: "ECO2_CHAT_BROKER_URL"}
-SCANS_AND_CHATS = [*((VHOST, queue.name) for queue in WORK_QUEUES), (CHAT_VHOST, CHAT_QUEUE)]
-"""(vhost, queue)."""
+SCANS_AND_CHATS = [*((VHOST, one.name) for one in WORK_QUEUES if one.name != CELERY_QUEUE), (CHAT_VHOST, CHAT_QUEUE)]
+"""(vhost, queue). Queue `celery` is in the topology and has no consumer: what is in it stays."""
 ALL_WORK = [*SCANS_AND_CHATS, (TASKS_VHOST, Q_API), (TASKS_VHOST, Q_BATCH)]
 EACH = 5
 

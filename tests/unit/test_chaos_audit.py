@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.audit import audit, availability
-from tests.chaos.evidence import Disturbance, Evidence, JobRow, Request, RevokedUse, ScanSeen, TurnSeen
+from tests.chaos.evidence import Act, Disturbance, Evidence, JobRow, Request, RevokedUse, ScanSeen, TurnSeen
 
 RESULT = {"outcome": "answered", "item": "can", "image_url": "https://cdn/1"}
 FRAMES = [{"stage": "queued", "seq": 1}, {"stage": "vision", "seq": 2}, {"stage": "done", "seq": 3, "result": RESULT}]
@@ -22,6 +22,7 @@ def harmless() -> Evidence:
         turns=[TurnSeen("u", "chat", 20.0, "turn", 22.0, told, ["an answer"])],
         requests=[Request(1.0, 200)] * 100,
         revoked=[RevokedUse(5.0, 6.0, 200), RevokedUse(5.0, 11.0, 401), RevokedUse(5.0, 12.0, 0)],
+        acts=[Act(1.0, 0.5)],
         disturbances=[Disturbance("kill scan-worker", 3.0, 4.0, 1.0)],
         jobs={"job": JobRow("job", "u", "completed", True, "can")},
         turn_states={"turn": "completed"},
@@ -57,7 +58,7 @@ HARM: dict[str, list[Callable[[Evidence], object]]] = {
         changed("scans", "frames", [FRAMES[0], FRAMES[0], *FRAMES[1:]]),
         changed("scans", "frames", [FRAMES[1], FRAMES[0], FRAMES[2]]),
     ],
-    "event missed": [changed("scans", "frames", [FRAMES[0], FRAMES[2]])],
+    "event missed": [changed("turns", "frames", [{"stage": "queued", "seq": 1}, {"stage": "done", "seq": 3}])],
     "endings": [
         changed("scans", "frames", FRAMES[:2]),
         changed("scans", "frames", [*FRAMES, {"stage": "done", "seq": 4, "result": RESULT}]),
@@ -93,9 +94,15 @@ def test_harm_is_found(kind: str, harm: Callable[[Evidence], object]) -> None:
     assert {finding.kind for finding in audit(evidence)} == {kind}
 
 
-def test_availability_counts_what_was_not_answered_and_what_was_a_5xx() -> None:
+def test_a_fault_may_cost_all_events_but_the_end() -> None:
+    evidence = harmless()
+    evidence.scans[0].frames = [FRAMES[2]]
+    assert audit(evidence) == []
+
+
+def test_availability_counts_acts_that_took_too_long_and_attempts_that_failed() -> None:
     evidence = harmless()
     evidence.requests = [Request(1.0, status) for status in (200, 202, 404, 429, 0, 503, 500, 200)]
-    evidence.scans.append(ScanSeen("u", 2.0))
+    evidence.acts = [Act(1.0, seconds) for seconds in (0.1, 29.0, 31.0, None)]
     found = availability(evidence)
-    assert (found.requests, found.scans) == (5 / 8, 1 / 2)
+    assert (found.requests, found.acts) == (5 / 8, 1 / 2)
