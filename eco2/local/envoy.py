@@ -196,7 +196,8 @@ def _forward(entry: Json) -> Json:
     (target,) = _taken(entry)
     action = {
         "cluster": _cluster_name(target["destination"]["host"], target["destination"]["port"]["number"]),
-        "timeout": entry["timeout"],
+        # The mesh sets none by itself, and takes no 0s; Envoy's own default is 15 s.
+        "timeout": entry.get("timeout", "0s"),
     }
     retries = entry["retries"]
     if retries["attempts"]:

@@ -327,3 +327,18 @@ def the_mesh_asks_ext_authz_where_it_listens(platform: Platform) -> Iterator[str
             yield f"{environment}: the mesh asks {provider['service']}:{provider['port']}, ext-authz listens on {ports}"
         if provider["failOpen"]:
             yield "requests pass while ext-authz is away"
+
+
+def _timeout_of_nothing(platform: Platform) -> None:
+    platform.find("VirtualService", "sse-vs", "prod")["spec"]["http"][0]["timeout"] = "0s"
+
+
+@checker(_timeout_of_nothing)
+def no_route_has_a_timeout_that_the_mesh_refuses(platform: Platform) -> Iterator[str]:
+    """Its definitions take nothing below a millisecond; a route without the field has none."""
+    for environment in ENVIRONMENTS:
+        for _, item in platform.in_environment(environment):
+            if item["kind"] == "VirtualService":
+                for entry in item["spec"]["http"]:
+                    if entry.get("timeout") in ("0s", "0"):
+                        yield f"{environment}: {title(item)} has a timeout of 0 in {entry['name']}"
