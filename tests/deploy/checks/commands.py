@@ -15,7 +15,7 @@ from tests.deploy.platform import ENVIRONMENTS, Platform
 
 TOOLS = {
     # Of other projects, that a reader has or is told to install.
-    *("ansible-playbook", "basename", "env", "flock", "getent", "node", "realpath"),
+    *("ansible-playbook", "basename", "env", "flock", "getent", "gh", "node", "realpath"),
     *("apt-get", "aws", "awk", "bash", "cat", "chmod", "chown", "cosign", "cp", "curl", "cut", "date", "dirname"),
     *("docker", "dpkg", "dpkg-query", "find", "git", "grep", "head", "helm", "id", "install", "jq", "kubectl", "ls"),
     *("mkdir", "mktemp", "mv", "npm", "od", "openssl", "patronictl", "pip", "podman", "psql", "pwd", "python"),
