@@ -67,7 +67,8 @@ test-deploy: setup ## Render every manifest and check it, without a cluster (par
 	@$(BIN)/pytest tests/deploy -m "not slow"
 
 .PHONY: test-observe
-test-observe: setup ## Let Prometheus's and Alertmanager's own programs judge the alerts (part of `make test`)
+test-observe: setup ## Let Prometheus's own programs judge alerts and dashboards, then start them, inject three faults and follow a scan's trace
+	@scripts/bootstrap --observe
 	@$(BIN)/pytest tests/observe
 
 .PHONY: test-workflows
@@ -215,6 +216,10 @@ openapi: ## Write docs/api/openapi.json and docs/api/errors.md from the code
 .PHONY: metrics
 metrics: ## Write docs/metrics.md from the code
 	@$(BIN)/python -m tools.metrics docs/metrics.md
+
+.PHONY: dashboards
+dashboards: ## Write Grafana's dashboards (workloads/monitoring/base/dashboards) from tools/dashboards/boards.py
+	@$(BIN)/python -m tools.dashboards
 
 .PHONY: manifests
 manifests: ## Write the folder of every process that has none in workloads/domains

@@ -240,7 +240,7 @@ async def _finish(resources: Resources, turn: Turn, status: turn_store.Status, a
     # Else the whole work would be done again, and the model paid again.
     if await ride_out(lambda: turn_store.finish(resources.db, turn, status, answer)):
         TURNS.labels(status, answer.intent or "").inc()
-        TURN_SECONDS.observe((datetime.now(UTC) - turn.created_at).total_seconds())
+        TURN_SECONDS.observe((datetime.now(UTC) - turn.created_at).total_seconds(), telemetry.exemplar())
     await announcing.announce(resources.db, resources.storage, resources.bus, turn.id)
 
 

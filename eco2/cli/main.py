@@ -20,6 +20,8 @@ from eco2.cli import (
     smoke,
     stack,
     text,
+    top,
+    trace,
     vision,
 )
 from eco2.run import TARGETS, advice
@@ -34,6 +36,8 @@ app = typer.Typer(
 local = typer.Typer(help="Only for the local stack.", no_args_is_help=True)
 app.add_typer(local, name="local")
 stack.register(app, local)
+app.command()(top.top)
+app.command()(trace.trace)
 app.command()(scan.scan)
 app.command()(scan.choose)
 app.command()(smoke.smoke)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,9 @@ def up(
     foreground: bool = typer.Option(False, "--foreground", "-f", help="Stay here and show every process's output."),
     only: str = typer.Option("", help=f"Comma-separated names; what they need is started too. Names: {NAMES}."),
     origin: list[str] = typer.Option([], help="Another web app that may call the API, as http://localhost:3001."),
+    observe: bool = typer.Option(
+        False, "--observe", help="With Prometheus, Alertmanager, exporters and traces, on ports of their own."
+    ),
     quiet: bool = typer.Option(False, hidden=True),
 ) -> None:
     from eco2.cli import doctor
@@ -83,7 +87,7 @@ def up(
         stack.selection(_names(only))
         doctor.python()
         doctor.data()
-        at = config.with_origins(config.layout(), origin)
+        at = replace(config.with_origins(config.layout(), origin), observe=observe)
         doctor.free_disk(at.home)
         if foreground:
             asyncio.run(_serve(at, _names(only), None if quiet else _echo()))
@@ -153,7 +157,7 @@ def _start_in_background(at: "Layout", only: str, origins: Sequence[str]) -> Non
     state.require_free_ports(ports, at.gateway_port)
     state.forget(at.home)
     began = time.monotonic()
-    with _ended_on_failure(_spawn(at.home, only, origins)) as supervisor:
+    with _ended_on_failure(_spawn(at, only, origins)) as supervisor:
         _wait_until_ready(at.home, lambda: supervisor.poll() is not None)
     _say_notes(at)
     _say_what_next(at, only, time.monotonic() - began)
@@ -163,7 +167,8 @@ def _join(at: "Layout", only: str, last: "StackState") -> None:
     """Another `eco2 up` started it: wait for it, but leave it alone."""
     from eco2.local import config, stack
 
-    absent = {row.name for row in stack.selection(_names(only))} - {row.name for row in last.processes}
+    wanted = {row.name for row in stack.selection(_names(only))} | ({"prometheus"} if at.observe else set())
+    absent = wanted - {row.name for row in last.processes}
     if absent:
         running = f"A stack without {', '.join(sorted(absent))} is already running (pid {last.pid})"
         raise config.LocalError(f"{running}: `eco2 down` ends it, then start again.")
@@ -189,11 +194,12 @@ def _ended_on_failure(supervisor: "subprocess.Popen[bytes]") -> Iterator["subpro
         signal.signal(signal.SIGTERM, before)
 
 
-def _spawn(home: Path, only: str, origins: Sequence[str]) -> "subprocess.Popen[bytes]":
-    log = home / "logs" / "supervisor.log"
+def _spawn(at: "Layout", only: str, origins: Sequence[str]) -> "subprocess.Popen[bytes]":
+    log = at.home / "logs" / "supervisor.log"
     log.parent.mkdir(exist_ok=True, mode=0o700)
     command = [sys.executable, "-m", "eco2", "up", "--foreground", "--quiet", "--only", only]
     command += [f"--origin={url}" for url in origins]
+    command += ["--observe"] if at.observe else []
     log.write_bytes(b"")
     with log.open("ab") as file:  # it goes on at the end when it was emptied for its length
         return subprocess.Popen(
@@ -261,7 +267,16 @@ def _say_what_next(at: "Layout", only: str, seconds: float) -> None:
     if only:
         return
     out.print(f"Gateway: [bold]{at.public_url}[/bold]   Data and logs: {at.home}", highlight=False)
+    if at.observe:
+        out.print(_watching(at), highlight=False)
     out.print("Try:  eco2 scan PHOTO    eco2 status    eco2 logs scan-worker -f    eco2 down", highlight=False)
+
+
+def _watching(at: "Layout") -> str:
+    from eco2.local import config
+
+    prometheus, alerts = (f"http://127.0.0.1:{at.port(port)}" for port in (config.PROMETHEUS, config.ALERTMANAGER))
+    return f"Prometheus: {prometheus}   Alertmanager: {alerts}   Live: eco2 top   One scan: eco2 trace JOB"
 
 
 def down() -> None:
@@ -305,6 +320,8 @@ def status(as_json: bool = typer.Option(False, "--json", help="A JSON list, for 
         out.print(_table(now))
         gateway = at.public_url if any(row["name"] == "gateway" for row in rows) else "not in this stack"
         out.print(f"\nGateway: {gateway}\nData and logs: {at.home}", highlight=False, soft_wrap=True)
+        if now.alive and at.observe:
+            out.print(_watching(at), highlight=False, soft_wrap=True)
         if now.alive and any(row["name"] == "scan-worker" for row in rows):
             out.print(f"Photos are looked at by {asyncio.run(_looks(at))}", highlight=False, soft_wrap=True)
     _say_notes(at)

@@ -387,7 +387,7 @@ class RequestEdge:
             span.update_name(f"{scope['method']} {route}")
             span.set_attributes({"http.route": route, "url.path": scope["path"], "http.response.status_code": status})
         method = scope["method"] if scope["method"] in METHODS else "other"
-        REQUEST_SECONDS.labels(self.service, method, route, status).observe(seconds)
+        REQUEST_SECONDS.labels(self.service, method, route, status).observe(seconds, telemetry.exemplar())
         level = logging.DEBUG if shortcut else logging.INFO  # too frequent to be read
         if log.isEnabledFor(level):
             extra = {"method": scope["method"], "path": scope["path"], "status": status, "user": user}

@@ -167,9 +167,10 @@ async def _answer(
     telemetry.user_id.set(carrier.get(USER_ID_HEADER, ""))
     remaining = context.time_remaining() or DEADLINE_SECONDS
     _deadline.set(time.monotonic() + remaining)
-    start, status = time.perf_counter(), Status.OK
+    start, status, exemplar = time.perf_counter(), Status.OK, None
     try:
         with telemetry.span(method, carrier, SpanKind.SERVER):
+            exemplar = telemetry.exemplar()
             try:
                 async with asyncio.timeout(remaining):
                     return await behaviour(request, context)
@@ -182,7 +183,7 @@ async def _answer(
         raise
     finally:
         seconds = time.perf_counter() - start
-        SECONDS.labels(method, status.name).observe(seconds)
+        SECONDS.labels(method, status.name).observe(seconds, exemplar)
         extra = {"method": method, "status": status.name, "user": telemetry.user_id.get()}
         log.info("call", extra={**extra, "ms": round(seconds * 1000, 1)})
 

@@ -1,7 +1,7 @@
 """Operator's endpoints of every process: `/health`, `/ready`, `/metrics`; and how a process serves HTTP.
 
 `/health` says that the process runs, `/ready` that it can do its work now (each named check passed within its time),
-`/metrics` is the Prometheus text. The edge never routes to them.
+`/metrics` is the Prometheus text, or OpenMetrics for who asks for it. The edge never routes to them.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from urllib.parse import quote
 import orjson
 import uvicorn
 import uvloop
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
 from eco2.core.settings import Settings
 
@@ -76,7 +77,7 @@ class OpsApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in ("/health", "/ready", "/metrics"):
-            await self._answer(scope["path"], send)
+            await self._answer(scope, send)
         elif scope["type"] == "http" and scope["path"].endswith("/") and scope["path"].strip("/"):
             await _redirect(send, _without_last_slash(scope))
         elif self.inner is not None:
@@ -84,13 +85,17 @@ class OpsApp:
         elif scope["type"] == "http":
             await send_json(send, 404, {"detail": "There is nothing at this path.", "code": "NOT_FOUND"})
 
-    async def _answer(self, path: str, send: Send) -> None:
+    async def _answer(self, scope: Scope, send: Send) -> None:
+        path = scope["path"]
         if path == "/health":
             reason = await _reason(self.alive) if self.alive else ""
             body = {"status": reason or "ok", "service": self.name}
             await send_json(send, 503 if reason else 200, body)
         elif path == "/metrics":
-            await _send(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+            # As OpenMetrics, which Prometheus asks for, it has exemplars: the traces behind a measurement.
+            wanted = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"]
+            encode, content_type = choose_encoder(",".join(wanted))
+            await _send(send, 200, encode(REGISTRY), content_type)
         else:
             failed = await self.failed_checks()
             status = "ready" if not failed else "not ready"

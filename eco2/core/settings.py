@@ -81,6 +81,8 @@ class Settings(SettingsGroup):
     local process may do without."""
     otlp_endpoint: str | None = None
     """Base URL of an OTLP/HTTP collector; without it spans only carry ids through logs, messages and events."""
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces that begin here which are collected; one that began elsewhere was decided there."""
     shutdown_grace: Duration = timedelta(seconds=20)
     """Time that work in flight may take after SIGTERM."""
 

@@ -2,12 +2,15 @@
 
 `setup` is called once by every process. Logs are JSON lines on stdout; each carries the request, job and
 trace it belongs to. Traces continue over HTTP headers, AMQP headers and events through W3C `traceparent` strings.
+
+Spans of entry points (a request, a message, a task) are always there: they carry the ids. `detail` and `record` make
+further spans only where somebody collects them.
 """
 
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 from opentelemetry import context, trace
@@ -26,6 +29,9 @@ user_id: ContextVar[str] = ContextVar("user_id", default="")
 """User of the request, as the edge wrote it; empty without one."""
 
 _tracer = trace.get_tracer("eco2")
+_exporting = False
+_SAMPLED = "-01"
+"""End of a `traceparent` whose spans are collected."""
 
 
 class _ContextFilter(logging.Filter):
@@ -62,9 +68,12 @@ def setup(name: str, settings: Settings) -> None:
 
 
 def _setup_tracing(name: str, settings: Settings) -> None:
+    global _exporting
+    _exporting = settings.otlp_endpoint is not None
     resource = Resource.create({"service.name": name, "deployment.environment": settings.environment})
     # Spans that nobody collects only carry ids: unsampled ones do that for less than half.
-    sampler = sampling.DEFAULT_ON if settings.otlp_endpoint else sampling.ALWAYS_OFF
+    share = sampling.ParentBased(sampling.TraceIdRatioBased(settings.trace_share))
+    sampler = share if settings.otlp_endpoint else sampling.ALWAYS_OFF
     provider = TracerProvider(sampler=sampler, resource=resource)
     if settings.otlp_endpoint:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -90,6 +99,38 @@ def span(
     parent = extract(carrier) if carrier else None
     with _tracer.start_as_current_span(name, context=parent, kind=kind, attributes=attributes) as current:
         yield current
+
+
+def exporting() -> bool:
+    """True where spans are collected."""
+    return _exporting
+
+
+def detail(
+    name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Mapping[str, str | int | float] | None = None
+) -> AbstractContextManager[object]:
+    """A span within the current one where spans are collected; nothing elsewhere."""
+    if not _exporting:
+        return nullcontext()
+    return _tracer.start_as_current_span(name, kind=kind, attributes=attributes)
+
+
+def record(
+    name: str, traceparent: str, start: float, kind: SpanKind, attributes: Mapping[str, str | int | float]
+) -> None:
+    """A span from `start` (epoch seconds) until now in the trace of `traceparent`, where that one is collected."""
+    if _exporting and traceparent.endswith(_SAMPLED):
+        parent = extract({"traceparent": traceparent})
+        made = _tracer.start_span(name, parent, kind, attributes, start_time=int(start * 1e9))
+        made.end()
+
+
+def exemplar() -> dict[str, str] | None:
+    """The trace to which a measurement leads; None where nobody collects it."""
+    if not _exporting:
+        return None
+    span = trace.get_current_span().get_span_context()
+    return {"trace_id": f"{span.trace_id:032x}"} if span.is_valid and span.trace_flags.sampled else None
 
 
 def about_job(number: str) -> None:

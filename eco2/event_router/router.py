@@ -8,9 +8,9 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from prometheus_client import Counter, Gauge
@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 from eco2.contracts.events import ENDED_TTL_SECONDS, JOB_TTL_SECONDS, Stage, channel, log_key, shard_keys
 from eco2.core.shared_redis import connect_shared
 from eco2.event_router.settings import Settings
-from eco2.messaging.events import EventBus
+from eco2.messaging.events import EventBus, trace_event
 
 GROUP = "event-router"
 BLOCK_SECONDS = 1.0
@@ -82,6 +82,7 @@ class Event:
     seq: int
     frame: str
     terminal: bool
+    parsed: Mapping[str, Any]
 
 
 def parse(entry: Entry) -> Event:
@@ -101,7 +102,7 @@ def parse(entry: Entry) -> Event:
     if "\n" in text:  # a frame is one line of the live message
         text = orjson.dumps(frame).decode()
     stamped = f'{text.rstrip()[:-1]},"stream_id":"{entry.stream_id}"}}'
-    return Event(job_id, seq, stamped, frame["stage"] == Stage.DONE)
+    return Event(job_id, seq, stamped, frame["stage"] == Stage.DONE, frame)
 
 
 def _events(entries: list[Entry]) -> Iterator[Event]:
@@ -214,6 +215,8 @@ class Router:
         for shard, ids in by_shard.items():
             args += [shard, GROUP, len(ids), *ids]
         await self._forward(keys=keys, args=args)
+        for event in (event for events in by_job.values() for event in events):
+            trace_event("forward event", event.parsed)
         forwarded = sum(map(len, by_job.values()))
         BATCHES.inc()
         FORWARDED.inc(forwarded)

@@ -187,7 +187,7 @@ class Llm:
             raise LlmFailed("timeout", f"no usable answer within {seconds:g} s") from error
         finally:
             CALLS.labels(model, purpose, outcome).inc()
-            SECONDS.labels(model, purpose).observe(time.perf_counter() - began)
+            SECONDS.labels(model, purpose).observe(time.perf_counter() - began, telemetry.exemplar())
 
     async def _ask(
         self, model: str, fields: Mapping[str, Any], use: "_Use[A, R]", seconds: float, job: str, purpose: str

@@ -35,6 +35,7 @@ STORE_MASTER, STORE_VOLUME, STORE_FILER = 11, 12, 13
 STORE_MASTER_GRPC, STORE_VOLUME_GRPC, STORE_FILER_GRPC, STORE_S3_GRPC = 14, 15, 16, 17
 GATEWAY_ADMIN = 21
 OAUTH_EMULATOR = 46
+PROMETHEUS, ALERTMANAGER, NODE_EXPORTER, POSTGRES_EXPORTER, REDIS_EXPORTER, TRACES = 9, 59, 58, 57, 55, 56
 NEWS_EMULATOR = 18
 KMA_EMULATOR = 22
 SPAN = 60
@@ -88,6 +89,12 @@ class LocalSettings(BaseSettings):
     frontend_url: str | None = None
     """The web app in which a sign-in ends that names none."""
 
+    alert_webhook: str | None = None
+    """Address that Alertmanager of `eco2 up --observe` posts to; without it alerts are only shown."""
+    alert_pace: int = Field(default=1, ge=1, le=600)
+    """For tests: how many times faster than in the cluster alerts go. Windows of rules, the time that a condition has
+    to hold and waits of Alertmanager are divided by it; what the rules compare stays."""
+
 
 def local_settings() -> LocalSettings:
     try:
@@ -140,6 +147,8 @@ class Layout:
     gateway_port: int
     credentials: Credentials
     given: Mapping[str, str]
+    observe: bool = False
+    """Prometheus, Alertmanager, exporters and the collector of traces belong to it."""
 
     def port(self, offset: int) -> int:
         return self.port_base + offset
@@ -392,6 +401,7 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_RECYCLABLE_PRICES": str(SAMPLES / "recyclable_prices.csv"),
         **grpc_addresses(at),
         **_emulated_weather(at),
+        **(_traced(at) if at.observe else {}),
         **at.given,
     }
 
@@ -404,6 +414,11 @@ def _emulated_weather(at: Layout) -> dict[str, str]:
         "ECO2_KMA_URL": f"http://127.0.0.1:{at.port(KMA_EMULATOR)}",
         "ECO2_KMA_SOURCE": EMULATED_KMA_SOURCE,
     }
+
+
+def _traced(at: Layout) -> dict[str, str]:
+    """The second is the SDK's own: a span is worth looking at as soon as the scan is over."""
+    return {"ECO2_OTLP_ENDPOINT": f"http://127.0.0.1:{at.port(TRACES)}", "OTEL_BSP_SCHEDULE_DELAY": "500"}
 
 
 def grpc_addresses(at: Layout) -> dict[str, str]:

@@ -39,6 +39,8 @@ ADMIN_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TRACER = "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig"
+_SOON = {"tracing.opentelemetry.flush_interval_ms": 500, "tracing.opentelemetry.min_flush_spans": 100}
 _CUSTOM_POLICY = "istio-ext-authz"
 _SHADOW_PREFIX = "istio_ext_authz_"
 
@@ -54,11 +56,13 @@ def render(
     issuer: str,
     upload_bucket: str = DEFAULT_UPLOAD_BUCKET,
     trusted_proxies: int = 0,
+    traces_port: int | None = None,
 ) -> str:
     """Envoy's bootstrap as YAML.
 
     `ports` maps a service (`scan-api.scan`) to its local port or ports, ext-authz to its gRPC port; the routes of a
-    service that is missing answer 503. The admin interface itself is the socket; the port leads to a part of it.
+    service that is missing answer 503. With `traces_port` every request begins a trace, which is sent there. The admin
+    interface itself is the socket; the port leads to a part of it.
     """
     manifests = load(bucket, upload_bucket)
     _fill_in(manifests, cors_origins, issuer, trusted_proxies)
@@ -73,6 +77,11 @@ def render(
     hosts = {row for row in (*_destinations(manifests), authz) if not row[0].endswith(".invalid")}
     clusters = [_cluster(host, port, known, rule, http2=(host, port) == authz) for host, port in sorted(hosts)]
     clusters.append(_admin_cluster(admin_socket))
+    more: Json = {}
+    if traces_port is not None:
+        manager["tracing"] = _tracing(traces_port)
+        clusters.append(_traces_cluster(traces_port))
+        more = {"layered_runtime": {"layers": [{"name": "static", "static_layer": _SOON}]}}
     listeners = [_listener("edge", gateway_port, manager), _listener("admin", admin_port, _admin_manager(admin_port))]
     bootstrap = {
         "admin": {
@@ -80,6 +89,7 @@ def render(
             "allow_paths": [{"exact": path} for path in ADMIN_PATHS],
         },
         "static_resources": {"listeners": listeners, "clusters": clusters},
+        **more,
     }
     return yaml.safe_dump(bootstrap, sort_keys=False, allow_unicode=True)
 
@@ -377,6 +387,21 @@ def _admin_cluster(socket: str) -> Json:
     endpoint = {"endpoint": {"address": {"pipe": {"path": socket}}}}
     load = {"cluster_name": "admin", "endpoints": [{"lb_endpoints": [endpoint]}]}
     return {"name": "admin", "type": "STATIC", "connect_timeout": "1s", "load_assignment": load}
+
+
+def _tracing(port: int) -> Json:
+    """As the mesh makes of a Telemetry resource: OpenTelemetry, every request."""
+    target = {"uri": f"http://127.0.0.1:{port}/v1/traces", "cluster": "traces", "timeout": "1s"}
+    config = {"@type": _TRACER, "http_service": {"http_uri": target}, "service_name": "gateway"}
+    return {
+        "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": config},
+        "random_sampling": {"value": 100},
+    }
+
+
+def _traces_cluster(port: int) -> Json:
+    load = {"cluster_name": "traces", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}]}
+    return {"name": "traces", "type": "STATIC", "connect_timeout": "1s", "load_assignment": load}
 
 
 def _listener(name: str, port: int, manager: Json) -> Json:

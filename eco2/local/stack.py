@@ -18,6 +18,7 @@ from eco2.local.config import Layout, LocalError
 from eco2.local.emulators import kma as kma_emulator
 from eco2.local.emulators import news as news_emulator
 from eco2.local.emulators import oauth as oauth_emulator
+from eco2.local.observing import units as observing
 from eco2.local.queue_health import Management
 from eco2.local.supervisor import Echo, Supervisor, Unit
 from eco2.processes import PROCESSES, SERVICES, Process, process
@@ -142,6 +143,8 @@ def units(at: Layout, only: Collection[str] = (), *, with_migrations: bool = Tru
         made.append(news_emulator.unit(at))
     if any(unit.name == "chat-worker" for unit in made) and "ECO2_KMA_SERVICE_KEY" not in at.given:
         made.append(kma_emulator.unit(at))
+    if at.observe:
+        made.extend(observing.units(at, [unit.name for unit in made]))
     return made
 
 
@@ -158,8 +161,10 @@ class Stack:
         with_migrations: bool = True,
         extra: Sequence[Unit] = (),
         echo: Echo | None = None,
+        observe: bool = False,
     ) -> None:
-        self.layout = config.layout(home, port_base=port_base, gateway_port=gateway_port)
+        at = config.layout(home, port_base=port_base, gateway_port=gateway_port)
+        self.layout = replace(at, observe=observe)
         made = units(self.layout, only, with_migrations=with_migrations)
         self.supervisor = Supervisor([*made, *extra], self.layout.home, echo)
 

@@ -107,7 +107,10 @@ def as_running(at: Layout) -> Layout:
     ports = {row.name: row.port for row in last.processes}
     bases = [ports[row.name] - row.port for row in SERVICES if row.name in ports]
     return replace(
-        at, port_base=bases[0] if bases else at.port_base, gateway_port=ports.get("gateway", at.gateway_port)
+        at,
+        port_base=bases[0] if bases else at.port_base,
+        gateway_port=ports.get("gateway", at.gateway_port),
+        observe="prometheus" in ports,
     )
 
 

@@ -12,6 +12,7 @@ import aio_pika
 import orjson
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
 from eco2.core import telemetry
@@ -134,22 +135,23 @@ class Publisher:
         mandatory: bool = True,
         priority: int | None = None,
     ) -> None:
-        message = aio_pika.Message(
-            body,
-            headers={**headers, **telemetry.trace_headers()},
-            content_type="application/json",
-            content_encoding="utf-8",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            correlation_id=message_id,
-            message_id=message_id,
-            priority=priority,
-        )
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._publish(exchange, routing_key, message, mandatory)
-        except BROKER_ERRORS as error:
-            pass_on_cancellation()
-            raise BrokerDown from error
+        with telemetry.detail("publish", SpanKind.PRODUCER, {"messaging.routing_key": routing_key}):
+            message = aio_pika.Message(
+                body,
+                headers={**headers, **telemetry.trace_headers()},
+                content_type="application/json",
+                content_encoding="utf-8",
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                correlation_id=message_id,
+                message_id=message_id,
+                priority=priority,
+            )
+            try:
+                async with asyncio.timeout(PUBLISH_SECONDS):
+                    await self._publish(exchange, routing_key, message, mandatory)
+            except BROKER_ERRORS as error:
+                pass_on_cancellation()
+                raise BrokerDown from error
         PUBLISHED.labels(exchange, routing_key).inc()
 
     async def _publish(self, exchange: str, routing_key: str, message: aio_pika.Message, mandatory: bool) -> None:

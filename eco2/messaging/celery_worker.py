@@ -298,6 +298,6 @@ async def _run(
             log.exception("task failed", extra={"task": name, "deliveries": deliveries})
             await asyncio.sleep(RETRY_PAUSES[min(deliveries, len(RETRY_PAUSES) - 1)])
         seconds = time.perf_counter() - start
-        TASK_SECONDS.labels(name, outcome).observe(seconds)
+        TASK_SECONDS.labels(name, outcome).observe(seconds, telemetry.exemplar())
         log.info("task %s", outcome, extra={"task": name, "ms": round(seconds * 1000, 1)})
     return outcome == "completed"

@@ -185,7 +185,7 @@ def timed(task: str) -> Iterator[None]:
         yield
         outcome = "completed"
     finally:
-        TASK_SECONDS.labels(task, outcome).observe(time.perf_counter() - start)
+        TASK_SECONDS.labels(task, outcome).observe(time.perf_counter() - start, telemetry.exemplar())
 
 
 class _Desk:
@@ -278,7 +278,7 @@ async def _work(queue: str, message: Message, work: Work, settling: asyncio.Even
         await settling.wait()
         await _settle(queue, message, outcome)
         seconds = time.perf_counter() - start
-        TASK_SECONDS.labels(queue, outcome).observe(seconds)
+        TASK_SECONDS.labels(queue, outcome).observe(seconds, telemetry.exemplar())
         log.debug("task %s", outcome, extra={"task": queue, "ms": round(seconds * 1000, 1)})
     return outcome
 
@@ -349,6 +349,7 @@ async def _collect(inbox: asyncio.Queue[Message], size: int, wait: float, heartb
 
 
 async def _handle_batch(queue: str, batch: Sequence[Message], handle: Handle) -> None:
+    began = time.time()
     try:
         await ride_out(lambda: handle(batch))
     except Exception:
@@ -357,7 +358,16 @@ async def _handle_batch(queue: str, batch: Sequence[Message], handle: Handle) ->
         await _requeue(queue, failed)
     else:
         await batch[-1].ack(multiple=True)
+        _trace(queue, batch, began)
         CONSUMED.labels(queue, "completed").inc(len(batch))
+
+
+def _trace(queue: str, batch: Sequence[Message], began: float) -> None:
+    """Add the work on the batch to the trace of each of its messages."""
+    if telemetry.exporting():
+        attributes = {"eco2.batch": len(batch)}
+        for message in batch:
+            telemetry.record(queue, str(message.headers.get("traceparent") or ""), began, SpanKind.CONSUMER, attributes)
 
 
 async def _handle_one(queue: str, message: Message, handle: Handle) -> bool:

@@ -6,11 +6,13 @@ outside of a trace); the router adds `stream_id`, and the gateway `trace_id` and
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from redis.asyncio import Redis
 
 from eco2.contracts.events import (
@@ -29,6 +31,7 @@ from eco2.contracts.events import (
     shard_key,
     text_key,
 )
+from eco2.core import telemetry
 
 LOOK_SECONDS = 2.0
 STREAM_LENGTH = 100_000
@@ -263,3 +266,15 @@ def _traceparent() -> str:
 def trace_ids(traceparent: str) -> tuple[str, str]:
     """(trace id, span id) of a `traceparent`; two empty strings outside of a trace."""
     return traceparent[3:35], traceparent[36:52]
+
+
+def trace_event(name: str, frame: Mapping[str, Any]) -> None:
+    """Add a span from the emission of the event until now to its trace, where that is collected."""
+    if not telemetry.exporting():
+        return
+    try:
+        emitted = float(frame.get("ts", ""))
+    except (TypeError, ValueError):
+        return  # not from a producer of ours
+    attributes = {"eco2.stage": str(frame["stage"]), "eco2.status": str(frame["status"]), "eco2.seq": frame["seq"]}
+    telemetry.record(name, str(frame.get("traceparent", "")), emitted, SpanKind.CONSUMER, attributes)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from eco2.contracts.events import Stage
 from eco2.contracts.queues import SCAN_EXCHANGE, SCAN_VISION, TASKS_EXCHANGE
 from eco2.contracts.tasks import IMAGE_ANALYZE
+from eco2.core import telemetry
 from eco2.core.aside import aside
 from eco2.core.errors import AppError
 from eco2.core.postgres import Database
@@ -113,7 +114,7 @@ async def write_answer(services: Services, job: Job, word: Word) -> None:
         seconds = await store.complete(services.db, job.id, answer, reward)
         if seconds is None:
             return
-        SECONDS.observe(seconds)
+        SECONDS.observe(seconds, telemetry.exemplar())
         job = replace(job, answer=answer, reward=reward, status="completed")
         ENDED.labels(outcome(job)).inc()
     await announce(services, job)

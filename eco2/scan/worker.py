@@ -102,7 +102,7 @@ async def work(resources: Resources, queue: str, message: Message) -> None:
             await service.hand_on(resources, done, queue)
             return
         try:
-            with timed(queue):
+            with timed(queue), telemetry.detail(queue):
                 job = await run_stage(resources, STAGES[queue], job_id, done)
         except Exception as error:
             if is_away(error):

@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from eco2.contracts.events import TOKEN, Stage, channel
+from eco2.core import telemetry
 from eco2.core.errors import Unavailable
 from eco2.messaging.events import trace_ids
 from eco2.sse_gateway.text import Part
@@ -37,13 +38,15 @@ log = logging.getLogger(__name__)
 class Frame:
     """One event as it is sent."""
 
-    __slots__ = ("data", "seq", "terminal")
+    __slots__ = ("data", "seq", "terminal", "traced")
 
     def __init__(self, text: str, event: dict[str, Any] | None = None) -> None:
         """`event`: the text as read, where it has been."""
         event = event or orjson.loads(text)
         self.seq: int = event["seq"]
         self.terminal: bool = event["stage"] == Stage.DONE
+        self.traced = event if telemetry.exporting() else None
+        """The event, where its trace is collected."""
         trace_id, span_id = trace_ids(event.get("traceparent", ""))
         whole = f'{text.rstrip()[:-1]},"trace_id":"{trace_id}","span_id":"{span_id}"}}'
         self.data = f"event: {event['stage']}\nid: {self.seq}\ndata: {whole}\n\n".encode()

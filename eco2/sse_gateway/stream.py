@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from eco2.contracts.events import Service
 from eco2.core.errors import Unavailable
 from eco2.core.ops import Send
-from eco2.messaging.events import EventBus
+from eco2.messaging.events import EventBus, trace_event
 from eco2.sse_gateway.hub import Frame, Hub, Listener
 from eco2.sse_gateway.jobs import JobStates
 from eco2.sse_gateway.settings import Settings
@@ -99,6 +99,8 @@ class Stream:
         for frame in frames:
             yield from self._parts(frame.seq - 1)
             yield frame.data
+            if frame.traced:
+                trace_event("deliver event", frame.traced)
             self.last, self.gap_pause = frame.seq, 0.0
         if frames and not frames[-1].terminal:
             yield from self._parts(self.last)

@@ -47,3 +47,37 @@ async def test_spans_are_exported_with_the_trace_they_continue(collector: tuple[
     assert sent.startswith(b"POST /v1/traces")
     assert bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e4736") in sent
     assert b"probe" in sent
+
+
+PARTS = """
+import time
+from opentelemetry.trace import SpanKind
+from eco2.core import telemetry
+from eco2.core.settings import Settings
+telemetry.setup("probe", Settings())
+parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"
+with telemetry.span("of-nobody"):
+    assert telemetry.exemplar() is None
+with telemetry.span("outer", {"traceparent": parent + "1"}), telemetry.detail("inner"):
+    assert telemetry.exemplar() == {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
+telemetry.record("late", parent + "1", time.time() - 1, SpanKind.CONSUMER, {})
+telemetry.record("not-collected", parent + "0", time.time(), SpanKind.CONSUMER, {})
+"""
+
+
+async def test_the_share_is_of_what_begins_here(collector: tuple[str, "asyncio.Queue[bytes]"]) -> None:
+    url, received = collector
+    environment = {"ECO2_ENVIRONMENT": "local", "ECO2_OTLP_ENDPOINT": url, "ECO2_TRACE_SHARE": "0", "PATH": "/usr/bin"}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PARTS, env=environment)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    sent = await asyncio.wait_for(received.get(), 10)
+    assert all(name in sent for name in (b"outer", b"inner", b"late"))
+    assert not any(name in sent for name in (b"of-nobody", b"not-collected"))
+
+
+async def test_nothing_is_made_where_nobody_collects() -> None:
+    script = PARTS.replace("assert telemetry.exemplar() ==", "assert telemetry.exemplar() !=")
+    script += "from contextlib import nullcontext\nassert isinstance(telemetry.detail('x'), nullcontext)\n"
+    environment = {"ECO2_ENVIRONMENT": "local", "PATH": "/usr/bin"}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, env=environment)
+    assert await asyncio.wait_for(process.wait(), 30) == 0

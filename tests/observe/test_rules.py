@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.observe.conftest import documents
+from eco2.local.observing.rules import rule_groups
 
 Series = dict[str, str]
 """Series → its values, one a minute, in promtool's notation: `0+10x60` counts up by ten for an hour."""
@@ -220,8 +220,7 @@ CASES = {
 
 def alerts() -> dict[str, str]:
     """Committed alerts and their severity."""
-    groups = [group for item in documents("PrometheusRule") for group in item["spec"]["groups"]]
-    rules = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    rules = [rule for group in rule_groups() for rule in group["rules"] if "alert" in rule]
     return {rule["alert"]: rule["labels"]["severity"] for rule in rules}
 
 

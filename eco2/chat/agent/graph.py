@@ -105,7 +105,7 @@ async def _run(intent: Intent, node: Node, state: State, runtime: Runtime[Contex
         ok = False
         log.exception("a node failed", extra={"intent": intent.value})
         part = Part(intent, say("away", state["understood"].lang))
-    SECONDS.labels(intent, "ok" if ok else "failed").observe(time.perf_counter() - began)
+    SECONDS.labels(intent, "ok" if ok else "failed").observe(time.perf_counter() - began, telemetry.exemplar())
     await context.ended(stage, ok)
     return {"parts": [part]}
 

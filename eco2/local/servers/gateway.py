@@ -24,6 +24,7 @@ def _prepare(at: Layout) -> None:
         upload_bucket=config.UPLOAD_BUCKET,
         cors_origins=json.loads(config.environment(at)["ECO2_CORS_ORIGINS"]),
         issuer=config.issuer(at),
+        traces_port=at.port(config.TRACES) if at.observe else None,
     )
     folder = own_folder(at.folder("gateway"), None)
     config.write_private(folder / "envoy.yaml", text)

@@ -10,17 +10,53 @@ from tests.deploy.platform import ENVIRONMENTS, Object, Platform
 from tools import metrics
 
 UPSTREAM = {
-    # Exporter: the metrics of it that rules use, as its documentation names them.
-    "node exporter": {"node_cpu_seconds_total", "node_filesystem_avail_bytes", "node_filesystem_size_bytes"},
+    # Exporter: the metrics of it that rules and dashboards use, as its documentation names them.
+    "node exporter": {
+        "node_cpu_seconds_total",
+        "node_filesystem_avail_bytes",
+        "node_filesystem_size_bytes",
+        "node_load1",
+        "node_memory_MemAvailable_bytes",
+        "node_memory_MemTotal_bytes",
+    },
     "kube-state-metrics": {
         "kube_deployment_spec_replicas",
         "kube_deployment_status_replicas_available",
         "kube_node_status_condition",
+        "kube_pod_container_status_restarts_total",
         "kube_pod_container_status_waiting_reason",
+        "kube_pod_status_phase",
+    },
+    "mesh": {"istio_requests_total", "istio_request_duration_milliseconds_bucket"},
+    "every process": {"process_cpu_seconds_total", "process_resident_memory_bytes"},
+    "postgres exporter": {
+        "pg_database_size_bytes",
+        "pg_settings_max_connections",
+        "pg_stat_database_blks_hit",
+        "pg_stat_database_blks_read",
+        "pg_stat_database_numbackends",
+        "pg_stat_database_xact_commit",
+        "pg_stat_database_xact_rollback",
+    },
+    "redis exporter": {
+        "redis_commands_processed_total",
+        "redis_connected_clients",
+        "redis_evicted_keys_total",
+        "redis_memory_max_bytes",
+        "redis_memory_used_bytes",
     },
     "kubelet": {"kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"},
     "cert-manager": {"certmanager_certificate_expiration_timestamp_seconds"},
-    "RabbitMQ": {"rabbitmq_detailed_queue_consumers", "rabbitmq_detailed_queue_messages_ready"},
+    "RabbitMQ": {
+        "rabbitmq_channels",
+        "rabbitmq_connections",
+        "rabbitmq_detailed_queue_consumers",
+        "rabbitmq_detailed_queue_messages_ready",
+        "rabbitmq_detailed_queue_messages_unacked",
+        "rabbitmq_disk_space_available_bytes",
+        "rabbitmq_process_resident_memory_bytes",
+        "rabbitmq_resident_memory_limit_bytes",
+    },
     "Prometheus": {"up"},
 }
 RUNBOOKS = "docs/runbooks/"

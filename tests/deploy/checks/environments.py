@@ -55,6 +55,8 @@ ALLOWED = (
     # Four nodes have room for Argo CD, Prometheus and Grafana on the control plane alone.
     Difference("nodes", "Application", r"spec\.source\.helm\.valuesObject\..*(nodeSelector|tolerations)(\..*)?"),
     Difference("network policy", "NetworkPolicy", ""),
+    Difference("traces", "ConfigMap", r"data\.ECO2_TRACE_SHARE", staging=True),
+    Difference("traces", "Telemetry", r"spec\.tracing\.\d+\.randomSamplingPercentage", staging=True),
     Difference("data is kept", "Application", r"spec\.syncPolicy\.automated\.prune", staging=True),
     Difference("branch", "Application", r"spec\..*targetRevision"),
     Difference("branch", "ApplicationSet", r"spec\..*(targetRevision|revision)"),

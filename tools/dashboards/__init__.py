@@ -1,0 +1,1 @@
+"""Grafana's dashboards: `python -m tools.dashboards` writes them to workloads/monitoring/base/dashboards."""

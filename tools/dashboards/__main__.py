@@ -1,0 +1,3 @@
+from tools.dashboards.render import write
+
+write()
