@@ -81,10 +81,10 @@ async def _end(row: Process, process: asyncio.subprocess.Process) -> str:
 
 
 def _inner(pid: int) -> psutil.Process | None:
-    """The first process below `pid` that runs as the user of the image."""
+    """The first process below `pid` that runs as the user of the image, and is not a part of buildah."""
     try:
-        below = psutil.Process(pid).children(recursive=True)
-        return next((one for one in below if one.uids().real == USER), None)
+        below = [one for one in psutil.Process(pid).children(recursive=True) if one.uids().real == USER]
+        return next((one for one in below if not "".join(one.cmdline()[:1]).startswith("buildah")), None)
     except psutil.NoSuchProcess:
         return None
 
