@@ -86,8 +86,8 @@ restore-drill: setup ## Back up a database, prove it, damage archives, restore: 
 	@$(BIN)/pytest tests/integration/jobs/test_backup.py
 
 .PHONY: audit
-audit: tools ## Known vulnerabilities in what is locked (requirements, web, tests/typescript); fetches trivy's data
-	@$(BIN)/python -m tools.audit
+audit: tools ## Faults in the code (bandit), secrets, vulnerabilities in what is locked (by network; without it exit code 2). ARGS="code secrets"
+	@$(BIN)/python -m tools.audit $(ARGS)
 
 .PHONY: test-infra
 test-infra: setup ## Plan every environment with Terraform and mocks, run roles and scripts against doubles; without a cloud

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,9 +45,26 @@ def sentences() -> Iterator[None]:
         raise typer.Exit(say(f"Redis does not answer: {error}")) from None
 
 
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Text that others wrote, for a terminal: what would command it, or turn letters around, is shown as its code."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def cell(text: str) -> str:
+    """Text that others wrote, for a CSV file: a spreadsheet takes what begins so for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def print_json(value: object) -> None:
+    typer.echo(plain(json.dumps(value, ensure_ascii=False, indent=2, default=str)))
+
+
 def say(problem: str) -> int:
     """Print it; the exit code that goes with it."""
-    err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+    err.print(plain(problem), style="red", markup=False, highlight=False, soft_wrap=True)
     return 1
 
 
@@ -80,12 +98,12 @@ def table(rows: Sequence[Json], *columns: str, empty: str) -> None:
         return
     shown = Table(*columns, box=None, header_style="bold")
     for row in rows:
-        shown.add_row(*("–" if row[name] in (None, "") else Text(str(row[name])) for name in columns))
+        shown.add_row(*("–" if row[name] in (None, "") else Text(plain(str(row[name]))) for name in columns))
     out.print(shown, highlight=False)
 
 
 def show(rows: Sequence[Json], as_json: bool, *columns: str, empty: str) -> None:
     if as_json:
-        typer.echo(json.dumps(list(rows), ensure_ascii=False, indent=2, default=str))
+        print_json(list(rows))
     else:
         table(rows, *columns, empty=empty)

@@ -123,7 +123,7 @@ def tunnel(environment: Environment = ENVIRONMENT) -> None:
     document = ["--document-name", "AWS-StartPortForwardingSession", "--parameters", ports]
     session = ["aws", "ssm", "start-session", "--region", _region(), "--target", done.stdout.strip(), *document]
     try:
-        os.execvp(session[0], session)  # noqa: S606
+        os.execvp(session[0], session)  # noqa: S606  # nosec B606
     except FileNotFoundError:
         _fail("aws is missing: install the AWS CLI and its Session Manager plugin.")
 

@@ -11,6 +11,9 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from eco2.cli import console
 
 out = Console()
 err = Console(stderr=True)
@@ -38,7 +41,7 @@ def show(
         err.print(f"There is no job {job_id}.", highlight=False)
         raise typer.Exit(1)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        console.print_json(found)
     else:
         _print(found)
 
@@ -54,7 +57,7 @@ def _settings() -> Any:
 def _print(found: Json) -> None:
     row = Table(show_header=False, box=None)
     for name, value in found["job"].items():
-        row.add_row(f"[bold]{name}", "–" if value in (None, {}, []) else str(value))
+        row.add_row(f"[bold]{name}", "–" if value in (None, {}, []) else Text(console.plain(str(value))))
     row.add_row("[bold]trace_id", found["trace_id"] or "–")
     out.print(row, highlight=False)
     events = Table("seq", "stage", "status", "time", "stage ms", box=None, header_style="bold")
@@ -117,7 +120,7 @@ def top(
     """
     found = asyncio.run(_top(_since(days), limit))
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        console.print_json(found)
         return
     table = Table("item", "wrong", "of", "share", "it was", box=None, header_style="bold")
     for row in found:

@@ -1,6 +1,5 @@
 """The operator's commands: `eco2 task`, `eco2 dlq`, `eco2 backup`, `eco2 report`."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -100,7 +99,7 @@ def dlq_show(letter: str = typer.Argument(help="The id, or how it begins.")) -> 
         return found
 
     shown = [{**one.public(), **_body(one.body)} for one in console.do(find())]
-    typer.echo(json.dumps(shown if len(shown) > 1 else shown[0], ensure_ascii=False, indent=2))
+    console.print_json(shown if len(shown) > 1 else shown[0])
 
 
 BODY_SHOWN = 20_000

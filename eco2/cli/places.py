@@ -70,7 +70,7 @@ def load(
     target = report or Path(f"{file.stem}.report.csv")
     found = console.do(loading.load(database_url, asked, target, _progress(as_json)))
     if as_json:
-        typer.echo(json.dumps(found.public(), ensure_ascii=False, indent=2))
+        console.print_json(found.public())
     else:
         _show_report(found, target)
     if found.count("rejected"):
@@ -152,7 +152,7 @@ def show(place: int = typer.Argument(help="The id, as /locations shows it.")) ->
         shown = {**asdict(found), "place": {**found.place._asdict(), "hours": hours}}
         return {**shown, "feedback": await store.said(db, place, 100)}
 
-    typer.echo(json.dumps(_with_database(find), ensure_ascii=False, indent=2, default=str))
+    console.print_json(_with_database(find))
 
 
 @places.command()

@@ -87,7 +87,7 @@ def _report(left_out: "tuple[Rejected, ...]", file: Path | None) -> None:
         with file.open("w", encoding="utf-8-sig", newline="") as opened:
             writer = csv.writer(opened)
             writer.writerow(("line", "district", "reason"))
-            writer.writerows((one.line, one.district, one.reason) for one in left_out)
+            writer.writerows((one.line, console.cell(one.district), console.cell(one.reason)) for one in left_out)
 
 
 @regions.command("list")

@@ -340,8 +340,16 @@ async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
     return JSONResponse(body, 500)
 
 
+_KEEP_NOTHING = (b"cache-control", b"no-store")
+"""An answer to a user may be personal: no cache on the way and no browser keeps it, unless the route says so."""
+
+
+def _says_what_to_keep(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"cache-control" for name, _ in headers)
+
+
 class RequestEdge:
-    """Outermost ASGI layer: identity only with a proof, request id, trace, access log, metrics."""
+    """Outermost ASGI layer: identity only with a proof, request id, nothing kept, trace, access log, metrics."""
 
     def __init__(self, service: str, app: AsgiApp, service_secret: str | None) -> None:
         self.service = service
@@ -371,6 +379,7 @@ class RequestEdge:
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", telemetry.request_id.get().encode("latin-1")),
+                    *(() if not user or _says_what_to_keep(message["headers"]) else (_KEEP_NOTHING,)),
                 ]
             await send(message)
 

@@ -224,7 +224,7 @@ def _make_home(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o711)
         return _owned(folder.resolve())
     digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-    reachable = Path("/var/tmp") / f"eco2-{digest}"  # noqa: S108 (owner is checked below)
+    reachable = Path("/var/tmp") / f"eco2-{digest}"  # noqa: S108 (owner is checked below)  # nosec B108
     reachable.mkdir(exist_ok=True, mode=0o711)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not folder.exists():

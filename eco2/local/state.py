@@ -55,7 +55,7 @@ def _path(home: Path) -> Path:
 def _spare(home: Path) -> Path:
     """In memory, for the time in which the disk takes nothing."""
     digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
-    return Path("/dev/shm") / f"eco2-{digest}.json"  # noqa: S108 (owner is checked below)
+    return Path("/dev/shm") / f"eco2-{digest}.json"  # noqa: S108 (owner is checked below)  # nosec B108
 
 
 def save(home: Path, state: StackState) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import StreamingResponse
@@ -10,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from eco2.core import cookies
 from eco2.core.app import AnyUser, BadUser, MissingUser, Text, User, error_responses, opened
-from eco2.core.errors import Unavailable
+from eco2.core.errors import TooMany, Unavailable
+from eco2.core.turns import PerMinute
 from eco2.my import export, service
 from eco2.my.outbox import Services
 from eco2.my.store import Account
@@ -101,7 +103,7 @@ async def me(user: AnyUser, at: At, session: Annotated[SessionHeaders, Depends(_
     operation_id="updateProfile",
     response_model=Profile,
     summary="Change your profile",
-    responses=error_responses(*_ERRORS, service.NicknameRefused, service.NoChanges, service.BadPhoneNumber),
+    responses=error_responses(*_ERRORS, service.NicknameRefused, service.NoChanges, service.BadPhoneNumber, TooMany),
 )
 async def change(
     body: ProfileChange,
@@ -109,6 +111,7 @@ async def change(
     at: At,
     session: Annotated[SessionHeaders, Depends(_session)],
 ) -> Profile:
+    _count(at.changes, user)
     async with at.db.transaction() as tx:
         account = await service.change(tx, user, body.model_dump(exclude_unset=True))
         return _profile(account, await service.provider_of(tx, user, session.provider), session.role)
@@ -150,10 +153,11 @@ async def preferences(user: AnyUser, at: At) -> Preferences:
     operation_id="updatePreferences",
     response_model=Preferences,
     summary="Change your preferences",
-    responses=error_responses(*_ERRORS, service.NoChanges, service.DistrictUnknown),
+    responses=error_responses(*_ERRORS, service.NoChanges, service.DistrictUnknown, TooMany),
 )
 async def prefer(body: PreferencesChange, user: AnyUser, at: At) -> Preferences:
     """Scans that you submit a moment later are answered in that language, and by the rules of that district."""
+    _count(at.changes, user)
     async with at.db.transaction() as tx:
         account = await service.prefer(tx, at.districts, user, body.model_dump(exclude_unset=True))
     at.outbox.ring()
@@ -174,13 +178,21 @@ class Exported(BaseModel):
     operation_id="exportData",
     response_model=Exported,
     summary="A copy of all your data",
-    responses=error_responses(*_ERRORS, Unavailable),
+    responses=error_responses(*_ERRORS, TooMany, Unavailable),
 )
 async def export_all(user: User, at: At) -> StreamingResponse:
+    """Some times a minute; a 429 says after how many seconds there is another one (`Retry-After`)."""
+    _count(at.exports, user)
     account = await export.account(at.db, user)
     pages = await export.first_pages(at.outbox.others.data, user)
     headers = {"Content-Disposition": 'attachment; filename="eco2-export.json"', "Cache-Control": "no-store"}
     return StreamingResponse(export.write(account, pages, user), headers=headers, media_type="application/json")
+
+
+def _count(times: PerMinute, user: UUID) -> None:
+    """TooMany."""
+    if wait := times.take(user):
+        raise TooMany(retry_after=wait)
 
 
 def _profile(account: Account, provider: str, role: str) -> Profile:

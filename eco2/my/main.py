@@ -15,6 +15,7 @@ from eco2.core.app import Resources, create_app
 from eco2.core.ops import OpsApp, serve
 from eco2.core.postgres import open_database
 from eco2.core.settings import load
+from eco2.core.turns import PerMinute
 from eco2.knowledge.districts import Districts
 from eco2.messaging.broker import Publisher
 from eco2.my import rpc
@@ -80,7 +81,8 @@ def app(settings: Settings) -> OpsApp:
             outbox = Outbox(db, others, settings.purge_after, settings.purge_interval)
             services = {rpc.NAME: rpc.register(db, outbox.ring, tuple(others.data))}
             async with delivering(outbox), grpc.serving(settings, services) as answering:
-                at = Services(db, outbox, districts, settings.cookie_domain)
+                limits = PerMinute(settings.exports_per_minute), PerMinute(settings.changes_per_minute)
+                at = Services(db, outbox, districts, settings.cookie_domain, *limits)
                 # The services that are told are not checked: what cannot be told yet waits in the outbox.
                 yield Resources(at, {"postgres": db.ping, "grpc": answering})
 

@@ -20,6 +20,7 @@ from eco2.contracts.queues import REWARD_EXCHANGE, REWARD_QUEUE
 from eco2.core import grpc
 from eco2.core.errors import AWAY, Unavailable
 from eco2.core.postgres import Database
+from eco2.core.turns import PerMinute
 from eco2.knowledge.districts import Districts
 from eco2.messaging.broker import Publisher
 from eco2.my import store
@@ -213,3 +214,7 @@ class Services:
     outbox: Outbox
     districts: Districts
     cookie_domain: str | None
+    exports: PerMinute
+    """Copies of everything, for which every service is asked."""
+    changes: PerMinute
+    """Of profile and preferences: each of the latter is a message to be delivered."""

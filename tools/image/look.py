@@ -15,7 +15,7 @@ LIMIT_COMPRESSED = 280
 """MB, as a registry keeps an image and a node pulls it."""
 BUILD_TIME = ("gcc", "cc", "make", "ld", "strip", "git", "pip", "pip3", "npm", "node")
 SEAL = ("--isolation", "chroot", "--user", "10001:10001")
-WRITABLE = ("/tmp", "/var/tmp", "/run/lock")  # noqa: S108 - a Pod has a volume there, or nothing
+WRITABLE = ("/tmp", "/var/tmp", "/run/lock")  # noqa: S108 - a Pod has a volume there, or nothing  # nosec B108
 WRITTEN_TO = ("/new", "/app/new", "/app/eco2/run.py", "/venv/bin/python3", "/etc/passwd")
 TRIVY = Path(sys.executable).parent / "trivy"
 OFFLINE = ("--quiet", "--skip-version-check", "--disable-telemetry", "--cache-dir", str(CHECKOUT / "build" / "trivy"))

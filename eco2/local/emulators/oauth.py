@@ -237,7 +237,7 @@ class Emulator:
             case "bomb":
                 return Response(_bomb(), headers={"content-encoding": "gzip"}, media_type="application/json")
             case "odd" if step == "token":
-                return JSONResponse({"access_token": {"token": 1}, "token_type": 7, "expires_in": [1]})
+                return JSONResponse({"access_token": {"token": 1}, "token_type": 7, "expires_in": [1]})  # nosec B105
         return None
 
     async def control(self, request: Request) -> Response:
@@ -294,7 +294,7 @@ class Emulator:
             return _refusal(provider)
         token = secrets.token_urlsafe(32)
         self._tokens[token] = (provider, grant.user)
-        return JSONResponse({"access_token": token, "token_type": "bearer", "expires_in": 21599})
+        return JSONResponse({"access_token": token, "token_type": "bearer", "expires_in": 21599})  # nosec B105
 
     async def profile(self, provider: str, request: Request) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

@@ -12,7 +12,7 @@ import importlib.util
 import io
 import math
 import os
-import pickle
+import pickle  # nosec B403
 import tempfile
 from collections import OrderedDict
 from pathlib import Path
