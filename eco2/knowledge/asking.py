@@ -20,7 +20,7 @@ MAX_ITEMS = 8
 MAX_DONTS = 4
 
 DISPOSAL = re.compile(
-    r"버리|버려|버릴|버림|분리|재활용|수거|배출|폐기|처분|처리|쓰레기|내놓|내놔|봉투|수거함|버렸|뿌리|보증금|"
+    r"버리|버려|버릴|버린|버림|분리|재활용|수거|배출|폐기|처분|처리|쓰레기|내놓|내놔|봉투|수거함|버렸|뿌리|보증금|"
     r"반납|환불|종량|음쓰|어디에|어디다|"
     r"어따|어데|없애|치우|치워|throw|dispos|recycl|trash|garbage|rubbish|\bbins?\b|waste|get rid|discard|sort|"
     r"deposit|"
@@ -136,7 +136,8 @@ def say(key: str, lang: Lang, **values: object) -> str:
 @dataclass(frozen=True)
 class Asked:
     """A question as understood. `place`: the district that was named, `region` the one whose rules are known and hold
-    there; `district` is what was given for a place that is not known at all."""
+    there; `district` is what was given for a place that is not known at all. `to_be_rid_of`: the question says that
+    somebody wants to be rid of a thing, so that it is told about beside what the system does with it."""
 
     text: str
     lang: Lang
@@ -148,11 +149,13 @@ class Asked:
     which_region: tuple[Region, ...] = ()
     emergency: Emergency | None = None
     topics: tuple[Topic, ...] = ()
+    to_be_rid_of: bool = False
 
     @property
     def mentions(self) -> Sequence[Mention]:
         """Things to answer: not those that only say what a question about the system is about."""
-        return () if any(one.alone for one in self.topics) and not self.emergency else self.reading.mentions
+        alone = any(one.alone for one in self.topics) and not (self.emergency or self.to_be_rid_of)
+        return () if alone else self.reading.mentions
 
 
 def understand(knowledge: Knowledge, question: str, district: str | None = None, lang: Lang | None = None) -> Asked:
@@ -177,6 +180,7 @@ def understand(knowledge: Knowledge, question: str, district: str | None = None,
         which_region=place.several,
         emergency=emergency,
         topics=topics,
+        to_be_rid_of=recognising.wanted(knowledge, text),
     )
 
 

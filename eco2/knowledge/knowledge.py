@@ -41,6 +41,7 @@ from eco2.knowledge.words.tokens import Token
 
 DANGEROUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
 """Streams of things that hurt people in a bag or a press."""
+LARGE = frozenset(("bulky", "ewaste_pickup"))
 FOOD = frozenset(("food", "not_food"))
 """Groups of what was eaten or drunk."""
 
@@ -114,7 +115,9 @@ class Knowledge:
 
     def _apart(self, squashed: Squashed, span: Span) -> Iterator[Span]:
         """Both things of a name that joins two ("키보드·마우스"), where they are written as two words."""
-        for place in sorted(squashed.ends) if is_hangul(span.term[0]) else ():
+        for place in sorted(place for place in squashed.ends if span.start < place < span.end):
+            if not is_hangul(span.term[0]):
+                break
             one, other = span.term[: place - span.start], span.term[place - span.start :]
             if place in squashed.dots or not (one and other):
                 continue
@@ -150,6 +153,10 @@ class Knowledge:
         """True when a word only names food or drink, or what is left of it."""
         return all(item.group in FOOD for item in self.named(term))
 
+    def large(self, term: str) -> bool:
+        """True when a word only names furniture and large appliances."""
+        return all(item.stream in LARGE for item in self.named(term))
+
     @cached_property
     def no_things(self) -> frozenset[str]:
         """Words that name nothing to throw away, and are no misspelt names either."""
@@ -162,9 +169,8 @@ class Knowledge:
     @cached_property
     def unsaid_kinds(self) -> re.Pattern[str]:
         """Materials that a thing is said not to be: "유리 말고"."""
-        return re.compile(
-            rf"(?:{self.lexicon.kinds})(?:이|가|은|는)?(?:{'|'.join(self.lexicon.korean.excluded) or '(?!)'})"
-        )
+        excluded = sorted(self.lexicon.korean.excluded, key=lambda word: (-len(word), word))
+        return re.compile(rf"(?:{self.lexicon.kinds})(?:이|가|은|는)?(?:{'|'.join(excluded) or '(?!)'})")
 
     @cached_property
     def _words(self) -> frozenset[str]:
@@ -197,7 +203,7 @@ class Knowledge:
     def dangers(self) -> Openings:
         """The phrases of safety."""
         words = {word for s in self.situations.values() if s.kind == "safety" for word in (*s.keywords, *s.keywords_en)}
-        return by_opening({word: self.phrases[word] for word in words})
+        return by_opening({word: self.phrases[word] for word in sorted(words)})
 
     @cached_property
     def _situations_by_keyword(self) -> Mapping[str, Sequence[str]]:

@@ -115,7 +115,7 @@ def candidates(knowledge: Knowledge, words: Sequence[str]) -> tuple[tuple[Item, 
 
     It is when it has nearly all of what was said and no other item does. None where they share little."""
     index = knowledge.index
-    query = {gram for word in words for gram in grams(word)}
+    query = sorted({gram for word in words for gram in grams(word)})  # in one order: sums of floats depend on it
     total = sum(index.weight(gram) * _share(index, gram) for gram in query) or 1.0
     scores: dict[int, float] = defaultdict(float)
     shares: dict[int, float] = defaultdict(float)

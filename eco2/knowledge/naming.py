@@ -9,6 +9,7 @@ from eco2.knowledge import matching
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Item
 from eco2.knowledge.words import index
+from eco2.knowledge.words.clauses import INSIDE
 from eco2.knowledge.words.lexicon import Material
 from eco2.knowledge.words.text import Span, Squashed, in_list, is_hangul, longest, normalize
 from eco2.knowledge.words.tokens import Token
@@ -27,6 +28,14 @@ BETWEEN = re.compile(
     r"(?:투명|무색|플라스틱|유리|종이|비닐|일회용|작은|큰|빈|헌|흰|하얀|은색|검은|까만|다쓴|남은|스티로폼)*"
 )
 """Words that may stand between the parts of one name: "휴지 다 쓰고 남은 심" is a 휴지심."""
+MATERIAL = re.compile(
+    r"(?:투명|무색|플라스틱|유리|종이|비닐|일회용|작은|큰|빈|헌|흰|하얀|은색|검은|까만|스티로폼|페트|음료|생수|물)+"
+)
+"""The first part of a word that is dropped to find a name: 참기름 유리병 is a 참기름병."""
+BARE = re.compile(
+    r"(?:투명|무색|플라스틱|유리|종이|비닐|스티로폼|페트|갈색|초록색?|녹색|파란색?|빨간색?|검은색?|까만색?|노란색?|하얀색?|흰색?|분홍색?|핑크색?|유색|쇠|철|스텐|나무|원목|도자기|금속|알루미늄)+"
+)
+"""Materials and colours, without a word that tells them of what stands before."""
 APART = ("JKB", "JC", "NR", "SN", "MM")
 """Parts of speech that keep the parts of a name apart: 농약이 한 병 is no 농약병."""
 SOLID = ("plastic", "glass", "paper", "metal", "film", "foam", "pet")
@@ -38,7 +47,8 @@ def joined(
     knowledge: Knowledge, squashed: Squashed, tokens: Sequence[Token], nouns: Sequence[Span], phrases: Sequence[Span]
 ) -> list[Span]:
     """Names whose parts stand apart: "딸기 담겼던 투명 팩" is a 딸기팩, "참기름 유리병" a 참기름병."""
-    words = [word for word in index.written_words(squashed, [*nouns, *phrases]) if is_hangul(word.term[0])]
+    written = index.written_words(squashed, [*nouns, *phrases])
+    words = [word for word in written if is_hangul(word.term[0]) and word.term not in INSIDE]
     parts = sorted([*nouns, *words], key=lambda span: span.start)[:MOST]
     signs = squashed.breaks | squashed.stops
     found: list[Span] = []
@@ -69,6 +79,11 @@ def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> s
         dropped, kept = other.term[:start], other.term[start:]
         if dropped in knowledge.terms and knowledge.edible(dropped):
             continue  # a 맥주병 after 사이다페트 is one more
+        filled = one.term in knowledge.lexicon.korean.soils or (
+            one.term in knowledge.terms and knowledge.edible(one.term)
+        )
+        if filled and dropped and not MATERIAL.fullmatch(dropped) and dropped not in knowledge.materials:
+            continue  # a 머그컵 with 커피 in it is no 커피컵
         if start and len(kept) == 1 and kept not in knowledge.lexicon.korean.containers:
             continue  # and so is a 정수기 after a 비데
         term = one.term + other.term[start:]
@@ -138,6 +153,10 @@ def _around(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequenc
     """Text between the nouns before and after, without kinds that the noun is said not to be."""
     start = max((noun.end for noun in nouns if noun.end <= span.start), default=0)
     end = min((noun.start for noun in nouns if noun.start >= span.end), default=len(squashed.text))
+    signed = any(span.end <= place <= end for place in squashed.breaks | squashed.stops)
+    listed = end < len(squashed.text) and not signed and not squashed.bracketed(span.end, end)
+    if listed and BARE.fullmatch(squashed.text, span.end, end):
+        end = span.end  # the 갈색 of "생수병 갈색 간장병" is said of the next one
     text = squashed.text[start : span.start] + " " + squashed.text[span.end : end]
     edges = sorted(squashed.starts | {len(squashed.text)})
     words = {

@@ -47,6 +47,9 @@ FALLBACKS: tuple[tuple[Part, ...], ...] = (
 )
 """Subjects of a question where nothing is plainly so: the first of these that is there."""
 AND_THEN = re.compile(r"(?:랑|하고|그리고|and|plus)")
+POINTING = re.compile(r"그거|이거|저거|요거|고거|그것|이것|저것")
+COPULAS = ("is", "was", "are")
+"""After a word that is told again: "jar of kimchi, jar is glass"."""
 LOOSE = frozenset(("out", "up", "off", "down", "old", "empty", "aa", "used", "my", "big", "small", "dead"))
 """Between an English adjective and its noun: "a burnt out tube"."""
 Role = Literal["main", "beside", "option"]
@@ -147,17 +150,20 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
     sentence: korean.Sentence | english.Sentence
     if is_korean(text):
         edible = frozenset(span for span in nouns if knowledge.edible(span.term))
-        sentence = korean.Sentence(
-            squashed, split, nouns, knowledge.lexicon.korean, dangerous, knowledge.classes, edible, knowledge.materials
-        )
+        large = frozenset(span for span in nouns if knowledge.large(span.term))
+        words, classes, materials = knowledge.lexicon.korean, knowledge.classes, knowledge.materials
+        sentence = korean.Sentence(squashed, split, nouns, words, dangerous, classes, edible, materials, large)
     else:
         sentence = english.Sentence(
             squashed, split, nouns, knowledge.lexicon.english, dangerous, knowledge.classes, knowledge.materials
         )
     parts = dict(zip(nouns, sentence.parts(), strict=True))
+    headed = any(span.start >= squashed.head for span in nouns if span.term not in knowledge.classes)
     for span in nouns:
         if span.term in knowledge.no_things:
-            parts[span] = "into"
+            parts[span] = "not" if parts[span] == "not" else "into"
+        elif headed and span.end <= squashed.head and span not in dangerous:
+            parts[span] = "from"
         elif not squashed.aside(span) and any(_told_in(knowledge, span, phrase) for phrase in phrases):
             parts[span] = "part"
     return _Found(squashed, split, nouns, phrases, parts)
@@ -180,6 +186,8 @@ def _within(span: Span, phrase: Span) -> bool:
 def _mentions(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], list[Mention]]:
     """The things to answer, and those around them."""
     asked = next(filter(None, (_of_parts(found, wanted) for wanted in FALLBACKS)), [])
+    if asked and found.parts[asked[0]] == "into" and POINTING.search(found.squashed.text):
+        asked = []  # "그거 캔에 넣어요 병에 넣어요"
     options = [span for span in found.nouns if found.parts[span] == "option" and span not in asked]
     asked = _clear(knowledge, found, [span for span in asked if not _narrows(knowledge, found, span)])
     mentions = [_mention(knowledge, found, span) for span in asked]
@@ -240,8 +248,9 @@ def _signed(found: _Found, one: Span, other: Span) -> bool:
 
 
 def _together(knowledge: Knowledge, found: _Found, one: Span, other: Span) -> bool:
-    """True when two nouns are told one after the other as in a list."""
-    between = found.squashed.text[one.end : other.start]
+    """True when two nouns are told one after the other as in a list: the 벨트 of "브래지어 가죽벨트" as well."""
+    begins = max((place for place in found.squashed.starts if one.end <= place <= other.start), default=other.start)
+    between = found.squashed.text[one.end : begins if is_hangul(other.term[0]) else other.start]
     return (
         between == ""
         or between in knowledge.lexicon.korean.states
@@ -305,6 +314,8 @@ def _told_as_another(knowledge: Knowledge, found: _Found, one: Mention, other: M
     signs = _signed(found, one.span, other.span)
     between = found.squashed.text[one.span.end : other.span.start]
     linked = signs or _together(knowledge, found, one.span, other.span) or AND_THEN.search(between) is not None
+    if one.span.term == other.span.term and found.squashed.text.startswith(COPULAS, other.span.end):
+        return False
     if one.span.term == other.span.term or isinstance(other.subject, Ambiguity):
         return linked and bool(between) and one.situations != other.situations
     bare = not found.squashed.breaks and AND_THEN.search(found.squashed.text) is None
@@ -341,8 +352,15 @@ def _with_unknown_words(
     unread = [word for word in unread if not any(_within(word, m.span) or _within(m.span, word) for m in mentions)]
     singles = [word for word in unread if not any(other != word and _within(other, word) for other in unread)]
     told = tuple(word.term for word in singles) if known else ()
+    known = [one for one in known if not any(_held_by(knowledge, found, one, other) for other in mentions)]
     ordered = sorted([*known, *(mentions if known else mentions[:3])], key=lambda mention: mention.span.start)
     return ordered, told
+
+
+def _held_by(knowledge: Knowledge, found: _Found, one: Mention, other: Mention) -> bool:
+    """True when a thing only tells what a container is of whose name is not known: the 영양제 of "영양제 앰플통"."""
+    container = other.span.term in knowledge.lexicon.korean.containers and one.span.end == other.span.start
+    return container and not knowledge.dangerous(one.span.term) and not _signed(found, one.span, other.span)
 
 
 def _beside(knowledge: Knowledge, found: _Found, words: Sequence[Span], known: Sequence[Span]) -> list[Span]:
@@ -367,15 +385,18 @@ def _broken(found: _Found, word: Span) -> bool:
 
 
 def _left_out(knowledge: Knowledge, found: _Found, word: Span) -> bool:
-    """True when a word is only said not to be meant, or to be where things go."""
+    """True when a word is only said not to be meant, to be where things go, or what is done with them."""
     rest = found.squashed.text[word.end :]
+    if word.term.startswith(tuple(stem for stem in knowledge.lexicon.korean.verbs.dispose if len(stem) > 1)):
+        return True
     return rest.startswith((*knowledge.lexicon.korean.excluded, "에", "으로", "로"))
 
 
 def _guesses(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], tuple[Item, ...]]:
-    if loose := knowledge.nouns(found.squashed, found.tokens, loose=True):
+    loose = [noun for noun in knowledge.nouns(found.squashed, found.tokens, loose=True) if noun not in found.nouns]
+    if loose:
         return [Mention(subject(knowledge, found.squashed, loose[0]), loose[0])], ()
-    words = index.content_words(found.squashed, found.phrases, knowledge.no_things)[:MOST]
+    words = index.content_words(found.squashed, [*found.phrases, *found.nouns], knowledge.no_things)[:MOST]
     items, sure = matching.candidates(knowledge, [word.term for word in words])
     if sure:
         said = " ".join(word.term for word in words)

@@ -14,6 +14,8 @@ from eco2.knowledge.models import AT_START, Emergency, Intent, IntentBook, Topic
 from eco2.knowledge.words import tokens
 from eco2.knowledge.words.text import bounded, is_hangul, squash
 
+RID = "rid"
+"""The words of topics.yaml by which a thing is told about beside a topic that is asked."""
 I = TypeVar("I", bound=Intent)  # noqa: E741 - one of the two intents
 
 
@@ -26,6 +28,13 @@ def emergency(knowledge: Knowledge, text: str | None) -> Emergency | None:
 def topics(knowledge: Knowledge, text: str) -> list[Topic]:
     """Questions of a sentence about how collection works, in the order of the file."""
     return _found(knowledge.topics, knowledge.topics.topics, text, within=False)
+
+
+def wanted(knowledge: Knowledge, text: str) -> bool:
+    """True when a sentence says that somebody wants to be rid of something."""
+    spaced = bounded(text).lower()
+    squashed = squash(spaced).text
+    return any(word in squashed or (word.isascii() and word in spaced) for word in knowledge.topics.words.get(RID, ()))
 
 
 def _found(book: IntentBook, entries: Sequence[I], text: str, *, within: bool) -> list[I]:

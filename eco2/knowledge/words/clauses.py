@@ -113,8 +113,8 @@ class Walk:
         return k < len(self.tokens) and k not in self._starts and not self._parted(k) and self._is_inside(k)
 
     def _is_inside(self, k: int) -> bool:
-        """안 may also be "not"."""
-        return self.tokens[k].surface in INSIDE and self.tokens[k].noun
+        """안 may also be "not": before a thing it never is."""
+        return self.tokens[k].surface in INSIDE and (self.tokens[k].noun or k + 1 in self._starts)
 
     def example(self, n: int) -> bool:
         """True when a thing is an example of the next one: "비타민 같은 영양제"."""

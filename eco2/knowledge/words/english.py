@@ -44,6 +44,9 @@ STATES = frozenset(
 ASKED_AS = frozenset(
     ("is", "are", "as", "it", "count", "counts", "considered", "or", "this", "that", "with", "goes", "go")
 )
+OWN, OWNERS = frozenset(("have", "had", "got")), frozenset(("i", "we", "ive", "weve", "theres", "still", "also", "now"))
+SHAPED = frozenset(("size", "sized", "shaped", "style"))
+DUMMIES = frozenset(("thing", "things", "stuff", "something"))
 QUESTIONS = frozenset(("is", "are", "can", "does", "do", "isnt", "arent", "so"))
 LOOK_BACK = 4
 
@@ -121,6 +124,8 @@ class Sentence:
                 continue
             if word == "to" and unknown:
                 return ""  # before a verb: "to ditch a lamp"
+            if word in OWN and earlier in OWNERS:
+                return ""  # "I have cardboard" tells what is there
             if word in self.words.has | self.words.into | self.words.excluded | self.words.buy | {"than", "and", "or"}:
                 return word
             unknown += word not in self.words.modifiers and not word[0].isdigit()
@@ -156,12 +161,19 @@ class Sentence:
             return "beside" if thing in self.dangerous else "content"
         if self._adjacent(n):
             return self._compound(n)
-        before = self._before(n)
+        compound = n > 0 and self._adjacent(n - 1) and not self._in_list(n)
+        before = self._before(n - 1 if compound else n)
         following = self.tokens[end].surface if end < len(self.tokens) and not self._parted(end) else ""
         earlier = [m for m in range(n) if self._same_sentence(m, n)]
         later = any(part == "main" for part in found[n + 1 :])
         if before in self.words.excluded or before == "than":
             return "not"
+        if before == "with" and thing.term in self.classes and n:
+            return "into"  # "can it go with the cans?"
+        if before in self.words.has | self.words.into and thing not in self.dangerous and self._of_a_dummy(n):
+            return "not"
+        if following in SHAPED and later:
+            return "content"  # "a thermos size can"
         if before in self.words.into and (earlier or later):
             return "main" if self._arrived(n) else "into"
         if before == "of" and n and (plain(self.things[n - 1].term) in self.words.heaps or thing in self.dangerous):
@@ -189,6 +201,10 @@ class Sentence:
         if earlier and told and following in STATES:
             return "content"
         return "main"
+
+    def _of_a_dummy(self, n: int) -> bool:
+        """True when where it is is all that is told of something: "an old thing from my closet"."""
+        return len(self.things) == 1 and any(token.surface in DUMMIES for token in self.tokens[: self._edges[n][0]])
 
     def _signed(self, n: int) -> bool:
         """True when a sign parts a thing from the one before."""

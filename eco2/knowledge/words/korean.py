@@ -28,10 +28,12 @@ AS_KIND = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Sentence(Walk):
-    """A sentence whose nouns are told their parts. `edible`: those that are food or drink."""
+    """A sentence whose nouns are told their parts. `edible`: those that are food or drink; `large`: furniture and large
+    appliances, which other things stand in."""
 
     edible: frozenset[Span] = frozenset()
     materials: frozenset[str] = frozenset()
+    large: frozenset[Span] = frozenset()
 
     def parts(self) -> list[Part]:
         found: list[Part] = ["main"] * len(self.things)
@@ -75,12 +77,16 @@ class Sentence(Walk):
             return "main" if spoiled or not n else "into"
         following = n + 1
         if not particles and self._adjacent(n):
-            if self._written_as_one(n):
+            if self._written_as_one(n) or self._one_entry(n):
                 return "content"
+            if self._stands_in(n):
+                return "from"
             if self._modifies(n, following):
                 kind = found[following] in ("part", "into") or self._asked_as_kind(following)
                 return "main" if kind else "content"
-            told = found[following] in ("content", "from", "bought", "tool") and thing not in self.dangerous
+            told = (
+                found[following] in ("content", "container", "from", "bought", "tool") and thing not in self.dangerous
+            )
             if told and self._later(following, found) and not thing.term.endswith(tuple(self.words.containers)):
                 return found[following] if not self._in_list(n) else "main"
             return "main"
@@ -151,6 +157,29 @@ class Sentence(Walk):
             and one not in self.dangerous
             and other not in self.dangerous
         )
+
+    def _one_entry(self, n: int) -> bool:
+        """True when a thing only tells of which kind the next one is, in a list whose signs leave one thing to each of
+        the other entries: "화초, 영양제 앰플통, 흙"."""
+        places = sorted(self.squashed.breaks)
+        if (
+            len(places) < 2
+            or self.things[n].end != self.things[n + 1].start
+            or self.things[n] in self.dangerous
+            or self.things[n].term in self.words.parts
+        ):
+            return False
+        entries: dict[int, int] = {}
+        for thing in self.things:
+            number = sum(place <= thing.start for place in places)
+            entries[number] = entries.get(number, 0) + (0 if self.squashed.aside(thing) else 1)
+        own = sum(place <= self.things[n].start for place in places)
+        return entries[own] == 2 and sum(many > 1 for many in entries.values()) == 1 and len(entries) > 2
+
+    def _stands_in(self, n: int) -> bool:
+        """True when a place beside one small thing is where that is: "옷장 물먹는하마". A bed and a desk are two."""
+        small = len(self.things) == 2 and n == 0 and self.things[1] not in self.large
+        return small and self.things[0] in self.large and self.things[0].term in self.words.places
 
     def _of_what(self, n: int) -> bool:
         """True when a material beside a thing only tells what that is made of: "도자기 화병", "젖병 유리"."""
@@ -238,6 +267,8 @@ class Sentence(Walk):
                 return "container"
             if particles.startswith(FROM) and self._others(n, found):
                 return "from"
+            if particles.startswith(FROM) and head == "dummy" and self.things[n].term in self.words.places:
+                return "not"  # "옷장에서 나온 거" may be anything
             if particles.startswith(("이", "가")) and n and head == "dummy":
                 return self._of_the_one_before(n) or "main"
             if (
@@ -272,7 +303,10 @@ class Sentence(Walk):
         """A thing before the verb of its own clause."""
         term, later = self.things[n].term, self._later(n, found)
         if clause.copula:
-            return "main"
+            described = term in self.materials and any(
+                thing.term.endswith(tuple(self.words.containers)) for thing in self.things[n + 1 :]
+            )
+            return "content" if described else "main"  # "스티로폼인데 … 접시"
         if particles.startswith(FROM):
             return "from" if self._others(n, found) else "main"
         if particles.startswith(AT):

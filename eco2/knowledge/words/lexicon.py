@@ -121,7 +121,7 @@ class Lexicon(Model):
     def kinds(self) -> str:
         """A pattern of all words of materials, the longest first."""
         said = {word for material in self.materials.materials for word in material.said}
-        return "|".join(sorted(said, key=len, reverse=True)) or "(?!)"
+        return "|".join(sorted(said, key=lambda word: (-len(word), word))) or "(?!)"
 
 
 def problems(lexicon: Lexicon, items: frozenset[str], streams: frozenset[str]) -> Iterator[str]:

@@ -102,7 +102,11 @@ def spans(
             return True
         following = at.get(end)
         if following is None:
-            return PARTICLES.fullmatch(text, end, squashed.word_end(end)) is not None or (loose and len(term) > HEAD)
+            more = len(term) >= APART and any(
+                length >= APART and text[end : end + length] in terms for length in lengths.get(text[end : end + 1], ())
+            )
+            particle = PARTICLES.fullmatch(text, end, squashed.word_end(end)) is not None
+            return more or particle or (loose and len(term) > HEAD)
         if following.tags[0].startswith(FOLLOWING) and following.surface not in ("통", "병", "팩", "장", "갑", "곽"):
             return True
         return following.surface in INSIDE or known(end) or (loose and len(term) > HEAD)

@@ -103,7 +103,8 @@ class Span:
 class Squashed:
     """Text without spaces and punctuation; `starts` and `ends` are the edges of its written words, `breaks` the places
     of commas and other signs that part the entries of a list, `stops` those of the ends of sentences, `dots` those of
-    the middle dots among the breaks, which stand inside of names, too, `asides` what is in brackets."""
+    the middle dots among the breaks, which stand inside of names, too, `asides` what is in brackets, `head` the place
+    of the first colon: what is before it only tells what a list is of; 0 without one."""
 
     text: str
     starts: frozenset[int]
@@ -112,6 +113,7 @@ class Squashed:
     stops: frozenset[int] = frozenset()
     dots: frozenset[int] = frozenset()
     asides: tuple[tuple[int, int], ...] = ()
+    head: int = 0
 
     @cached_property
     def _edges(self) -> list[int]:
@@ -130,7 +132,7 @@ class Squashed:
 
 
 _WORD = re.compile(
-    r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])|(?P<stop>[.!?](?!\d))|(?P<open>\()|(?P<close>\))"
+    r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])|(?P<stop>[.!?](?!\d)|(?P<colon>:)(?!\d))|(?P<open>\()|(?P<close>\))"
 )
 
 
@@ -147,7 +149,7 @@ def squash(text: str) -> Squashed:
     words, position = [], 0
     starts, ends, breaks, stops, dots = (set[int]() for _ in range(5))
     asides: list[tuple[int, int]] = []
-    opened = -1
+    opened, head = -1, 0
     for match in _WORD.finditer(_uniform(text[:LONGEST])[:LONGEST].lower()):
         if match["open"]:
             opened = position
@@ -161,6 +163,8 @@ def squash(text: str) -> Squashed:
             (breaks if match["sign"] else stops).add(position)
             if match["sign"] == "·":
                 dots.add(position)
+            if match["colon"]:
+                head = head or position
             continue
         words.append(match[0])
         starts.add(position)
@@ -174,6 +178,7 @@ def squash(text: str) -> Squashed:
         frozenset(stops),
         frozenset(dots),
         tuple(asides),
+        head,
     )
 
 
@@ -305,7 +310,7 @@ def longest(spans: Iterable[Span]) -> list[Span]:
         if all(owner.get(place, span) == span for place in places):
             kept.add(span)
             owner |= dict.fromkeys(places, span)
-    return sorted(kept, key=lambda span: span.start)
+    return sorted(kept, key=lambda span: (span.start, span.end, span.term))
 
 
 _LEADING, _VOWELS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ", "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"

@@ -160,3 +160,9 @@ def test_an_english_word_is_no_misspelt_thing(knowledge: Knowledge, text: str) -
 def test_which_items_are_asked_about(knowledge: Knowledge, text: str, items: list[str]) -> None:
     found = [mention.subject for mention in read(knowledge, text).mentions if mention.role != "option"]
     assert [one.id if isinstance(one, Item) else one.default for one in found] == items
+
+
+def test_a_name_is_parted_only_where_it_is_written_as_two_words(knowledge: Knowledge) -> None:
+    things = read(knowledge, "페트병 안에 담배꽁초가 들어있어요")
+    assert [mention.span.term for mention in things.mentions] == ["페트병"]
+    assert [situation.id for situation in things.mentions[0].situations] == ["butt_inside"]
