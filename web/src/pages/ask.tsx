@@ -79,7 +79,7 @@ export function Ask() {
       if (here !== shown.current) return;
       setChat(id);
     }
-    const turn = await authed(() => api.POST("/api/v1/chat/{chat_id}/messages", { params: { path: { chat_id: id } }, body: { message } }));
+    const turn = await authed(() => api.POST("/api/v1/chat/{chat_id}/messages", { params: { path: { chat_id: id } }, body: { message, inputs: [] } }));
     if (here !== shown.current) return;
     last({ job: turn.job_id });
     follow(turn.job_id);
