@@ -35,16 +35,17 @@ down: ## Stop it
 web: ## Build the page (web/) into eco2/web/static, where it has changed; part of `make setup`
 	@scripts/web
 
+APART := --ignore tests/infra --ignore tests/cluster
 .PHONY: test
 test: setup ## Everything a contributor runs before a commit: lint, then all tests against real servers
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest -m "not slow" --ignore tests/infra
+	@$(BIN)/pytest -m "not slow" $(APART)
 
 LAST_FAILED := .pytest_cache/v/cache/lastfailed
 .PHONY: test-again
 test-again: setup ## After `make test`: run the tests that failed once more, if they were at most 5, and name them
 	@$(BIN)/python -c 'import json; found = json.load(open("$(LAST_FAILED)")); print("failed once:", *found, sep="\n  "); exit(len(found) > 5)'
-	@$(BIN)/pytest -m "not slow" --ignore tests/infra --last-failed --last-failed-no-failures none
+	@$(BIN)/pytest -m "not slow" $(APART) --last-failed --last-failed-no-failures none
 
 .PHONY: gate
 gate: ## `make test`, and a few failed tests once more, for a busy machine can fail one without a defect; CI runs this
@@ -59,7 +60,7 @@ test-full: test test-slow ## The same, the slow lane (every server restarted in 
 
 .PHONY: test-slow
 test-slow: setup ## The slow lane alone, and faults stage by stage
-	@$(BIN)/pytest -m slow --ignore tests/infra
+	@$(BIN)/pytest -m slow $(APART)
 	@ECO2_STAGE_BY_STAGE=true $(BIN)/pytest tests/e2e/test_scan.py tests/e2e/test_faults.py tests/e2e/test_llm.py
 
 .PHONY: test-deploy
@@ -97,6 +98,20 @@ test-infra: setup ## Plan every environment with Terraform and mocks, run roles 
 .PHONY: test-infra-full
 test-infra-full: test-infra ## The same and its slow lane: upgrade, reset and the loss of a control plane node on chroots
 	@$(BIN)/pytest tests/infra -m slow
+
+.PHONY: cluster
+cluster: setup ## Start a control plane of the cluster's own programs with the objects of dev (ARGS=--environment prod); needs Go, the first time half an hour
+	@tools/infra/setup
+	@$(BIN)/python -m tools.cluster up $(ARGS)
+
+.PHONY: cluster-down
+cluster-down: ## Stop it
+	@$(BIN)/python -m tools.cluster down
+
+.PHONY: test-cluster
+test-cluster: setup ## Let the cluster's own programs judge every manifest: one table at the end; needs Go, the first time half an hour
+	@tools/infra/setup
+	@$(BIN)/pytest tests/cluster $(ARGS)
 
 .PHONY: test-deploy-mutations
 test-deploy-mutations: setup ## Make plausible mistakes in a copy of the manifests, one by one: each must be caught by name

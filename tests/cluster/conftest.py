@@ -1,0 +1,101 @@
+"""A real control plane for each environment, one after the other: built, started and filled once for all tests of it.
+
+Run by `make test-cluster` alone; without Go, one sentence says so."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.platform import ENVIRONMENTS, Object
+from tools.cluster import ClusterError, placeholders, waves
+from tools.cluster.api import Api, Refused
+from tools.cluster.control_plane import ControlPlane
+from tools.cluster.programs import build
+
+TABLE: list[tuple[str, str, str]] = []
+"""Environment, what, and what was seen: printed at the end."""
+
+
+@dataclass
+class Cluster:
+    environment: str
+    plane: ControlPlane
+    applied: dict[str, list[Object]] = field(default_factory=dict)
+    early: str = ""
+    """What the server said of an object that came before its definition."""
+
+    @property
+    def api(self) -> Api:
+        return self.plane.api
+
+    def note(self, what: str, seen: object) -> None:
+        TABLE.append((self.environment, what, str(seen)))
+
+
+NEEDED = ("etcd", "kubeadm", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def built(*names: str) -> None:
+    """Build what is missing; where that cannot be done, one sentence ends the run."""
+    try:
+        build(*names)
+    except ClusterError as error:
+        pytest.exit(f"cluster: {error}", returncode=2)
+
+
+@pytest.fixture(scope="session")
+def binaries() -> None:
+    built(*NEEDED)
+
+
+@pytest.fixture(scope="session", params=ENVIRONMENTS)
+def cluster(request: pytest.FixtureRequest, binaries: None) -> Iterator[Cluster]:
+    environment = str(request.param)
+    with tempfile.TemporaryDirectory(prefix=f"eco2-cluster-{environment}-") as folder:
+        plane = ControlPlane(Path(folder), environment)
+        found = Cluster(environment, plane)
+        try:
+            plane.start()
+            found.early = _refusal_of_what_comes_too_early(found)
+            found.applied = waves.apply(found.api, environment)
+            found.api.apply(placeholders.objects(waves.rendered(), environment))
+            yield found
+            plane.alive()
+        finally:
+            plane.stop()
+
+
+def _refusal_of_what_comes_too_early(cluster: Cluster) -> str:
+    step = waves.rendered().builds[f"workloads/rabbitmq/{cluster.environment}/topology"]
+    try:
+        cluster.api.apply(step)
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="session")
+def seen() -> list[tuple[str, str, str]]:
+    """The table, for tests without a cluster."""
+    return TABLE
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not TABLE:
+        return
+    terminalreporter.section("the cluster")
+    width = max(len(what) for _, what, _ in TABLE)
+    for environment in dict.fromkeys(row[0] for row in TABLE):
+        terminalreporter.write_line(environment)
+        for place, what, seen in TABLE:
+            if place == environment:
+                terminalreporter.write_line(f"  {what:<{width}}  {seen}")
