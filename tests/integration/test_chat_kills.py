@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from eco2.chat import cleanup, turn_store, worker
+from eco2.chat import turn_store, worker
 from eco2.chat.turn_store import Limits, Said, Turn
 from eco2.contracts.events import Draft, Service, Stage, Status
 from eco2.core.postgres import Database
 from eco2.messaging.events import EventBus
 from eco2.scan.services import Services
 from tests.conftest import Person
-from tests.integration.test_chat_turns import CHAT, begun, delivery, followed, history, resources, talk, waiting
+from tests.integration.test_chat_turns import begun, delivery, followed, history, resources, talk, waiting
 from tests.photos import jpeg
 
 __all__ = ["resources", "talk"]
@@ -130,28 +130,3 @@ async def test_of_messages_at_once_one_is_taken_and_the_others_wait(person: Peop
     )
     assert sum(isinstance(one, Turn) for one in taken) == 1
     assert {one.why for one in taken if not isinstance(one, Turn)} == {"busy"}
-
-
-@pytest.mark.slow
-async def test_a_hundred_chats_that_are_deleted_while_they_answer_leave_nothing(
-    person: People, database: Database, resources: worker.Resources, services: Services
-) -> None:
-    who = person()
-    chats = await asyncio.gather(*(begun(who) for _ in range(100)))
-    turns: list[Turn] = []
-    for chat in chats:
-        turn = await turn_store.submit(database, uuid.UUID(chat), who.id, Said("캔은?"), None, Limits(200, 1000))
-        assert isinstance(turn, Turn)
-        turns.append(turn)
-        await database.rows("UPDATE chat.turns SET queued_at = now() WHERE id = %(id)s", id=turn.id)
-    watching = asyncio.create_task(worker.stop_the_stopped(resources))
-    answering = [worker.work(resources, delivery({"job_id": str(turn.id)})) for turn in turns]
-    deleting = [who.http.delete(f"{CHAT}/{chat}") for chat in chats]
-    async with asyncio.timeout(120):
-        await asyncio.gather(*answering, *deleting)
-    watching.cancel()
-    assert (await who.http.get(CHAT)).json()["chats"] == []
-    await database.rows("UPDATE chat.sessions SET deleted_at = '2000-01-01' WHERE user_id = %(user)s", user=who.id)
-    await cleanup.clean(database, services.storage, cleanup.LOCATION_RETENTION)
-    left = await database.rows("SELECT id FROM chat.turns WHERE user_id = %(user)s", user=who.id)
-    assert left == []
