@@ -209,7 +209,7 @@ class Edge:
         """A request whose target goes out byte for byte; of the answer, one with a length is understood."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            lines = [f"{name}: {value}" for name, value in {"Host": "edge", **(headers or {})}.items()]
+            lines = [f"{name}: {value}" for name, value in {"Host": "localhost", **(headers or {})}.items()]
             writer.write("\r\n".join([f"{method} {target} HTTP/1.1", *lines, "", ""]).encode())
             async with asyncio.timeout(10):
                 head = await reader.readuntil(b"\r\n\r\n")

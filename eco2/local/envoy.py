@@ -33,7 +33,7 @@ DEFAULT_BUCKET, DEFAULT_UPLOAD_BUCKET = "eco2-images", "eco2-uploads"
 """As the manifests name them."""
 ADMIN_PATHS = ("/ready", "/stats", "/stats/prometheus")
 """Paths that its admin port answers: the rest, such as ending it, is open to every page that a browser shows."""
-ADMIN_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """Names under which it answers them: a page may point a name of its own at this machine, and read what comes back."""
 
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
@@ -57,25 +57,28 @@ def render(
     upload_bucket: str = DEFAULT_UPLOAD_BUCKET,
     trusted_proxies: int = 0,
     traces_port: int | None = None,
+    hosts: Sequence[str] = (),
 ) -> str:
     """Envoy's bootstrap as YAML.
 
-    `ports` maps a service (`scan-api.scan`) to its local port or ports, ext-authz to its gRPC port; the routes of a
-    service that is missing answer 503. With `traces_port` every request begins a trace, which is sent there. The admin
-    interface itself is the socket; the port leads to a part of it.
+    `hosts` are names of the API besides those of the loopback; any other host is not found. `ports` maps a service
+    (`scan-api.scan`) to its local port or ports, ext-authz to its gRPC port; the routes of a service that is missing
+    answer 503. With `traces_port` every request begins a trace, which is sent there. The admin interface itself is the
+    socket; the port leads to a part of it.
     """
     manifests = load(bucket, upload_bucket)
     _fill_in(manifests, cors_origins, issuer, trusted_proxies)
     provider = _provider(manifests)
     known = {"object-store.storage": object_store_port, **ports}
-    virtual_host = {"name": "edge", "domains": ["*"], "routes": _routes(manifests)}
+    virtual_host = {"name": "edge", "domains": _domains(hosts), "routes": _routes(manifests)}
     manager = _connection_manager(virtual_host, _stock_filters(manifests, provider))
     for patch in _patches(manifests):
         _apply(patch, manager, virtual_host)
+    manager["route_config"]["virtual_hosts"].append(_elsewhere(virtual_host))
     rule = _one(manifests, "DestinationRule")["spec"]["trafficPolicy"]["connectionPool"]
     authz = (provider["service"], provider["port"])
-    hosts = {row for row in (*_destinations(manifests), authz) if not row[0].endswith(".invalid")}
-    clusters = [_cluster(host, port, known, rule, http2=(host, port) == authz) for host, port in sorted(hosts)]
+    backends = {row for row in (*_destinations(manifests), authz) if not row[0].endswith(".invalid")}
+    clusters = [_cluster(host, port, known, rule, http2=(host, port) == authz) for host, port in sorted(backends)]
     clusters.append(_admin_cluster(admin_socket))
     more: Json = {}
     if traces_port is not None:
@@ -286,6 +289,17 @@ def _check(provider: Json) -> Json:
     }
 
 
+def _domains(hosts: Sequence[str]) -> list[str]:
+    """Each name with any port and without one."""
+    return [name for host in dict.fromkeys((*LOOPBACK, *hosts)) for name in (host, f"{host}:*")]
+
+
+def _elsewhere(virtual_host: Json) -> Json:
+    """Hosts that are not ours: whatever they are asked for is not found."""
+    routes = [route for route in virtual_host["routes"] if route["name"] == "not-found"]
+    return {**virtual_host, "name": "elsewhere", "domains": ["*"], "routes": routes}
+
+
 def _patches(manifests: Sequence[Json]) -> list[Json]:
     filters = sorted(_of_kind(manifests, "EnvoyFilter"), key=lambda doc: int(doc["spec"]["priority"]))
     return [patch for doc in filters for patch in doc["spec"]["configPatches"]]
@@ -372,7 +386,7 @@ def _admin_manager(port: int) -> Json:
     lead = {"cluster": "admin"}
     routes = [{"match": {"path": path}, "route": lead} for path in ADMIN_PATHS]
     refuse = {"match": {"prefix": "/"}, "direct_response": {"status": 403}}
-    here = {"name": "here", "domains": [name for host in ADMIN_HOSTS for name in (host, f"{host}:{port}")]}
+    here = {"name": "here", "domains": [name for host in LOOPBACK for name in (host, f"{host}:{port}")]}
     hosts = [{**here, "routes": [*routes, refuse]}, {"name": "elsewhere", "domains": ["*"], "routes": [refuse]}]
     router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_HTTP}.router.v3.Router"}}
     return {

@@ -33,7 +33,7 @@ def manager(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def routes(config: dict[str, Any]) -> list[dict[str, Any]]:
-    (host,) = manager(config)["route_config"]["virtual_hosts"]
+    host, _ = manager(config)["route_config"]["virtual_hosts"]
     found: list[dict[str, Any]] = host["routes"]
     return found
 
@@ -85,14 +85,23 @@ def test_services_get_their_local_ports_and_a_missing_one_no_endpoint() -> None:
 def test_issuer_and_origins_are_the_ones_given() -> None:
     config = rendered(issuer="mine", cors_origins=["https://a.example", "https://b.example"])
     assert typed(config, "eco2.jwt")["providers"]["eco2"]["issuer"] == "mine"
-    (host,) = manager(config)["route_config"]["virtual_hosts"]
+    host, _ = manager(config)["route_config"]["virtual_hosts"]
     cors = host["typed_per_filter_config"]["eco2.cors"]
     assert cors["allow_origin_string_match"] == [{"exact": "https://a.example"}, {"exact": "https://b.example"}]
 
 
 def test_without_origins_no_web_app_is_allowed() -> None:
-    (host,) = manager(rendered(cors_origins=[]))["route_config"]["virtual_hosts"]
+    host, _ = manager(rendered(cors_origins=[]))["route_config"]["virtual_hosts"]
     assert host["typed_per_filter_config"]["eco2.cors"]["allow_origin_string_match"] == []
+
+
+def test_a_host_that_is_not_ours_has_no_route_but_the_one_that_leads_nowhere() -> None:
+    ours, elsewhere = manager(rendered(hosts=["api.example"]))["route_config"]["virtual_hosts"]
+    names = ("127.0.0.1", "localhost", "[::1]", "api.example")
+    assert ours["domains"] == [name for host in names for name in (host, f"{host}:*")]
+    assert elsewhere["domains"] == ["*"]
+    assert [route["name"] for route in elsewhere["routes"]] == ["not-found"]
+    assert elsewhere["typed_per_filter_config"] == ours["typed_per_filter_config"]
 
 
 def test_another_bucket_moves_its_routes_and_its_place_in_the_policy() -> None:

@@ -25,6 +25,7 @@ def _prepare(at: Layout) -> None:
         cors_origins=json.loads(config.environment(at)["ECO2_CORS_ORIGINS"]),
         issuer=config.issuer(at),
         traces_port=at.port(config.TRACES) if at.observe else None,
+        hosts=[urlsplit(url).hostname or "" for url in json.loads(config.environment(at)["ECO2_REDIRECT_URLS"])],
     )
     folder = own_folder(at.folder("gateway"), None)
     config.write_private(folder / "envoy.yaml", text)
