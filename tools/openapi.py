@@ -30,11 +30,14 @@ from eco2.core.app import (
     guests_may,
 )
 from eco2.ext_authz import service as ext_authz
+from eco2.location import steward_api as location_stewards
 from eco2.photos.check import PhotoTypeRefused
 from eco2.processes import SERVICES
 from eco2.recycling import calendar_api
+from eco2.recycling import steward_api as recycling_stewards
 from eco2.recycling.api import ItemDetail
 from eco2.scan import catalogue_api, changes_api, feedback_api, stages, user_scans_api, waste_api
+from eco2.scan import steward_api as scan_stewards
 from eco2.scan.job import Job
 from eco2.scan.outputs import Answer, Candidate, VisionResult
 from eco2.scan.progress import stage_text
@@ -62,8 +65,9 @@ PUBLIC = (
 DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 
 Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail", "code"}`; validation adds `errors`.
-403 means that your session was revoked and nothing else; what belongs to another user is 404. Whoever has no account
-can be a guest (`enterAsGuest`): operations with `x-guests: false` refuse guests with 409 `GUEST_NOT_ALLOWED`.
+403 means that your session was revoked and nothing else; what belongs to another user is 404, and operations of the
+tag `stewards` refuse whoever is none with 409 `STEWARDS_ONLY`. Whoever has no account can be a guest (`enterAsGuest`):
+operations with `x-guests: false` refuse guests with 409 `GUEST_NOT_ALLOWED`.
 
 A page of an allowed origin can read every answer, refusals included, and the headers `X-Request-Id`, `Retry-After`,
 `X-Next-Cursor`, `ETag`, `Content-Disposition` and `Allow`. One exception: where several origins are allowed, a request
@@ -82,12 +86,14 @@ TAGS = {
     "info": "News of the environment, and notices.",
     "characters": "Characters and points that scans earn, and leaderboards of districts.",
     "users": "The signed-in user: profile, preferences, scans, all data.",
+    "stewards": "For stewards: what people call wrong, and what changed rules do to answers.",
 }
 """Of the operations, in the order in which a reader meets them."""
 RETRY_LATER = frozenset(("429", "503"))
 _EDGE = (ext_authz.NoToken, ext_authz.Revoked, ext_authz.Stale)
 """Answers of the check at the edge, on every route that needs a user."""
-_MORE = (catalogue_api, changes_api, waste_api, user_scans_api, feedback_api, calendar_api, turn_api)
+_STEWARDS = (scan_stewards, location_stewards, recycling_stewards)
+_MORE = (catalogue_api, changes_api, waste_api, user_scans_api, feedback_api, calendar_api, turn_api, *_STEWARDS)
 """Routes of a domain that do not stand in its `api`."""
 _ONLY_WITHOUT_THE_EDGE = frozenset((MissingUser.code, BadUser.code))
 _RETRY_AFTER = {
@@ -128,8 +134,8 @@ def document() -> Json:
         for operation in found["paths"][path].values():
             operation["security"] = []
     for path, methods in found["paths"].items():
-        if path.startswith("/api/v1/recycling/"):
-            methods.get("get", {})["security"] = []
+        if path.startswith("/api/v1/recycling/") and "get" in methods and "stewards" not in methods["get"]["tags"]:
+            methods["get"]["security"] = []
     _add_refusals_of_the_edge(found)
     _say_who_may(found)
     return dict(found)

@@ -167,16 +167,16 @@ async def open_session(
     provider: str,
     device_id: str | None,
     session_id: UUID,
-    role: Role = "citizen",
+    role: Role | None = None,
 ) -> Session | None:
-    """A signed-in device, or a guest. None where the session was opened before."""
+    """A signed-in device, which has the role of its user, or a guest. None where the session was opened before."""
     async with at.db.transaction() as tx:
         session = await store.add_session(
             tx,
             session_id=session_id,
             user_id=user,
             provider=provider,
-            role=role,
+            role=role or await store.role_of(tx, user),
             device_id=device_id,
             refresh_id=uuid4(),
             origin=caller.origin,

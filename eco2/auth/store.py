@@ -199,9 +199,56 @@ async def sign_ins_of(db: Db, user: UUID) -> tuple[list[dict[str, Any]], list[di
 
 
 async def forget(db: Db, user: UUID) -> int:
-    """Remove sessions and audits of a user; returns how many rows. Revocations go when their tokens have run out."""
-    removed = await db.run("DELETE FROM auth.sessions WHERE user_id = %(user)s", user=user)
+    """Remove role, sessions and audits of a user; returns how many rows. Revocations go when their tokens have run
+    out."""
+    removed = await db.run("DELETE FROM auth.roles WHERE user_id = %(user)s", user=user)
+    removed += await db.run("DELETE FROM auth.sessions WHERE user_id = %(user)s", user=user)
     return removed + await db.run("DELETE FROM auth.login_audits WHERE user_id = %(user)s", user=user)
+
+
+# Roles
+
+
+@dataclass(frozen=True)
+class Granted:
+    user_id: UUID
+    role: str
+    granted_by: str
+    granted_at: datetime
+
+
+async def role_of(tx: Transaction, user: UUID) -> str:
+    """Kept from being withdrawn until the transaction ends."""
+    row = await tx.row("SELECT role FROM auth.roles WHERE user_id = %(user)s FOR SHARE", user=user)
+    return str(row[0]) if row else "citizen"
+
+
+async def grant_role(tx: Transaction, user: UUID, role: str, by: str) -> None:
+    """Sessions that are open get it with their next refresh."""
+    await tx.run(
+        """INSERT INTO auth.roles (user_id, role, granted_by) VALUES (%(user)s, %(role)s, %(by)s)
+           ON CONFLICT (user_id) DO UPDATE SET role = excluded.role, granted_by = excluded.granted_by,
+               granted_at = now()""",
+        user=user,
+        role=role,
+        by=by,
+    )
+    await tx.run(
+        "UPDATE auth.sessions SET role = %(role)s WHERE user_id = %(user)s AND revoked_at IS NULL", user=user, role=role
+    )
+
+
+async def withdraw_role(tx: Transaction, user: UUID) -> list[UUID] | None:
+    """The sessions that have it; None where the user had none."""
+    if not await tx.run("DELETE FROM auth.roles WHERE user_id = %(user)s", user=user):
+        return None
+    rows = await tx.rows("SELECT id FROM auth.sessions WHERE user_id = %(user)s AND revoked_at IS NULL", user=user)
+    return [row[0] for row in rows]
+
+
+async def roles(db: Db) -> list[Granted]:
+    rows = await db.rows("SELECT user_id, role, granted_by, granted_at FROM auth.roles ORDER BY granted_at, user_id")
+    return [Granted(*row) for row in rows]
 
 
 # Revocations: the outbox

@@ -1,6 +1,6 @@
 """Schema `auth`. Users are kept by the users domain; here are their sessions."""
 
-from sqlalchemy import Column, DateTime, Index, Table, Text, func, text
+from sqlalchemy import CheckConstraint, Column, DateTime, Index, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from eco2.core.tables import metadata
@@ -28,6 +28,18 @@ sessions = Table(
     Column("revoked_for", Text),
     Index("ix_sessions_user_id", "user_id"),
     Index("ix_sessions_refreshed_at", "refreshed_at"),
+    schema="auth",
+)
+
+# Users who are more than citizens.
+roles = Table(
+    "roles",
+    metadata,
+    Column("user_id", ID, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("granted_by", Text, nullable=False),
+    Column("granted_at", TIME, nullable=False, server_default=func.now()),
+    CheckConstraint("role IN ('steward', 'operator')", name="role"),
     schema="auth",
 )
 

@@ -109,13 +109,7 @@ def _cursor(at: datetime, row_id: UUID) -> str:
 
 
 def _place(cursor: str | None) -> Place | None:
-    if cursor is None:
-        return None
-    at, row_id = cursors.decode(cursor)
-    try:
-        return at, UUID(row_id)
-    except ValueError:
-        raise cursors.BadCursor from None
+    return None if cursor is None else cursors.decode_uuid(cursor)
 
 
 async def rename(db: Database, chat_id: UUID, user: UUID, title: str) -> None:

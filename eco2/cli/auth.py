@@ -1,8 +1,11 @@
-"""The operator's commands of sign-in: `eco2 auth verify`, `eco2 auth keys`."""
+"""The operator's commands of sign-in: `eco2 auth verify`, `eco2 auth keys`, `eco2 auth role`."""
 
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
 
 import typer
 
@@ -10,13 +13,25 @@ from eco2.cli import console
 
 if TYPE_CHECKING:
     from eco2.auth.keys import KeyRow
+    from eco2.auth.settings import TokenSettings
+    from eco2.core.postgres import Database
 
-auth = typer.Typer(help="Sign-in: tokens of providers, signing keys.", no_args_is_help=True)
+T = TypeVar("T")
+
+
+class Granted(StrEnum):
+    steward = "steward"
+    operator = "operator"
+
+
+auth = typer.Typer(help="Sign-in: tokens of providers, signing keys, roles.", no_args_is_help=True)
 keys = typer.Typer(
     help="The keys that tokens are signed with. Rotate: `add`, wait until the new one signs, `retire` the old one.",
     no_args_is_help=True,
 )
 auth.add_typer(keys, name="keys")
+role = typer.Typer(help="Users who are more than citizens: stewards and operators.", no_args_is_help=True)
+auth.add_typer(role, name="role")
 
 
 @auth.command()
@@ -98,6 +113,63 @@ def keys_retire(
         raise typer.Exit(console.say(f"Tokens that it signed count until {until}; --now ends them."))
     row.path.unlink()
     console.out.print(f"{kid} is gone; the edge forgets it within five minutes.", highlight=False)
+
+
+@role.command("grant")
+def role_grant(
+    user: UUID = typer.Argument(help="The user's id, as `GET /api/v1/users/me` tells it."),
+    name: Granted = typer.Option(Granted.steward, "--role", help="What they become."),
+    by: str = typer.Option("operator", help="Who says so; it is kept."),
+) -> None:
+    """Make a user a steward or an operator. Open sessions get the role when they are refreshed."""
+    from eco2.auth import roles
+
+    async def do(db: "Database", _: "TokenSettings") -> None:
+        await roles.grant(db, user, name.value, by.strip() or "operator")
+
+    _with_database(do)
+    console.out.print(f"{user} is {name.value} from the next sign-in or refresh on.", highlight=False)
+
+
+@role.command("withdraw")
+def role_withdraw(user: UUID = typer.Argument(help="The user's id.")) -> None:
+    """Make a user a citizen again. Their sessions end; they sign in anew."""
+    from eco2.auth import roles
+
+    async def do(db: "Database", settings: "TokenSettings") -> int:
+        return await roles.withdraw(db, user, settings.access_ttl)
+
+    ended = _with_database(do)
+    console.out.print(f"{user} is a citizen; {ended} sessions ended.", highlight=False)
+
+
+@role.command("list")
+def role_list(as_json: bool = console.AS_JSON) -> None:
+    """Show who has a role, and who granted it."""
+    from eco2.auth import store
+
+    async def find(db: "Database", _: "TokenSettings") -> list[console.Json]:
+        found = await store.roles(db)
+        return [{**vars(one), "granted_at": f"{one.granted_at:%Y-%m-%d %H:%M}"} for one in found]
+
+    console.show(_with_database(find), as_json, "user_id", "role", "granted_by", "granted_at", empty="Nobody has one.")
+
+
+def _with_database(work: "Callable[[Database, TokenSettings], Awaitable[T]]") -> T:
+    from eco2.auth.settings import TokenSettings
+    from eco2.core.postgres import open_database
+    from eco2.core.settings import DatabaseSettings
+
+    class Settings(TokenSettings, DatabaseSettings):
+        pass
+
+    settings = console.settings(Settings)
+
+    async def run() -> T:
+        async with open_database(settings, repeat=False) as db:
+            return await work(db, settings)
+
+    return console.do(run())
 
 
 def _rows() -> "list[KeyRow]":

@@ -5,12 +5,17 @@ import json
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from eco2.knowledge.stewards.answers import Changed
 
 out = Console()
 err = Console(stderr=True)
@@ -130,31 +135,85 @@ def show(
 @knowledge.command()
 def diff(
     since: Annotated[str, typer.Argument(help="A git revision, or a folder with another knowledge base.")] = "HEAD",
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Tell which evaluation questions are answered differently.")
+    ] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Put these questions before the stewards, on their page; with --answers.")
+    ] = False,
+    as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Tell in words what changed in the files since a revision."""
+    """Tell in words what changed in the files since a revision, or what that does to answers.
+
+    Exit code 1 where --answers finds an answer that is worse by what its question expects.
+    """
     from eco2.knowledge.loading import default_directory
     from eco2.knowledge.stewards import lint, sheet
 
+    if publish and not answers:
+        raise typer.Exit(_say("--publish is for --answers."))
     folder = data or default_directory()
-    before = lint.documents(Path(since)) if Path(since).is_dir() else _documents_at(since, folder)
-    lines = sheet.changes(before, lint.documents(folder))
+    with _state(since, folder) as before:
+        if answers:
+            _answers(before, folder, publish=publish, as_json=as_json)
+            return
+        lines = sheet.changes(lint.documents(before), lint.documents(folder))
+    if as_json:
+        _print_json(lines)
+        return
     for line in lines or ["No change."]:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _documents_at(revision: str, folder: Path) -> dict[str, Any]:
-    """The files of the folder as git has them in a revision."""
-    from eco2.knowledge.stewards import lint
+def _answers(before: Path, folder: Path, *, publish: bool, as_json: bool) -> None:
+    from eco2.knowledge.stewards import answers, evaluation
 
+    old, new = _load(before), _load(folder)
+    found = answers.changed(old, new, evaluation.questions(folder))
+    if publish:
+        _publish(old.version, new.version, found)
+    if as_json:
+        _print_json([vars(one) for one in found])
+    else:
+        for one in found:
+            worse = f"  worse: {', '.join(one.worse)}" if one.worse else ""
+            out.print(f"{one.id}  {one.question}{worse}", style="bold", markup=False, highlight=False, soft_wrap=True)
+            for sign, streams, text in (("-", one.streams_were, one.was), ("+", one.streams_are, one.now)):
+                told = f"{sign} [{', '.join(streams)}] {text}".replace("\n", f"\n{sign} ")
+                out.print(told, markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{len(found)} answers differ; {sum(bool(one.worse) for one in found)} are worse.", highlight=False)
+    if any(one.worse for one in found):
+        raise typer.Exit(1)
+
+
+def _publish(before: str, after: str, found: "Sequence[Changed]") -> None:
+    from eco2.cli import console
+    from eco2.core.postgres import open_database
+    from eco2.core.settings import DatabaseSettings
+    from eco2.recycling import answer_store
+
+    async def do() -> None:
+        async with open_database(console.settings(DatabaseSettings), repeat=False) as db:
+            await answer_store.publish(db, before, after, found)
+
+    console.do(do())
+
+
+@contextmanager
+def _state(since: str, folder: Path) -> Iterator[Path]:
+    """A folder with another state of the knowledge base: `since` itself, or the files as git has them in a revision."""
+    if Path(since).is_dir():
+        yield Path(since)
+        return
     with tempfile.TemporaryDirectory() as temporary:
-        command = ["git", "archive", "--format=tar", revision, "."]
+        command = ["git", "archive", "--format=tar", since, "."]
         archive = subprocess.run(command, cwd=folder, capture_output=True, check=False)
-        if archive.returncode or revision.startswith("-"):
-            raise typer.Exit(_say(f"git knows no state {revision!r} of {folder}. {archive.stderr.decode().strip()}"))
+        if archive.returncode or since.startswith("-"):
+            raise typer.Exit(_say(f"git knows no state {since!r} of {folder}. {archive.stderr.decode().strip()}"))
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
             tar.extractall(temporary, filter="data")
-        return lint.documents(Path(temporary))
+        yield Path(temporary)
 
 
 def _load(data: Path | None) -> Any:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,12 @@ STAGES = {
 }
 
 
+class TokenRole(StrEnum):
+    citizen = "citizen"
+    steward = "steward"
+    operator = "operator"
+
+
 DEFAULT_USER, LOCAL_PROVIDER = "demo", "kakao"
 URL = typer.Option(None, "--url", help="Another gateway (http://…); goes with --token. Default: the local one.")
 BEARER = typer.Option(None, "--token", help="Bearer token for the server of --url. Default: one of the local stack.")
@@ -61,7 +68,7 @@ def _token_settings(access_ttl: "timedelta") -> "tuple[dict[str, str], TokenSett
     return environment, TokenSettings(signing_keys_dir=directory, issuer=issuer, access_ttl=access_ttl)
 
 
-def mint(name: str) -> str:
+def mint(name: str, role: str = "citizen") -> str:
     """A bearer token of the user `name` of the local stack, who has an account when my-api runs to make one."""
     from datetime import timedelta
 
@@ -69,7 +76,7 @@ def mint(name: str) -> str:
 
     environment, settings = _token_settings(timedelta(minutes=180))
     account = _account(name, environment["ECO2_GRPC_MY_API"], environment["ECO2_SERVICE_SECRET"])
-    return keys.mint(settings, account or keys.user_id(name), LOCAL_PROVIDER if account else "local")
+    return keys.mint(settings, account or keys.user_id(name), LOCAL_PROVIDER if account else "local", role)
 
 
 def mint_guest() -> str:
@@ -119,11 +126,12 @@ def _account(name: str, address: str, secret: str) -> "UUID | None":
 def token(
     user: str = typer.Option(DEFAULT_USER, help="Any name; the same name is always the same user."),
     guest: bool = typer.Option(False, "--guest", help="A new guest instead, whose data is deleted after an hour."),
+    role: TokenRole = typer.Option(TokenRole.citizen, help="What the token says that they are."),
 ) -> None:
     """Print a bearer token for a user of the local stack."""
     try:
         with plain_errors():
-            typer.echo(mint_guest() if guest else mint(user))
+            typer.echo(mint_guest() if guest else mint(user, role.value))
     except FileNotFoundError:
         raise _fail("There is no signing key yet: start the stack once with `eco2 up`.") from None
 

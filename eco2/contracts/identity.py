@@ -9,6 +9,8 @@ Provider = Literal["google", "kakao", "naver"]
 """Sign-in provider."""
 
 Role = Literal["guest", "citizen", "steward", "operator"]
+STEWARDS: frozenset[Role] = frozenset({"steward", "operator"})
+"""Roles that look after rules and places."""
 GUEST: Role = "guest"
 """Role, and in place of a provider, of somebody who has not signed in: a short session, and no account."""
 

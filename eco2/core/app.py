@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 
-from eco2.contracts.identity import GUEST, USER_ID_HEADER
+from eco2.contracts.identity import GUEST, STEWARDS, USER_ID_HEADER
 from eco2.core import proof, telemetry
 from eco2.core.errors import AWAY, AppError, Conflict, Unauthorized, Unavailable
 from eco2.core.ops import AsgiApp, Check, OpsApp, Receive, Scope, Send, send_body
@@ -170,6 +170,27 @@ def _member_id(user: AnyUser, guest: IsGuest) -> uuid.UUID:
 
 User = Annotated[uuid.UUID, Depends(_member_id)]
 """The signed-in user; guests are refused. A route that guests may use says so by `AnyUser`."""
+
+
+class StewardsOnly(Conflict):
+    """This is for stewards. An operator makes somebody one by `eco2 auth role grant`."""
+
+    code = "STEWARDS_ONLY"
+
+
+def _steward_id(user: User, x_user_role: Annotated[str | None, Header(include_in_schema=False)] = None) -> uuid.UUID:
+    if x_user_role not in STEWARDS:
+        raise StewardsOnly
+    return user
+
+
+Steward = Annotated[uuid.UUID, Depends(_steward_id)]
+"""The signed-in user, who is a steward or an operator."""
+
+a_steward = Depends(_steward_id)
+"""For routes that are for stewards, but not who it is."""
+
+STEWARD_ERRORS = (MissingUser, BadUser, GuestNotAllowed, StewardsOnly)
 
 
 def guests_may(route: APIRoute) -> bool:

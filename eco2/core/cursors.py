@@ -3,6 +3,7 @@
 import base64
 import binascii
 from datetime import UTC, datetime
+from uuid import UUID
 
 from eco2.core.errors import BadRequest
 
@@ -28,3 +29,12 @@ def decode(cursor: str) -> tuple[datetime, str]:
     if found.tzinfo is None or not row_id or "\0" in row_id:
         raise BadCursor
     return found, row_id
+
+
+def decode_uuid(cursor: str) -> tuple[datetime, UUID]:
+    """The same of rows whose id is a UUID. BadCursor."""
+    at, row_id = decode(cursor)
+    try:
+        return at, UUID(row_id)
+    except ValueError:
+        raise BadCursor from None

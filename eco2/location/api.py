@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core.app import AnyUser, BadUser, MissingUser, Text, User, any_user, error_responses, opened
-from eco2.location import hours, service
+from eco2.location import hours, service, store
 from eco2.location import search as searching
 from eco2.location.categories import PICKUP_CATEGORIES, STORE_CATEGORIES, Source
 from eco2.location.kakao import KakaoPlace, KakaoUnavailable
@@ -59,6 +59,27 @@ class PlaceSource(BaseModel):
     licence: str
     url: str
     date: Annotated[date | None, Field(description="Of the data")]
+
+
+class FeedSource(PlaceSource):
+    """Source of a list of places."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "title": "폐건전지 수거함",
+                    "publisher": "서울특별시 마포구",
+                    "licence": "kogl-1",
+                    "url": "https://www.data.go.kr",
+                    "date": "2026-06-30",
+                    "places": 182,
+                }
+            ]
+        }
+    )
+
+    places: Annotated[int, Field(description="On the map today", examples=[182])]
 
 
 class Detail(BaseModel):
@@ -203,6 +224,19 @@ async def centers(
         radius = service.radius_of_zoom(zoom)
     limit = service.limit_of_radius(radius)
     return await service.centers(at, lat, lon, radius, chosen, limit, datetime.now(UTC))
+
+
+@router.get(
+    "/sources",
+    operation_id="listPlaceSources",
+    response_model=list[FeedSource],
+    dependencies=[any_user],
+    summary="Where the places come from, and under which licences",
+    responses=error_responses(*_USER_ERRORS),
+)
+async def sources(at: At) -> Any:
+    """All that a page has to say of them: institution, title, date of the data, licence, address."""
+    return await store.sources(at.db)
 
 
 @router.get(

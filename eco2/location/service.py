@@ -75,6 +75,12 @@ class BadBox(BadRequest):
     code = "INVALID_BBOX"
 
 
+class ReportNotFound(NotFound):
+    """There is no such report; it may be settled already."""
+
+    code = "REPORT_NOT_FOUND"
+
+
 class OneFilter(BadRequest):
     """Clusters are counted for one value of one filter."""
 

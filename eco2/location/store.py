@@ -335,6 +335,16 @@ async def restore(db: Database, place: int) -> bool:
     return row is not None
 
 
+async def sources(db: Database) -> list[dict[str, Any]]:
+    """Feeds that have places on the map."""
+    rows = await db.rows(
+        """SELECT f.publisher, f.title, f.licence, f.url, coalesce(f.data_date, max(p.data_date)), count(*)
+           FROM location.feeds f JOIN location.places p ON p.feed_id = f.id AND p.retired_at IS NULL
+           GROUP BY f.id ORDER BY f.publisher, f.title"""
+    )
+    return [dict(zip(("publisher", "title", "licence", "url", "date", "places"), row, strict=True)) for row in rows]
+
+
 # --- what people say --------------------------------------------------------------------------------------------------
 
 
@@ -415,6 +425,43 @@ async def stats(db: Database, stale_before: date) -> list[dict[str, Any]]:
         "retired",
     )
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Something that a user says of a place, without who it is. `reports`: how many say the same of it."""
+
+    id: UUID
+    place_id: int
+    name: str
+    road_address: str | None
+    kind: str
+    comment: str | None
+    created_at: datetime
+    reports: int
+
+
+async def reported(db: Database, kind: str | None, after: tuple[datetime, UUID] | None, limit: int) -> list[Reported]:
+    """Reports about places that are on the map, the newest first, after that of (time, id)."""
+    at, last = after or (None, None)
+    rows = await db.rows(
+        """SELECT s.id, s.place_id, p.name, coalesce(p.road_address, p.lot_address), s.kind, s.comment, s.created_at,
+               (SELECT count(*) FROM location.feedback same WHERE same.place_id = s.place_id AND same.kind = s.kind)
+           FROM location.feedback s JOIN location.places p ON p.id = s.place_id
+           WHERE p.retired_at IS NULL AND (%(kind)s::text IS NULL OR s.kind = %(kind)s)
+             AND (%(at)s::timestamptz IS NULL OR (s.created_at, s.id) < (%(at)s, %(last)s::uuid))
+           ORDER BY s.created_at DESC, s.id DESC LIMIT %(limit)s""",
+        kind=kind,
+        at=at,
+        last=last,
+        limit=limit,
+    )
+    return [Reported(*row) for row in rows]
+
+
+async def settle(db: Database, report: UUID) -> bool:
+    """Forget what was said; False where there is no such report."""
+    return bool(await db.run("DELETE FROM location.feedback WHERE id = %(id)s", id=report))
 
 
 async def stale(db: Database, before: date, limit: int) -> list[dict[str, Any]]:

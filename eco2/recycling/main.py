@@ -18,7 +18,7 @@ from eco2.knowledge.districts import Districts
 from eco2.llm import spending
 from eco2.llm.calls import Llm
 from eco2.llm.control import Controls
-from eco2.recycling import calendar_api
+from eco2.recycling import calendar_api, steward_api
 from eco2.recycling.api import router
 from eco2.recycling.service import Paid, Services
 from eco2.recycling.settings import ApiSettings
@@ -41,7 +41,7 @@ def app(settings: ApiSettings) -> OpsApp:
             services = Services(knowledge.load(settings.data_dir), districts, book, db, paid, questions)
             yield Resources(services, {})
 
-    return create_app(NAME, settings, resources, router, calendar_api.router)
+    return create_app(NAME, settings, resources, steward_api.router, router, calendar_api.router)
 
 
 def _paid(settings: ApiSettings, stack: AsyncExitStack, db: Database) -> Paid | None:

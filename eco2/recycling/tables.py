@@ -1,6 +1,6 @@
 """Schema `recycling`: when districts collect what, as imported."""
 
-from sqlalchemy import Boolean, Column, Date, DateTime, Index, Table, Text, func
+from sqlalchemy import Boolean, CheckConstraint, Column, Date, DateTime, Index, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from eco2.core.tables import metadata
@@ -25,5 +25,20 @@ areas = Table(
     Column("sample", Boolean, nullable=False, server_default="false"),
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index("ix_areas_district", "district"),
+    schema="recycling",
+)
+
+# The one comparison of answers that stewards look at.
+answer_changes = Table(
+    "answer_changes",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    # Versions of the knowledge base.
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    # A list of `eco2.knowledge.stewards.answers.Changed`.
+    Column("changes", JSONB, nullable=False),
+    Column("published_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("id = 1", name="one"),
     schema="recycling",
 )

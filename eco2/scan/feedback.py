@@ -81,6 +81,18 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Wrong:
+    """Feedback that calls a result wrong, without whose it is."""
+
+    job_id: UUID
+    item_id: str
+    actual_item_id: str | None
+    comment: str | None
+    model: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
 class Disputed:
     """An item with how often it was judged, how often wrong, and what it was instead: `{item, times}`, most first."""
 

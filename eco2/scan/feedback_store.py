@@ -8,7 +8,7 @@ from uuid import UUID
 
 from eco2.core.postgres import Database
 from eco2.scan import outputs
-from eco2.scan.feedback import Disputed, Given, Judged, Judgement
+from eco2.scan.feedback import Disputed, Given, Judged, Judgement, Wrong
 from eco2.scan.job import Job
 from eco2.scan.outputs import Rule, VisionResult
 
@@ -86,3 +86,19 @@ async def top(db: Database, since: datetime, limit: int) -> list[Disputed]:
         limit=limit,
     )
     return [Disputed(*row) for row in found]
+
+
+async def wrong(db: Database, item: str | None, after: tuple[datetime, UUID] | None, limit: int) -> list[Wrong]:
+    """Feedback that calls a result wrong, the newest first, after that of (time, job)."""
+    at, job = after or (None, None)
+    rows = await db.rows(
+        """SELECT job_id, item_id, actual_item_id, comment, model, updated_at FROM scan.feedback
+           WHERE verdict = 'wrong' AND (%(item)s::text IS NULL OR item_id = %(item)s)
+             AND (%(at)s::timestamptz IS NULL OR (updated_at, job_id) < (%(at)s, %(job)s::uuid))
+           ORDER BY updated_at DESC, job_id DESC LIMIT %(limit)s""",
+        item=item,
+        at=at,
+        job=job,
+        limit=limit,
+    )
+    return [Wrong(*row) for row in rows]

@@ -15,7 +15,7 @@ from eco2.core.shared_redis import connect_shared
 from eco2.core.storage import Storage
 from eco2.messaging.broker import Publisher
 from eco2.messaging.events import EventBus
-from eco2.scan import catalogue_api, changes_api, claim_store, feedback_api, rpc, user_scans_api, waste_api
+from eco2.scan import catalogue_api, changes_api, claim_store, feedback_api, rpc, steward_api, user_scans_api, waste_api
 from eco2.scan.admission import Admission
 from eco2.scan.api import router
 from eco2.scan.door import ApiServices, Door
@@ -65,6 +65,7 @@ def app(settings: ApiSettings) -> OpsApp:
                 await streams.aclose()
 
     routers = (
+        steward_api.router,
         router,
         catalogue_api.router,
         changes_api.router,

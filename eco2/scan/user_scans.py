@@ -96,19 +96,11 @@ async def history(
 ) -> tuple[list[Dated], str | None]:
     """(jobs, cursor of the next page). BadCursor."""
     rows = await user_scans_store.history(
-        db, user, wanted, _place(cursor) if cursor else None, limit + 1, newest=newest
+        db, user, wanted, cursors.decode_uuid(cursor) if cursor else None, limit + 1, newest=newest
     )
     more = len(rows) > limit
     rows = rows[:limit]
     return rows, cursors.encode(rows[-1].created_at, str(rows[-1].job.id)) if more else None
-
-
-def _place(cursor: str) -> tuple[datetime, UUID]:
-    at, job_id = cursors.decode(cursor)
-    try:
-        return at, UUID(job_id)
-    except ValueError:
-        raise cursors.BadCursor from None
 
 
 def entry(services: Services, row: Dated) -> Json:

@@ -208,11 +208,18 @@ MEMBERS_ONLY = {
     "getPoints",
     "joinLeaderboard",
     "leaveLeaderboard",
+    "listAnswerChanges",
     "listChats",
+    "listDisputedItems",
+    "listDisputes",
     "listOwnedCharacters",
+    "listPlaceReports",
     "listSessions",
     "logoutEverywhere",
     "reportPlace",
+    "restorePlace",
+    "retirePlace",
+    "settlePlaceReport",
     "updateProfile",
 }
 """Operations that refuse guests, who have no account, no characters and no say about places."""

@@ -513,6 +513,18 @@ async def test_a_place_with_its_source(load: Import, feed: str, person: People) 
     }
 
 
+async def test_each_list_of_places_is_named_with_its_licence(
+    load: Import, feed: str, person: People, database: Database
+) -> None:
+    rows = [Place("1", "출처 상자", 33.41, 124.71), Place("2", "없앨 상자", 33.42, 124.72)]
+    await load(feed, rows, title=feed, publisher=feed)
+    ((gone,),) = await database.rows("SELECT id FROM location.places WHERE name = '없앨 상자'")
+    await store.retire(database, gone, "steward")
+    told = await get(person(), "/sources")
+    (own,) = (row for row in told if row["title"] == feed)
+    assert own == {"publisher": feed, "title": feed, "licence": "own", "url": "", "date": "2026-11-01", "places": 1}
+
+
 async def test_search_by_parts_errors_initials_and_regions(load: Import, feed: str, person: People) -> None:
     who = person()
     await load(
