@@ -14,11 +14,12 @@ from eco2.knowledge import Knowledge, Lang
 from eco2.web import rules
 from eco2.web.files import REVALIDATED, SHELL, File
 
-APP_PAGES = ("/", "/ask", "/map", "/news", "/calendar", "/me", "/about")
+APP_PAGES = ("/", "/ask", "/map", "/news", "/calendar", "/me", "/about", "/steward")
 """Addresses that the page shows by itself."""
 GUIDE = "/guide/"
 """Each scan has an address below it, and all of them one page."""
 HEAD_MARK, BODY_MARK = "<!--head-->", "<!--body-->"
+NOINDEX = '<meta name="robots" content="noindex">'
 KEPT_PAGES = 256
 """Pages of the knowledge base that are kept as they were sent."""
 _TEXT = "text/plain; charset=utf-8"
@@ -34,7 +35,8 @@ _GENERAL = {
 
 
 class Site:
-    """`files` are of `eco2.web.files`; None where the page is not built, which is said on every page."""
+    """`files` are of `eco2.web.files`; None where the page is not built, which is said on every page. `tags` go into
+    the head of each page."""
 
     def __init__(
         self,
@@ -42,12 +44,14 @@ class Site:
         knowledge: Knowledge,
         base: str,
         headers: Sequence[tuple[bytes, bytes]],
+        tags: str = "",
     ) -> None:
         self._files = files or {}
         self._shell = files["/" + SHELL].bodies[""].decode() if files else None
         self._knowledge = knowledge
         self._base = base
         self._headers = list(headers)
+        self._tags = tags
         self._pages: OrderedDict[str, File] = OrderedDict()
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
@@ -93,15 +97,17 @@ class Site:
             return self._rule(rules.sources_page(self._knowledge))
         if below == "/rules":
             return self._rule(rules.index_page(self._knowledge, lang))
+        if path == rules.all_path(lang):
+            return self._rule(rules.all_page(self._knowledge, lang), noindex=True)
         if below.startswith("/rules/") and (item := self._knowledge.items.get(below.removeprefix("/rules/"))):
             return self._rule(rules.item_page(self._knowledge, item, lang))
         return None
 
-    def _rule(self, page: rules.Page) -> File:
-        return self._page(page.lang, rules.head(page, self._base), page.main)
+    def _rule(self, page: rules.Page, *, noindex: bool = False) -> File:
+        return self._page(page.lang, rules.head(page, self._base) + (NOINDEX if noindex else ""), page.main)
 
     def _page(self, lang: Lang, head: str, body: str) -> File:
-        text = (self._shell or "").replace(HEAD_MARK, head).replace(BODY_MARK, body)
+        text = (self._shell or "").replace(HEAD_MARK, head + self._tags).replace(BODY_MARK, body)
         return _file(_HTML, text.replace('<html lang="ko"', f'<html lang="{lang}"'))
 
     def _site_map(self) -> str:
@@ -143,8 +149,7 @@ def _file(content_type: str, text: str) -> File:
 
 def _general(lang: Lang, *, noindex: bool) -> str:
     title, description = _GENERAL[lang]
-    robots = '<meta name="robots" content="noindex">' if noindex else ""
-    return f'<title>{title}</title><meta name="description" content="{description}">{robots}'
+    return f'<title>{title}</title><meta name="description" content="{description}">{NOINDEX if noindex else ""}'
 
 
 def _not_built() -> File:

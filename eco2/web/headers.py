@@ -9,14 +9,16 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def policy(uploads: str, photos: str) -> str:
-    """Content-Security-Policy: nothing inline, nothing of others; photos come and go where the object store is."""
+def policy(uploads: str, photos: str, tiles: str = "") -> str:
+    """Content-Security-Policy: nothing inline, nothing of others; photos come and go where the object store is, and
+    the map's tiles come from where they are configured to."""
+    pictures = " ".join(dict.fromkeys(map(origin, filter(None, (photos, tiles)))))
     store = " ".join(dict.fromkeys((origin(uploads), origin(photos))))
     rules = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
-        "img-src": f"'self' blob: data: {origin(photos)}",
+        "img-src": f"'self' blob: data: {pictures}",
         "connect-src": f"'self' {store}",
         "font-src": "'self'",
         "manifest-src": "'self'",

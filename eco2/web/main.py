@@ -1,6 +1,7 @@
 """Entry point of web: the page that anyone can open."""
 
 import logging
+from html import escape
 
 from eco2 import knowledge
 from eco2.core import telemetry
@@ -15,10 +16,18 @@ log = logging.getLogger(__name__)
 
 
 def app(settings: WebSettings) -> OpsApp:
-    policy = headers.policy(settings.storage_public_endpoint, settings.cdn_base_url)
+    policy = headers.policy(settings.storage_public_endpoint, settings.cdn_base_url, settings.map_tiles)
     secure = headers.security(policy, https=settings.public_url.startswith("https:"))
-    site = Site(_files(settings), knowledge.load(settings.data_dir), settings.public_url, secure)
+    site = Site(_files(settings), knowledge.load(settings.data_dir), settings.public_url, secure, _map(settings))
     return OpsApp(NAME, {}, site)
+
+
+def _map(settings: WebSettings) -> str:
+    """Tags that tell the page where its map comes from; none without tiles."""
+    if not settings.map_tiles:
+        return ""
+    rows = {"eco2-map-tiles": settings.map_tiles, "eco2-map-credit": settings.map_credit}
+    return "".join(f'<meta name="{name}" content="{escape(value)}">' for name, value in rows.items())
 
 
 def _files(settings: WebSettings) -> dict[str, files.File] | None:

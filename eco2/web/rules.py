@@ -27,6 +27,7 @@ SAYS: Mapping[str, Mapping[str, str]] = {
         "aliases": "다른 이름",
         "sources": "근거",
         "back": "전체 목록",
+        "all": "모든 물건의 규칙",
     },
     "en": {
         "title": "How to throw away: {}",
@@ -42,6 +43,7 @@ SAYS: Mapping[str, Mapping[str, str]] = {
         "aliases": "Also called",
         "sources": "Sources",
         "back": "All items",
+        "all": "The rules of every item",
     },
 }
 
@@ -62,6 +64,10 @@ def item_path(item_id: str, lang: Lang) -> str:
     return f"{'/en' if lang == 'en' else ''}/rules/{quote(item_id)}"
 
 
+def all_path(lang: Lang) -> str:
+    return f"{index_path(lang)}/all"
+
+
 def index_path(lang: Lang) -> str:
     return "/en/rules" if lang == "en" else "/rules"
 
@@ -77,16 +83,34 @@ def item_page(knowledge: Knowledge, item: Item, lang: Lang) -> Page:
     says = SAYS[lang]
     name, stream = localized(item, "", lang), knowledge.stream(item.stream)
     where = localized(stream, "", lang)
-    parts = (_heading, _advice, _background)
-    article = "".join(text for part in parts for text in part(knowledge, item, lang))
     return Page(
         lang=lang,
         path=item_path(item.id, lang),
         title=says["title"].format(name),
         description=says["summary"].format(topic(name) if lang == "ko" else name, where),
-        main=f'<main id="main"><article class="rule" data-page="{item_path(item.id, lang)}">{article}</article></main>',
+        main=f'<main id="main">{_article(knowledge, item, lang)}</main>',
         alternates={one: item_path(item.id, one) for one in LANGS},
     )
+
+
+def all_page(knowledge: Knowledge, lang: Lang) -> Page:
+    """Every item's rules in one document: the copy that browsers keep for when they are offline."""
+    says = SAYS[lang]
+    articles = "".join(_article(knowledge, item, lang) for item in knowledge.items.values())
+    return Page(
+        lang=lang,
+        path=all_path(lang),
+        title=says["all"],
+        description=says["rules_summary"].format(len(knowledge.items)),
+        main=f'<main id="main"><article data-page="{all_path(lang)}">{articles}</article></main>',
+        alternates={one: all_path(one) for one in LANGS},
+    )
+
+
+def _article(knowledge: Knowledge, item: Item, lang: Lang) -> str:
+    parts = (_heading, _advice, _background)
+    text = "".join(text for part in parts for text in part(knowledge, item, lang))
+    return f'<article class="rule" data-page="{item_path(item.id, lang)}">{text}</article>'
 
 
 def _heading(knowledge: Knowledge, item: Item, lang: Lang) -> Iterator[str]:
@@ -156,8 +180,7 @@ def sources_page(knowledge: Knowledge) -> Page:
         f"<li><b>{escape(one.publisher)}</b> {_linked(one.title, one.url)} ({one.date})</li>" for one in rows
     )
     note = "문장은 모두 이 서비스가 새로 썼고, 아래 기관이 이 서비스를 후원하거나 보증하지는 않아요."
-    places = "장소의 출처와 이용 허락은 장소마다 적혀 있어요."
-    body = f"<h2>자료의 출처</h2><p>{note} {places}</p><ul>{cells}</ul>"
+    body = f"<h2>자료의 출처</h2><p>{note}</p><ul>{cells}</ul>"
     main = f'<main id="main"><article class="card" lang="ko" data-page="{SOURCES}">{body}</article></main>'
     return Page("ko", SOURCES, "자료의 출처", "분리배출 규칙의 근거가 된 자료", main, {"ko": SOURCES})
 

@@ -4,10 +4,7 @@ Whatever the Content-Security-Policy stops, a script that fails and what axe fin
 """
 
 import asyncio
-import os
-import subprocess
 import uuid
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
@@ -15,29 +12,19 @@ from urllib.parse import urlsplit
 import httpx2
 import orjson
 import pytest
-from playwright.async_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    Error,
-    Page,
-    Request,
-    Route,
-    ViewportSize,
-    async_playwright,
-)
+from playwright.async_api import Browser, BrowserContext, Error, Geolocation, Request, Route
 
 from eco2.contracts.identity import ACCESS_COOKIE, REFRESH_COOKIE
 from eco2.local.stack import Stack
 from tests.browser import Browser as SignedIn
+from tests.e2e.page import PHOTO, STATIC, browser, chromium, missing, opened
 
-ROOT = Path(__file__).parents[2]
-PHOTO = ROOT / "data/demo/coffee.jpg"
-STATIC = ROOT / "eco2/web/static"
-AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-MOST_SCRIPT = 70_000
-"""Bytes of JavaScript, compressed, that the first page may load."""
-PHONE = ViewportSize(width=390, height=844)
+__all__ = ["browser", "chromium"]
+MOST_SCRIPT, MOST_MAP = 70_000, 50_000
+"""Bytes of JavaScript, compressed, of all pages, and of the map, which is loaded when it is opened."""
+MAP = "/assets/map-view-"
+HERE = Geolocation(latitude=37.5563, longitude=126.9010)
+"""Near places of the sample."""
 PAGES = [
     "/",
     "/rules",
@@ -50,68 +37,8 @@ PAGES = [
     "/about",
     "/about/sources",
     "/news",
+    "/steward",
 ]
-
-
-def missing(why: str) -> None:
-    """In CI nothing may be missing."""
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    if not (STATIC / "manifest.json").exists() or not AXE.exists():
-        missing("the page is not built: run `make web` (it needs Node and the npm registry)")
-    found = subprocess.run([ROOT / "scripts/chromium"], capture_output=True, text=True, timeout=300)
-    if found.returncode:
-        missing(found.stderr.strip())
-    return found.stdout.strip()
-
-
-@pytest.fixture(scope="module")
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield launched
-        await launched.close()
-
-
-class Watched:
-    """A page and everything that went wrong in it."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.wrong: list[str] = []
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", self._console)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.wrong.append(message.text)
-
-    async def check(self) -> None:
-        """Nothing went wrong, and axe finds nothing."""
-        await self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = await self.page.evaluate(
-            "axe.run(document, {resultTypes: ['violations']}).then((all) => all.violations)"
-        )
-        broken = [f"{row['id']}: {[node['html'][:120] for node in row['nodes']]}" for row in found]
-        assert broken == [], self.page.url
-        assert self.wrong == [], self.page.url
-
-
-async def opened(browser: Browser, stack: Stack, locale: str = "ko-KR") -> tuple[BrowserContext, Watched]:
-    context = await browser.new_context(
-        base_url=stack.layout.public_url,
-        viewport=PHONE,
-        locale=locale,
-        reduced_motion="reduce",
-        service_workers="block",
-    )
-    context.set_default_timeout(30_000)
-    return context, Watched(await context.new_page())
 
 
 async def test_a_photo_becomes_a_guide_without_an_account(browser: Browser, stack: Stack) -> None:
@@ -214,18 +141,96 @@ async def test_a_photo_that_is_stopped_is_not_scanned(browser: Browser, stack: S
     await context.close()
 
 
+async def sign_in(context: BrowserContext, url: str) -> None:
+    async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
+        person = SignedIn(client)
+        await person.sign_in(name=f"새벽-{uuid.uuid4().hex[:12]}")
+    at = str(urlsplit(url).hostname)
+    for name, (value, path) in person.cookies.items():
+        await context.add_cookies([{"name": name, "value": value, "domain": at, "path": path}])
+
+
+async def test_an_item_tells_its_next_collection_day_and_where_it_is_taken(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack, geolocation=HERE)
+    page = seen.page
+    await page.goto("/rules/milk_carton")
+    await page.get_by_label("어느 동네에 사세요?").fill("없는동네")
+    await page.keyboard.press("Enter")
+    await page.locator(".where [role=alert]").wait_for()
+    await seen.check()
+    await page.get_by_label("어느 동네에 사세요?").fill("마포구")
+    await page.keyboard.press("Enter")
+    await page.locator(".where .day").first.wait_for()
+    await seen.check()
+    await page.goto("/rules/alkaline")
+    await page.get_by_role("button", name="내 위치에서 찾기").wait_for()
+    await context.grant_permissions(["geolocation"])
+    await page.reload()  # who allowed it is not asked again
+    await page.locator(".where .place").first.wait_for()
+    await seen.check()
+    await context.close()
+
+
+async def test_places_are_on_the_map_and_in_the_list(browser: Browser, stack: Stack) -> None:
+    """Counted from afar, then around the person; one that is chosen on the map, by the keyboard, leads the list."""
+    context, seen = await opened(browser, stack, geolocation=HERE, permissions=["geolocation"])
+    page = seen.page
+    asked: list[str] = []
+    page.on("request", lambda sent: asked.append(sent.url))
+    await page.goto("/map")
+    await page.locator(".cluster").first.wait_for()
+    await seen.check()
+    await page.get_by_role("button", name="내 위치에서 찾기").click()
+    pins = page.locator(".pin")
+    await pins.first.wait_for()
+    name = await pins.last.get_attribute("title")
+    await pins.last.focus()
+    await page.keyboard.press("Enter")
+    chosen = page.locator(".place.chosen h2 span").last
+    await chosen.wait_for()
+    assert await chosen.inner_text() == name
+    own = (stack.layout.public_url, "blob:", "data:")
+    assert [url for url in asked if not url.startswith(own)] == []
+    await context.close()
+
+
+async def test_without_the_map_and_a_location_there_is_the_list(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    await page.route(f"**{MAP}*.js", lambda route: route.abort())
+    await page.goto("/map")
+    await page.get_by_text("지도를 불러오지 못했어요").wait_for()
+    await page.get_by_role("searchbox").fill("망원")
+    await page.keyboard.press("Enter")
+    await page.locator(".place h2", has_text="망원").first.wait_for()
+    await page.get_by_role("button", name="내 위치에서 찾기").click()
+    await page.get_by_role("alert").get_by_text("위치를 쓸 수 없어요").wait_for()
+    assert await page.locator(".place").first.get_by_role("link", name="길찾기").is_visible()
+    await seen.check()
+    await context.close()
+
+
+async def test_a_citizen_is_told_that_the_page_of_stewards_is_not_for_them(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    await sign_in(context, stack.layout.public_url)
+    await page.goto("/#/home")
+    await page.get_by_role("button", name="로그아웃").wait_for()
+    assert await page.get_by_role("link", name="돌보기").count() == 0
+    await page.goto("/steward")
+    await page.get_by_role("alert").first.get_by_text("돌보미만").wait_for()
+    await page.goto("/me")
+    await page.get_by_role("button", name="로그아웃").wait_for()
+    await context.close()
+
+
 async def test_a_device_is_forgotten_with_its_session_and_not_before(browser: Browser, stack: Stack) -> None:
     context, seen = await opened(browser, stack)
     page = seen.page
     url = stack.layout.public_url
-    async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
-        person = SignedIn(client)
-        await person.sign_in(name=f"새벽-{uuid.uuid4().hex[:12]}")
     await page.goto("/#/home")  # anybody can write this address
     await page.get_by_role("button", name="카카오로 로그인").wait_for()
-    at = str(urlsplit(url).hostname)
-    for name, (value, path) in person.cookies.items():
-        await context.add_cookies([{"name": name, "value": value, "domain": at, "path": path}])
+    await sign_in(context, url)
     await page.goto("/#/home")
     await page.get_by_role("button", name="로그아웃").wait_for()
     body = orjson.dumps({"detail": "not now", "code": "REVOCATION_UNAVAILABLE"}).decode()
@@ -300,5 +305,12 @@ def test_the_first_page_is_small() -> None:
     if not manifest.exists():
         missing("the page is not built: run `make web`")
     rows = orjson.loads(manifest.read_bytes())["files"]
-    scripts = [row["encodings"]["br"] for path, row in rows.items() if path.endswith(".js")]
-    assert sum((STATIC / name).stat().st_size for name in scripts) <= MOST_SCRIPT
+    sizes = {
+        path: (STATIC / row["encodings"]["br"]).stat().st_size for path, row in rows.items() if path.endswith(".js")
+    }
+    of_map = [size for path, size in sizes.items() if path.startswith(MAP)]
+    assert sum(of_map) <= MOST_MAP
+    assert of_map
+    assert sum(sizes.values()) - sum(of_map) <= MOST_SCRIPT
+    worker = (STATIC / "sw.js").read_text(encoding="utf-8")
+    assert MAP not in worker

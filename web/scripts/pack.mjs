@@ -24,7 +24,9 @@ const names = readdirSync(DIST, { recursive: true, withFileTypes: true })
   .map((entry) => join(entry.parentPath, entry.name).slice(DIST.length))
   .sort();
 
-const kept = names.filter((name) => HASHED.test(`/${name}`) && /\.(js|css)$/.test(name)).map((name) => `/${name}`);
+/** The map's part is fetched by whoever opens the map. */
+const LARGE = /^assets\/map-view-/;
+const kept = names.filter((name) => HASHED.test(`/${name}`) && /\.(js|css)$/.test(name) && !LARGE.test(name)).map((name) => `/${name}`);
 const worker = join(DIST, "sw.js");
 const shell = readFileSync(join(DIST, "index.html"));
 const build = digest(JSON.stringify(kept) + digest(shell));

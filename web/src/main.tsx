@@ -1,7 +1,7 @@
 import { render } from "preact";
 import { ErrorBoundary, LocationProvider, lazy, Route, Router } from "preact-iso";
 import { fresh } from "./fresh";
-import { t } from "./i18n";
+import { lang, t } from "./i18n";
 import { Main, Shell } from "./ui/layout";
 import { Home } from "./pages/home";
 import { Rule, Rules } from "./pages/rules";
@@ -13,6 +13,7 @@ const News = lazy(fresh(() => import("./pages/news").then((page) => page.News)))
 const Days = lazy(fresh(() => import("./pages/calendar").then((page) => page.Days)));
 const Me = lazy(fresh(() => import("./pages/me").then((page) => page.Me)));
 const About = lazy(fresh(() => import("./pages/about").then((page) => page.About)));
+const Steward = lazy(fresh(() => import("./pages/steward").then((page) => page.Steward)));
 const Sources = lazy(fresh(() => import("./pages/about").then((page) => page.Sources)));
 
 function Missing() {
@@ -44,6 +45,7 @@ function App() {
             <Route path="/news" component={News} />
             <Route path="/calendar" component={Days} />
             <Route path="/me" component={Me} />
+            <Route path="/steward" component={Steward} />
             <Route path="/about" component={About} />
             <Route path="/about/sources" component={Sources} />
             <Route default component={Missing} />
@@ -57,4 +59,12 @@ function App() {
 const place = document.getElementById("app")!;
 place.replaceChildren();
 render(<App />, place);
-if ("serviceWorker" in navigator && import.meta.env.PROD) addEventListener("load", () => void navigator.serviceWorker.register("/sw.js"));
+if ("serviceWorker" in navigator && import.meta.env.PROD) addEventListener("load", () => void install());
+
+/** The service worker, and with time to spare its copy of all rules. */
+async function install(): Promise<void> {
+  await navigator.serviceWorker.register("/sw.js");
+  const { active } = await navigator.serviceWorker.ready;
+  const saving = (navigator as { connection?: { saveData?: boolean } }).connection?.saveData;
+  if (!saving) setTimeout(() => active?.postMessage({ keep: lang.value === "en" ? "/en/rules/all" : "/rules/all" }), 3000);
+}

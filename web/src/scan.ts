@@ -59,21 +59,27 @@ async function send(blob: Blob, stopped: AbortSignal): Promise<string | null> {
   await open();
   stopped.throwIfAborted();
   sending.value = "uploading";
-  const content_type = blob.type || "application/octet-stream";
-  const ticket = await authed(() =>
-    api.POST("/api/v1/images/{channel}", { params: { path: { channel: "scan" } }, body: { filename: "photo.jpg", content_type } }),
-  );
-  stopped.throwIfAborted();
-  const headers = { "Content-Type": content_type };
-  const put = await reach(ticket.upload_url, { method: "PUT", body: blob, headers, credentials: "omit", signal: stopped }).catch(() => null);
-  stopped.throwIfAborted();
-  if (!put?.ok) throw new UploadFailed();
+  const ticket = await upload(blob, "scan", stopped);
   // The key makes a repeated request the same scan, should the answer to the first be lost.
   const params = { header: { "x-idempotency-key": ticket.key } };
   const job = await authed(() => api.POST("/api/v1/scan", { params, body: { image_url: ticket.cdn_url, language: lang.value } }));
   stopped.throwIfAborted();
   if (photo.value) photo.value = { ...photo.value, job: job.job_id };
   return job.job_id;
+}
+
+/** Sends a photo to the object store; what refers to it names its ticket. */
+export async function upload(blob: Blob, channel: "scan" | "chat", stopped: AbortSignal): Promise<Schemas["UploadTicket"]> {
+  const content_type = blob.type || "application/octet-stream";
+  const ticket = await authed(() =>
+    api.POST("/api/v1/images/{channel}", { params: { path: { channel } }, body: { filename: "photo.jpg", content_type } }),
+  );
+  stopped.throwIfAborted();
+  const headers = { "Content-Type": content_type };
+  const put = await reach(ticket.upload_url, { method: "PUT", body: blob, headers, credentials: "omit", signal: stopped }).catch(() => null);
+  stopped.throwIfAborted();
+  if (!put?.ok) throw new UploadFailed();
+  return ticket;
 }
 
 export function described(error: unknown): Problem {

@@ -6,6 +6,8 @@ declare const self: ServiceWorkerGlobalScope;
 const BUILD = "eco2-__BUILD__";
 const KEPT: string[] = JSON.parse("__KEPT__") as string[];
 const SEEN = "eco2-seen";
+/** The rules of every item, in one document for each language: what nobody has looked up yet opens from it. */
+const RULES = "eco2-rules";
 const MOST_SEEN = 200;
 const SHELL = "/";
 /** Public texts of the knowledge base; nothing of a person is ever kept here. */
@@ -16,7 +18,7 @@ self.addEventListener("install", (event) => {
 });
 
 self.addEventListener("activate", (event) => {
-  const other = (name: string) => name.startsWith("eco2-") && name !== BUILD && name !== SEEN;
+  const other = (name: string) => name.startsWith("eco2-") && ![BUILD, SEEN, RULES].includes(name);
   event.waitUntil(
     caches
       .keys()
@@ -35,6 +37,21 @@ self.addEventListener("fetch", (event) => {
   else if (request.mode === "navigate") event.respondWith(fetch(request).catch(() => shell()));
 });
 
+self.addEventListener("message", (event) => {
+  const { keep } = event.data as { keep?: string };
+  if (keep && copyFor(keep) === keep) event.waitUntil(copy(keep).catch(() => undefined));
+});
+
+/** The address of the copy that has a page of the rules; null for other pages. */
+function copyFor(path: string): string | null {
+  return /^(\/en)?\/rules\/./.test(path) ? path.replace(/[^/]+$/, "all") : null;
+}
+
+async function copy(path: string): Promise<void> {
+  const answer = await fetch(path);
+  if (answer.ok) await (await caches.open(RULES)).put(path, answer);
+}
+
 async function fresh(event: FetchEvent, url: URL): Promise<Response> {
   const { request } = event;
   let answer: Response;
@@ -44,6 +61,9 @@ async function fresh(event: FetchEvent, url: URL): Promise<Response> {
     const found = (await kept(request, SEEN)) ?? (await kept(request, BUILD));
     if (found) return found;
     if (request.mode === "navigate" && /^(\/en)?\/rules/.test(url.pathname)) return shell();
+    const within = copyFor(url.pathname);
+    const whole = within && (await kept(within, RULES));
+    if (whole) return whole;
     throw error;
   }
   if (answer.ok) event.waitUntil(note(request, answer.clone()).catch(() => undefined));

@@ -14,7 +14,7 @@ from eco2.local.envoy import load as routing
 from eco2.web import files, headers, rules
 from eco2.web.app import APP_PAGES, GUIDE, Site
 from eco2.web.main import app
-from eco2.web.settings import WebSettings
+from eco2.web.settings import WebSettings, _tiles
 
 BASE = "https://api.example"
 KNOWN = knowledge.load()
@@ -174,6 +174,45 @@ def test_a_page_that_is_not_built_ends_the_process_except_in_a_local_stack(tmp_p
     with pytest.raises(SystemExit, match="make web"):
         app(WebSettings.model_validate({**given, "environment": "prod"}))
     app(WebSettings.model_validate({**given, "environment": "local"}))
+
+
+@pytest.mark.parametrize(
+    "tiles",
+    ["tiles.example/{z}/{x}/{y}.png", "https://{s}.example/{z}/{x}/{y}.png", "https://a.example/{z}/{x}.png", "https:"],
+)
+def test_tiles_come_from_one_origin(tiles: str) -> None:
+    with pytest.raises(ValueError, match="must"):
+        _tiles(tiles)
+
+
+async def test_the_map_gets_its_tiles_from_where_they_are_configured_and_nowhere_else(built: Path) -> None:
+    given = {
+        "public_url": BASE,
+        "storage_public_endpoint": "https://up.example",
+        "cdn_base_url": "https://cdn.example/photos",
+        "static_dir": built,
+        "service_secret": "0123456789abcdefghijklmnopqrstuvwx",
+        "environment": "prod",
+    }
+    _, got, body = await ask(app(WebSettings.model_validate(given)), "/map")
+    assert "img-src 'self' blob: data: https://cdn.example;" in got["content-security-policy"]
+    assert b"eco2-map" not in body
+    with_tiles = {**given, "map_tiles": "https://tiles.example/{z}/{x}/{y}.png?a=1&b", "map_credit": '"<b>'}
+    _, got, body = await ask(app(WebSettings.model_validate(with_tiles)), "/map")
+    assert "img-src 'self' blob: data: https://cdn.example https://tiles.example;" in got["content-security-policy"]
+    assert b'<meta name="eco2-map-tiles" content="https://tiles.example/{z}/{x}/{y}.png?a=1&amp;b">' in body
+    assert b'<meta name="eco2-map-credit" content="&quot;&lt;b&gt;">' in body
+
+
+async def test_one_document_has_the_rules_of_every_item(site: Site) -> None:
+    for lang, path in (("ko", "/rules/all"), ("en", "/en/rules/all")):
+        status, _, body = await ask(site, path)
+        text = body.decode()
+        assert status == 200
+        assert text.count('<article class="rule"') == len(KNOWN.items)
+        assert f'data-page="{rules.item_path("milk_carton", "ko" if lang == "ko" else "en")}"' in text
+        assert "noindex" in text
+        assert f'<html lang="{lang}"' in text
 
 
 async def test_a_local_stack_says_that_the_page_is_not_built() -> None:

@@ -3,13 +3,14 @@ import { useLocation } from "preact-iso";
 import { api, authed, type Schemas } from "../api";
 import { kept } from "../kept";
 import { lang, t } from "../i18n";
-import { described, type Problem } from "../scan";
+import { prepared } from "../photo";
+import { described, upload, type Problem } from "../scan";
 import { role } from "../session";
 import { Icon } from "../ui/icons";
 import { Main } from "../ui/layout";
 import { ProblemCard } from "../ui/problem";
 
-type Line = { who: "me" | "eco"; text: string; job?: string; open?: boolean; items?: Schemas["Answered"][]; failed?: string };
+type Line = { who: "me" | "eco"; text: string; image?: string; job?: string; open?: boolean; items?: Schemas["Answered"][]; failed?: string };
 type Frame = { content?: string; accumulated?: string; status?: string; message?: string; result?: { answer?: string } | "" };
 
 const LONGEST = 500;
@@ -25,10 +26,14 @@ export function Ask() {
   const [chat, setChat] = useState<string | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [failed, setFailed] = useState<{ id: string; problem: Problem } | null>(null);
+  const [photo, setPhoto] = useState<{ blob: Blob; url: string } | null>(null);
+  const album = useRef<HTMLInputElement>(null);
   const end = useRef<HTMLDivElement>(null);
   const stream = useRef<EventSource | null>(null);
   /** Counts the conversations shown: an answer that comes after its own was left is dropped. */
   const shown = useRef(0);
+  /** Stops an upload whose conversation was left. */
+  const stopping = useRef(new AbortController());
   /** The old chat that was asked for last. */
   const opening = useRef("");
   const busy = lines.at(-1)?.open === true;
@@ -37,8 +42,20 @@ export function Ask() {
   const leave = () => {
     shown.current++;
     stream.current?.close();
+    stopping.current.abort();
+    stopping.current = new AbortController();
   };
   useEffect(() => leave, []);
+  const attach = async (file: File | undefined) => {
+    if (!file) return;
+    setProblem(null);
+    try {
+      const blob = await prepared(file);
+      setPhoto({ blob, url: URL.createObjectURL(blob) });
+    } catch (error) {
+      setProblem(described(error));
+    }
+  };
   useEffect(() => {
     end.current?.scrollIntoView({ block: "end" });
   }, [lines.length]);
@@ -48,19 +65,22 @@ export function Ask() {
   }, []);
 
   const ask = async (text: string) => {
-    const asked = text.trim();
+    const seen = role.value === "citizen" ? photo : null;
+    const asked = text.trim() || (seen ? t("ask.photo.what") : "");
     if (!asked || busy) return;
     setWord("");
+    setPhoto(null);
     setProblem(null);
     setFailed(null);
-    setLines((all) => [...all, { who: "me", text: asked }, { who: "eco", text: "", open: true }]);
+    setLines((all) => [...all, { who: "me", text: asked, image: seen?.url }, { who: "eco", text: "", open: true }]);
     const here = shown.current;
     try {
-      await (role.value === "citizen" ? inChat(asked, here) : atOnce(asked, here));
+      await (role.value === "citizen" ? inChat(asked, seen?.blob, here) : atOnce(asked, here));
     } catch (error) {
       if (here !== shown.current) return;
       setLines((all) => all.slice(0, -2));
-      setWord(asked);
+      setWord(text.trim());
+      setPhoto(seen);
       setProblem(described(error));
     }
   };
@@ -72,14 +92,16 @@ export function Ask() {
     last({ text: [answer.emergency && `${answer.emergency.call}\n${answer.emergency.first.join("\n")}`, answer.answer, answer.clarify !== answer.answer && answer.clarify].filter(Boolean).join("\n\n"), items: answer.items, open: false });
   };
 
-  const inChat = async (message: string, here: number) => {
+  const inChat = async (message: string, blob: Blob | undefined, here: number) => {
+    const image_url = blob && (await upload(blob, "chat", stopping.current.signal)).cdn_url;
+    if (here !== shown.current) return;
     let id = chat;
     if (!id) {
       id = (await authed(() => api.POST("/api/v1/chat", { body: {} }))).id;
       if (here !== shown.current) return;
       setChat(id);
     }
-    const turn = await authed(() => api.POST("/api/v1/chat/{chat_id}/messages", { params: { path: { chat_id: id } }, body: { message, inputs: [] } }));
+    const turn = await authed(() => api.POST("/api/v1/chat/{chat_id}/messages", { params: { path: { chat_id: id } }, body: { message, image_url, inputs: [] } }));
     if (here !== shown.current) return;
     last({ job: turn.job_id });
     follow(turn.job_id);
@@ -112,7 +134,7 @@ export function Ask() {
       leave();
       setProblem(null);
       setChat(id);
-      setLines(found.messages.map((one) => ({ who: one.role === "user" ? "me" : "eco", text: one.content })));
+      setLines(found.messages.map((one) => ({ who: one.role === "user" ? "me" : "eco", text: one.content, image: one.image_url ?? undefined })));
     } catch (error) {
       if (opening.current === id) setFailed({ id, problem: described(error) });
     }
@@ -129,6 +151,7 @@ export function Ask() {
         {lines.map((line, n) => (
           <li key={n} class={line.who} aria-busy={line.open}>
             <span class="hidden">{line.who === "me" ? t("ask.me") : t("site")}</span>
+            {line.image && <img class="sent" src={line.image} alt={t("ask.photo")} />}
             {line.open && !line.text && <span class="dots" role="status"><span class="hidden">{t("ask.thinking")}</span></span>}
             {line.text.split("\n").filter(Boolean).map((part, m) => <p key={m}>{part}</p>)}
             {line.failed && <p class="failed">{line.failed}</p>}
@@ -144,9 +167,21 @@ export function Ask() {
       {failed && <ProblemCard problem={failed.problem} again={() => void show(failed.id)} />}
       <form class="composer" onSubmit={(event) => { event.preventDefault(); void ask(word); }}>
         <label class="hidden" for="question">{t("ask.title")}</label>
+        {photo && (
+          <p class="attached">
+            <img src={photo.url} alt={t("ask.photo")} width="56" height="56" />
+            <button type="button" class="quiet" onClick={() => setPhoto(null)}>{t("ask.photo.drop")}</button>
+          </p>
+        )}
         <div class="field">
+          {role.value === "citizen" && (
+            <>
+              <button type="button" class="secondary" aria-label={t("ask.photo.add")} title={t("ask.photo.add")} onClick={() => album.current?.click()}><Icon name="image" /></button>
+              <input ref={album} class="hidden" type="file" accept="image/*,.heic,.heif" aria-label={t("ask.photo.add")} tabIndex={-1} onChange={(event) => { void attach(event.currentTarget.files?.[0]); event.currentTarget.value = ""; }} />
+            </>
+          )}
           <input id="question" type="text" value={word} maxLength={LONGEST} placeholder={t("ask.placeholder")} autocomplete="off" enterkeyhint="send" onInput={(event) => setWord(event.currentTarget.value)} />
-          <button type="submit" class="primary" disabled={busy || !word.trim()} aria-label={t("ask.send")}><Icon name="send" /></button>
+          <button type="submit" class="primary" disabled={busy || !(word.trim() || photo)} aria-label={t("ask.send")}><Icon name="send" /></button>
         </div>
       </form>
       <div ref={end} />

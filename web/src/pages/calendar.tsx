@@ -56,7 +56,7 @@ export function Days() {
                 {area.pickups.map((one) => (
                   <div key={`${one.collection}${one.days.join()}`}>
                     <dt>{one.name}</dt>
-                    <dd><b>{said(one.days)}</b>{one.from_time && ` ${one.from_time}–${one.until_time ?? ""}`}{one.method && <small>{one.method}</small>}</dd>
+                    <dd><b>{said(one.days)}</b>{one.from_time && <> <span class="time">{one.from_time}–{one.until_time ?? ""}</span></>}{one.method && <small>{one.method}</small>}</dd>
                   </div>
                 ))}
               </dl>

@@ -11,6 +11,7 @@ import { ProblemCard } from "../ui/problem";
 import { Stages } from "../ui/stages";
 import { Acts } from "./guide-acts";
 import { Choice, Feedback, Steps } from "./guide-parts";
+import { Where } from "./guide-where";
 import { Served, StreamBadge } from "./rules";
 
 type Item = Schemas["ItemDetail"];
@@ -158,12 +159,10 @@ function Answer({ job, result, picture, saved, onChosen }: Shown & { saved: bool
         </section>
       )}
       <Acts name={name} stream={streamName(found.stream)} steps={[...faults, ...steps, ...dont]} />
+      {found.stream && <Where stream={found.stream.id} kind={found.stream.kind} item={item?.item.id ?? null} />}
       <ul class="rows">
-        {found.stream && ["dropoff", "return", "reuse"].includes(found.stream.kind) && item && (
-          <Row href={`/map?item=${item.item.id}`} icon="pin" text={t("guide.places.near")} />
-        )}
-        <Row href="/calendar" icon="calendar" text={t("guide.days")} />
         {item && <Row href={`${english ? "/en" : ""}/rules/${item.item.id}`} icon="search" text={t("guide.rule")} />}
+        <Row href="/calendar" icon="calendar" text={t("nav.calendar")} />
       </ul>
       <Why answer={found.final_answer.user_answer} rules={rules} item={item} />
       <Feedback key={job} job={job} />

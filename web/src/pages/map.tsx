@@ -1,92 +1,212 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
-import { api, authed, type Schemas } from "../api";
+import { api, authed, publicly, type Schemas } from "../api";
 import { keep, kept } from "../kept";
-import { named, t } from "../i18n";
+import { lang, t } from "../i18n";
 import { described, type Problem } from "../scan";
 import { Icon } from "../ui/icons";
 import { Main } from "../ui/layout";
 import { ProblemCard } from "../ui/problem";
+import type { Area, Cluster, View } from "./map-view";
+import { PlaceCard } from "./place";
 
 type Entry = Schemas["Entry"];
-type Here = { lat: number; lon: number };
+type Kind = { id: string; name: string };
+/** In a view that is farther away than this, places are counted and not listed. */
+const LISTED_FROM = 12;
+const RADIUS = { least: 300, most: 20_000 };
+/** Places that are brought into view: around somebody, and of a search. */
+const FIRST = { around: 5, found: 100 };
 
-/** Places that take a thing, the nearest first. Where somebody is stays in this page: it is sent with a search and never kept. */
+/** Places that take a thing, on a map and as a list. Where somebody is stays in this page: it is sent with a search
+    and never kept. */
 export function Nearby() {
-  const { query } = useLocation();
-  const [here, setHere] = useState<Here | null>(null);
-  const [word, setWord] = useState("");
+  const { query, route } = useLocation();
+  const item = query.item ?? "";
+  const [area, setArea] = useState<(Area & { around?: boolean }) | null>(null);
+  const [word, setWord] = useState(kept<string>("place") ?? "");
+  const [stream, setStream] = useState(query.stream ?? "");
   const [openNow, setOpenNow] = useState(false);
   const [rows, setRows] = useState<Entry[] | null>(null);
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const [clusters, setClusters] = useState<Cluster[]>([]);
+  const [chosen, setChosen] = useState<number | null>(null);
+  const [fit, setFit] = useState(0);
   const [refused, setRefused] = useState(false);
-  const item = query.item;
+  const [problem, setProblem] = useState<{ problem: Problem; again: () => void } | null>(null);
+  const view = useRef<View | null>(null);
+  const asked = useRef(0);
+  const thing = useThing(item);
+  const taken = thing?.stream ?? stream;
+
+  const find = async <T,>(what: () => Promise<T>, found: (answer: T) => void) => {
+    const mine = ++asked.current;
+    setProblem(null);
+    try {
+      const answer = await what();
+      if (mine !== asked.current) return;
+      setChosen(null);
+      found(answer);
+    } catch (error) {
+      if (mine === asked.current) setProblem({ problem: described(error), again: () => void find(what, found) });
+    }
+  };
+  const look = () => {
+    if (!area || (item && !thing)) return;
+    const { lat, lon, zoom, bbox } = area;
+    // Around somebody the nearest count, however far they are.
+    const radius = area.around ? undefined : Math.min(RADIUS.most, Math.max(RADIUS.least, area.radius));
+    const near = (found: Entry[]) => {
+      setClusters([]);
+      setFit(area.around ? FIRST.around : 0);
+      setRows(found);
+    };
+    if (!area.around && zoom < LISTED_FROM) {
+      void find(() => authed(() => api.GET("/api/v1/locations/clusters", { params: { query: { bbox, zoom, stream: taken || "all" } } })), (found) => {
+        setRows(null);
+        setClusters(found);
+      });
+    } else if (taken) {
+      const what = item ? { item } : { stream: taken };
+      void find(() => authed(() => api.GET("/api/v1/locations/nearest", { params: { query: { lat, lon, radius, ...what, open_now: openNow, limit: 50 } } })), (found) => near(found.places));
+    } else {
+      void find(() => authed(() => api.GET("/api/v1/locations/centers", { params: { query: { lat, lon, radius } } })), near);
+    }
+  };
+  useEffect(look, [area, taken, openNow, item]);
 
   const locate = () => {
     setRefused(false);
     if (!navigator.geolocation) return setRefused(true);
     navigator.geolocation.getCurrentPosition(
-      ({ coords }) => setHere({ lat: coords.latitude, lon: coords.longitude }),
+      ({ coords: { latitude: lat, longitude: lon } }) => setArea({ ...(view.current?.around(lat, lon) ?? { lat, lon, zoom: LISTED_FROM, bbox: "", radius: 0 }), around: true }),
       () => setRefused(true),
       { timeout: 10000, maximumAge: 60000 },
     );
   };
-  const find = async (asked: () => Promise<Entry[]>) => {
-    setProblem(null);
-    try {
-      setRows(await asked());
-    } catch (error) {
-      setProblem(described(error));
-    }
+  const search = () => {
+    const q = word.trim();
+    keep("place", q || null);
+    if (!q) return;
+    void find(() => authed(() => api.GET("/api/v1/locations/search", { params: { query: { q } } })), (found) => {
+      setClusters([]);
+      setFit(FIRST.found);
+      setRows(found);
+    });
   };
-  const near = () =>
-    here && void find(() =>
-      item
-        ? authed(() => api.GET("/api/v1/locations/nearest", { params: { query: { ...here, item, open_now: openNow } } })).then((found) => found.places)
-        : authed(() => api.GET("/api/v1/locations/centers", { params: { query: { ...here, radius: 5000 } } })),
-    );
-  useEffect(() => void near(), [here, openNow]);
-  const search = () => word.trim() && void find(() => authed(() => api.GET("/api/v1/locations/search", { params: { query: { q: word.trim() } } })));
-  useEffect(() => {
-    const last = kept<string>("place");
-    if (last) setWord(last);
-  }, []);
+  const clear = () => {
+    setStream("");
+    if (item) route("/map");
+  };
 
-  const shown = openNow && !item ? rows?.filter((one) => one.is_open !== false) : rows;
+  const shown = openNow ? rows?.filter((one) => one.is_open === true) : rows;
+  const numbers = new Map(shown?.map((one, n) => [one.id, n + 1]));
+  const listed = shown && [...shown].sort((a, b) => Number(b.id === chosen) - Number(a.id === chosen));
   return (
     <Main title={t("map.title")} lead={t("map.lead")}>
-      <div class="actions"><button type="button" class="primary" onClick={locate}><Icon name="pin" /> {t("map.here")}</button></div>
-      {refused && <p role="alert" class="hint">{t("map.refused")}</p>}
-      <form class="search" role="search" onSubmit={(event) => { event.preventDefault(); keep("place", word.trim()); search(); }}>
+      <form class="search" role="search" onSubmit={(event) => { event.preventDefault(); search(); }}>
         <label for="place">{t("map.search")}</label>
         <div class="field">
-          <input id="place" type="search" value={word} placeholder={t("map.search.hint")} onInput={(event) => setWord(event.currentTarget.value)} />
+          <input id="place" type="search" value={word} placeholder={t("map.search.hint")} enterkeyhint="search" onInput={(event) => setWord(event.currentTarget.value)} />
           <button type="submit" class="secondary" aria-label={t("map.search")}><Icon name="search" /></button>
+          <button type="button" class="primary" aria-label={t("map.here")} title={t("map.here")} onClick={locate}><Icon name="target" /></button>
         </div>
       </form>
-      <label class="switch"><input type="checkbox" checked={openNow} onChange={(event) => setOpenNow(event.currentTarget.checked)} /> {t("map.open")}</label>
-      {problem && <ProblemCard problem={problem} again={here ? near : search} />}
-      <p class="hint" role="status">{shown && t("map.found", shown.length)}</p>
-      <ul class="places">
-        {shown?.map((one) => (
-          <li key={one.id} class="card">
-            <h2>{one.name}</h2>
-            <p>{one.road_address}</p>
-            <p class="facts">
-              {one.distance_text && <span>{one.distance_text}</span>}
-              {one.is_open === true && <b class="open">{t("map.isopen")}{one.end_time ? ` · ~${one.end_time}` : ""}</b>}
-              {one.is_open === false && <span>{t("map.closed")}</span>}
-              {one.residents_only && <span>{t("map.residents")}</span>}
-              {one.needs_check && <span>{t("map.check")}</span>}
-            </p>
-            <p class="hint">{[t(`map.source.${one.source}`), named("map.set", one.dataset)].filter(Boolean).join(" · ")}</p>
-            <div class="actions">
-              {one.phone && <a class="button secondary" href={`tel:${one.phone}`}><Icon name="phone" /> {one.phone}</a>}
-              {one.latitude != null && <a class="button secondary" rel="noreferrer" href={`https://map.kakao.com/link/to/${encodeURIComponent(one.name)},${one.latitude},${one.longitude}`}>{t("map.way")}</a>}
-            </div>
-          </li>
-        ))}
+      {refused && <p role="alert" class="hint">{t("map.refused")}</p>}
+      <div class="filters">
+        <Kinds value={taken} name={thing?.name ?? ""} choose={(next) => { clear(); setStream(next); }} />
+        <label class="switch"><input type="checkbox" checked={openNow} onChange={(event) => setOpenNow(event.currentTarget.checked)} /> {t("map.open")}</label>
+      </div>
+      <Ground view={view} moved={setArea} chosen={setChosen} places={shown ?? null} clusters={clusters} picked={chosen} fit={fit} />
+      {problem && <ProblemCard problem={problem.problem} again={problem.again} />}
+      <p class="hint" role="status">{listed ? t("map.found", listed.length) : clusters.length > 0 ? t("map.closer") : ""}</p>
+      {listed?.length === 0 && <p class="empty">{openNow ? t("map.none.open") : t("map.none")}</p>}
+      <ul class="places" id="places">
+        {listed?.map((one) => <li key={one.id}><PlaceCard place={one} number={numbers.get(one.id)} chosen={one.id === chosen} /></li>)}
       </ul>
+      <p class="foot"><a href="/about">{t("about.places")}</a></p>
     </Main>
   );
+}
+
+type Shown = {
+  view: { current: View | null };
+  moved: (area: Area) => void;
+  chosen: (id: number) => void;
+  places: Entry[] | null;
+  clusters: Cluster[];
+  picked: number | null;
+  fit: number;
+};
+
+/** The map, when its part of the page has come; everything on it is in the list too. */
+function Ground({ view, moved, chosen, places, clusters, picked, fit }: Shown) {
+  const element = useRef<HTMLDivElement>(null);
+  const [state, setState] = useState<"loading" | "shown" | "missing">("loading");
+  useEffect(() => {
+    let over = false;
+    import("./map-view")
+      .then(({ createView }) => {
+        if (over) return;
+        view.current = createView(element.current!, { moved, chosen });
+        setState("shown");
+        moved(view.current.area());
+      })
+      .catch(() => !over && setState("missing"));
+    return () => {
+      over = true;
+      view.current?.remove();
+      view.current = null;
+    };
+  }, [lang.value]);
+  useEffect(() => {
+    if (state !== "shown") return;
+    if (places) {
+      const points = places.flatMap(({ id, name, latitude, longitude, is_open }, n) => (latitude != null && longitude != null ? [{ id, number: n + 1, name, lat: latitude, lon: longitude, open: is_open ?? null }] : []));
+      view.current?.places(points, picked, picked === null ? fit : 0);
+    } else view.current?.clusters(clusters);
+  }, [state, places, clusters, picked, fit]);
+  if (state === "missing") return <p class="hint">{t("map.missing")}</p>;
+  return (
+    <section class="ground" aria-label={t("map.map")}>
+      <a class="skip" href="#places">{t("map.skip")}</a>
+      <div ref={element} class="leaflet-ground" role="application" aria-label={t("map.map.keys")} />
+    </section>
+  );
+}
+
+/** What a place takes: the streams that go to one. */
+function Kinds({ value, name, choose }: { value: string; name: string; choose: (stream: string) => void }) {
+  const [kinds, setKinds] = useState<Kind[]>([]);
+  useEffect(() => {
+    publicly(api.GET("/api/v1/recycling/streams"))
+      .then((rows) => setKinds(rows.filter((one) => ["dropoff", "return", "reuse"].includes(one.kind)).map((one) => ({ id: one.id, name: lang.value === "en" ? one.en : one.ko }))))
+      .catch(() => undefined);
+  }, [lang.value]);
+  return (
+    <label class="pick">
+      <span class="hidden">{t("map.kind")}</span>
+      <select value={value} onChange={(event) => choose(event.currentTarget.value)}>
+        <option value="">{t("map.kind.all")}</option>
+        {value && !kinds.some((one) => one.id === value) && <option value={value}>{name || value}</option>}
+        {kinds.map((one) => <option key={one.id} value={one.id}>{one.name}</option>)}
+      </select>
+    </label>
+  );
+}
+
+/** The thing that somebody wants to take away, by the address; its stream decides which places there are. */
+function useThing(item: string): { stream: string; name: string } | null {
+  const [thing, setThing] = useState<{ stream: string; name: string } | null>(null);
+  useEffect(() => {
+    setThing(null);
+    if (!item) return;
+    let over = false;
+    publicly(api.GET("/api/v1/recycling/items/{item_id}", { params: { path: { item_id: item } } }))
+      .then(({ item: { ko, en }, stream }) => !over && setThing({ stream: stream.id, name: lang.value === "en" ? en : ko }))
+      .catch(() => !over && setThing({ stream: "", name: "" }));
+    return () => {
+      over = true;
+    };
+  }, [item]);
+  return thing;
 }

@@ -153,7 +153,7 @@ function Account() {
           <section class="card points">
             <h2>{t("me.points")}</h2>
             <p><b>{mine.points.balance}</b> {t("me.points.today", mine.points.today, mine.points.daily_cap)}</p>
-            <p>{t("me.streak", mine.points.streak.current, mine.points.streak.longest)}</p>
+            {mine.points.streak.current > 0 && <p>{t("me.streak", mine.points.streak.current, mine.points.streak.longest)}</p>}
           </section>
           <h2>{t("me.characters", mine.characters.length)}</h2>
           <ul class="chips">{mine.characters.map((one) => <li key={one.id}><span class="card" title={one.dialog}>{one.name}</span></li>)}</ul>
@@ -172,6 +172,7 @@ function Account() {
           </ul>
         </>
       )}
+      {mine && ["steward", "operator"].includes(mine.profile.role) && <p><a class="button secondary" href="/steward">{t("steward.title")}</a></p>}
       <div class="actions">
         <button type="button" class="secondary" onClick={() => void out()}>{t("me.out")}</button>
         <button type="button" class="secondary" onClick={() => void fetched()}>{t("me.export")}</button>

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { useLocation } from "preact-iso";
-import { api, publicly, type Schemas } from "../api";
+import { ErrorBoundary, lazy, useLocation } from "preact-iso";
+import { api, publicly } from "../api";
 import { lang, t } from "../i18n";
 import { reach } from "../reach";
 import { described, type Problem } from "../scan";
@@ -8,7 +8,9 @@ import { KIND_ICON, Icon } from "../ui/icons";
 import { Main, useTitle } from "../ui/layout";
 import { ProblemCard } from "../ui/problem";
 
-type Found = Schemas["ItemSummary"];
+/** Nothing where it cannot be loaded: the rules stand without it. */
+const WhereOf = lazy(() => import("./guide-where").then((part) => part.WhereOf, () => () => null));
+type Row = { id: string; name: string; stream: string };
 
 const served = document.querySelector<HTMLElement>("#app article[data-page]");
 
@@ -19,14 +21,27 @@ export async function articleOf(path: string): Promise<{ article: HTMLElement; t
   if (answer.status === 404) return null;
   if (!answer.ok) throw new TypeError(String(answer.status));
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const article = page.querySelector<HTMLElement>("article[data-page]");
-  return article && { article: document.importNode(article, true), title: page.title.split(" | ")[0]! };
+  const [outer] = page.querySelectorAll<HTMLElement>("article[data-page]");
+  // Without a connection the service worker answers with the rules of all items.
+  const article = outer?.dataset.page === path ? outer : page.querySelector<HTMLElement>(`article[data-page="${CSS.escape(path)}"]`);
+  const title = article === outer ? page.title.split(" | ")[0] : article?.querySelector("h1")?.textContent;
+  return article && { article: document.importNode(article, true), title: title ?? "" };
+}
+
+/** Items whose name has the word, from the list that this browser keeps. */
+async function keptItems(base: string, word: string): Promise<Row[]> {
+  const plain = (text: string): string => text.replaceAll(" ", "").toLowerCase();
+  const list = await articleOf(base);
+  return [...(list?.article.querySelectorAll("a") ?? [])]
+    .filter((link) => plain(link.textContent).includes(plain(word)))
+    .slice(0, 20)
+    .map((link) => ({ id: link.pathname.split("/").at(-1)!, name: link.textContent, stream: "" }));
 }
 
 export function Rules() {
   const { path, query } = useLocation();
   const [word, setWord] = useState(query.q ?? "");
-  const [found, setFound] = useState<Found[] | null>(null);
+  const [found, setFound] = useState<Row[] | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const base = lang.value === "en" ? "/en/rules" : "/rules";
 
@@ -36,6 +51,11 @@ export function Rules() {
     let over = false;
     const timer = setTimeout(() => {
       publicly(api.GET("/api/v1/recycling/search", { params: { query: { q: typed, limit: 20 } } }))
+        .then((rows) => rows.map((one) => ({ id: one.id, name: lang.value === "en" ? one.name_en : one.name, stream: one.stream_name })))
+        .catch(async (error: unknown) => {
+          if (described(error).kind !== "offline") throw error;
+          return keptItems(base, typed);
+        })
         .then((rows) => !over && (setFound(rows), setProblem(null)))
         .catch((error: unknown) => !over && setProblem(described(error)));
     }, 150);
@@ -63,7 +83,7 @@ export function Rules() {
           {found.map((one) => (
             <li key={one.id}>
               <a href={`${base}/${one.id}`}>
-                <span><b>{lang.value === "en" ? one.name_en : one.name}</b><small>{one.stream_name}</small></span>
+                <span><b>{one.name}</b><small>{one.stream}</small></span>
                 <Icon name="next" />
               </a>
             </li>
@@ -81,10 +101,8 @@ export function Rule() {
   return (
     <main id="main" tabIndex={-1}>
       <Served path={path} titled />
-      <div class="actions foot">
-        <a class="button secondary" href="/"><Icon name="camera" /> {t("rules.scan")}</a>
-        <a class="button quiet" href={`/map?item=${encodeURIComponent(path.split("/").at(-1) ?? "")}`}><Icon name="pin" /> {t("guide.places.near")}</a>
-      </div>
+      <ErrorBoundary><WhereOf key={path} id={path.split("/").at(-1) ?? ""} /></ErrorBoundary>
+      <div class="actions foot"><a class="button secondary" href="/"><Icon name="camera" /> {t("rules.scan")}</a></div>
     </main>
   );
 }

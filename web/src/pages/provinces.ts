@@ -1,0 +1,20 @@
+// Names of provinces and large cities, and about where they lie: what a map without tiles is read by.
+export const PROVINCES: readonly (readonly [string, string, number, number])[] = [
+  ["서울", "Seoul", 37.57, 126.98],
+  ["인천", "Incheon", 37.46, 126.71],
+  ["경기", "Gyeonggi", 37.29, 127.05],
+  ["강원", "Gangwon", 37.82, 128.16],
+  ["충북", "Chungbuk", 36.8, 127.7],
+  ["충남", "Chungnam", 36.66, 126.67],
+  ["세종", "Sejong", 36.48, 127.29],
+  ["대전", "Daejeon", 36.35, 127.38],
+  ["전북", "Jeonbuk", 35.82, 127.15],
+  ["전남", "Jeonnam", 34.82, 126.46],
+  ["광주", "Gwangju", 35.16, 126.85],
+  ["경북", "Gyeongbuk", 36.4, 128.7],
+  ["대구", "Daegu", 35.87, 128.6],
+  ["경남", "Gyeongnam", 35.24, 128.3],
+  ["울산", "Ulsan", 35.54, 129.31],
+  ["부산", "Busan", 35.18, 129.07],
+  ["제주", "Jeju", 33.45, 126.55],
+];
