@@ -3,6 +3,7 @@
 Run by `make test-cluster` alone; without Go, one sentence says so."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +35,50 @@ class Cluster:
     def note(self, what: str, seen: object) -> None:
         TABLE.append((self.environment, what, str(seen)))
 
+    def pods(self, namespace: str | None = None, selector: str = "") -> list[Object]:
+        return self.api.rows("pods", namespace, selector)
 
-NEEDED = ("etcd", "kubeadm", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    def settled(self) -> list[Object]:
+        """Every Pod, when no workload changes any more; a Pod that finds no place stays as it is."""
+        seen: dict[str, str] = {}
+
+        def quiet() -> bool:
+            nonlocal seen
+            self.plane.alive()
+            pods = {row["metadata"]["uid"]: _state(row) for row in self.pods()}
+            same, seen = pods == seen and bool(pods), pods
+            return same and all(state != "unseen" for state in pods.values()) and self._complete()
+
+        end = time.monotonic() + 300
+        while not quiet():
+            if time.monotonic() > end:
+                raise ClusterError("the workloads do not settle within 300 s")
+            time.sleep(3)
+        return self.pods()
+
+    def _complete(self) -> bool:
+        """Controllers have seen every workload and made its Pods."""
+        for item in self.api.rows("deployments,statefulsets"):
+            status = item.get("status", {})
+            if status.get("observedGeneration") != item["metadata"]["generation"]:
+                return False
+            if status.get("replicas", 0) != item["spec"]["replicas"]:
+                return False
+        return True
+
+
+def _state(pod: Object) -> str:
+    """`bound`, `refused` by the scheduler with a reason, or not seen by it so far."""
+    if pod["spec"].get("nodeName"):
+        return "bound"
+    conditions = {row["type"]: row for row in pod.get("status", {}).get("conditions", [])}
+    return "refused" if conditions.get("PodScheduled", {}).get("status") == "False" else "unseen"
+
+
+NEEDED = (
+    *("etcd", "etcdctl", "etcdutl", "kubeadm"),
+    *("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+)
 
 
 def built(*names: str) -> None:

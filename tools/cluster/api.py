@@ -54,6 +54,10 @@ class Api:
         found = json.loads(self.ask("apply", *options, "-o", "json", "-f", "-", given=text))
         return list(found["items"]) if found["kind"] == "List" else [found]
 
+    def can(self, account: str, verb: str, resource: str, namespace: str) -> bool:
+        done = self.run("auth", "can-i", verb, resource, "-n", namespace, f"--as=system:serviceaccount:{account}")
+        return done.stdout.strip() == "yes"
+
 
 def until(what: str, ask: Callable[[], T], seconds: float = 180) -> T:
     """The first true answer; ClusterError with the last one when there is none in time."""

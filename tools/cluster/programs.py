@@ -30,6 +30,8 @@ class Program:
 KUBERNETES = "k8s.io/kubernetes"
 PROGRAMS = {
     "etcd": Program("etcd", "go.etcd.io/etcd/server/v3"),
+    "etcdctl": Program("etcd", "go.etcd.io/etcd/etcdctl/v3"),
+    "etcdutl": Program("etcd", "go.etcd.io/etcd/etcdutl/v3"),
     "kubeadm": Program("kubernetes", f"{KUBERNETES}/cmd/kubeadm"),
     "kube-apiserver": Program("kubernetes", f"{KUBERNETES}/cmd/kube-apiserver"),
     "kube-controller-manager": Program("kubernetes", f"{KUBERNETES}/cmd/kube-controller-manager"),
