@@ -1,13 +1,14 @@
 """The page in bad conditions: no network, a slow one, no pointer, large type, refusals of the server."""
 
+import json
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, Route, ViewportSize
+from playwright.async_api import Browser, BrowserContext, Page, Route, ViewportSize
 
 from eco2.local.stack import Stack
-from tests.e2e.page import PHOTO, browser, chromium, opened
-from tests.e2e.test_page import PAGES
+from tests.e2e.page import PHOTO, ROOT, browser, chromium, opened
+from tests.e2e.test_page import PAGES, sign_in
 
 __all__ = ["browser", "chromium"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -19,6 +20,44 @@ LARGEST_PAINT = 1500
 PAINT = """() => new Promise((told) =>
     new PerformanceObserver((list) => told(list.getEntries().at(-1).startTime))
         .observe({type: "largest-contentful-paint", buffered: true}))"""
+
+
+async def kept_offline(context: BrowserContext, page: Page) -> None:
+    """Opens the page, and waits until the service worker has its copy of the rules."""
+    await page.goto("/")
+    await page.evaluate(
+        """async () => {
+            await navigator.serviceWorker.ready;
+            while (!(await caches.match("/rules/all"))) await new Promise((later) => setTimeout(later, 200));
+        }"""
+    )
+
+
+async def test_without_a_connection_every_rule_and_past_guides_open(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack, service_workers="allow")
+    page = seen.page
+    await kept_offline(context, page)
+    await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.locator(".steps input").first.wait_for(state="attached")
+    guide = page.url
+    await page.goto("/rules")
+    await context.set_offline(True)
+    await page.goto("/rules/styrofoam_box")  # never looked at
+    await page.locator("article h1").wait_for()
+    assert await page.locator("article .steps li").count() > 0
+    await page.goto("/rules")
+    await page.locator("#q").fill("피자")
+    await page.locator(".rows a", has_text="피자 상자").first.wait_for()
+    await page.goto(guide)
+    await page.get_by_text("저장된 안내예요").wait_for()
+    await page.goto("/")
+    await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.get_by_role("alert").get_by_text("인터넷에 연결되어 있지 않아요").wait_for()
+    await seen.check()
+    await context.set_offline(False)
+    await page.get_by_role("button", name="다시 시도").click()
+    await page.locator(".steps input").first.wait_for(state="attached")
+    await context.close()
 
 
 async def test_a_scan_goes_on_where_the_connection_comes_back(browser: Browser, stack: Stack) -> None:
@@ -123,4 +162,35 @@ async def test_each_refusal_is_told_with_a_way_on(browser: Browser, stack: Stack
     await page.unroute(address)
     await page.get_by_role("button", name="다시 시도").click()
     await page.locator(".steps input").first.wait_for(state="attached")
+    await context.close()
+
+
+async def test_a_session_that_ended_is_told_and_a_guest_goes_on(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    await sign_in(context, stack.layout.public_url)
+    await page.goto("/#/home")
+    await page.get_by_role("button", name="로그아웃").wait_for()
+    await page.goto("/")
+    await context.clear_cookies()
+    await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.get_by_role("alert").get_by_text("로그인이 끝났어요").wait_for()
+    await seen.check()
+    await page.get_by_role("button", name="로그인 없이 계속하기").click()
+    await page.locator(".steps input").first.wait_for(state="attached")
+    await context.close()
+
+
+async def test_what_is_no_waste_is_told_with_what_helps(browser: Browser, stack: Stack) -> None:
+    document = json.loads((ROOT / "docs/api/openapi.json").read_text(encoding="utf-8"))
+    result = document["components"]["examples"]["ScanResult.no_waste"]["value"]
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    await page.route("**/result", lambda route: route.fulfill(json=result))
+    await page.goto("/")
+    await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.get_by_role("heading", name="무엇인지 잘 모르겠어요").wait_for()
+    await page.get_by_role("link", name="다시 찍기").wait_for()
+    await page.get_by_role("link", name="이름으로 찾기").wait_for()
+    await seen.check()
     await context.close()
