@@ -1,13 +1,12 @@
 """Pictures of the page on a phone, of the running stack: `python -m tools.screenshots` writes docs/screenshots.
 
-Every page in both languages, and some in the dark; `--only NAME` takes those whose name has NAME;
-`--png FOLDER` writes them there too, as PNG.
+Every page in both languages, and some in the dark.
 """
 
+import argparse
 import asyncio
 import io
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -174,6 +173,13 @@ async def main(only: str, preview: Path | None) -> None:
         await browser.close()
 
 
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m tools.screenshots", description=__doc__)
+    parser.add_argument("--only", default="", help="take those whose name has this")
+    parser.add_argument("--png", type=Path, help="folder to write them to as PNG, too")
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    given = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
-    asyncio.run(main(given.get("--only", ""), Path(given["--png"]) if "--png" in given else None))
+    asked = arguments()
+    asyncio.run(main(asked.only, asked.png))

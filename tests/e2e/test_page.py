@@ -183,6 +183,12 @@ async def test_places_are_on_the_map_and_in_the_list(browser: Browser, stack: St
     await page.get_by_role("button", name="내 위치에서 찾기").click()
     pins = page.locator(".pin")
     await pins.first.wait_for()
+    ground = await page.locator(".leaflet-ground").bounding_box()
+    nearest = await page.locator('.pin:has(span:text-is("1"))').bounding_box()
+    assert ground is not None
+    assert nearest is not None
+    assert ground["x"] <= nearest["x"] <= ground["x"] + ground["width"] - nearest["width"]
+    assert ground["y"] <= nearest["y"] <= ground["y"] + ground["height"] - nearest["height"]
     name = await pins.last.get_attribute("title")
     await pins.last.focus()
     await page.keyboard.press("Enter")
