@@ -36,6 +36,7 @@ def ending(storage: Storage, found: Exchange) -> Draft:
         "user_message_created_at": found.asked_at,
         "user_image_url": storage.public_url(found.image_key) if found.image_key else None,
         "assistant_message": turn.answer_id,
+        "assistant_image_url": storage.public_url(found.answer_image_key) if found.answer_image_key else None,
         "assistant_message_created_at": found.answered_at,
         "intent": found.intent,
         "metadata": found.metadata,

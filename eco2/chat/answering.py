@@ -12,6 +12,7 @@ from eco2.chat.agent import graph, lists
 from eco2.chat.agent.lists import NO_LISTS, Lists
 from eco2.chat.agent.own_words import OwnWords
 from eco2.chat.agent.state import Ask, Context, Forecast, Location, Look, Memory, Question, SearchPlaces, State
+from eco2.chat.gallery import Gallery, open_gallery
 from eco2.chat.kma import Kma
 from eco2.chat.settings import WorkerSettings
 from eco2.chat.speaking import Speaker
@@ -53,6 +54,8 @@ class Agent:
     classify: Classify | None = None
     lists: Lists = NO_LISTS
     search_model: str = ""
+    image_model: str = ""
+    gallery: Gallery | None = None
     forecast: Forecast | None = None
     forecast_source: str = ""
 
@@ -70,6 +73,8 @@ async def open_agent(settings: WorkerSettings, knowledge: Knowledge, db: Databas
             classify=await _classify(settings, stack),
             lists=_lists(settings, knowledge),
             search_model=settings.llm_search_model,
+            image_model=settings.llm_image_model,
+            gallery=await _gallery(settings, stack),
             forecast=_forecast(settings, stack),
             forecast_source=settings.kma_source,
         )
@@ -90,6 +95,12 @@ async def _places(settings: WorkerSettings, stack: AsyncExitStack) -> SearchPlac
         return None
     channel = await stack.enter_async_context(grpc.channel(settings.grpc_location_api, settings.service_secret))
     return partial(grpc.call, LocationServiceStub(channel).SearchNearby)
+
+
+async def _gallery(settings: WorkerSettings, stack: AsyncExitStack) -> Gallery | None:
+    if settings.grpc_image_api is None or not settings.llm_image_model:
+        return None
+    return await stack.enter_async_context(open_gallery(settings.grpc_image_api, settings.service_secret))
 
 
 def _lists(settings: WorkerSettings, knowledge: Knowledge) -> Lists:
@@ -158,6 +169,8 @@ async def reply(
         own_words=agent.own_words,
         lists=agent.lists,
         search_model=agent.search_model,
+        image_model=agent.image_model,
+        pictures=agent.gallery.of(turn.user_id, turn.message_id) if agent.gallery else None,
         forecast=agent.forecast,
         forecast_source=agent.forecast_source,
         ask=ask,
@@ -170,6 +183,7 @@ async def reply(
         content=state["answer"],
         intent=state["understood"].intents[0].value,
         metadata=_metadata(state, before),
+        image_key=next((part.image_key for part in state["parts"] if part.image_key), None),
         memory=before.updated(state["parts"]).model_dump(mode="json"),
     )
 

@@ -91,6 +91,11 @@ class WorkerSettings(
     llm_search_model: str = ""
     """Model that searches the web (`web_search_options`), such as `gpt-5-search-api`; without it, or without a provider
     that has it, the agent says that it cannot. The message goes to it and nothing else."""
+    llm_image_model: str = ""
+    """Model that draws (`/v1/images/generations`, parameters of `gpt-image-*`), such as `gpt-image-1`; without it,
+    without a provider that has it or without `grpc_image_api`, the agent says that it cannot."""
+    grpc_image_api: str | None = None
+    """`host:port` that keeps what was drawn."""
     bulk_fees: Path | None = None
     """CSV file with fees of bulky waste (data/samples/README.md); without it, or while there is no such file, the agent
     says where they are told."""

@@ -184,6 +184,18 @@ async def images_of(db: Database, chats: Sequence[UUID]) -> list[str]:
     return [row[0] for row in rows]
 
 
+async def images_named(db: Database, keys: Sequence[str]) -> set[str]:
+    """Those of the keys that a message shows."""
+    rows = await db.rows("SELECT image_key FROM chat.messages WHERE image_key = ANY(%(keys)s)", keys=list(keys))
+    return {key for (key,) in rows}
+
+
+async def oldest(db: Database) -> datetime | None:
+    """When the oldest chat began."""
+    row = await db.row("SELECT min(created_at) FROM chat.sessions")
+    return row[0] if row else None
+
+
 async def remove(db: Database, chats: Sequence[UUID]) -> int:
     """Remove chats with their messages and turns for good."""
     return len(await db.rows("DELETE FROM chat.sessions WHERE id = ANY(%(chats)s) RETURNING id", chats=list(chats)))

@@ -363,6 +363,7 @@ class Answer:
     content: str
     intent: str | None = None
     metadata: Json | None = None
+    image_key: str | None = None
     memory: Json | None = None
     """Subject that the next turn may have; None leaves that of before."""
 
@@ -385,13 +386,16 @@ async def finish(db: Database, turn: Turn, status: Status, answer: Answer) -> bo
         if row is None:
             return False
         await connection.execute(
-            """INSERT INTO chat.messages (id, chat_id, role, content, intent, metadata, job_id, created_at)
-               VALUES (%(id)s, %(chat)s, 'assistant', %(content)s, %(intent)s, %(metadata)s, %(job)s, clock_timestamp())
+            """INSERT INTO chat.messages
+                   (id, chat_id, role, content, image_key, intent, metadata, job_id, created_at)
+               VALUES (%(id)s, %(chat)s, 'assistant', %(content)s, %(image)s, %(intent)s, %(metadata)s, %(job)s,
+                   clock_timestamp())
                ON CONFLICT (id) DO NOTHING""",
             {
                 "id": turn.answer_id,
                 "chat": turn.chat_id,
                 "content": answer.content,
+                "image": answer.image_key,
                 "intent": answer.intent,
                 "metadata": _jsonb(answer.metadata),
                 "job": turn.id,
@@ -446,13 +450,15 @@ class Exchange:
     asked_at: datetime
     image_key: str | None
     answer: str | None
+    answer_image_key: str | None
     answered_at: datetime | None
     intent: str | None
     metadata: Json | None
 
 
 EXCHANGES: LiteralString = f"""
-    SELECT {COLUMNS}, finished_at, asked.created_at, asked.image_key, answered.content, answered.created_at,
+    SELECT {COLUMNS}, finished_at, asked.created_at, asked.image_key, answered.content, answered.image_key,
+        answered.created_at,
         answered.intent, answered.metadata
     FROM unnest(%(ids)s::uuid[], %(answers)s::uuid[]) AS wanted (id, answer_id)
         JOIN chat.turns ON turns.id = wanted.id

@@ -27,6 +27,14 @@ def new_key(secret: str, owner: str, channel: Channel, extension: str) -> str:
     return f"{channel}/{nonce}{_tag(secret, owner, channel, nonce)}.{extension}"
 
 
+def derived_key(secret: str, owner: str, channel: Channel, name: str) -> str:
+    """The key of what a service stores for `owner` under a name of its own: always the same one. It ends in "jpg"; what
+    the object holds, its content type tells."""
+    text = f"{owner}\n{channel}\nname\n{name}".encode()
+    nonce = hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()[16:32]
+    return f"{channel}/{nonce}{_tag(secret, owner, channel, nonce)}.jpg"
+
+
 def key_channel(key: str) -> Channel | None:
     """The channel of a well-formed key, else None."""
     match = _KEY.fullmatch(key)

@@ -1,7 +1,7 @@
 """image-api: presigned uploads."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from eco2.core import grpc, telemetry, user_data
 from eco2.core.app import Resources, create_app
@@ -28,16 +28,15 @@ def app(settings: Settings) -> OpsApp:
         async with (
             Decoders(settings) as decoders,
             open_database(settings, repeat=True) as db,
-            grpc.serving(
-                settings,
-                {
-                    user_data.NAME: rpc.user_data_of(db, storage, settings.upload_secret),
-                    rpc.IMAGES: rpc.images_of(db, storage, decoders, settings.upload_secret),
-                },
-            ) as answering,
+            AsyncExitStack() as stack,
         ):
             turns = Turns(MOST_WAITING)
             services = Services(db, storage, decoders, settings.upload_secret, settings.tickets_per_minute, turns)
+            answered = {
+                user_data.NAME: rpc.user_data_of(db, storage, settings.upload_secret),
+                rpc.IMAGES: rpc.images_of(services),
+            }
+            answering = await stack.enter_async_context(grpc.serving(settings, answered))
             checks: dict[str, Check] = {
                 "postgres": db.ping,
                 "object-store": storage.ping,

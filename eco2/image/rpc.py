@@ -13,11 +13,12 @@ from eco2.core.grpc import Register, uuid_of
 from eco2.core.postgres import Database
 from eco2.core.storage import Storage
 from eco2.image import service, store
-from eco2.photos.pool import Decoders
 from eco2.photos.reissue import reissue
 
 PAGE = 200
 IMAGES = "eco2.image.v1.ImageService"
+REFUSALS = (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBroken)
+LONGEST_NAME = 200
 
 
 def user_data_of(db: Database, storage: Storage, secret: str) -> Register:
@@ -65,9 +66,22 @@ def _record(storage: Storage, upload: store.Upload) -> dict[str, object]:
     }
 
 
+class BadChannel(BadRequest):
+    """The channel is one of chat, scan, my."""
+
+    code = "INVALID_CHANNEL"
+
+
+class KeyRequired(BadRequest):
+    """Name what you store by an idempotency key, of 200 characters at most."""
+
+    code = "IDEMPOTENCY_KEY_REQUIRED"
+
+
 class Images(ImageServiceServicer):
-    def __init__(self, db: Database, storage: Storage, decoders: Decoders, secret: str) -> None:
-        self._db, self._storage, self._decoders, self._secret = db, storage, decoders, secret
+    def __init__(self, services: service.Services) -> None:
+        self._services = services
+        self._db, self._storage, self._secret = services.db, services.storage, services.upload_secret
 
     async def Publish(self, request: pb.PublishRequest, _context: object) -> pb.PublishResponse:  # noqa: N802 - of the protocol
         user = uuid_of(request.user_id, user_data.BAD_ID)
@@ -76,12 +90,42 @@ class Images(ImageServiceServicer):
             raise service.UploadNotFound
         await service.find_own(self._db, self._secret, user, channel, request.key)
         try:
-            checked = await service.check(self._storage, self._decoders, user, request.key)
-        except (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBroken) as error:
+            checked = await service.check(self._storage, self._services.decoders, user, request.key)
+        except REFUSALS as error:
             raise BadRequest(error.message, code=error.code) from error
         await service.complete(self._db, self._storage, request.key, checked)
         return pb.PublishResponse(url=self._storage.public_url(request.key), content_type=checked.content_type)
 
+    async def UploadBytes(self, request: pb.UploadBytesRequest, _context: object) -> pb.UploadBytesResponse:  # noqa: N802 - of the protocol
+        user, key = self._named(request)
+        try:
+            return self._shown(
+                await service.keep(self._services, user, key, request.image_data, dict(request.metadata))
+            )
+        except REFUSALS as error:
+            raise BadRequest(error.message, code=error.code) from error
 
-def images_of(db: Database, storage: Storage, decoders: Decoders, secret: str) -> Register:
-    return partial(add_ImageServiceServicer_to_server, Images(db, storage, decoders, secret))
+    async def FindUpload(self, request: pb.FindUploadRequest, _context: object) -> pb.UploadBytesResponse:  # noqa: N802 - of the protocol
+        _, key = self._named(request)
+        upload = await service.kept(self._services, key)
+        if upload is None:
+            raise service.UploadNotFound
+        return self._shown(upload)
+
+    def _named(self, request: pb.UploadBytesRequest | pb.FindUploadRequest) -> tuple[UUID, str]:
+        """(user, key of the object)"""
+        user = uuid_of(request.uploader_id, user_data.BAD_ID)
+        channel = next((one for one in uploads.CHANNELS if one == request.channel), None)
+        if channel is None:
+            raise BadChannel
+        if not 0 < len(request.idempotency_key) <= LONGEST_NAME:
+            raise KeyRequired
+        return user, uploads.derived_key(self._secret, str(user), channel, request.idempotency_key)
+
+    def _shown(self, upload: store.Upload) -> pb.UploadBytesResponse:
+        url = self._storage.public_url(upload.key)
+        return pb.UploadBytesResponse(key=upload.key, cdn_url=url, content_type=upload.content_type)
+
+
+def images_of(services: service.Services) -> Register:
+    return partial(add_ImageServiceServicer_to_server, Images(services))

@@ -124,6 +124,35 @@ async def check(storage: Storage, decoders: Decoders, user: UUID, key: str) -> C
     return Checked(taken[1], info.etag, info.size)
 
 
+async def kept(services: Services, key: str) -> store.Upload | None:
+    """The published photo at `key`; None also where it was removed and its row is about to be."""
+    found = await store.find(services.db, key)
+    there = found is not None and found.etag is not None and await services.storage.public.head(key)
+    return found if there else None
+
+
+async def keep(services: Services, user: UUID, key: str, data: bytes, metadata: dict[str, Any]) -> store.Upload:
+    """The photo at `key`, published where it was not yet. The row comes first: an object without one is never found.
+
+    TooManyTickets, UploadNotFound (the owner left meanwhile), the errors of `eco2.photos.check`."""
+    db, storage = services.db, services.storage
+    if there := await kept(services, key):
+        return there
+    channel = uploads.key_channel(key)
+    assert channel is not None
+    checked = await services.decoders.inspect(data, user)
+    if await store.find(db, key) is None:
+        most = services.tickets_per_minute
+        if wait := await store.add(db, key, user, channel, "", checked[1], metadata, most):
+            raise TooManyTickets(retry_after=wait)
+    _, content_type = await published.put(storage, key, checked)
+    info = await storage.public.head(key)
+    if info is None:
+        raise UploadNotFound
+    await complete(db, storage, key, Checked(content_type, info.etag, info.size))
+    return await find_own(db, services.upload_secret, user, channel, key)
+
+
 async def complete(db: Session, storage: Storage, key: str, checked: Checked) -> None:
     """Note what was published. UploadNotFound, and no photo: the owner left while it was checked."""
     if not await store.complete(db, key, checked.content_type, checked.etag, checked.size):

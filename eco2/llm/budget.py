@@ -120,6 +120,8 @@ class Budget:
         return Held(key, amount, tuple(share.key for share in shares))
 
     def _most(self, call: Call) -> Usage:
+        if call.most is not None:
+            return call.most
         most = self._output_tokens if call.most_tokens is None else min(call.most_tokens, self._output_tokens)
         return Usage(prompt_tokens=INPUT_TOKENS_HELD, completion_tokens=most)
 

@@ -26,8 +26,11 @@ from eco2.llm.control import Controls
 from eco2.llm.provider import BUCKETS, Provider
 from eco2.llm.settings import LlmSettings, Price
 from eco2.llm.streaming import OnText, Reply, Tool
-from eco2.llm.wire import Again, Call, LlmFailed, T, Usage, read, response_format
+from eco2.llm.wire import Again, Call, Drawings, DrawnUsage, LlmFailed, T, Usage, read, response_format
 
+PICTURE = {"n": 1, "size": "1024x1024", "quality": "medium", "output_format": "jpeg", "output_compression": 80}
+PICTURE_TOKENS = 1_200
+"""Most that such a picture is billed, by the provider's list for `gpt-image-1`: 1,056."""
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 8.0
 CALLS = Counter("eco2_llm_calls_total", "Calls by how they ended", ["model", "purpose", "outcome"])
 RETRIES = Counter("eco2_llm_retries_total", "Attempts after the first", ["model", "purpose", "reason"])
@@ -55,6 +58,7 @@ class _Use(Generic[A, R]):
     send: Callable[[Provider, Call], Awaitable[A]]
     read: Callable[[A], R]
     final: Callable[[], bool]
+    operation: str = "chat"
 
 
 class Llm:
@@ -167,16 +171,43 @@ class Llm:
         use = _Use(partial(Provider.stream, on_text=on_piece), partial(streaming.reply, tools=tools), lambda: said)
         return await self._call(model, fields, use, self._settings.llm_reply_deadline, job, purpose)
 
+    async def draw(self, model: str, prompt: str, *, job: str, purpose: str) -> bytes:
+        """A square picture, JPEG where the model gives what is asked. Raises LlmFailed within `llm_image_timeout`;
+        `refused` where the provider will not draw this."""
+        within, price = self._settings.llm_image_timeout, self.price(model)
+        body = orjson.dumps({"model": model, "prompt": prompt, **PICTURE})
+        # A token has a byte at least.
+        most = Usage(prompt_tokens=len(prompt.encode()), completion_tokens=PICTURE_TOKENS)
+        call = Call(model, purpose, job, body, price, most=most)
+
+        async def send(provider: Provider, call: Call) -> Drawings:
+            drawn = await provider.draw(call, within.total_seconds())
+            # What is sold by the picture tells no tokens.
+            return drawn if drawn.billed or not price.call else drawn.model_copy(update={"billed": DrawnUsage()})
+
+        use = _Use(send, lambda drawn: drawn.data[0].b64_json, lambda: False, "image_generation")
+        return await self._within(model, purpose, lambda _provider: call, use, within)
+
     async def _call(
         self, model: str, fields: Mapping[str, Any], use: "_Use[A, R]", within: timedelta, job: str, purpose: str
+    ) -> R:
+        def call(provider: Provider) -> Call:
+            limit = {"max_completion_tokens": self._settings.llm_max_output_tokens}
+            body = orjson.dumps({**provider.endpoint.options, "model": model, **limit, **fields})
+            return Call(model, purpose, job, body, self.price(model), fields.get("max_completion_tokens"))
+
+        return await self._within(model, purpose, call, use, within)
+
+    async def _within(
+        self, model: str, purpose: str, call: Callable[[Provider], Call], use: "_Use[A, R]", within: timedelta
     ) -> R:
         began, outcome = time.perf_counter(), "cancelled"
         seconds = within.total_seconds()
         try:
-            named = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+            named = {"gen_ai.operation.name": use.operation, "gen_ai.request.model": model}
             with telemetry.span(f"llm.{purpose}", attributes=named):
                 async with time_limit(seconds):
-                    answer = await self._ask(model, fields, use, seconds, job, purpose)
+                    answer = await self._ask(model, call, use, seconds)
             outcome = "ok"
             return answer
         except LlmFailed as error:
@@ -189,17 +220,12 @@ class Llm:
             CALLS.labels(model, purpose, outcome).inc()
             SECONDS.labels(model, purpose).observe(time.perf_counter() - began, telemetry.exemplar())
 
-    async def _ask(
-        self, model: str, fields: Mapping[str, Any], use: "_Use[A, R]", seconds: float, job: str, purpose: str
-    ) -> R:
+    async def _ask(self, model: str, call: Callable[[Provider], Call], use: "_Use[A, R]", seconds: float) -> R:
         until = asyncio.get_running_loop().time() + seconds
         provider = self._provider_of(model)
         if stopped := await self._controls.stopped():
             raise LlmFailed("switched_off", stopped)
-        limit = {"max_completion_tokens": self._settings.llm_max_output_tokens}
-        body = orjson.dumps({**provider.endpoint.options, "model": model, **limit, **fields})
-        call = Call(model, purpose, job, body, self.price(model), fields.get("max_completion_tokens"))
-        return await self._persist(provider, call, use, until)
+        return await self._persist(provider, call(provider), use, until)
 
     def _provider_of(self, model: str) -> Provider:
         if not self._settings.llm_enabled:

@@ -17,9 +17,11 @@ from eco2.llm.breaker import Breaker
 from eco2.llm.pace import Pace
 from eco2.llm.settings import Endpoint, LlmSettings
 from eco2.llm.streaming import OnText, Written
-from eco2.llm.wire import JOB_HEADER, PURPOSE_HEADER, Again, Call, Completion, LlmFailed, retry_after, used_up
+from eco2.llm.wire import JOB_HEADER, PURPOSE_HEADER, Again, Call, Completion, Drawings, LlmFailed, retry_after, used_up
 
-PATH = "/chat/completions"
+PATH, IMAGES_PATH = "/chat/completions", "/images/generations"
+NOT_DRAWN = ("moderation_blocked", "content_policy_violation")
+"""Codes of pictures that the provider will not draw."""
 WORTH_PAUSING_SECONDS = 0.5
 """A pause of the provider for which its jobs are left in their queues."""
 WAIT_SECONDS = 1.0
@@ -77,6 +79,30 @@ class Provider:
             self._note(began, answer.headers)
             return Completion.model_validate_json(answer.content)
 
+    async def draw(self, call: Call, seconds: float) -> Drawings:
+        """A picture within that time. LlmFailed: no attempt may follow, a picture is dear and may have been billed.
+
+        Limits of pictures are other ones than those of words: a refusal for them holds back no other call."""
+        import httpx2
+        import openai
+
+        try:
+            with self.breaker.attempt(), self._translated(_now(), seconds):
+                try:
+                    async with time_limit(seconds):
+                        answer = await self._client.post(
+                            IMAGES_PATH, content=call.body, cast_to=httpx2.Response, options={"headers": _headers(call)}
+                        )
+                except openai.APIStatusError as error:
+                    if error.code in NOT_DRAWN:
+                        raise LlmFailed("refused", str(error.code)) from error
+                    if error.status_code == 429:
+                        raise LlmFailed("rate_limited", "429") from error
+                    raise
+                return Drawings.model_validate_json(answer.content)
+        except Again as again:
+            raise LlmFailed(again.reason, again.detail) from again
+
     async def stream(self, call: Call, on_text: OnText) -> Written:
         """The whole reply, whose text went to `on_text` as it came. Each wait for a piece has the time of an attempt.
 
@@ -109,7 +135,7 @@ class Provider:
             return await anext(pieces, None)
 
     @contextmanager
-    def _translated(self, began: float) -> Iterator[None]:
+    def _translated(self, began: float, seconds: float | None = None) -> Iterator[None]:
         """Turn errors of the SDK and its transport into Again and LlmFailed."""
         import aiohttp
         import httpx2
@@ -126,9 +152,9 @@ class Provider:
         except (httpx2.TransportError, aiohttp.ClientError) as error:
             raise _broken(error) from error
         except TimeoutError as error:
-            raise Again("timeout", f"no answer within {self._seconds:g} s") from error
+            raise Again("timeout", f"no answer within {seconds or self._seconds:g} s") from error
         except (ValidationError, JSONDecodeError, UnicodeDecodeError) as error:
-            raise Again("invalid", "the response is no chat completion") from error
+            raise Again("invalid", "the response is not in the form of the API") from error
 
     def _note(self, began: float, told: Mapping[str, str]) -> None:
         now = _now()

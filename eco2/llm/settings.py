@@ -94,6 +94,8 @@ class LlmSettings(SettingsGroup):
     """Of a call with its waits and retries; below the time limit of the stage that makes it."""
     llm_reply_deadline: Duration = timedelta(seconds=120)
     """The same of a reply that is streamed; each wait for a piece of it has `llm_timeout`."""
+    llm_image_timeout: Duration = timedelta(seconds=100)
+    """Of a picture, for which one attempt is made: a second one could be paid for as well."""
     llm_breaker_failures: int = Field(default=8, ge=1)
     """Attempts in a row that time out, break or end in a 5xx, after which a provider is left alone."""
     llm_breaker_pause: Duration = timedelta(seconds=30)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import orjson
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Base64Bytes, BaseModel, Field, ValidationError
 
 from eco2.llm.settings import Price
 
@@ -61,11 +61,35 @@ class Call:
     price: Price
     most_tokens: int | None = None
     """Most that it may answer, where that is less than the settings allow."""
+    most: Usage | None = None
+    """Most that it may be billed, where that does not depend on the settings."""
 
     def cost(self, usage: Usage) -> int:
         """Micro-USD. Cached input counts in full."""
         tokens = usage.prompt_tokens * self.price.input + usage.completion_tokens * self.price.output
         return round(tokens + self.price.call * 1e6)
+
+
+class DrawnUsage(BaseModel):
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class _Drawing(BaseModel):
+    b64_json: Base64Bytes
+
+
+class Drawings(BaseModel):
+    """Answer of the images API."""
+
+    data: list[_Drawing] = Field(min_length=1)
+    billed: DrawnUsage | None = Field(default=None, alias="usage")
+
+    @property
+    def usage(self) -> Usage | None:
+        if self.billed is None:
+            return None
+        return Usage(prompt_tokens=self.billed.input_tokens, completion_tokens=self.billed.output_tokens)
 
 
 class Again(Exception):

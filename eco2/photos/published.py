@@ -33,6 +33,14 @@ async def take(storage: Storage, key: str, inspect: Inspect) -> tuple[bytes, str
     return await _published(storage, key)
 
 
+async def put(storage: Storage, key: str, checked: tuple[bytes, str]) -> tuple[bytes, str]:
+    """Publish what `Inspect` gave, of bytes that no client uploaded; (public photo, content type), which is the first
+    that was published there."""
+    if await storage.public.create(key, *checked):
+        return checked
+    return await _published(storage, key) or checked
+
+
 async def _checked_upload(storage: Storage, key: str, inspect: Inspect) -> tuple[bytes, str] | None:
     try:
         data = await storage.uploads.get(key, photos.MAX_BYTES)

@@ -19,6 +19,7 @@ export const MORE_TEXTS = {
   "ask.placeholder": ["예: 기름 묻은 종이는요?", "e.g. what about greasy paper?"],
   "ask.send": ["보내기", "Send"],
   "ask.photo": ["보낸 사진", "Your photo"],
+  "ask.picture": ["AI가 그린 그림", "Picture made by AI"],
   "ask.photo.add": ["사진 붙이기", "Attach a photo"],
   "ask.photo.drop": ["사진 빼기", "Remove the photo"],
   "ask.photo.what": ["이거 어떻게 버려요?", "How do I throw this away?"],

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 NODE_SECONDS = 45.0
 """Time of a node; one that takes longer says that it cannot tell now, and the others are heard."""
 
+LONGER_SECONDS = {Intent.IMAGE_GENERATION: 150.0}
+"""Nodes that may take longer: the one attempt of a picture, its way to the store and an outage there. The frames in
+between are the gateway's."""
+
 LOOK_SECONDS = 50.0
 """Time of a look at a photo: that of a call of a paid model with its retries, and some for the way."""
 
@@ -99,7 +103,7 @@ async def _run(intent: Intent, node: Node, state: State, runtime: Runtime[Contex
     await context.started(stage)
     try:
         with telemetry.span("chat.node", attributes={"eco2.intent": intent.value}):
-            async with asyncio.timeout(NODE_SECONDS):
+            async with asyncio.timeout(LONGER_SECONDS.get(intent, NODE_SECONDS)):
                 part = await node(state, context)
     except Exception:
         ok = False

@@ -9,6 +9,7 @@ import orjson
 from prometheus_client import Counter
 
 from eco2.chat.agent import seeing
+from eco2.chat.agent.drawing import image_generation
 from eco2.chat.agent.list_nodes import bulk_waste, recyclable_price
 from eco2.chat.agent.prompts import prompt
 from eco2.chat.agent.searching import web_search
@@ -272,16 +273,6 @@ async def general(state: State, context: Context) -> Part:
     return Part(Intent.GENERAL, sieve.passed.strip(), said=True)
 
 
-# --- what is not there ------------------------------------------------------------------------------------------------
-
-
-def unavailable(intent: Intent) -> Node:
-    async def node(state: State, _context: Context) -> Part:
-        return Part(intent, say(intent, state["understood"].lang))
-
-    return node
-
-
 NODES: dict[Intent, Node] = {
     Intent.WASTE: waste,
     Intent.CHARACTER: character,
@@ -292,5 +283,5 @@ NODES: dict[Intent, Node] = {
     Intent.RECYCLABLE_PRICE: recyclable_price,
     Intent.WEATHER: weather,
     Intent.WEB_SEARCH: web_search,
-    Intent.IMAGE_GENERATION: unavailable(Intent.IMAGE_GENERATION),
+    Intent.IMAGE_GENERATION: image_generation,
 }

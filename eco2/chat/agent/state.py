@@ -63,6 +63,8 @@ class Memory(BaseModel):
     district: str = ""
     city: str = ""
     """The city whose weather was asked for last."""
+    picture: str = ""
+    """The words of the last picture that was asked for."""
     choices: tuple[str, ...] = ()
     """Names of the things that were offered, where it was asked which one is meant."""
     photo: str = ""
@@ -143,6 +145,8 @@ class Part:
     text: str
     memory: Json = field(default_factory=dict)
     data: Json = field(default_factory=dict)
+    image_key: str = ""
+    """Object key of a picture that belongs to the answer."""
     said: bool = False
     """Its text went to the client already, piece by piece."""
 
@@ -155,6 +159,15 @@ class Ask(Protocol):
 
 class Look(Protocol):
     async def __call__(self, *, asked: bool) -> scans.ClassifyResponse: ...
+
+
+class Pictures(Protocol):
+    """Keeps the picture of this turn; object keys."""
+
+    async def find(self) -> str:
+        """Of the one that there is already; "" without one."""
+
+    async def keep(self, data: bytes) -> str: ...
 
 
 class State(TypedDict):
@@ -188,6 +201,9 @@ class Context:
     lists: Lists = NO_LISTS
     search_model: str = ""
     """Model that searches the web."""
+    image_model: str = ""
+    """Model that draws."""
+    pictures: Pictures | None = None
     forecast: Forecast | None = None
     forecast_source: str = ""
     ask: Ask | None = None

@@ -167,6 +167,22 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "그림은 여기서 만들 수 없어요. 분리배출이 궁금하면 물건의 이름을 말해 주세요.",
         "en": "I cannot make pictures here. For sorting, name the thing.",
     },
+    "picture": {
+        "ko": "말씀하신 대로 AI가 만든 그림이에요. 사진이나 안내가 아니니, 배출 방법은 그림 말고 안내를 따라 주세요.",
+        "en": "A picture made by AI from your words. It is no photo and no guidance: for sorting follow the rules.",
+    },
+    "picture_refused": {
+        "ko": "이 그림은 만들어 드릴 수 없어요. 분리배출이나 캐릭터에 관한 다른 그림을 말해 주세요.",
+        "en": "I cannot make this picture. Ask for another one, about sorting or the characters.",
+    },
+    "picture_spent": {
+        "ko": "오늘 만들 수 있는 그림을 다 만들었어요. 내일 다시 부탁해 주세요.",
+        "en": "That is all I can draw today; please ask again tomorrow.",
+    },
+    "picture_away": {
+        "ko": "지금은 그림을 만들지 못했어요. 잠시 뒤에 다시 부탁해 주세요.",
+        "en": "I could not make the picture now; please ask again in a while.",
+    },
     "away": {
         "ko": "지금은 이 부분을 알아볼 수 없어요. 잠시 뒤에 다시 물어봐 주세요.",
         "en": "I cannot find that out at the moment; please ask again in a while.",

@@ -24,17 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x63o2/contracts/pb/image.proto\x12\reco2.image.v1\".\n\x0ePublishRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"4\n\x0fPublishResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t2X\n\x0cImageService\x12H\n\x07Publish\x12\x1d.eco2.image.v1.PublishRequest\x1a\x1e.eco2.image.v1.PublishResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x63o2/contracts/pb/image.proto\x12\reco2.image.v1\".\n\x0ePublishRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"4\n\x0fPublishResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\"\xf1\x01\n\x12UploadBytesRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x12\n\nimage_data\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x13\n\x0buploader_id\x18\x04 \x01(\t\x12\x41\n\x08metadata\x18\x05 \x03(\x0b\x32/.eco2.image.v1.UploadBytesRequest.MetadataEntry\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x11\x46indUploadRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x13\n\x0buploader_id\x18\x02 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\"I\n\x13UploadBytesResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x64n_url\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t2\x82\x02\n\x0cImageService\x12H\n\x07Publish\x12\x1d.eco2.image.v1.PublishRequest\x1a\x1e.eco2.image.v1.PublishResponse\x12T\n\x0bUploadBytes\x12!.eco2.image.v1.UploadBytesRequest\x1a\".eco2.image.v1.UploadBytesResponse\x12R\n\nFindUpload\x12 .eco2.image.v1.FindUploadRequest\x1a\".eco2.image.v1.UploadBytesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eco2.contracts.pb.image_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_UPLOADBYTESREQUEST_METADATAENTRY']._loaded_options = None
+  _globals['_UPLOADBYTESREQUEST_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_PUBLISHREQUEST']._serialized_start=48
   _globals['_PUBLISHREQUEST']._serialized_end=94
   _globals['_PUBLISHRESPONSE']._serialized_start=96
   _globals['_PUBLISHRESPONSE']._serialized_end=148
-  _globals['_IMAGESERVICE']._serialized_start=150
-  _globals['_IMAGESERVICE']._serialized_end=238
+  _globals['_UPLOADBYTESREQUEST']._serialized_start=151
+  _globals['_UPLOADBYTESREQUEST']._serialized_end=392
+  _globals['_UPLOADBYTESREQUEST_METADATAENTRY']._serialized_start=345
+  _globals['_UPLOADBYTESREQUEST_METADATAENTRY']._serialized_end=392
+  _globals['_FINDUPLOADREQUEST']._serialized_start=394
+  _globals['_FINDUPLOADREQUEST']._serialized_end=476
+  _globals['_UPLOADBYTESRESPONSE']._serialized_start=478
+  _globals['_UPLOADBYTESRESPONSE']._serialized_end=551
+  _globals['_IMAGESERVICE']._serialized_start=554
+  _globals['_IMAGESERVICE']._serialized_end=812
 # @@protoc_insertion_point(module_scope)

@@ -39,6 +39,16 @@ class ImageServiceStub:
                 request_serializer=eco2_dot_contracts_dot_pb_dot_image__pb2.PublishRequest.SerializeToString,
                 response_deserializer=eco2_dot_contracts_dot_pb_dot_image__pb2.PublishResponse.FromString,
                 _registered_method=True)
+        self.UploadBytes = channel.unary_unary(
+                '/eco2.image.v1.ImageService/UploadBytes',
+                request_serializer=eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesRequest.SerializeToString,
+                response_deserializer=eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesResponse.FromString,
+                _registered_method=True)
+        self.FindUpload = channel.unary_unary(
+                '/eco2.image.v1.ImageService/FindUpload',
+                request_serializer=eco2_dot_contracts_dot_pb_dot_image__pb2.FindUploadRequest.SerializeToString,
+                response_deserializer=eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesResponse.FromString,
+                _registered_method=True)
 
 
 class ImageServiceServicer:
@@ -52,6 +62,22 @@ class ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UploadBytes(self, request, context):
+        """Checks a photo that a service made for a user and publishes it, without metadata, as the user's own. With the same
+        idempotency key of the same user it is stored once: whatever comes later is answered with what is there.
+        INVALID_USER_ID, INVALID_CHANNEL, IDEMPOTENCY_KEY_REQUIRED, TOO_MANY_TICKETS, and the codes of photos that are refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindUpload(self, request, context):
+        """The photo that was stored under this idempotency key. UPLOAD_NOT_FOUND, and the first three codes of UploadBytes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ImageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +85,16 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.Publish,
                     request_deserializer=eco2_dot_contracts_dot_pb_dot_image__pb2.PublishRequest.FromString,
                     response_serializer=eco2_dot_contracts_dot_pb_dot_image__pb2.PublishResponse.SerializeToString,
+            ),
+            'UploadBytes': grpc.unary_unary_rpc_method_handler(
+                    servicer.UploadBytes,
+                    request_deserializer=eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesRequest.FromString,
+                    response_serializer=eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesResponse.SerializeToString,
+            ),
+            'FindUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindUpload,
+                    request_deserializer=eco2_dot_contracts_dot_pb_dot_image__pb2.FindUploadRequest.FromString,
+                    response_serializer=eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +124,60 @@ class ImageService:
             '/eco2.image.v1.ImageService/Publish',
             eco2_dot_contracts_dot_pb_dot_image__pb2.PublishRequest.SerializeToString,
             eco2_dot_contracts_dot_pb_dot_image__pb2.PublishResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadBytes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eco2.image.v1.ImageService/UploadBytes',
+            eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesRequest.SerializeToString,
+            eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eco2.image.v1.ImageService/FindUpload',
+            eco2_dot_contracts_dot_pb_dot_image__pb2.FindUploadRequest.SerializeToString,
+            eco2_dot_contracts_dot_pb_dot_image__pb2.UploadBytesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 isort:skip_file
 Photos, for services whose users name them by the key of an upload.
 
-Served by image-api; called by chat-api.
+Served by image-api; called by chat-api (Publish) and chat-worker (UploadBytes, FindUpload).
 """
 
 from collections import abc as _abc
@@ -38,6 +38,13 @@ class ImageServiceStub:
     """Checks what the user uploaded under this key and publishes its copy without metadata, once. Repeating it is harmless.
     UPLOAD_NOT_FOUND, INVALID_USER_ID, and the codes of photos that are refused.
     """
+    UploadBytes: _grpc.UnaryUnaryMultiCallable[_image_pb2.UploadBytesRequest, _image_pb2.UploadBytesResponse]
+    """Checks a photo that a service made for a user and publishes it, without metadata, as the user's own. With the same
+    idempotency key of the same user it is stored once: whatever comes later is answered with what is there.
+    INVALID_USER_ID, INVALID_CHANNEL, IDEMPOTENCY_KEY_REQUIRED, TOO_MANY_TICKETS, and the codes of photos that are refused.
+    """
+    FindUpload: _grpc.UnaryUnaryMultiCallable[_image_pb2.FindUploadRequest, _image_pb2.UploadBytesResponse]
+    """The photo that was stored under this idempotency key. UPLOAD_NOT_FOUND, and the first three codes of UploadBytes."""
 
 @_typing.type_check_only
 class ImageServiceAsyncStub(ImageServiceStub):
@@ -46,6 +53,13 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """Checks what the user uploaded under this key and publishes its copy without metadata, once. Repeating it is harmless.
     UPLOAD_NOT_FOUND, INVALID_USER_ID, and the codes of photos that are refused.
     """
+    UploadBytes: _aio.UnaryUnaryMultiCallable[_image_pb2.UploadBytesRequest, _image_pb2.UploadBytesResponse]  # type: ignore[assignment]
+    """Checks a photo that a service made for a user and publishes it, without metadata, as the user's own. With the same
+    idempotency key of the same user it is stored once: whatever comes later is answered with what is there.
+    INVALID_USER_ID, INVALID_CHANNEL, IDEMPOTENCY_KEY_REQUIRED, TOO_MANY_TICKETS, and the codes of photos that are refused.
+    """
+    FindUpload: _aio.UnaryUnaryMultiCallable[_image_pb2.FindUploadRequest, _image_pb2.UploadBytesResponse]  # type: ignore[assignment]
+    """The photo that was stored under this idempotency key. UPLOAD_NOT_FOUND, and the first three codes of UploadBytes."""
 
 class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -57,5 +71,24 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         """Checks what the user uploaded under this key and publishes its copy without metadata, once. Repeating it is harmless.
         UPLOAD_NOT_FOUND, INVALID_USER_ID, and the codes of photos that are refused.
         """
+
+    @_abc_1.abstractmethod
+    def UploadBytes(
+        self,
+        request: _image_pb2.UploadBytesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.UploadBytesResponse, _abc.Awaitable[_image_pb2.UploadBytesResponse]]:
+        """Checks a photo that a service made for a user and publishes it, without metadata, as the user's own. With the same
+        idempotency key of the same user it is stored once: whatever comes later is answered with what is there.
+        INVALID_USER_ID, INVALID_CHANNEL, IDEMPOTENCY_KEY_REQUIRED, TOO_MANY_TICKETS, and the codes of photos that are refused.
+        """
+
+    @_abc_1.abstractmethod
+    def FindUpload(
+        self,
+        request: _image_pb2.FindUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.UploadBytesResponse, _abc.Awaitable[_image_pb2.UploadBytesResponse]]:
+        """The photo that was stored under this idempotency key. UPLOAD_NOT_FOUND, and the first three codes of UploadBytes."""
 
 def add_ImageServiceServicer_to_server(servicer: ImageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,4 +1,5 @@
-"""A stand-in for a paid LLM: `/v1/chat/completions` on loopback, as fast or slow, and as faulty, as it is told to be.
+"""A stand-in for a paid LLM: `/v1/chat/completions` and `/v1/images/generations` on loopback, as fast or slow, and as
+faulty, as it is told to be.
 
     python -m eco2.local.emulators.llm --port 10045 --realistic
 
@@ -27,12 +28,13 @@ from eco2.core.ops import Receive, Scope, Send, send_json
 from eco2.llm.wire import JOB_HEADER, PURPOSE_HEADER
 from eco2.local import config, probes
 from eco2.local.config import Layout
+from eco2.local.emulators import pictures
 from eco2.local.emulators.guard import FromHereOnly
 from eco2.local.supervisor import Unit
 
 NAME = "llm-emulator"
 PORT_OFFSET = 45
-Fault = Literal["rate_limit", "error", "hang", "garbage", "cut", "wrong_item", "stall"]
+Fault = Literal["rate_limit", "error", "hang", "garbage", "cut", "wrong_item", "stall", "refusal"]
 Json = dict[str, Any]
 
 _JOB, _PURPOSE = JOB_HEADER.lower().encode(), PURPOSE_HEADER.lower().encode()
@@ -111,7 +113,7 @@ class Emulator:
         if scope["type"] != "http":
             return
         route = (scope["method"], scope["path"])
-        if route == ("POST", "/v1/chat/completions"):
+        if route in (("POST", "/v1/chat/completions"), ("POST", "/v1/images/generations")):
             await self._complete(scope, receive, send)
         elif route == ("POST", "/_control"):
             await self._set(receive, send)
@@ -157,12 +159,12 @@ class Emulator:
         self._peak = max(self._peak, self._open)
         try:
             raw = await _body(receive)
-            if await self._answer(raw, purpose, receive, send):
+            if await self._answer(raw, purpose, receive, send, drawn=scope["path"].endswith("/generations")):
                 self._answers[job][purpose] += 1
         finally:
             self._open -= 1
 
-    async def _answer(self, raw: bytes, purpose: str, receive: Receive, send: Send) -> bool:
+    async def _answer(self, raw: bytes, purpose: str, receive: Receive, send: Send, *, drawn: bool) -> bool:
         """True when the client got a right answer."""
         told, wait = self._limit()
         if wait:
@@ -176,11 +178,14 @@ class Emulator:
             return False
         if behaviour.median:
             await asyncio.sleep(self.latency(behaviour))
-        if fault in ("rate_limit", "error"):
+        if fault in ("rate_limit", "error", "refusal"):
             await _fail(send, fault, behaviour)
             return False
         try:
             request = orjson.loads(raw)
+            if drawn:
+                await send_json(send, 200, pictures.answer(request, fault))
+                return fault is None
             content = self._content(request, behaviour, fault)
         except (ValueError, TypeError, LookupError) as error:
             await _refuse(send, 400, "invalid_request", str(error))
@@ -351,6 +356,8 @@ async def _fail(send: Send, fault: Fault, behaviour: Behaviour) -> None:
     if fault == "rate_limit":
         headers = {"retry-after": f"{behaviour.retry_after:g}"}
         await _refuse(send, 429, "rate_limit_exceeded", "Rate limit reached.", headers)
+    elif fault == "refusal":
+        await _refuse(send, 400, "moderation_blocked", "The request was refused by the safety system.")
     else:
         await _refuse(send, 500, "server_error", "The server had an error.")
 

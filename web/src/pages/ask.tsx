@@ -11,7 +11,7 @@ import { Main } from "../ui/layout";
 import { ProblemCard } from "../ui/problem";
 
 type Line = { who: "me" | "eco"; text: string; image?: string; job?: string; open?: boolean; items?: Schemas["Answered"][]; failed?: string };
-type Frame = { content?: string; accumulated?: string; status?: string; message?: string; result?: { answer?: string } | "" };
+type Frame = { content?: string; accumulated?: string; status?: string; message?: string; result?: { answer?: string; persistence?: { assistant_image_url?: string | null } } | "" };
 
 const LONGEST = 500;
 const FIRST = { ko: ["기름 묻은 피자 상자는 어떻게 버려요?", "다 쓴 보조 배터리는 어디에 버려요?", "깨진 유리컵은요?"], en: ["How do I throw away a greasy pizza box?", "Where does a used power bank go?", "What about a broken glass?"] };
@@ -117,7 +117,8 @@ export function Ask() {
     on("done", (frame) => {
       source.close();
       const answer = frame.result && frame.result.answer;
-      last({ text: answer || text, open: false, failed: frame.status === "completed" ? undefined : frame.message || t("error.failed") });
+      const image = (frame.result && frame.result.persistence?.assistant_image_url) || undefined;
+      last({ text: answer || text, image, open: false, failed: frame.status === "completed" ? undefined : frame.message || t("error.failed") });
     });
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) last({ open: false, failed: t("error.other.more") });
@@ -151,7 +152,7 @@ export function Ask() {
         {lines.map((line, n) => (
           <li key={n} class={line.who} aria-busy={line.open}>
             <span class="hidden">{line.who === "me" ? t("ask.me") : t("site")}</span>
-            {line.image && <img class="sent" src={line.image} alt={t("ask.photo")} />}
+            {line.image && <img class="sent" src={line.image} alt={t(line.who === "me" ? "ask.photo" : "ask.picture")} />}
             {line.open && !line.text && <span class="dots" role="status"><span class="hidden">{t("ask.thinking")}</span></span>}
             {line.text.split("\n").filter(Boolean).map((part, m) => <p key={m}>{part}</p>)}
             {line.failed && <p class="failed">{line.failed}</p>}
