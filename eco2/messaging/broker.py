@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 PUBLISH_SECONDS = 4.0
 PUBLISH_ATTEMPTS = 3
+CLOSE_SECONDS = 1.0
 STALE_SECONDS = 10.0
 STUCK_SECONDS = 60.0
 RETRY_PAUSES = (0.5, 2.0, 5.0)
@@ -147,28 +148,29 @@ class Publisher:
                 priority=priority,
             )
             try:
-                async with asyncio.timeout(PUBLISH_SECONDS):
-                    await self._publish(exchange, routing_key, message, mandatory)
+                await self._publish(exchange, routing_key, message, mandatory)
             except BROKER_ERRORS as error:
-                pass_on_cancellation()
                 raise BrokerDown from error
         PUBLISHED.labels(exchange, routing_key).inc()
 
     async def _publish(self, exchange: str, routing_key: str, message: aio_pika.Message, mandatory: bool) -> None:
+        until = asyncio.get_running_loop().time() + PUBLISH_SECONDS
         for attempt in range(PUBLISH_ATTEMPTS):
             channel = None
             try:
-                channel = await self._open_channel()
-                target = await channel.get_exchange(exchange, ensure=False)
-                await target.publish(message, routing_key, mandatory=mandatory)
+                async with asyncio.timeout_at(until):
+                    channel = await self._open_channel()
+                    target = await channel.get_exchange(exchange, ensure=False)
+                    await target.publish(message, routing_key, mandatory=mandatory)
                 return
             except BROKER_ERRORS as error:
                 pass_on_cancellation()
-                # A quorum queue nacks while it elects a leader; a closed channel is opened again.
-                if attempt == PUBLISH_ATTEMPTS - 1:
-                    raise
+                # A quorum queue nacks while it elects a leader. A closed channel is opened again, and so is one that
+                # got no answer in time: the other end may be gone without a word.
                 if not isinstance(error, DeliveryError):
                     await self._discard(channel)
+                if attempt == PUBLISH_ATTEMPTS - 1 or asyncio.get_running_loop().time() >= until:
+                    raise
                 await asyncio.sleep(0.1 * 2**attempt)
 
     async def _open_channel(self) -> AbstractChannel:
@@ -189,7 +191,8 @@ class Publisher:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None and not connection.is_closed:
             with contextlib.suppress(*BROKER_ERRORS):
-                await connection.close()
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await connection.close()
 
     async def close(self) -> None:
         async with self._lock:

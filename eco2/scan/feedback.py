@@ -99,7 +99,7 @@ class Disputed:
     item_id: str
     judged: int
     wrong: int
-    meant: list[Json]
+    meant: list[tuple[str, int]]
 
 
 def judge(

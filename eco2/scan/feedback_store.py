@@ -74,7 +74,7 @@ async def top(db: Database, since: datetime, limit: int) -> list[Disputed]:
                GROUP BY item_id, actual_item_id
            )
            SELECT said.item_id, judged, wrong, coalesce(
-               jsonb_agg(jsonb_build_object('item', actual_item_id, 'times', times) ORDER BY place)
+               jsonb_agg(jsonb_build_array(actual_item_id, times) ORDER BY place)
                FILTER (WHERE place <= 3), '[]'
            )
            FROM said LEFT JOIN meant USING (item_id)

@@ -66,7 +66,7 @@ async def disputed(
             name=_name(at, row.item_id),
             judged=row.judged,
             wrong=row.wrong,
-            meant=[Meant(item=one["item"], name=_name(at, one["item"]), times=one["times"]) for one in row.meant],
+            meant=[Meant(item=item, name=_name(at, item), times=times) for item, times in row.meant],
         )
         for row in rows
     ]

@@ -26,7 +26,7 @@ class Cluster:
     plane: ControlPlane
     applied: dict[str, list[Object]] = field(default_factory=dict)
     early: str = ""
-    """What the server said of an object that came before its definition."""
+    """Answer of the server to an object that came before its definition."""
 
     @property
     def api(self) -> Api:

@@ -1,4 +1,4 @@
-"""What the scheduler says of the nodes of the first layout."""
+"""Verdicts of the scheduler on the nodes of the first layout."""
 
 import json
 

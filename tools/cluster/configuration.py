@@ -22,7 +22,7 @@ Node = dict[str, str]
 
 
 def render(environment: str, folder: Path) -> dict[str, Node]:
-    """What Ansible writes to each node of the environment."""
+    """Files that Ansible writes to each node of the environment."""
     if not (BIN / "ansible-playbook").exists():
         raise ClusterError("Ansible is not installed: run tools/infra/setup.")
     hosts = folder / "inventory.yml"

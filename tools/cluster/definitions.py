@@ -29,7 +29,7 @@ def definitions() -> dict[str, list[Object]]:
 
 
 def installation(application: str, source: Object) -> list[Object]:
-    """What an Application of an upstream kustomization deploys, with our patches and images. Nothing without a module.
+    """Objects that an Application of an upstream kustomization deploys, patched as ours; none without a module.
 
     Webhooks are left out: their server does not run here, and they would refuse everything."""
     rows = [row for row in ROWS if row["application"] == application and "installation" in row]

@@ -72,7 +72,7 @@ def kubernetes_version() -> str:
 
 
 def _flags(program: Program) -> str:
-    """What the release build sets: without it the programs take themselves for v0.0.0."""
+    """Flags of the release build: without them the programs take themselves for v0.0.0."""
     if program.module != "kubernetes":
         return "-s -w"
     version = kubernetes_version()
@@ -89,7 +89,7 @@ def _digest(program: Program) -> str:
 
 
 def path(name: str) -> Path:
-    """Where its binary is, or will be."""
+    """Path of its binary, built or not."""
     program = PROGRAMS[name]
     return cache_folder() / f"{program.module}-{_digest(program)}" / name
 

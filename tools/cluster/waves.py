@@ -1,4 +1,4 @@
-"""What Argo CD would do: objects of every Application, wave by wave, and definitions with who brings them."""
+"""Order of Argo CD: objects of every Application, wave by wave, and definitions with who brings them."""
 
 from collections.abc import Iterator
 from functools import cache, partial
@@ -15,7 +15,7 @@ CLUSTER_WIDE = {
     "ClusterTriggerAuthentication",
 }
 BEFORE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}}
-"""What Ansible makes before Argo CD."""
+"""Namespace that Ansible makes before Argo CD."""
 
 
 @cache

@@ -15,7 +15,7 @@ const NO_DAY = ["noncombustible_sack"];
 /** Where a thing goes from here: the next collection day of its stream, or the places near that are open now. */
 export function Where({ stream, kind, item }: { stream: string; kind: string; item: string | null }) {
   if (["recycle", "bag"].includes(kind) && !NO_DAY.includes(stream)) return <NextDay stream={stream} />;
-  return ["dropoff", "return", "reuse"].includes(kind) && item ? <OpenNow item={item} /> : null;
+  return ["dropoff", "return", "reuse"].includes(kind) && item ? <OpenNow key={item} item={item} /> : null;
 }
 
 /** The same of an item of the catalogue. */

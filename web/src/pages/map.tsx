@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import { api, authed, publicly, type Schemas } from "../api";
 import { keep, kept } from "../kept";
@@ -83,6 +83,8 @@ export function Nearby() {
       { timeout: 10000, maximumAge: 60000 },
     );
   };
+  /** The map has come; who was located before is gone to. */
+  const begun = (at: Area) => setArea((now) => (now?.around ? { ...(view.current?.around(now.lat, now.lon) ?? now), around: true } : at));
   const search = () => {
     const q = word.trim();
     keep("place", q || null);
@@ -98,7 +100,8 @@ export function Nearby() {
     if (item) route("/map");
   };
 
-  const shown = openNow ? rows?.filter((one) => one.is_open === true) : rows;
+  // The same list until it changes: the map shows a new one from its beginning.
+  const shown = useMemo(() => (openNow ? rows?.filter((one) => one.is_open === true) : rows), [rows, openNow]);
   const numbers = new Map(shown?.map((one, n) => [one.id, n + 1]));
   const listed = shown && [...shown].sort((a, b) => Number(b.id === chosen) - Number(a.id === chosen));
   return (
@@ -116,7 +119,7 @@ export function Nearby() {
         <Kinds value={taken} name={thing?.name ?? ""} choose={(next) => { clear(); setStream(next); }} />
         <label class="switch"><input type="checkbox" checked={openNow} onChange={(event) => setOpenNow(event.currentTarget.checked)} /> {t("map.open")}</label>
       </div>
-      <Ground view={view} moved={setArea} chosen={setChosen} places={shown ?? null} clusters={clusters} picked={chosen} fit={fit} />
+      <Ground view={view} begun={begun} moved={setArea} chosen={setChosen} places={shown ?? null} clusters={clusters} picked={chosen} fit={fit} />
       {problem && <ProblemCard problem={problem.problem} again={problem.again} />}
       <p class="hint" role="status">{listed ? t("map.found", listed.length) : clusters.length > 0 ? t("map.closer") : ""}</p>
       {listed?.length === 0 && <p class="empty">{openNow ? t("map.none.open") : t("map.none")}</p>}
@@ -130,6 +133,7 @@ export function Nearby() {
 
 type Shown = {
   view: { current: View | null };
+  begun: (area: Area) => void;
   moved: (area: Area) => void;
   chosen: (id: number) => void;
   places: Entry[] | null;
@@ -139,7 +143,7 @@ type Shown = {
 };
 
 /** The map, when its part of the page has come; everything on it is in the list too. */
-function Ground({ view, moved, chosen, places, clusters, picked, fit }: Shown) {
+function Ground({ view, begun, moved, chosen, places, clusters, picked, fit }: Shown) {
   const element = useRef<HTMLDivElement>(null);
   const [state, setState] = useState<"loading" | "shown" | "missing">("loading");
   useEffect(() => {
@@ -149,7 +153,7 @@ function Ground({ view, moved, chosen, places, clusters, picked, fit }: Shown) {
         if (over) return;
         view.current = createView(element.current!, { moved, chosen });
         setState("shown");
-        moved(view.current.area());
+        begun(view.current.area());
       })
       .catch(() => !over && setState("missing"));
     return () => {

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api, authed, type Schemas } from "../api";
 import { lang, t, type Text } from "../i18n";
 import { described, type Problem } from "../scan";
@@ -31,14 +31,18 @@ function usePages<T>(load: (after: string | null) => Promise<{ rows: T[]; next: 
   const [next, setNext] = useState<string | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [allowed, setAllowed] = useState(true);
+  const asked = useRef(0);
   const more = (after: string | null) => {
+    const mine = ++asked.current;
     setProblem(null);
     load(after)
       .then((found) => {
+        if (mine !== asked.current) return;
         setRows((before) => [...(after ? (before ?? []) : []), ...found.rows]);
         setNext(found.next);
       })
       .catch((error: unknown) => {
+        if (mine !== asked.current) return;
         if (error instanceof ApiError && error.code === "STEWARDS_ONLY") setAllowed(false);
         else setProblem(described(error));
       });
