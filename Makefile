@@ -52,7 +52,7 @@ gate: ## `make test`, and a few failed tests once more, for a busy machine can f
 	@$(MAKE) --no-print-directory test || $(MAKE) --no-print-directory test-again
 
 .PHONY: ci
-ci: ## Other targets on Debian 12, in a container where this is none (TARGETS="lint test-deploy")
+ci: ## Other targets on Debian 12, in a container where this is none (TARGETS="setup lint test-deploy")
 	@set -f; scripts/in-debian $(MAKE) --no-print-directory $$TARGETS
 
 .PHONY: test-full
@@ -73,7 +73,7 @@ test-observe: setup ## Let Prometheus's own programs judge alerts and dashboards
 	@$(BIN)/pytest tests/observe
 
 .PHONY: test-workflows
-test-workflows: setup ## Check .github/workflows by actionlint and zizmor, and run them with stand-ins for what they call
+test-workflows: tools ## Check .github/workflows by actionlint and zizmor, and run them with stand-ins for what they call
 	@tools/workflows/setup
 	@$(BIN)/pytest tests/workflows -m "not slow"
 	@$(BIN)/pytest tests/workflows -m slow

@@ -107,7 +107,8 @@ def built_for(branch: str) -> str:
 def outdated(folder: Path, environment: str) -> list[Service]:
     """Services whose image would differ from the one that the overlays of this checkout name.
 
-    Compared with what runs, not with the last push: a build that failed is made up for by the next one."""
+    Compared with what runs, not with the last push: a build that failed is made up for by the next one. What a rollback
+    took back is not offered again before its files change, or it would fail and be taken back for ever."""
     by_revision: dict[str, set[str]] = {}
     for name, revision in tags(folder, environment).items():
         by_revision.setdefault(revision, set()).add(name)
@@ -117,7 +118,22 @@ def outdated(folder: Path, environment: str) -> list[Service]:
             paths = git(folder, "diff", "--name-only", revision, "HEAD").splitlines()
             names &= {service.name for service in changed(paths, folder)}
         found |= names
+    for revision, names in _taken_back(folder, environment).items():
+        if names & found and _known(folder, revision):
+            paths = git(folder, "diff", "--name-only", revision, "HEAD").splitlines()
+            found -= names - {service.name for service in changed(paths, folder)}
     return [service for service in services() if service.name in found]
+
+
+def _taken_back(folder: Path, environment: str) -> dict[str, set[str]]:
+    """Revision → services of which a rollback replaced it."""
+    patches = git(folder, "log", "--grep=^Release-Undoes: ", "--format=", "--patch", "--unified=0", "--", "workloads")
+    found: dict[str, set[str]] = {}
+    for tag in re.findall(r"^-\s+newTag: (\S+)$", patches, re.MULTILINE):
+        service, between, revision = tag.rpartition(f"-{environment}-")
+        if between:
+            found.setdefault(revision, set()).add(service)
+    return found
 
 
 def released(folder: Path, environment: str, release: str) -> dict[str, str]:

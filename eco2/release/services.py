@@ -17,6 +17,13 @@ HOMES = {"workers": "jobs", "event_router": "sse"}
 """Package → domain of another name that its processes run in."""
 EVERYTHING = ("Dockerfile", "scripts/image-install", "data/", "eco2/__main__.py", "eco2/run.py", "eco2/processes.py")
 API_DOCUMENT = "docs/api/"
+OF_ONE_SERVICE = {
+    MIGRATIONS: ("migrations/",),
+    "info": (API_DOCUMENT,),
+    # What scripts/web makes the page of.
+    "web": ("web/", "scripts/web", "requirements/node.txt", API_DOCUMENT),
+}
+"""Files besides the code that goes into the image of one service alone."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def _concerns(service: Service, paths: Sequence[str], checkout: Path) -> bool:
     if any(path.startswith((*EVERYTHING, f"requirements/{service.target}.txt")) for path in paths):
         return True
     modules = _modules_of(service)
-    more = {MIGRATIONS: "migrations/", "info": API_DOCUMENT}.get(service.name, "\0")
+    more = OF_ONE_SERVICE.get(service.name, ())
     files = {_file(module, checkout).relative_to(checkout).as_posix() for module in modules}
     # A package may have data of its own beside its code: templates, tables.
     folders = tuple({f"{file.rpartition('/')[0]}/" for file in files} - {"eco2/"})

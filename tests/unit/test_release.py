@@ -203,6 +203,9 @@ def test_a_change_concerns_the_services_that_import_it() -> None:
     assert names("eco2/ext_authz/main.py") == {"auth"}
     assert names("eco2/chat/agent/graph.py") == {"chat-worker"}
     assert names("requirements/batch.txt") == {"jobs-batch", "migrations"}
+    for path in ("web/src/pages/map.tsx", "web/package-lock.json", "scripts/web", "requirements/node.txt"):
+        assert names(path) == {"web"}, path
+    assert names("docs/api/openapi.json") == {"info", "web"}
     assert names("eco2/jobs/templates/report.html") <= {"jobs", "jobs-batch"}
 
 
@@ -224,6 +227,34 @@ def test_images_are_compared_with_what_the_environment_runs(remote: Remote) -> N
     (remote.work / "Dockerfile").touch()
     remote.change("The image")
     assert outdated() == everything
+
+
+def test_what_was_taken_back_is_not_built_again_before_it_changes(remote: Remote) -> None:
+    def outdated() -> list[str]:
+        git(remote.work, "pull", "--quiet", "--rebase", "origin", "main")
+        return [service.name for service in repository.outdated(remote.work, "staging")]
+
+    def touched(path: str) -> str:
+        git(remote.work, "pull", "--quiet", "--rebase", "origin", "main")
+        (remote.work / path).parent.mkdir(parents=True, exist_ok=True)
+        with (remote.work / path).open("a") as file:
+            file.write("more\n")
+        revision = remote.commit("A change")
+        git(remote.work, "push", "--quiet", "origin", "HEAD:main")
+        return revision
+
+    repository.promote(remote.address, "staging", revision=touched("Dockerfile"))
+    for revision in (touched("eco2/chat/agent/graph.py"), touched("eco2/chat/agent/graph.py")):
+        assert outdated() == ["chat-worker"]
+        repository.promote(remote.address, "staging", ["chat-worker"], revision)
+    repository.rollback(remote.address, "staging")
+    assert outdated() == []
+    repository.rollback(remote.address, "staging")
+    assert outdated() == []  # the newest of both is the one at HEAD
+    touched("migrations/new.py")
+    assert outdated() == ["migrations"]
+    touched("eco2/chat/agent/graph.py")
+    assert outdated() == ["chat-worker", "migrations"]
 
 
 def test_images_of_a_branch_are_built_for_the_environment_that_takes_them_first() -> None:

@@ -64,7 +64,7 @@ async def test_answers_of_another_shape_are_failures_not_crashes() -> None:
 
 
 async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoke, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(smoke, "REQUEST_SECONDS", 0.3)
     over = asyncio.Event()
 
     async def answered(_: web.Request) -> web.Response:
@@ -74,7 +74,10 @@ async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.Monkey
     async with server(answered) as url:
         found = await outcomes(url)
         over.set()
-    assert found["edge"].detail == "GET /api/v1/users/me gets no answer (ReadTimeout)"
+    # On a busy machine even the connection can take longer than that.
+    assert found["edge"].detail in {
+        f"GET /api/v1/users/me gets no answer ({kind})" for kind in ("ReadTimeout", "ConnectTimeout")
+    }
 
 
 async def test_a_read_is_tried_once_more_and_a_write_is_not() -> None:

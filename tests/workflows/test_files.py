@@ -60,6 +60,23 @@ def test_every_step_is_an_action_or_a_target_of_the_makefile() -> None:
     assert {word for words in named for word in words.split()} <= targets
 
 
+def test_what_a_fresh_machine_lacks_is_installed_first() -> None:
+    """`setup` installs Debian packages, so it is for containers (`make ci`), where it has to come first."""
+    makefile = (CHECKOUT / "Makefile").read_text()
+    needed = dict(re.findall(r"^([a-z-]+):([a-z -]*)##", makefile, re.MULTILINE))
+    needed["gate"] = needed["test"]  # which it makes
+
+    def installed(target: str, by: str) -> bool:
+        return target == by or any(installed(name, by) for name in needed[target].split())
+
+    for place, step in steps():
+        target = MAKE.fullmatch(step.get("run", ""))
+        if target:
+            assert not installed(target["target"], "setup"), f"{place}: {target['target']}"
+    lists = re.findall(r"(?:TARGETS|targets): (?!\$)([a-z -]+)", "\n".join(TEXTS.values()))
+    assert [words for words in lists if not installed(words.split()[0], "setup")] == []
+
+
 def test_jobs_have_no_more_rights_than_they_need_and_an_end() -> None:
     for workflow, name, job in jobs():
         assert job["permissions"] == RIGHTS.get((workflow, name), {"contents": "read"}), f"{workflow}/{name}"

@@ -168,7 +168,7 @@ def test_nodes_are_left_alone_where_aws_could_not_be_changed(runner: Runner) -> 
 def test_validation_runs_each_check(runner: Runner) -> None:
     run = runner.run("pull_request", "validate", {"pull_request": {"head": {"ref": "topic"}}})
     assert run.succeeded, run.log
-    assert sorted(run.of("ci")) == ["ci TARGETS=lint test-deploy", "ci TARGETS=test-infra"]
+    assert sorted(run.of("ci")) == ["ci TARGETS=setup lint test-deploy", "ci TARGETS=test-infra"]
     assert run.of("test-workflows")
 
 

@@ -24,6 +24,8 @@ from tests.deploy.platform import ENVIRONMENTS, Object, Platform, title
 
 SECRET_ENDS = ("_secret", "_secret_key", "_access_key", "_api_key", "_client_id", "_llm_providers", "_recipient")
 LOCAL_ONLY = {"ECO2_OAUTH_EMULATOR_URL"}
+DISPENSABLE = {"weather", "kakao-local"}
+"""Secrets of sources without which a process answers from what else it has."""
 SHARED = {"ECO2_CORS_ORIGINS", "ECO2_ENVIRONMENT"}
 
 
@@ -135,6 +137,20 @@ def a_process_gets_no_secret_that_it_does_not_read(platform: Platform) -> Iterat
             for variable in found.secret
             if variable.endswith("BROKER_URL") and variable not in read
         )
+
+
+def _key_that_must_be_there(platform: Platform) -> None:
+    for source in container(platform.find("Deployment", "chat-worker", "prod"))["envFrom"]:
+        source.get("secretRef", {}).pop("optional", None)
+
+
+@checker(_key_that_must_be_there)
+def a_process_starts_without_the_keys_that_it_can_do_without(platform: Platform) -> Iterator[str]:
+    for environment, name, item, _ in _processes(platform):
+        for source in container(item)["envFrom"]:
+            reference = source.get("secretRef", {})
+            if reference.get("name") in DISPENSABLE and not reference.get("optional"):
+                yield f"{environment}: {name} does not start without the Secret {reference['name']}"
 
 
 def _key_in_a_map(platform: Platform) -> None:
