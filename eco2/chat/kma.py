@@ -8,6 +8,7 @@ answer. Answers are read by type and up to ANSWER_MAX bytes. Nothing goes out bu
 import asyncio
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -37,6 +38,9 @@ DAY_SECONDS = 2 * 24 * 3600
 NO_DATA, LIMITED = "03", "22"
 REFUSED = frozenset({"20", "30", "31", "32"})
 """Codes of a key that is not known, has run out, or is not allowed to ask."""
+_XML_CODE = re.compile(rb"<returnReasonCode>\s*(\d{1,3})\s*</returnReasonCode>")
+FRESH, MISSING = timedelta(hours=3), timedelta(minutes=1)
+"""Time for which an answer is known, and for which it is known that there is none yet."""
 
 CALLS = Counter("eco2_kma_calls_total", "Calls of the weather service by their outcome", ["outcome"])
 
@@ -89,9 +93,11 @@ def square_of(latitude: float, longitude: float) -> Square:
 
 
 def newest(now: datetime) -> datetime:
-    """Time of issue of the newest forecast that is there."""
-    there = now.astimezone(KOREA) - READY
-    hours = [hour for hour in ISSUED if hour <= there.hour]
+    """Time of issue of the newest forecast that is there. That of 23:00 begins at midnight: until then the one before
+    tells what is left of the day."""
+    at = now.astimezone(KOREA)
+    there = at - READY
+    hours = [hour for hour in ISSUED if hour <= there.hour and not hour == at.hour == ISSUED[-1]]
     day = there if hours else there - timedelta(days=1)
     return day.replace(hour=hours[-1] if hours else ISSUED[-1], minute=0, second=0, microsecond=0)
 
@@ -118,8 +124,11 @@ class Kma:
             await self._http.aclose()
 
     async def hours(self, square: Square) -> list[Hour]:
-        """The hours to come. ForecastUnavailable."""
+        """The hours to come, from the forecast before where the newest is late. ForecastUnavailable."""
         issued = newest(self._clock())
+        return await self._of_issue(square, issued) or await self._of_issue(square, issued - timedelta(hours=3))
+
+    async def _of_issue(self, square: Square, issued: datetime) -> list[Hour]:
         key = f"chat:kma:{issued:%Y%m%d%H}:{square.x}:{square.y}"
         known = await self._known(key)
         if known is not None:
@@ -165,8 +174,8 @@ class Kma:
                 CALLS.labels("answered").inc()
                 self._breaker.success()
                 with suppress(RedisError, OSError):
-                    seconds = int(timedelta(hours=3).total_seconds())
-                    await self._cache.set(key, orjson.dumps([asdict(one) for one in found]), ex=seconds)
+                    known_for = FRESH if found else MISSING
+                    await self._cache.set(key, orjson.dumps([asdict(one) for one in found]), ex=known_for)
                 return found
         raise ForecastUnavailable
 
@@ -210,17 +219,18 @@ class Kma:
             code = str(answer["header"]["resultCode"])
             if code == NO_DATA:
                 return []
-            if code == LIMITED or code in REFUSED:
-                self._refuse("limited" if code == LIMITED else "refused")
+            self._respect(code)
             if code != "00":
                 raise ValueError(f"code {code[:10]}")
             return _hours(answer["body"]["items"]["item"])
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            if b"SERVICE_KEY_IS_NOT_REGISTERED" in body[:2000]:
-                self._refuse("refused")
-            if b"LIMITED_NUMBER_OF_SERVICE_REQUESTS" in body[:2000]:
-                self._refuse("limited")
+            if told := _XML_CODE.search(body[:2000]):
+                self._respect(told[1].decode())
             raise httpx2.ReadError(f"an answer of another form: {error!r}"[:200]) from None
+
+    def _respect(self, code: str) -> None:
+        if code == LIMITED or code in REFUSED:
+            self._refuse("limited" if code == LIMITED else "refused")
 
     def _refuse(self, outcome: str, after: str = "") -> None:
         if outcome == "limited":

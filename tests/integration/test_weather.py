@@ -123,7 +123,7 @@ async def test_a_refusal_is_respected_for_its_time(
 async def test_a_service_that_hangs_costs_its_time_and_is_left_alone(
     client: Callable[..., Kma], control: httpx2.AsyncClient, clock: Seconds
 ) -> None:
-    one = client(kma_timeout=timedelta(seconds=0.1))
+    one = client(kma_timeout=timedelta(seconds=1))
     await behave(control, fault="hang")
     for _ in range(4):
         with pytest.raises(ForecastUnavailable):
@@ -152,9 +152,25 @@ async def test_without_the_cache_it_is_asked(client: Callable[..., Kma], cache: 
     await one._cache.aclose()
 
 
+async def test_until_the_newest_forecast_is_there_the_one_before_is_told(
+    client: Callable[..., Kma], control: httpx2.AsyncClient, cache: Redis
+) -> None:
+    await behave(control, fault="empty", times=1)
+    assert len(await client().hours(SEOUL)) == emulated.HOURS
+    assert [call["base_time"] for call in await asked(control)] == ["1100", "0800"]
+    assert 0 < await cache.ttl("chat:kma:2026113011:60:127") <= kma.MISSING.total_seconds()
+
+
 async def test_no_forecast_yet_is_no_failure(client: Callable[..., Kma], control: httpx2.AsyncClient) -> None:
     await behave(control, fault="empty")
     assert await client().hours(SEOUL) == []
+
+
+@pytest.mark.parametrize("code", ["20", "31", "32"])
+async def test_a_refusal_in_xml_is_read(client: Callable[..., Kma], code: str) -> None:
+    body = f"<cmmMsgHeader><returnReasonCode>{code}</returnReasonCode></cmmMsgHeader>"
+    with pytest.raises(ForecastUnavailable):
+        client()._read(body.encode())
 
 
 async def test_a_chat_about_the_weather(person: People, control: httpx2.AsyncClient) -> None:

@@ -183,7 +183,9 @@ def needed(state: State, context: Context) -> tuple[str, str] | None:
     question, understood = state["question"], state["understood"]
     if context.ask is None or question.location is not None:
         return None
-    if Intent.WEATHER in understood.intents and context.forecast is not None and weather_needs_place(question):
+    # An answer about waste does not wait for the weather.
+    weather = Intent.WEATHER in understood.intents and Intent.WASTE not in understood.intents
+    if weather and context.forecast is not None and weather_needs_place(question):
         return "location", say("weather_where", understood.lang)
     if context.places is None:
         return None

@@ -25,8 +25,10 @@ POINT = re.compile(
 CHARACTER = re.compile(r"캐릭터|도감|character|누[구가]\s*나와", re.IGNORECASE)
 WHO = re.compile(r"누구|뭐야|뭔데|어떻게\s*(?:얻|만나|모)|얻|만나|알려|소개|who|meet|earn", re.IGNORECASE)
 WEATHER = re.compile(
-    r"날씨|기온|미세\s*먼지|비\s*(?:와|올|오나|오니|오는지|온다|온대|온답)|우산|weather|forecast|\brain", re.IGNORECASE
+    r"날씨|기온|미세\s*먼지|비\s*(?:와|올|오나|오니|오는지|온다|온대|온답)|weather|forecast|\brain", re.IGNORECASE
 )
+UMBRELLA = re.compile(r"우산\S?\s*(?:챙[겨기길]|필요|가져|들고)")
+"""A question about the weather, where nothing is said of throwing one away."""
 FEE = re.compile(r"수수료|스티커\s*(?:값|가격|얼마)|얼마|비용|요금|\bfees?\b|how much", re.IGNORECASE)
 BULKY = re.compile(r"대형\s*(?:폐기물|쓰레기)|폐기물\s*스티커|bulky", re.IGNORECASE)
 PRICE = re.compile(
@@ -219,7 +221,7 @@ def _intents(knowledge: Knowledge, text: str, question: Question, asked: Asked, 
         found.append(Intent.RECYCLABLE_PRICE)
     elif (BULKY.search(text) and FEE.search(text)) or (FEE.search(text) and _paid_for(asked)):
         found.append(Intent.BULK_WASTE)
-    if WEATHER.search(text):
+    if WEATHER.search(text) or (UMBRELLA.search(text) and not (named and DISPOSAL.search(text))):
         found.append(Intent.WEATHER)
     if SEARCH.search(text):
         found.append(Intent.WEB_SEARCH)

@@ -32,11 +32,26 @@ PLACES: dict[str, tuple[str, float, float]] = {
     "제주": ("Jeju", 33.4996, 126.5312),
 }
 """Cities by their Korean name: English name, latitude, longitude of the city hall."""
+_AFTER = (
+    r"(?:특별자치시|특별자치도|특별시|광역시|시내|시|도)?(?:역|공항)?"
+    r"(?:은|는|이|가|을|를|의|에|서|도|만|랑|과|와|쪽|요|야|고|으로|(?<!세종)로|하고|부터|까지|지역|인데|예요|입니다)*"
+    r"(?=$|[^가-힣]|날씨|기온|미세|오늘|내일|모레|글피|주말)"
+)
+_CITIES = {ko: re.compile(rf"(?<![가-힣]){ko}{_AFTER}|\b{en}\b", re.IGNORECASE) for ko, (en, _, _) in PLACES.items()}
+"""A city's name as a word of its own: 해운대구 is not in 대구, 세종로 is not in 세종."""
+_ANOTHER = re.compile(r"경기도?\s*광주|gyeonggi(?:-do)?[\s,]*gwangju|gwangju(?:-si)?[\s,]*gyeonggi", re.IGNORECASE)
+"""A city that has the name of a larger one."""
 _DAYS = (
     (re.compile(r"글피|in three days", re.IGNORECASE), 3),
     (re.compile(r"모레|day after tomorrow", re.IGNORECASE), 2),
     (re.compile(r"내일|tomorrow", re.IGNORECASE), 1),
 )
+_WEEKS = (
+    (re.compile(r"다음\s*주|담\s*주|next week", re.IGNORECASE), 1),
+    (re.compile(r"이번\s*주|금주|this week", re.IGNORECASE), 0),
+    (re.compile(r"지난\s*주|저번\s*주|last week", re.IGNORECASE), -1),
+)
+_YESTERDAY = re.compile(r"어제|yesterday", re.IGNORECASE)
 _WEEKEND = re.compile(r"주말|weekend", re.IGNORECASE)
 _WEEKDAYS = (
     r"월요일|monday", r"화요일|tuesday", r"수요일|wednesday", r"목요일|thursday", r"금요일|friday",
@@ -67,23 +82,32 @@ def needs_place(question: Question) -> bool:
 
 
 def city_in(text: str) -> tuple[str, str, Location] | None:
+    text = _ANOTHER.sub("", text)
     for ko, (en, latitude, longitude) in PLACES.items():
-        if ko in text or re.search(rf"\b{en}\b", text, re.IGNORECASE):
+        if _CITIES[ko].search(text):
             return ko, en, Location(latitude, longitude)
     return None
 
 
 def days_of(text: str, today: date) -> list[date]:
-    """Days that the words ask about; today where they name none."""
+    """Days that the words ask about, also such as no forecast tells; today where they name none."""
+    week = next((ahead for words, ahead in _WEEKS if words.search(text)), None)
+    monday = today + timedelta(days=7 * (week or 0) - today.weekday())
+    if _YESTERDAY.search(text):
+        return [today - timedelta(days=1)]
     for words, ahead in _DAYS:
         if words.search(text):
             return [today + timedelta(days=ahead)]
     for weekday, name in enumerate(_WEEKDAYS):
         if re.search(name, text, re.IGNORECASE):
+            if week is not None:
+                return [monday + timedelta(days=weekday)]
             return [today + timedelta(days=(weekday - today.weekday()) % 7)]
     if _WEEKEND.search(text):
-        saturday = today + timedelta(days=(5 - today.weekday()) % 7)
-        return [today] if today.weekday() == 6 else [saturday, saturday + timedelta(days=1)]
+        weekend = [monday + timedelta(days=5), monday + timedelta(days=6)]
+        return [day for day in weekend if day >= today] or weekend
+    if week:
+        return [monday + timedelta(days=ahead) for ahead in range(7)]
     return [today]
 
 

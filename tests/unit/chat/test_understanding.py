@@ -9,7 +9,8 @@ import pytest
 from eco2 import knowledge as kb
 from eco2.chat.agent import graph, nodes
 from eco2.chat.agent.own_words import OwnWords
-from eco2.chat.agent.state import Context, Intent, Location, Memory, Question, State
+from eco2.chat.agent.state import Context, Intent, Json, Location, Memory, Question, State
+from eco2.chat.kma import Hour, Square
 from eco2.contracts.events import STAGES, Service, Stage
 from eco2.contracts.pb import location_pb2 as places
 
@@ -88,6 +89,9 @@ def names(state: State) -> list[str]:
         ("소파 수수료 얼마야?", ["waste", "bulk_waste"]),
         ("폐지 시세 알려줘", ["recyclable_price"]),
         ("오늘 날씨 어때?", ["weather"]),
+        ("우산 챙겨야 해?", ["weather"]),
+        ("우산 어떻게 버려요?", ["waste"]),
+        ("우산이 필요 없어졌는데 어떻게 버려요?", ["waste"]),
         ("분리배출 포스터 그려줘", ["image_generation"]),
         ("최신 뉴스 검색해줘", ["web_search"]),
         ("안녕!", ["general"]),
@@ -221,3 +225,23 @@ def test_no_chat_is_reported_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGSMITH_TRACING", "true")
     with pytest.raises(SystemExit, match="LANGSMITH_TRACING"):
         graph.build()
+
+
+@pytest.mark.parametrize(("text", "asks"), [("비 와?", True), ("내일 냉장고 버려야 하는데 비 오는지도 알려줘", False)])
+async def test_an_answer_about_waste_does_not_wait_for_the_place_of_the_weather(text: str, asks: bool) -> None:
+    asked: list[str] = []
+
+    async def ask(kind: str, message: str) -> Json | None:
+        asked.append(kind)
+        return None
+
+    async def forecast(_square: Square) -> list[Hour]:
+        return []
+
+    seen = Seen()
+    context = Context(
+        knowledge=KNOWLEDGE, job_id="job-1", say=seen.say, started=seen.started, ended=seen.ended, llm=None, model="",
+        places=None, own_words=OwnWords(KNOWLEDGE), ask=ask, forecast=forecast,
+    )  # fmt: skip
+    await graph.run(GRAPH, Question(text, Memory()), context)
+    assert asked == ["location"] * asks

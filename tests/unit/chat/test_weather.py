@@ -33,6 +33,7 @@ def test_every_city_is_on_the_map_and_what_is_elsewhere_is_not() -> None:
         ("2026-11-30T05:14", "2026-11-30T02:00"),
         ("2026-11-30T05:15", "2026-11-30T05:00"),
         ("2026-11-30T02:10", "2026-11-29T23:00"),
+        ("2026-11-30T23:59", "2026-11-30T20:00"),
         ("2026-12-01T00:00", "2026-11-30T23:00"),
     ],
 )
@@ -52,6 +53,12 @@ def test_the_newest_forecast_is_the_one_that_is_there(now: str, issued: str) -> 
         ("수요일 날씨", [2]),
         ("월요일 날씨", [30]),
         ("주말 날씨 알려줘", [5, 6]),
+        ("다음 주 금요일 날씨", [11]),
+        ("다음 주말 날씨", [12, 13]),
+        ("다음 주 날씨 어때?", [7, 8, 9, 10, 11, 12, 13]),
+        ("지난주 금요일 날씨", [27]),
+        ("이번 주 날씨", [30]),
+        ("어제 비 왔어?", [29]),
     ],
 )
 def test_days_of_a_question(text: str, days: list[int]) -> None:
@@ -67,6 +74,29 @@ def test_the_place_is_what_is_named_then_where_it_goes_on_from_then_where_the_us
     assert (place_of(Question("여기 날씨는?", busan, here)) or ("", "", None))[2] == here
     assert (place_of(Question("날씨", Memory(district="대전 유성구"))) or ("",))[0] == "대전"
     assert place_of(Question("날씨", Memory())) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "city"),
+    [
+        ("해운대구 날씨", ""),
+        ("경기도 광주 날씨", ""),
+        ("weather in Gwangju, Gyeonggi", ""),
+        ("여수동 날씨", ""),
+        ("세종로 날씨", ""),
+        ("세종대로 비 와?", ""),
+        ("부산 해운대구 날씨", "부산"),
+        ("광주광역시 날씨", "광주"),
+        ("서울날씨", "서울"),
+        ("대구에서는요?", "대구"),
+        ("제주도는 비 와?", "제주"),
+        ("세종으로 가는데 비 와?", "세종"),
+        ("부산역 날씨", "부산"),
+        ("서울이에요", "서울"),
+    ],
+)
+def test_a_city_is_a_word_of_its_own(text: str, city: str) -> None:
+    assert (place_of(Question(text, Memory())) or ("",))[0] == city
 
 
 def _hours(falls: int = 0, chance: int = 20) -> list[Hour]:
