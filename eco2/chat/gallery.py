@@ -13,13 +13,15 @@ from uuid import UUID
 from eco2.contracts.pb import image_pb2 as pb
 from eco2.contracts.pb.image_pb2_grpc import ImageServiceStub
 from eco2.core import grpc
-from eco2.core.errors import NotFound
+from eco2.core.errors import BadRequest, NotFound
 from eco2.messaging.broker import ride_out
 
 if TYPE_CHECKING:
     from eco2.contracts.pb.image_pb2_grpc import ImageServiceAsyncStub
 
 CHANNEL = "chat"
+MOST_BYTES = 4_000_000
+"""A message of gRPC has 4 MB; a picture as it is asked for has a tenth of it."""
 STORE_SECONDS = 12.0
 
 
@@ -42,6 +44,10 @@ class PictureOf:
 
     async def keep(self, data: bytes) -> str:
         """Key of the picture. It is paid for: an outage is waited out. AppError where it is not taken."""
+        if len(data) > MOST_BYTES:
+            raise BadRequest(
+                f"The picture has {len(data)} bytes; at most {MOST_BYTES} are kept.", code="PICTURE_TOO_LARGE"
+            )
         request = pb.UploadBytesRequest(
             channel=CHANNEL,
             image_data=data,

@@ -14,7 +14,7 @@ from eco2.chat.agent import graph
 from eco2.chat.agent.own_words import OwnWords
 from eco2.chat.agent.texts import say
 from eco2.chat.answering import Agent
-from eco2.chat.gallery import Gallery, open_gallery
+from eco2.chat.gallery import MOST_BYTES, Gallery, open_gallery
 from eco2.contracts import uploads
 from eco2.contracts.pb import image_pb2 as pb
 from eco2.contracts.pb.image_pb2_grpc import ImageServiceStub
@@ -63,6 +63,10 @@ async def emulator(shared_emulator: Emulator) -> Emulator:
     return shared_emulator
 
 
+def model_at(emulator: Emulator, **more: Any) -> LlmSettings:
+    return LlmSettings(llm_api_key="k", llm_base_url=emulator.base_url, llm_models=("*",), **more)
+
+
 @pytest.fixture
 async def gallery(environment: dict[str, str]) -> AsyncIterator[Gallery]:
     async with open_gallery(environment["ECO2_GRPC_IMAGE_API"], environment["ECO2_SERVICE_SECRET"]) as gallery:
@@ -74,8 +78,7 @@ async def drawing(
     emulator: Emulator, services: Services, resources: worker.Resources, gallery: Gallery
 ) -> AsyncIterator[worker.Resources]:
     """A worker that can draw."""
-    given: dict[str, Any] = {"llm_api_key": "k", "llm_base_url": emulator.base_url, "llm_models": ("*",)}
-    llm = Llm(LlmSettings(**given, llm_image_timeout=timedelta(seconds=1)), services.bus.redis)
+    llm = Llm(model_at(emulator, llm_image_timeout=timedelta(seconds=1)), services.bus.redis)
     base = services.knowledge
     agent = Agent(base, graph.build(), OwnWords(base), llm, None, "gpt-5.2", image_model=MODEL, gallery=gallery)
     yield replace(resources, agent=agent)
@@ -150,6 +153,22 @@ async def test_what_is_not_drawn_is_said_politely_and_tried_once(
     assert (answer["image_url"], await drawn(emulator, turn.id)) == (None, 1)
 
 
+async def test_what_a_picture_may_cost_is_held_and_what_does_not_fit_is_not_drawn(
+    person: People, database: Database, drawing: worker.Resources, emulator: Emulator, services: Services
+) -> None:
+    spent = int(await services.bus.redis.get(budget.spent_key(budget.today())) or 0) / 1e6
+    llm = Llm(model_at(emulator, llm_daily_budget_usd=spent + 1.5 * COST, llm_user_share=1), services.bus.redis)
+    poor = replace(drawing, agent=replace(drawing.agent, llm=llm))
+    who = person()
+    chat = await begun(who)
+    for words, told, calls in ((WORDS, "picture", 1), (f"{WORDS} 더 크게", "picture_spent", 0)):
+        turn = await waiting(database, who, chat, words)
+        await worker.work(poor, delivery({"job_id": str(turn.id)}))
+        assert say(told, "ko") in (await history(who, chat))[-1]["content"]
+        assert await drawn(emulator, turn.id) == calls
+    await llm.aclose()
+
+
 async def test_a_worker_that_dies_after_the_picture_does_not_pay_for_it_again(
     person: People,
     database: Database,
@@ -181,7 +200,7 @@ async def test_bytes_are_checked_stored_once_and_owned(
     user, message = uuid.uuid4(), uuid.uuid4()
     picture = gallery.of(user, message)
     assert await picture.find() == ""
-    for nothing in (b"", b"<svg/>", photos.jpeg()[:200]):
+    for nothing in (b"", b"<svg/>", photos.jpeg()[:20], bytes(MOST_BYTES + 1)):
         with pytest.raises(BadRequest):
             await picture.keep(nothing)
     key = await picture.keep(photos.with_metadata("JPEG"))
