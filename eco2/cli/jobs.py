@@ -146,7 +146,7 @@ async def _top(since: datetime, limit: int) -> list[Json]:
         {
             **asdict(row),
             **named(row.item_id),
-            "meant": [{**named(one["item"]), "times": one["times"]} for one in row.meant],
+            "meant": [{**named(item), "times": times} for item, times in row.meant],
         }
         for row in found
     ]
