@@ -157,7 +157,7 @@ deploy-rollback: tools ## Undo RELEASE of ENVIRONMENT; prints the commit as a li
 
 .PHONY: deploy-notice
 deploy-notice: tools ## Tell Slack and Discord how a deployment went
-	@$(BIN)/eco2 release notice "$$ENVIRONMENT" --result "$$RESULT" --release "$$RELEASE" --rollback "$$ROLLBACK" --url "$$RUN_URL"
+	@$(BIN)/eco2 release notice "$$ENVIRONMENT" --result "$$RESULT" --release "$$RELEASE" --rollback "$$ROLLBACK" --undone "$$UNDONE" --restored "$$RESTORED" --url "$$RUN_URL"
 
 .PHONY: notice
 notice: tools ## Tell Slack and Discord TEXT

@@ -136,7 +136,8 @@ def wait(
             tags = (
                 repository.released(folder, environment, release_) if release_ else repository.tags(folder, environment)
             )
-        health.wait(settings, environment, tags, seconds, lambda text: typer.echo(text, err=True))
+            older = repository.before(folder, release_ or "HEAD")
+        health.wait(settings, environment, tags, seconds, lambda text: typer.echo(text, err=True), older)
     typer.echo(f"{environment} runs {', '.join(tags) or 'nothing new'}, and is healthy")
 
 
@@ -146,12 +147,14 @@ def notice(
     result: str = typer.Option(..., help="Of the deployment: success, failure or cancelled."),
     release_: str = typer.Option("", "--release", metavar="COMMIT", help="The release, where one was made."),
     rollback_: str = typer.Option("", "--rollback", help="Outcome of its rollback, where one was tried."),
+    undone: str = typer.Option("", metavar="COMMIT", help="The rollback, where it changed something."),
+    restored: str = typer.Option("", help="Outcome of waiting for the rollback."),
     url: str = typer.Option("", help="Address where to read on."),
 ) -> None:
     """Tell Slack (ECO2_SLACK_WEBHOOK) and Discord (ECO2_DISCORD_WEBHOOK) how a deployment went."""
     from eco2.release import notices
 
-    _tell(notices.of_deployment(environment, result, release_, rollback_, url))
+    _tell(notices.of_deployment(environment, result, release_, rollback_, undone, restored, url))
 
 
 @release.command()

@@ -1,7 +1,8 @@
 """Waits until a cluster runs a release, as Argo CD sees it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -40,15 +41,19 @@ def wait(
     tags: Mapping[str, str],
     seconds: float,
     say: Callable[[str], object],
+    before: Collection[str] = (),
     pause: float = POLL_SECONDS,
     patience: float = DEGRADED_SECONDS,
 ) -> None:
-    """Return once every Application runs these tags, is synced and healthy. NotHealthy: it failed, or time is over."""
+    """Return once every Application runs these tags, is synced and healthy. NotHealthy: it failed, or time is over.
+
+    `before` are the commits older than the release: how an Application is at one of them says nothing of it."""
     end, told, since = time.monotonic() + seconds, "", 0.0
     headers = {"Authorization": f"Bearer {settings.argocd_token}"}
     with httpx2.Client(base_url=settings.argocd_url, headers=headers, timeout=ANSWER_SECONDS) as client:
+        _refresh(client, {application_of(service, environment) for service in tags})
         while True:
-            missing, failed = _looked_at(client, environment, tags)
+            missing, failed = _looked_at(client, environment, tags, before)
             if not missing:
                 return
             if missing != told:
@@ -63,7 +68,16 @@ def wait(
             time.sleep(pause)
 
 
-def _looked_at(client: httpx2.Client, environment: str, tags: Mapping[str, str]) -> tuple[str, bool]:
+def _refresh(client: httpx2.Client, names: Iterable[str]) -> None:
+    """Let Argo CD look at Git now. Where that fails it looks by itself, every three minutes."""
+    with suppress(httpx2.TransportError):
+        for name in sorted(names):
+            client.get(f"/api/v1/applications/{name}", params={"refresh": "normal"})
+
+
+def _looked_at(
+    client: httpx2.Client, environment: str, tags: Mapping[str, str], before: Collection[str]
+) -> tuple[str, bool]:
     """(what is still to be waited for, empty: nothing; some of it has failed)"""
     try:
         answer = client.get("/api/v1/applications", params={"fields": "items.metadata.name,items.status"})
@@ -79,20 +93,24 @@ def _looked_at(client: httpx2.Client, environment: str, tags: Mapping[str, str])
     for service, revision in tags.items():
         image = f"{IMAGE}:{service}-{environment}-{revision}"
         wanted.setdefault(application_of(service, environment), set()).add(image)
-    states = {name: _state(found.get(name), images) for name, images in wanted.items()}
+    states = {name: _state(found.get(name), images, before) for name, images in wanted.items()}
     missing = sorted(f"{name} {state}" for name, state in states.items() if state != "is healthy")
     return ", ".join(missing), "is degraded" in states.values()
 
 
-def _state(status: Mapping[str, Any] | None, images: set[str]) -> str:
+def _state(status: Mapping[str, Any] | None, images: set[str], before: Collection[str]) -> str:
     if status is None:
         return "is unknown to Argo CD"
+    sync = status.get("sync", {})
+    if not sync.get("revision") or sync["revision"] in before:
+        return "is at an older commit"
+    synced = sync.get("status") == "Synced"
     health = str(status.get("health", {}).get("status", "Unknown")).lower()
-    # Before its images: a roll-out that was aborted runs the old ones.
-    if health == "degraded":
+    # Before its images: a roll-out that was aborted runs the old ones. Until it is synced, it is the state before.
+    if synced and health == "degraded":
         return "is degraded"
     if not images <= set(status.get("summary", {}).get("images", ())):
         return "runs other images"
-    if status.get("sync", {}).get("status") != "Synced":
+    if not synced:
         return "is not synced"
     return f"is {health}"

@@ -143,6 +143,11 @@ def released(folder: Path, environment: str, release: str) -> dict[str, str]:
     return {name: now[name] for name in after if name in now and before.get(name) != after[name]}
 
 
+def before(folder: Path, release: str) -> frozenset[str]:
+    """Commits older than a release."""
+    return frozenset(git(folder, "rev-list", "--skip=1", release).splitlines())
+
+
 def tags(folder: Path, environment: str) -> dict[str, str]:
     """Service → revision that the environment runs, by its overlays."""
     return {

@@ -19,6 +19,7 @@ from eco2.release.repository import ReleaseError
 Answer = tuple[int, bytes]
 TAGS = {"scan": "1" * 12, "scan-worker": "1" * 12}
 OLD, NEW = "0" * 12, "1" * 12
+OLDER, RELEASE = "e" * 40, "f" * 40
 
 
 @contextmanager
@@ -49,25 +50,33 @@ def server(answered: Callable[[BaseHTTPRequestHandler], Answer]) -> Iterator[str
 # --- Argo CD ----------------------------------------------------------------------------------------------------------
 
 
-def application(health: str = "Healthy", sync: str = "Synced", revision: str = NEW, name: str = "dev-scan") -> Any:
+def application(
+    health: str = "Healthy", sync: str = "Synced", revision: str = NEW, name: str = "dev-scan", at: str = RELEASE
+) -> Any:
     images = [f"docker.io/mng990/eco2:{service}-dev-{revision}" for service in TAGS]
-    status = {"health": {"status": health}, "sync": {"status": sync}, "summary": {"images": images}}
+    status: dict[str, Any] = {"health": {"status": health}, "sync": {"status": sync, "revision": at}}
+    status["summary"] = {"images": images}
     return {"metadata": {"name": name}, "status": status}
 
 
 def waited(*answers: Any, seconds: float = 60, patience: float = 60) -> list[str]:
     """Words said while Argo CD gave these answers in turn, the last one for ever."""
     said: list[str] = []
-    left = list(answers)
+    left, refreshed = list(answers), list[str]()
 
     def answered(request: BaseHTTPRequestHandler) -> Answer:
         assert request.headers["Authorization"] == "Bearer a-token"
+        if "?refresh=normal" in request.path:
+            assert request.path == "/api/v1/applications/dev-scan?refresh=normal"
+            refreshed.append(request.path)
+            return 200, b"{}"
+        assert refreshed
         now = left.pop(0) if len(left) > 1 else left[0]
         return (now, b"") if isinstance(now, int) else (200, json.dumps({"items": now}).encode())
 
     with server(answered) as url:
         settings = health.ArgoSettings(argocd_url=url, argocd_token="a-token")
-        health.wait(settings, "dev", TAGS, seconds, said.append, pause=0.0, patience=patience)
+        health.wait(settings, "dev", TAGS, seconds, said.append, {OLDER}, pause=0.0, patience=patience)
     return said
 
 
@@ -90,6 +99,21 @@ def test_a_canary_that_was_aborted_has_failed_though_it_runs_the_old_images() ->
 
 def test_degraded_for_a_moment_is_no_failure() -> None:
     assert waited([application("Degraded")], [application()]) == ["dev-scan is degraded"]
+
+
+def test_degraded_before_the_release_says_nothing_of_it() -> None:
+    said = waited(
+        [application("Degraded", revision=OLD, at=OLDER)],
+        [application("Degraded", revision=OLD, sync="OutOfSync")],
+        [application("Progressing")],
+        [application()],
+        patience=0,
+    )
+    assert said == [f"dev-scan {state}" for state in ("is at an older commit", "runs other images", "is progressing")]
+
+
+def test_healthy_before_the_release_is_not_healthy_with_it() -> None:
+    assert waited([application(at=OLDER)], [application()]) == ["dev-scan is at an older commit"]
 
 
 def test_time_comes_to_an_end() -> None:
@@ -155,19 +179,24 @@ def test_nobody_is_told_where_nobody_is_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "release", "rollback", "words"),
+    ("result", "release", "rollback", "undone", "restored", "words"),
     [
-        ("success", "abc", "skipped", "release abc runs and answers"),
-        ("success", "", "", "nothing changed"),
-        ("failure", "", "", "was not made (failure); what ran before goes on"),
-        ("failure", "abc", "success", "failed and was rolled back"),
-        ("failure", "abc", "failure", "failed and was NOT rolled back"),
-        ("failure", "abc", "skipped", "failed and was NOT rolled back"),
-        ("cancelled", "abc", "skipped", "was made, then nobody waited for it"),
+        ("success", "abc", "skipped", "", "skipped", "release abc runs and answers"),
+        ("success", "", "", "", "", "nothing changed"),
+        ("failure", "", "", "", "", "was not made (failure); what ran before goes on"),
+        ("failure", "abc", "success", "def", "success", "failed and was rolled back by def; the schema stays"),
+        ("failure", "abc", "success", "def", "failure", "failed, and so did its rollback def; the schema stays"),
+        ("failure", "abc", "success", "def", "cancelled", "failed, then nobody waited for its rollback def"),
+        ("failure", "abc", "success", "", "skipped", "failed and the rollback found nothing to change"),
+        ("failure", "abc", "failure", "", "skipped", "failed and was NOT rolled back"),
+        ("failure", "abc", "skipped", "", "skipped", "failed and was NOT rolled back"),
+        ("cancelled", "abc", "skipped", "", "skipped", "was made, then nobody waited for it"),
     ],
 )
-def test_a_notice_says_what_became_of_the_release(result: str, release: str, rollback: str, words: str) -> None:
-    text = notices.of_deployment("dev", result, release, rollback, "https://example/1")
+def test_a_notice_says_what_became_of_the_release(
+    result: str, release: str, rollback: str, undone: str, restored: str, words: str
+) -> None:
+    text = notices.of_deployment("dev", result, release, rollback, undone, restored, "https://example/1")
     assert words in text
     assert text.endswith(" https://example/1")
 
@@ -255,6 +284,7 @@ def test_a_token_opens_the_repository_and_is_not_left_in_the_environment(
         assert repository.promote(url, "dev", ["scan"], head).commit == ""
         with repository.clone(url, "dev") as folder:
             assert repository.released(folder, "dev", release.commit) == {"scan": head[:12]}
+            assert repository.before(folder, release.commit) == {head}
             assert "a-token" not in (folder / ".git/config").read_text()
     assert dict(os.environ) == before
 

@@ -18,7 +18,10 @@ FOLDER = CHECKOUT / ".github" / "workflows"
 WORKFLOWS: dict[str, Any] = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yml"))}
 USES = re.compile(r"^\s*-? *uses: (?P<action>[\w./-]+)@(?P<commit>\S+)", re.MULTILINE)
 REPOSITORY = "https://github.com/mng990/eco2.git"
-NAMES = ("TARGETS", "TARGET", "ENVIRONMENT", "SERVICES", "REVISION", "RELEASE", "ROLLBACK", "RESULT", "URL", "BRANCH")
+NAMES = (
+    *("TARGETS", "TARGET", "ENVIRONMENT", "SERVICES", "REVISION", "RELEASE", "ROLLBACK", "UNDONE", "RESTORED"),
+    *("RESULT", "URL", "BRANCH"),
+)
 """Variables by which targets get their arguments; the stand-in of make tells them."""
 
 

@@ -108,7 +108,18 @@ def test_a_check_that_fails_rolls_back_and_tells(runner: Runner, check: str) -> 
     assert f"RELEASE={RELEASE}" in undone
     assert f"RELEASE={UNDONE}" in run.of("deploy-wait")[-1]
     assert "RESULT=failure" in run.of("deploy-notice")[0]
-    assert "ROLLBACK=success" in run.of("deploy-notice")[0]
+    [told] = run.of("deploy-notice")
+    outcome = "failure" if check == "deploy-wait" else "success"  # the stand-in fails each time
+    assert f"ROLLBACK=success UNDONE={UNDONE} RESTORED={outcome}" in told
+
+
+def test_a_rollback_that_changes_nothing_is_not_waited_for(runner: Runner) -> None:
+    runner.answer("smoke", fails=True)
+    runner.answer("deploy-rollback", "commit=\n")
+    run = deploy(runner)
+    assert not run.succeeded
+    assert len(run.of("deploy-wait")) == 1
+    assert "RESTORED=skipped" in run.of("deploy-notice")[0]
 
 
 def test_a_rollback_that_fails_is_told(runner: Runner) -> None:

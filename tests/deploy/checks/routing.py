@@ -206,6 +206,21 @@ def pages_of_operators_are_for_operators(platform: Platform) -> Iterator[str]:
             yield f"{environment}: not only operators see the pages of operators"
 
 
+def _blank_page(platform: Platform) -> None:
+    del platform.find("VirtualService", "kiali-vs", "prod")["spec"]["http"][0]["headers"]["response"]
+
+
+@checker(_blank_page)
+def pages_of_operators_have_a_policy_under_which_they_work(platform: Platform) -> Iterator[str]:
+    """The gateway gives the policy of the API to whatever has none. `add` weakens no page's own: both hold."""
+    for environment in ENVIRONMENTS:
+        for name in OPERATORS:
+            for route in _routes(platform, environment)[f"{name}-vs"]["http"]:
+                added = route.get("headers", {}).get("response", {}).get("add", {})
+                if added.get("content-security-policy") != "frame-ancestors 'self'":
+                    yield f"{environment}: {name} gets the policy of the API, which shows no page"
+
+
 def _fewer_retries(platform: Platform) -> None:
     platform.find("VirtualService", "rabbitmq-vs", "dev")["spec"]["http"][0]["retries"]["attempts"] = 1
 
