@@ -245,20 +245,25 @@ async def give_input(talk: Talk, job_id: UUID, user: UUID, kind: str, data: Json
     turn = await find(talk, job_id, user)
     if turn.waiting_for != kind:
         raise InputNotExpected
-    if not _is_input(kind, data):
-        raise InputMalformed
-    if not await turn_store.give_input(talk.db, job_id, kind, data):
+    if not await turn_store.give_input(talk.db, job_id, kind, _input(kind, data)):
         raise InputNotExpected
 
 
-def _is_input(kind: str, data: Json) -> bool:
+def _input(kind: str, data: Json) -> Json:
+    """The known fields of it, by type; none of a place that is not told. InputMalformed."""
     if kind == "confirmation":
-        return isinstance(data.get("confirmed"), bool)
-    if not data:  # they do not want to tell
-        return True
-    at = [data.get("latitude"), data.get("longitude")]
-    numbers = [one for one in at if isinstance(one, int | float) and not isinstance(one, bool)]
-    return len(numbers) == 2 and all(abs(one) <= most for one, most in zip(numbers, (90, 180), strict=True))
+        if not isinstance(data.get("confirmed"), bool):
+            raise InputMalformed
+        return {"confirmed": data["confirmed"]}
+    if not data:
+        return {}
+    at = {}
+    for name, most in (("latitude", 90), ("longitude", 180)):
+        number = data.get(name)
+        if not isinstance(number, int | float) or isinstance(number, bool) or not abs(number) <= most:
+            raise InputMalformed
+        at[name] = float(number)
+    return at
 
 
 async def ask(talk: Talk, user: UUID, chat_id: UUID | None, asked: Asked) -> tuple[UUID, str]:

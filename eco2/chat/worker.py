@@ -56,6 +56,8 @@ INPUTS = Counter(
     "eco2_chat_inputs_total", "Inputs that users were asked for, and whether they came", ["kind", "outcome"]
 )
 T = TypeVar("T")
+ASKING_SHARE = 4
+"""Part of a process's turns, one of so many, that may wait for inputs at once; others are answered without."""
 LOOK_SECONDS = 0.5
 """Interval at which running turns are looked up for those that are to end."""
 FAILED_CODE, FAILED = "ANSWER_FAILED", "답변하지 못했어요. 다시 시도해 주세요."
@@ -75,6 +77,8 @@ class Resources:
     """Turns whose answer is being found."""
     waiting: dict[UUID, "asyncio.Future[Json]"] = field(default_factory=dict)
     """Turns that wait for an input of their user."""
+    asking: dict[UUID, UUID] = field(default_factory=dict)
+    """Users of the turns that ask for an input, by turn."""
 
     def checks(self) -> Mapping[str, Check]:
         return {
@@ -189,22 +193,35 @@ async def bring_inputs(resources: Resources) -> None:
 
 def _asker(resources: Resources, turn: Turn) -> Ask:
     """Asks the user of the turn, whose client said that it can be asked. One that was asked by a worker that died is
-    not asked again: the turn waits on, or has the input."""
+    not asked again: the turn waits on, or has the input. A user is asked in one turn at a time."""
 
     async def ask(kind: str, message: str) -> Json | None:
         if kind not in turn.inputs:
             return None
-        given = await turn_store.wait_for(resources.db, turn.id, kind)
-        if given is None:
-            wanted: dict[str, object] = {"type": kind}
-            draft = Draft(Stage.NEEDS_INPUT, Status.STARTED, 0, result=wanted, message=message, part=kind)
-            await resources.bus.emit(str(turn.id), draft)
-            given = await _given(resources, turn.id, kind)
+        if turn.waiting_for is None and turn.input is None and not _may_wait(resources, turn.user_id):
+            INPUTS.labels(kind, "too_many").inc()
+            return None
+        resources.asking[turn.id] = turn.user_id
+        try:
+            given = await turn_store.wait_for(resources.db, turn.id, kind)
+            if given is None:
+                wanted: dict[str, object] = {"type": kind}
+                draft = Draft(Stage.NEEDS_INPUT, Status.STARTED, 0, result=wanted, message=message, part=kind)
+                await resources.bus.emit(str(turn.id), draft)
+                given = await _given(resources, turn.id, kind)
+        finally:
+            resources.asking.pop(turn.id, None)
         INPUTS.labels(kind, "none" if given is None else "given").inc()
         await resources.bus.emit(str(turn.id), Draft(Stage.NEEDS_INPUT, Status.COMPLETED, 0, part=kind))
         return given
 
     return ask
+
+
+def _may_wait(resources: Resources, user: UUID) -> bool:
+    """False where the user is asked in another turn, or so many wait that the turns of others would."""
+    asking = resources.asking
+    return user not in asking.values() and len(asking) < max(1, resources.settings.worker_concurrency // ASKING_SHARE)
 
 
 async def _given(resources: Resources, job_id: UUID, kind: str) -> Json | None:

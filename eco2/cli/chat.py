@@ -105,14 +105,22 @@ def _give(client: "httpx2.Client", job: str, frame: Json) -> None:
     from eco2.cli import client as api
 
     err.print(frame["message"], markup=False, highlight=False, soft_wrap=True)
-    numbers = input("위도,경도 (모르면 Enter): ").replace(",", " ").split()
     try:
-        latitude, longitude = (float(one) for one in numbers)
-        data = {"latitude": latitude, "longitude": longitude}
-    except ValueError:
+        data = _place(input("위도,경도 (모르면 Enter): "))
+    except EOFError:
         data = {}
     with contextlib.suppress(api.ClientError):
         api.call(client, "POST", f"{API}/{job}/input", json={"type": frame["result"]["type"], "data": data})
+
+
+def _place(typed: str) -> Json:
+    """Latitude and longitude; nothing where there are none."""
+    try:
+        latitude, longitude = (float(one) for one in typed.replace(",", " ").split())
+    except ValueError:
+        return {}
+    on_earth = abs(latitude) <= 90 and abs(longitude) <= 180  # nan is not
+    return {"latitude": latitude, "longitude": longitude} if on_earth else {}
 
 
 def _show(shown: str, frame: Json) -> str:

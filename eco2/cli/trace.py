@@ -160,7 +160,7 @@ def _text(line: "Line") -> Text:
     return text
 
 
-SHOWN = ("eco2.stage", "eco2.status", "messaging.routing_key", "llm.model", "http.response.status_code")
+SHOWN = ("eco2.stage", "eco2.status", "messaging.routing_key", "gen_ai.request.model", "http.response.status_code")
 """Attributes that the tree shows."""
 
 

@@ -15,10 +15,14 @@ LEASE_SECONDS = 600
 TTL_SECONDS = 3 * 24 * 3600
 TRIP_SECONDS = 2.0
 """Longest wait for the counter."""
+AGAIN_SECONDS = 30
+"""Time for which a trip that is over is known; longer than the client repeats it."""
 
 # `held` is what the process holds more than it told before, or, with `whole`, all that it holds: after a trip whose end
-# was not seen.
+# was not seen. A trip is named by KEYS[3]: sent again, as its answer was lost, it changes nothing more.
 _SETTLE = """
+local again = redis.call('GET', KEYS[3])
+if again then return {tonumber(redis.call('GET', KEYS[1]) or 0), tonumber(again)} end
 local me, held, kept, cost = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local asked, spare, cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local lost, lost_amount, lost_kept = ARGV[8], tonumber(ARGV[9]), ARGV[10]
@@ -53,6 +57,7 @@ else
   redis.call('HDEL', KEYS[2], me)
 end
 redis.call('EXPIRE', KEYS[2], ARGV[12])
+redis.call('SET', KEYS[3], taken, 'EX', ARGV[14])
 return {spent, taken}
 """
 
@@ -82,7 +87,8 @@ class Ledger:
             self.usual += (min(1.0, cost / amount) - self.usual) * 0.05
 
     async def run(self, key: str, *arguments: int | str) -> tuple[int, int]:
-        spent, taken = await self._script(keys=[key, leases_key(key)], args=[self._me, *arguments])
+        keys = [key, leases_key(key), f"{key}:trip:{uuid4().hex}"]
+        spent, taken = await self._script(keys=keys, args=[self._me, *arguments, AGAIN_SECONDS])
         return int(spent), int(taken)
 
     def dirty(self) -> list["Account"]:

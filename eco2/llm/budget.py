@@ -114,7 +114,8 @@ class Budget:
                 share.held -= amount
                 self._tell_soon(share)
             raise
-        self._pocket = Held(key, self._pocket.amount - amount)
+        if self._pocket.key == key:
+            self._pocket = Held(key, self._pocket.amount - amount)
         self._open[key] += 1
         self._held[key] += amount
         return Held(key, amount, tuple(share.key for share in shares))
@@ -160,13 +161,20 @@ class Budget:
             held.append(account)
 
     async def _take(self, key: str, amount: int) -> None:
-        """Put at least `amount` into the pocket. LlmFailed when it is not to be had."""
+        """Put at least `amount` into the pocket, or hold just that where the pocket is of the next day by then.
+
+        LlmFailed when it is not to be had."""
         assert self._cap is not None
         spare = self._largest_pocket(amount) // 2 if self._open[key] >= BUSY else 0
-        spent, taken = await self._trip(self._ledger.account(key), amount, spare, self._cap)
-        self._pocket = Held(key, self._pocket.amount + taken)
-        self._note(key, spent)
-        self._out = not taken and self.standing().spent + amount > self._cap
+        account = self._ledger.account(key)
+        spent, taken = await self._trip(account, amount, spare, self._cap)
+        if self._pocket.key == key:
+            self._pocket = Held(key, self._pocket.amount + taken)
+            self._note(key, spent)
+            self._out = not taken and self.standing().spent + amount > self._cap
+        elif taken > amount:
+            account.held -= taken - amount
+            self._tell_soon(account)
         if not taken:
             raise LlmFailed("budget_spent", f"the {self._cap / 1e6:g} USD of the day")
 
@@ -200,8 +208,8 @@ class Budget:
             self._pocket, whole = Held(held.key, kept), kept != back
         else:
             account.pay(held.amount, cost)
-        for one in [*shares, account] if whole else shares:
-            await self._tell(one)
+        if told := [self._tell_soon(one) for one in ([*shares, account] if whole else shares)]:
+            await asyncio.wait(told)  # a cancellation of the wait leaves them to end
 
     def _largest_pocket(self, amount: int) -> int:
         return min(POCKET * amount, int(POCKET_SHARE * (self._cap or 0)))
@@ -248,11 +256,12 @@ class Budget:
             if account.key == spent_key(today()):
                 self._note(account.key, spent)
 
-    def _tell_soon(self, account: Account) -> None:
+    def _tell_soon(self, account: Account) -> asyncio.Task[None]:
         """The same for who cannot wait: the caller may be cancelled."""
         task = asyncio.create_task(self._tell(account))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
+        return task
 
     def _count_later(self, account: Account) -> None:
         if not account.clean and (self._counting is None or self._counting.done()):

@@ -138,7 +138,10 @@ async def test_a_worker_that_dies_while_it_waits_leaves_the_wait_to_the_next(
     async with at_work(looking, turn):
         await waits(database, turn)
     if given == "meanwhile":
-        assert await give(who, turn, SEOUL) == (200, "")
+        assert await give(who, turn, {**SEOUL, "other": "field"}) == (200, "")
+        kept = await turn_store.load(database, turn.id)
+        assert kept
+        assert kept.input == {"type": "location", "data": SEOUL}
     async with at_work(looking, turn, deliveries=1) as working:
         if given == "afterwards":
 
@@ -166,3 +169,21 @@ async def test_an_answer_that_waits_can_be_stopped(
         await working
     assert (await history(who, chat))[-1]["metadata"] == {"cancelled": True}
     assert not looking.waiting
+
+
+async def test_a_user_is_asked_in_one_turn_at_a_time_and_a_process_asks_few(
+    person: People, database: Database, looking: worker.Resources
+) -> None:
+    few = replace(looking, settings=looking.settings.model_copy(update={"worker_concurrency": worker.ASKING_SHARE}))
+    who, other = person(), person()
+    chats = [await begun(who), await begun(who), await begun(other)]
+    first = await asked(database, who, chats[0], "location")
+    async with at_work(few, first) as working:
+        await waits(database, first)
+        for whose, chat, by in ((who, chats[1], looking), (other, chats[2], few)):
+            async with at_work(by, await asked(database, whose, chat, "location")) as answered:
+                await answered
+            assert "위치를 알려 주시면" in (await history(whose, chat))[-1]["content"]
+        assert await give(who, first, SEOUL) == (200, "")
+        await working
+    assert not few.asking

@@ -26,7 +26,7 @@ from eco2.contracts.identity import guest_id
 from eco2.core import redis, telemetry
 from eco2.knowledge import grounding
 from eco2.knowledge.answer import advise
-from eco2.llm import budget, calls
+from eco2.llm import account, budget, calls
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
 from eco2.llm.wire import LlmFailed
@@ -612,9 +612,10 @@ async def test_many_calls_at_once_never_pass_the_cap(provider: Make, emulator: E
 
 
 async def test_a_busy_process_keeps_a_little_of_the_budget_and_gives_back_every_cent(
-    prompts: Prompts, emulator: Emulator, cache: Redis
+    prompts: Prompts, emulator: Emulator, cache: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two processes, many calls at once: few trips to the counter, never past the cap, and the exact sum at the end."""
+    monkeypatch.setattr(account, "TRIP_SECONDS", 60)
     await emulator.behave(answer={"median": 0.05})
     cap = 200 * HELD
     given = LlmSettings(

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as Lost
 
 from eco2.contracts.identity import GUEST, guest_id
 from eco2.core import redis
@@ -14,7 +16,7 @@ from eco2.llm.account import leases_key
 from eco2.llm.budget import Budget, spent_key, today, user_key
 from eco2.llm.settings import Price
 from eco2.llm.wire import Call, LlmFailed
-from tests.redis_server import private_redis
+from tests.redis_server import private_redis, until
 
 OUTPUT = 4000
 HELD = budget.INPUT_TOKENS_HELD + OUTPUT
@@ -47,6 +49,11 @@ async def told(process: Budget) -> None:
     """Wait for what is told in the background."""
     while process._telling:
         await asyncio.wait(set(process._telling))
+
+
+async def paused(cache: Redis) -> bool:
+    """True where the server has a command that it does not answer."""
+    return any("b" in str(one["flags"]) for one in await cache.client_list())
 
 
 async def run_out(cache: Redis, user: str = "") -> None:
@@ -120,15 +127,80 @@ async def test_a_cancellation_between_two_counters_holds_nothing(cache: Redis, m
 
 async def test_a_cancellation_while_the_counter_answers_holds_nothing(cache: Redis) -> None:
     process = a_process(cache, 20)
-    await cache.client_pause(300, all=False)
+    await cache.client_pause(60_000, all=False)
     holding = asyncio.create_task(process.hold(CALL))
-    await asyncio.sleep(0.1)  # it has been sent, and is not answered
+    await until(lambda: paused(cache))  # it has been sent, and is not answered
     holding.cancel()
+    await cache.client_unpause()
     with pytest.raises(asyncio.CancelledError):
         await holding
     await told(process)
     assert await counted(cache) == 0
     assert await cache.exists(leases_key(spent_key(today()))) == 0
+
+
+async def test_a_settlement_that_is_cancelled_is_told_to_every_counter_once(cache: Redis) -> None:
+    process = a_process(cache, 20, user=0.5)
+    budget.spender.set("somebody")
+    held = await process.hold(CALL)
+    await cache.client_pause(60_000, all=False)
+    settling = asyncio.create_task(process.settle(held, 123))
+    await until(lambda: paused(cache))
+    settling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    await cache.client_unpause()
+    await told(process)
+    assert (await counted(cache, "somebody"), await counted(cache)) == (123, 123)
+
+
+async def test_a_trip_whose_answer_is_lost_counts_once(cache: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    process, lost = a_process(cache, 20), 0
+    await process.settle(await process.hold(CALL), 10)
+    read = redis._Connection.read_response
+
+    async def read_but_the_first(self: redis._Connection, *given: Any, **named: Any) -> Any:
+        nonlocal lost
+        found = await read(self, *given, **named)
+        if not lost:
+            lost = 1
+            await self.disconnect(nowait=True)
+            raise Lost("the answer")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(redis._Connection, "read_response", read_but_the_first)
+        held = await process.hold(CALL)
+    assert lost
+    assert await counted(cache) == HELD + 10
+    await process.settle(held, 20)
+    assert await counted(cache) == 30
+
+
+async def test_a_day_that_ends_on_the_way_to_the_counter_mixes_no_days(
+    cache: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, day = a_process(cache, 400), "2026-11-30"
+
+    async def spent_on(one: str) -> int:
+        return int(await cache.get(spent_key(one)) or 0)
+
+    monkeypatch.setattr(budget, "today", lambda: day)
+    monkeypatch.setattr(budget, "BUSY", 0)  # each hold takes some for the pocket, too
+    await cache.client_pause(60_000, all=False)
+    late = asyncio.create_task(process.hold(CALL))
+    await until(lambda: paused(cache))
+    day = "2026-12-01"
+    new = asyncio.create_task(process.hold(CALL))
+    await asyncio.sleep(0)
+    await cache.client_unpause()
+    holds = [await late, await new]
+    await told(process)
+    assert await spent_on("2026-11-30") == HELD
+    for held in holds:
+        await process.settle(held, 10)
+    await process.aclose()
+    assert [await spent_on(one) for one in ("2026-11-30", "2026-12-01")] == [10, 10]
 
 
 async def test_a_cost_that_could_not_be_told_is_told_later(cache: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
