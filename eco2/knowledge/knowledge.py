@@ -41,7 +41,6 @@ from eco2.knowledge.words.tokens import Token
 
 DANGEROUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
 """Streams of things that hurt people in a bag or a press."""
-LARGE = frozenset(("bulky", "ewaste_pickup"))
 FOOD = frozenset(("food", "not_food"))
 """Groups of what was eaten or drunk."""
 
@@ -152,10 +151,6 @@ class Knowledge:
     def edible(self, term: str) -> bool:
         """True when a word only names food or drink, or what is left of it."""
         return all(item.group in FOOD for item in self.named(term))
-
-    def large(self, term: str) -> bool:
-        """True when a word only names furniture and large appliances."""
-        return all(item.stream in LARGE for item in self.named(term))
 
     @cached_property
     def no_things(self) -> frozenset[str]:

@@ -19,6 +19,7 @@ from eco2.knowledge.models import Ambiguity, Item, Situation
 from eco2.knowledge.naming import MOST, containers_of, joined, neighbours, subject
 from eco2.knowledge.words import english, index, korean, tokens
 from eco2.knowledge.words.clauses import AND, CHAINED
+from eco2.knowledge.words.headings import heading
 from eco2.knowledge.words.korean import Part
 from eco2.knowledge.words.text import (
     Span,
@@ -150,19 +151,18 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
     sentence: korean.Sentence | english.Sentence
     if is_korean(text):
         edible = frozenset(span for span in nouns if knowledge.edible(span.term))
-        large = frozenset(span for span in nouns if knowledge.large(span.term))
         words, classes, materials = knowledge.lexicon.korean, knowledge.classes, knowledge.materials
-        sentence = korean.Sentence(squashed, split, nouns, words, dangerous, classes, edible, materials, large)
+        sentence = korean.Sentence(squashed, split, nouns, words, dangerous, classes, edible, materials)
     else:
         sentence = english.Sentence(
             squashed, split, nouns, knowledge.lexicon.english, dangerous, knowledge.classes, knowledge.materials
         )
     parts = dict(zip(nouns, sentence.parts(), strict=True))
-    headed = any(span.start >= squashed.head for span in nouns if span.term not in knowledge.classes)
+    headed = heading(squashed, split, nouns, knowledge.lexicon, knowledge.classes)
     for span in nouns:
         if span.term in knowledge.no_things:
             parts[span] = "not" if parts[span] == "not" else "into"
-        elif headed and span.end <= squashed.head and span not in dangerous:
+        elif span == headed and span not in dangerous:
             parts[span] = "from"
         elif not squashed.aside(span) and any(_told_in(knowledge, span, phrase) for phrase in phrases):
             parts[span] = "part"

@@ -18,6 +18,9 @@ MIX = frozenset(("섞", "섞이", "혼합하", "붙", "분리하", "구분하"))
 SAME = frozenset(("같이", "함께"))
 FILMS = frozenset(("비닐", "film"))
 """Materials that wrap a thing rather than make it: the 비닐 of "꽃다발 비닐" is asked about."""
+COLD, CLOSETS = frozenset(("냉장고", "냉동고", "냉동실", "김치냉장고")), frozenset(("옷장", "장롱", "서랍장", "신발장"))
+STORED = frozenset(("물먹는하마", "제습제", "습기제거제", "방충제", "좀약", "나프탈렌", "탈취제"))
+"""Stored in closets: the closet of "옷장 물먹는하마" is not asked about."""
 EITHER = ("아니면", "아님", "혹은", "vs")
 AS_KIND = re.compile(
     r"(?:류)?(?:인가요?|인감|인지요?|일까요?|이?예요|이?에요|이?에여|이야|야|이?지요?|이?죠|이?냐|임|이?래유|이?래요|이?여|유|이?니|"
@@ -28,12 +31,10 @@ AS_KIND = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Sentence(Walk):
-    """A sentence whose nouns are told their parts. `edible`: those that are food or drink; `large`: furniture and large
-    appliances, which other things stand in."""
+    """A sentence whose nouns are told their parts. `edible`: those that are food or drink."""
 
     edible: frozenset[Span] = frozenset()
     materials: frozenset[str] = frozenset()
-    large: frozenset[Span] = frozenset()
 
     def parts(self) -> list[Part]:
         found: list[Part] = ["main"] * len(self.things)
@@ -77,7 +78,7 @@ class Sentence(Walk):
             return "main" if spoiled or not n else "into"
         following = n + 1
         if not particles and self._adjacent(n):
-            if self._written_as_one(n) or self._one_entry(n):
+            if self._written_as_one(n) or self._packs(n):
                 return "content"
             if self._stands_in(n):
                 return "from"
@@ -158,28 +159,22 @@ class Sentence(Walk):
             and other not in self.dangerous
         )
 
-    def _one_entry(self, n: int) -> bool:
-        """True when a thing only tells of which kind the next one is, in a list whose signs leave one thing to each of
-        the other entries: "화초, 영양제 앰플통, 흙"."""
-        places = sorted(self.squashed.breaks)
-        if (
-            len(places) < 2
-            or self.things[n].end != self.things[n + 1].start
-            or self.things[n] in self.dangerous
-            or self.things[n].term in self.words.parts
-        ):
+    def _packs(self, n: int) -> bool:
+        """True when food only tells what the next thing packs, in a list with signs: "요거트 은박뚜껑, 빵끈"."""
+        food, other = self.things[n], self.things[n + 1]
+        if not self.squashed.breaks or food.end != other.start or {food, other} & self.dangerous:
             return False
-        entries: dict[int, int] = {}
-        for thing in self.things:
-            number = sum(place <= thing.start for place in places)
-            entries[number] = entries.get(number, 0) + (0 if self.squashed.aside(thing) else 1)
-        own = sum(place <= self.things[n].start for place in places)
-        return entries[own] == 2 and sum(many > 1 for many in entries.values()) == 1 and len(entries) > 2
+        containers = tuple(self.words.containers)
+        packing = (*containers, *(part for part in self.words.parts if len(part) > 1), "백")
+        eaten = food in self.edible and not food.term.endswith(containers)
+        return eaten and other not in self.edible and other.term.endswith(packing)
 
     def _stands_in(self, n: int) -> bool:
-        """True when a place beside one small thing is where that is: "옷장 물먹는하마". A bed and a desk are two."""
-        small = len(self.things) == 2 and n == 0 and self.things[1] not in self.large
-        return small and self.things[0] in self.large and self.things[0].term in self.words.places
+        """True when a thing is stored in the one before: "냉장고 김치". A bed and a pillow are two."""
+        if len(self.things) != 2 or n:
+            return False
+        place, stored = self.things[0].term, self.things[1]
+        return (place in COLD and stored in self.edible) or (place in CLOSETS and stored.term in STORED)
 
     def _of_what(self, n: int) -> bool:
         """True when a material beside a thing only tells what that is made of: "도자기 화병", "젖병 유리"."""

@@ -66,6 +66,10 @@ def spans(
             text[start : start + length] in terms for length in lengths.get(text[start : start + 1], ()) if length > 1
         )
 
+    def parted(start: int, end: int) -> bool:
+        """True when a blank stands inside: "기저귀 비닐우산" is no 기저귀비닐, "옷장 우산" no 장우산."""
+        return any(place in squashed.ends for place in range(start + 1, end))
+
     def begins(start: int, term: str) -> bool:
         first = at.get(start)
         if first is not None and first.tags[0] in ("VV", "VX") and len(term) < APART and start + len(term) not in at:
@@ -73,7 +77,12 @@ def spans(
         if start in squashed.starts:
             return True
         if start not in at or not is_hangul(term[0]):
-            return len(term) >= APART and is_hangul(term[0]) and is_hangul(text[start - 1])
+            return (
+                len(term) >= APART
+                and is_hangul(term[0])
+                and is_hangul(text[start - 1])
+                and not parted(start, start + APART)
+            )
         before = ends.get(start)
         if len(term) == 1 and (before is None or before.tags[-1] not in BEFORE_SHORT):
             return False
@@ -102,8 +111,13 @@ def spans(
             return True
         following = at.get(end)
         if following is None:
-            more = len(term) >= APART and any(
-                length >= APART and text[end : end + length] in terms for length in lengths.get(text[end : end + 1], ())
+            more = (
+                len(term) >= APART
+                and not parted(start, end)
+                and any(
+                    length >= APART and text[end : end + length] in terms
+                    for length in lengths.get(text[end : end + 1], ())
+                )
             )
             particle = PARTICLES.fullmatch(text, end, squashed.word_end(end)) is not None
             return more or particle or (loose and len(term) > HEAD)

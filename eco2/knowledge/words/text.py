@@ -104,7 +104,7 @@ class Squashed:
     """Text without spaces and punctuation; `starts` and `ends` are the edges of its written words, `breaks` the places
     of commas and other signs that part the entries of a list, `stops` those of the ends of sentences, `dots` those of
     the middle dots among the breaks, which stand inside of names, too, `asides` what is in brackets, `head` the place
-    of the first colon: what is before it only tells what a list is of; 0 without one."""
+    of the only colon outside of brackets, 0 without one: what is before it may tell what a list is of."""
 
     text: str
     starts: frozenset[int]
@@ -119,6 +119,11 @@ class Squashed:
     def _edges(self) -> list[int]:
         return sorted(self.ends)
 
+    @property
+    def heading(self) -> tuple[int, int]:
+        """Edges of the words before the only colon, from the last sign on."""
+        return max((place for place in self.breaks | self.stops if place < self.head), default=0), self.head
+
     def aside(self, span: "Span") -> bool:
         """True when a word stands in brackets after others."""
         return any(0 < start <= span.start and span.end <= end for start, end in self.asides)
@@ -132,8 +137,11 @@ class Squashed:
 
 
 _WORD = re.compile(
-    r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<sign>[,/;·、+&\n])|(?P<stop>[.!?](?!\d)|(?P<colon>:)(?!\d))|(?P<open>\()|(?P<close>\))"
+    r"(?P<hangul>[가-힣ㄱ-ㅎㅏ-ㅣ]+)|(?P<other>[^\W가-힣ㄱ-ㅎㅏ-ㅣ_]+)|(?P<address>:(?=//))|"
+    r"(?P<smile>[:;][-'^]?\)+|:[-'^]?[(\[\]<>|/\\*dpo3]+(?![^\W_]))|"
+    r"(?P<sign>[,/;·、+&\n])|(?P<stop>[.!?](?!\d)|(?P<colon>(?<!\d):|:(?!\s?\d)))|(?P<open>\()|(?P<close>\))"
 )
+"""Words, and the signs that part them. The colon of a time or an address parts nothing."""
 
 
 def _uniform(text: str) -> str:
@@ -149,7 +157,8 @@ def squash(text: str) -> Squashed:
     words, position = [], 0
     starts, ends, breaks, stops, dots = (set[int]() for _ in range(5))
     asides: list[tuple[int, int]] = []
-    opened, head = -1, 0
+    opened = -1
+    colons: list[int] = []
     for match in _WORD.finditer(_uniform(text[:LONGEST])[:LONGEST].lower()):
         if match["open"]:
             opened = position
@@ -157,14 +166,14 @@ def squash(text: str) -> Squashed:
             if opened >= 0:
                 asides.append((opened, position))
             opened = -1
-        if match["open"] or match["close"]:
+        if match["open"] or match["close"] or match["address"]:
             continue
-        if match["sign"] or match["stop"]:
+        if match["sign"] or match["stop"] or match["smile"]:
             (breaks if match["sign"] else stops).add(position)
             if match["sign"] == "·":
                 dots.add(position)
-            if match["colon"]:
-                head = head or position
+            if match["colon"] and opened < 0:
+                colons.append(position)
             continue
         words.append(match[0])
         starts.add(position)
@@ -178,7 +187,7 @@ def squash(text: str) -> Squashed:
         frozenset(stops),
         frozenset(dots),
         tuple(asides),
-        head,
+        colons[0] if len(colons) == 1 else 0,
     )
 
 

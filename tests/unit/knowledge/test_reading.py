@@ -32,6 +32,36 @@ LISTS = [
     ("batteries fluorescent tubes butane cans", ["alkaline", "fluorescent_tube", "butane_can"]),
     ("a broken umbrella, two batteries and an old sofa", ["umbrella", "alkaline", "sofa_chair"]),
 ]
+COLONS = [
+    ("우산 버려요 :) 텀블러도", ["umbrella", "stainless_tumbler"]),
+    ("umbrella :) and a mug", ["umbrella", "ceramic"]),
+    ("우산: 1개, 형광등: 2개", ["umbrella", "fluorescent_tube"]),
+    ("버릴 것 - 소파: 2인용, 침대: 킹", ["sofa_chair", "bed_mattress"]),
+    ("세탁기(제조사: 삼성, 부속: 호스)", ["washer"]),
+    ("소파: 쿠션, 우산", ["sofa_chair", "pillow_cushion", "umbrella"]),
+    ("my old sofa: a pillow, a mug", ["sofa_chair", "pillow_cushion", "ceramic"]),
+    ("소파 버리려고요: 쿠션, 머그컵도", ["sofa_chair", "pillow_cushion", "ceramic"]),
+    ("소파, 침대: 우산, 텀블러", ["sofa_chair", "bed_mattress", "umbrella", "stainless_tumbler"]),
+    ("소파 옆에서: 우산", ["umbrella"]),
+    ("오전 10:30 소파, 머그컵", ["sofa_chair", "ceramic"]),
+    ("cleaning my desk: old laptop, magazines", ["laptop", "book"]),
+    ("냉장고 정리: 김치, 우유팩", ["kimchi", "milk_carton"]),
+]
+BESIDE_FURNITURE = [
+    ("침대 베개 버려요", ["bed_mattress", "pillow_cushion"]),
+    ("책상 모니터", ["wardrobe_desk", "monitor"]),
+    ("책상 형광등", ["wardrobe_desk", "fluorescent_tube"]),
+    ("싱크대 모래주머니", ["toilet_sink", "pp_sack"]),
+    ("옷장 우산", ["wardrobe_desk", "umbrella"]),
+    ("옷장 물먹는하마", ["desiccant"]),
+    ("냉장고 김치", ["kimchi"]),
+]
+WITH_SIGNS = [
+    ("찜질팩, 카페트, 무쇠팬 대나무꼬치", ["hotpack_gel", "carpet", "frying_pan", "wood_small"]),
+    ("비커, 블랙박스 햄버거, 두꺼비집", ["glass_straw", "cctv", "bread_ricecake", "ewaste_parts"]),
+    ("요거트 은박뚜껑, 빵끈, 우산", ["foil", "plastic_twine", "umbrella"]),
+    ("기저귀 비닐우산", ["diaper", "umbrella"]),
+]
 CONTENT = [
     ("반찬 들었던 유리 밀폐용기", ["heat_glass"]),
     ("치킨 담아 온 종이상자", ["corrugated_box"]),
@@ -72,7 +102,9 @@ SIBLINGS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "things"), [*LISTS, *CONTENT, *CLAUSES, *NOT_ASKED, *SIBLINGS])
+@pytest.mark.parametrize(
+    ("text", "things"), [*LISTS, *COLONS, *BESIDE_FURNITURE, *WITH_SIGNS, *CONTENT, *CLAUSES, *NOT_ASKED, *SIBLINGS]
+)
 def test_what_is_asked_about(knowledge: Knowledge, text: str, things: list[str]) -> None:
     assert named(knowledge, text) == things
 
