@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Says what Terraform would change in an environment, and changes nothing but its workspace, which is made where there is none.
+# Says what Terraform would change in an environment, and changes nothing. An environment without a workspace is not there yet:
+# its first plan is that of its first apply, for whoever plans may not make the workspace.
 set -euo pipefail
 
 program=scripts/deployment/plan.sh
@@ -14,8 +15,16 @@ begin "$@"
 need terraform eco2
 
 # Without the lock, which is written beside the state: whoever plans may only read.
-make_plan() { tf plan -input=false -lock=false -var-file="envs/$environment.tfvars"; }
+make_plan() {
+  local workspaces
+  workspaces=$(tf_without_workspace workspace list)
+  if ! grep --quiet --line-regexp "[* ] $environment *" <<<"$workspaces"; then
+    say "$environment has no workspace yet: there is nothing to compare with before scripts/deployment/bootstrap_cluster.sh"
+    return
+  fi
+  tf plan -input=false -lock=false -var-file="envs/$environment.tfvars"
+}
 
-step init tf_init
+step init tf_backend
 step plan make_plan
 finish

@@ -183,10 +183,15 @@ tf() { TF_WORKSPACE=$environment terraform -chdir=terraform "$@"; }
 # Where the workspace is not there yet.
 tf_without_workspace() { env -u TF_WORKSPACE terraform -chdir=terraform "$@"; }
 
-tf_init() {
+tf_backend() {
   local bucket
   bucket=$(eco2 infra state)
   tf_without_workspace init -input=false -reconfigure -backend-config="bucket=$bucket" -backend-config="region=${AWS_REGION:-ap-northeast-2}"
+}
+
+# The same, and its workspace, which is made where there is none.
+tf_init() {
+  tf_backend
   tf_without_workspace workspace select -or-create "$environment"
 }
 

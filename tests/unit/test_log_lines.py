@@ -1,7 +1,7 @@
 """Lines of our processes are what the parser of Fluent Bit in the cluster takes them for.
 
-The binary is in no registry that this project may use. Its JSON parser is told three things (format, key and form of
-the time), and these are held against real lines here.
+The binary is not part of Debian, PyPI or npm. Its JSON parser is told three things (format, key and form of the time),
+and these are held against real lines.
 """
 
 import json

@@ -5,7 +5,7 @@ setup() {
   CALLS=$BATS_TEST_TMPDIR/calls
   STUBS=$BATS_TEST_TMPDIR/stubs
   STATE=$CHECKOUT/.eco2/infra/dev
-  export CALLS FAIL= ADDRESSES= DELEGATED=yes NAMED=eco2-dev
+  export CALLS FAIL= ADDRESSES= DELEGATED=yes NAMED=eco2-dev WORKSPACES='default dev'
   mkdir -p "$CHECKOUT/terraform" "$CHECKOUT/ansible" "$STATE" "$STUBS"
   cp -r "$BATS_TEST_DIRNAME/../../../scripts" "$CHECKOUT"
   : >"$CALLS"
@@ -25,6 +25,7 @@ fi
 case $call in
   "eco2 infra state"*) echo eco2-terraform-state-1 ;;
   "eco2 infra tunnel"*) exec sleep 60 ;;
+  "terraform -chdir=terraform workspace list") for name in $WORKSPACES; do printf '  %s\n' "$name"; done | sed '1s/ /*/' ;;
   "terraform -chdir=terraform state list") for address in $ADDRESSES; do echo "$address"; done ;;
   "terraform -chdir=terraform output -raw ansible_inventory") echo "all: {}" ;;
   "terraform -chdir=terraform output -raw delegation_probe") echo delegated.dev.growbin.app ;;
