@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2.core.app import AnyUser, BadUser, MissingUser, Text, User, any_user, error_responses, opened
-from eco2.location import hours, service, store
+from eco2.location import hours, service
 from eco2.location import search as searching
 from eco2.location.categories import PICKUP_CATEGORIES, STORE_CATEGORIES, Source
 from eco2.location.kakao import KakaoPlace, KakaoUnavailable
@@ -236,7 +236,7 @@ async def centers(
 )
 async def sources(at: At) -> Any:
     """All that a page has to say of them: institution, title, date of the data, licence, address."""
-    return await store.sources(at.db)
+    return await service.sources(at)
 
 
 @router.get(

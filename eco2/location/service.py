@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from uuid import UUID, uuid4
 
 from eco2.core.errors import BadRequest, NotFound, TooMany
@@ -122,6 +123,9 @@ class Services:
     counted: dict[str, int] = field(default_factory=dict)
     """Places by tag, in all of Korea, as of `counted_at`."""
     counted_at: float = -math.inf
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    """Feeds with places on the map, as of `sources_at`."""
+    sources_at: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -250,6 +254,13 @@ async def _totals(services: Services) -> Mapping[str, int]:
         rows = await store.totals(services.db, LEVELS[0])
         services.counted, services.counted_at = dict(rows), time.monotonic()
     return services.counted
+
+
+async def sources(services: Services) -> list[dict[str, Any]]:
+    """Feeds that have places on the map, a minute old at most: all places are counted for it."""
+    if time.monotonic() - services.sources_at > COUNTS_SECONDS:
+        services.sources, services.sources_at = await store.sources(services.db), time.monotonic()
+    return services.sources
 
 
 def once(found: Iterable[Place]) -> list[Place]:
