@@ -39,7 +39,7 @@ SELECTOR = re.compile(r"(?:-l|--selector)[= ]['\"]?([\w./-]+=[\w.-]+(?:,[\w./-]+
 
 
 def _unknown_target(platform: Platform) -> None:
-    platform.texts["docs/x.md"] = "Run `make cluster`."
+    platform.texts["docs/x.md"] = "Run `make no-such-target`."
 
 
 def _unknown_command(platform: Platform) -> None:
