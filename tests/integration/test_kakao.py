@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from eco2 import knowledge
-from eco2.contracts.identity import GUEST_VERSION
+from eco2.contracts.identity import GUEST, GUEST_VERSION
 from eco2.core import redis
 from eco2.core.breaker import Breaker
 from eco2.core.postgres import Database
@@ -19,6 +19,7 @@ from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import holidays
 from eco2.local.emulators import kakao as emulated
 from eco2.local.stack import Stack
+from eco2.location import kakao as client_of_kakao
 from eco2.location import search as searching
 from eco2.location import worker
 from eco2.location.hours import Clock
@@ -34,6 +35,7 @@ from eco2.location.kakao import (
 )
 from eco2.location.service import Services
 from eco2.location.settings import KakaoSettings
+from eco2.location.store import kakao_calls
 from eco2.location.worker import Background
 from eco2.messaging.broker import Publisher
 from tests.conftest import Person
@@ -201,7 +203,8 @@ async def test_no_user_uses_up_the_day_of_all(client: Callable[..., Kakao], cont
     assert await kakao.search(question(), other)
 
 
-async def test_guests_together_leave_most_of_the_day_to_users(client: Callable[..., Kakao]) -> None:
+async def test_guests_together_leave_most_of_the_day_to_users(client: Callable[..., Kakao], cache: Redis) -> None:
+    await cache.delete(kakao_calls(client_of_kakao._today(), GUEST))  # of guests of other tests
     kakao, user = client(kakao_daily_quota_of_guests=2), uuid.uuid4()
     guests = [uuid.UUID(f"{str(one)[:14]}{GUEST_VERSION}{str(one)[15:]}") for one in (uuid.uuid4() for _ in range(3))]
     for guest in guests[:2]:

@@ -27,10 +27,11 @@ def parser() -> dict[str, str]:
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Of a process that says the worst: several lines, quotes, control characters, a traceback, fields of its own."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
+    monkeypatch.setattr(telemetry, "_setup_tracing", lambda *_: None)  # it can be set up once in a process only
     try:
         telemetry.setup("probe", Settings(environment="local"))
         telemetry.job_id.set("0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11")
