@@ -113,7 +113,7 @@ def _walk(groups: int) -> LiteralString:
         ) near
         JOIN location.places p USING (id) JOIN location.feeds f ON f.id = p.feed_id
         WHERE near.walked = %(among)s OR ({_FITS[groups]})
-        ORDER BY near.away LIMIT %(limit)s"""
+        ORDER BY near.away, p.id LIMIT %(limit)s"""
 
 
 _WALKS = [_walk(groups) for groups in range(len(_FITS))]
@@ -144,7 +144,7 @@ async def nearest_of_rare(
             SELECT id, geog FROM location.places
             WHERE retired_at IS NULL AND plane IS NOT NULL AND {_FITS[len(groups)]}{within}
         ), near AS (
-            SELECT id, ST_Distance(geog, {_HERE}) AS meters FROM found ORDER BY 2 LIMIT %(limit)s
+            SELECT id, ST_Distance(geog, {_HERE}) AS meters FROM found ORDER BY 2, id LIMIT %(limit)s
         )
         SELECT {_PLACE}, near.meters FROM near JOIN location.places p USING (id)
         JOIN location.feeds f ON f.id = p.feed_id ORDER BY near.meters, p.id"""
