@@ -74,7 +74,10 @@ signal.pause()
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process of another user needs root")
 @pytest.mark.parametrize(("code", "told"), [(0, ""), (3, "scan-api ended with 3 at SIGTERM: build/logs/scan-api.log")])
-async def test_the_process_in_an_image_is_told_to_end_not_the_one_around_it(code: int, told: str) -> None:
+async def test_the_process_in_an_image_is_told_to_end_not_the_one_around_it(
+    code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "LOGS", tmp_path)
     row = next(row for row in SERVICES if row.name == "scan-api")
     outer = await asyncio.create_subprocess_exec(
         *("/usr/bin/python3", "-c", _OUTER, _MIDDLE, _INNER.format(code=code)),
@@ -91,3 +94,22 @@ async def test_a_process_that_ended_by_itself_is_said() -> None:
     outer = await asyncio.create_subprocess_exec("false", start_new_session=True)
     await outer.wait()
     assert await start._end(row, outer) == "scan-api had ended with 1 before it was told to: build/logs/scan-api.log"
+
+
+@pytest.mark.parametrize(
+    ("lines", "orderly"),
+    [
+        (
+            ("Shutting down", "Finished server process [1]", "subprocess exited with status 1", "Error: exit status 1"),
+            True,
+        ),
+        (("Shutting down", "Error: exit status 1"), False),
+        (("Finished server process [1]", "Traceback", "Error: exit status 1"), False),
+        ((), False),
+    ],
+)
+def test_a_server_may_end_by_the_signal_once_it_has_shut_down(
+    tmp_path: Path, lines: tuple[str, ...], orderly: bool
+) -> None:
+    (log := tmp_path / "api.log").write_text("\n".join(lines))
+    assert start._gave_back(log) is orderly

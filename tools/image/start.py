@@ -24,6 +24,7 @@ PATIENCE = 240.0
 GRACE = 100.0
 """Seconds to end in; the longest terminationGracePeriodSeconds of workloads/domains is 90."""
 USER = 10001
+LOGS = CHECKOUT / "build" / "logs"
 OWN = ("ECO2_HOME", "ECO2_MODEL_DIR", "ECO2_SIGNING_KEYS_DIR", "ECO2_BULK_FEES", "ECO2_RECYCLABLE_PRICES")
 """Settings that the image or a volume gives, and those that name files of this checkout."""
 
@@ -39,17 +40,17 @@ async def faults(containers: dict[str, str]) -> list[str]:
 
 async def _processes(layout: config.Layout, containers: dict[str, str], folder: Path) -> list[str]:
     shared = {name: value for name, value in config.environment(layout).items() if name not in OWN}
-    (logs := CHECKOUT / "build" / "logs").mkdir(parents=True, exist_ok=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
     running: dict[Process, asyncio.subprocess.Process] = {}
     migrates: dict[str, tuple[str, ...]] = {"batch": ("migrate",), "api": ("migrate", "--wait", "5")}
     for target, arguments in migrates.items():
-        one = await _run(containers[target], shared, folder, logs / f"migrate-{target}.log", arguments)
+        one = await _run(containers[target], shared, folder, LOGS / f"migrate-{target}.log", arguments)
         if await one.wait():
             return [f"eco2 {' '.join(arguments)} failed in {target}: build/logs/migrate-{target}.log"]
     try:
         for row in SERVICES:
             given = {**shared, **config.process_environment(layout, row), "ECO2_SIGNING_KEYS_DIR": "/run/keys"}
-            log = logs / f"{row.name}.log"
+            log = LOGS / f"{row.name}.log"
             running[row] = await _run(containers[row.image], given, folder, log, ("run", row.name))
         async with asyncio.TaskGroup() as group:
             waits = [group.create_task(_ready(row, layout.port(row.port), one)) for row, one in running.items()]
@@ -77,7 +78,15 @@ async def _end(row: Process, process: asyncio.subprocess.Process) -> str:
             inner.kill()
         await process.wait()
         return f"{row.name} goes on {GRACE:.0f} s after SIGTERM"
-    return f"{row.name} ended with {code} at SIGTERM: build/logs/{row.name}.log" if code else ""
+    orderly = code == 0 or _gave_back(LOGS / f"{row.name}.log")
+    return "" if orderly else f"{row.name} ended with {code} at SIGTERM: build/logs/{row.name}.log"
+
+
+def _gave_back(log: Path) -> bool:
+    """True for a server that had shut down and then ended itself by the signal, as uvicorn does; buildah says 1."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    ours = [line for line in lines if not line.startswith(("subprocess exited", "Error: exit status"))]
+    return bool(ours) and "Finished server process" in ours[-1]
 
 
 def _inner(pid: int) -> psutil.Process | None:
