@@ -295,6 +295,7 @@ def api_app(name: str, *routers: APIRouter, lifespan: Any = None) -> FastAPI:
     app = FastAPI(
         title=name,
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # RequestEdge does it, errors included
         docs_url=None,
         redoc_url=None,
         openapi_url=None,

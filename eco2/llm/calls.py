@@ -205,7 +205,7 @@ class Llm:
         seconds = within.total_seconds()
         try:
             named = {"gen_ai.operation.name": use.operation, "gen_ai.request.model": model}
-            with telemetry.span(f"llm.{purpose}", attributes=named):
+            with telemetry.detail(f"llm.{purpose}", attributes=named):
                 async with time_limit(seconds):
                     answer = await self._ask(model, call, use, seconds)
             outcome = "ok"

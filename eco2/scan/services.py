@@ -1,7 +1,6 @@
 """Dependencies of the scan services."""
 
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from eco2.core.postgres import Database
 from eco2.core.storage import Storage
@@ -11,6 +10,7 @@ from eco2.messaging.events import EventBus
 from eco2.scan import store
 from eco2.scan.in_work import InWork
 from eco2.scan.marks import Marks
+from eco2.scan.polled import Polled
 from eco2.scan.recent_jobs import RecentJobs
 
 
@@ -28,5 +28,4 @@ class Services:
     in_work: InWork = field(default_factory=InWork, kw_only=True)
     queued_marks: Marks = field(default_factory=lambda: Marks("queued", store.enqueued), kw_only=True)
     announced_marks: Marks = field(default_factory=lambda: Marks("announced", store.announced), kw_only=True)
-    languages: dict[UUID, str | None] = field(default_factory=dict, kw_only=True)
-    """Of jobs that are polled."""
+    polled: Polled = field(default_factory=Polled, kw_only=True)

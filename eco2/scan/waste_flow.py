@@ -23,7 +23,6 @@ from eco2.scan.submission import require_object
 
 log = logging.getLogger(__name__)
 
-MOST_LANGUAGES = 10_000
 SILENT_SECONDS = 5.0
 
 
@@ -66,22 +65,24 @@ async def accept_upload(services: Services, job_id: UUID, user: UUID, limits: Li
 
 
 async def status(services: Services, job_id: UUID, user: UUID) -> Json:
-    """`{job_id, progress, message, result}`; from the newest event while there are new ones, else from the row."""
+    """`{job_id, progress, message, result}`: of an open job from its newest event.
+
+    Its row is read where events are silent, and then again every SILENT_SECONDS: they may be lost, and it over."""
     owner, frame = await services.bus.standing(str(job_id))
-    if owner == str(user) and frame is not None and frame["stage"] != Stage.DONE and not _silent(frame):
-        message = stage_text(str(frame["stage"]), await _language(services, job_id, user))
-        return {"job_id": str(job_id), "progress": frame["progress"], "message": message, "result": None}
-    return _row_status(services, await find(services.db, job_id, user))
-
-
-async def _language(services: Services, job_id: UUID, user: UUID) -> str | None:
-    """Language of a job, which is read once: its user polls."""
-    known = services.languages
-    if job_id not in known:
-        known[job_id] = (await find(services.db, job_id, user)).language
-        if len(known) > MOST_LANGUAGES:
-            del known[next(iter(known))]
-    return known[job_id]
+    if owner != str(user) or frame is None or frame["stage"] == Stage.DONE:
+        return _row_status(services, await find(services.db, job_id, user))
+    seen, silent = services.polled.get(job_id), _silent(frame)
+    if seen is None or (silent and time.time() - seen.at > SILENT_SECONDS):
+        job = await find(services.db, job_id, user)
+        if job.status in ("completed", "failed"):
+            services.polled.forget(job_id)
+            return _row_status(services, job)
+        seen = services.polled.note(job)
+    told, known = (str(frame["stage"]), int(str(frame["progress"]))), (seen.stage, seen.percent)
+    first, second = (known, told) if silent else (told, known)
+    stage, percent = second if second[1] > first[1] else first  # an event that was lost takes nobody back
+    message = stage_text(stage, seen.language)
+    return {"job_id": str(job_id), "progress": percent, "message": message, "result": None}
 
 
 async def stage_of(services: Services, job: Job) -> tuple[str, int]:
