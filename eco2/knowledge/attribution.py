@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eco2.knowledge.answer import Named, decide
 from eco2.knowledge.knowledge import DANGEROUS, Knowledge
@@ -32,6 +33,7 @@ class Told:
     others: tuple[Named, ...] = ()
 
 
+@lru_cache(maxsize=512)
 def told(knowledge: Knowledge, text: str | None, item: Item, region: Region | None = None) -> Told:
     """Read the words beside a thing that is known."""
     if not text:

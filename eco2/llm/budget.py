@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def today() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d}"
+    return datetime.now(UTC).date().isoformat()
 
 
 def spent_key(day: str) -> str:

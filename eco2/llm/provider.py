@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from fnmatch import fnmatchcase
 from json import JSONDecodeError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Histogram
 from pydantic import ValidationError
@@ -18,6 +18,9 @@ from eco2.llm.pace import Pace
 from eco2.llm.settings import Endpoint, LlmSettings
 from eco2.llm.streaming import OnText, Written
 from eco2.llm.wire import JOB_HEADER, PURPOSE_HEADER, Again, Call, Completion, Drawings, LlmFailed, retry_after, used_up
+
+if TYPE_CHECKING:
+    from openai._types import RequestOptions
 
 PATH, IMAGES_PATH = "/chat/completions", "/images/generations"
 NOT_DRAWN = ("moderation_blocked", "content_policy_violation")
@@ -50,6 +53,7 @@ class Provider:
         """Of the calls that went through lately."""
         # The places are the bound: a call must never wait for the pool on the time of its attempt.
         self._client = client(endpoint.api_key, endpoint.base_url, 2 * settings.llm_concurrency)
+        self._url = f"{endpoint.base_url.rstrip('/')}{PATH}"  # whole: the SDK would join it anew for every call
 
     async def aclose(self) -> None:
         await self._client.close()
@@ -74,7 +78,7 @@ class Provider:
         with self.breaker.attempt(), self._translated(began):
             async with time_limit(self._seconds):
                 answer = await self._client.post(
-                    PATH, content=call.body, cast_to=httpx2.Response, options={"headers": _headers(call)}
+                    self._url, content=call.body, cast_to=httpx2.Response, options=_options(call)
                 )
             self._note(began, answer.headers)
             return Completion.model_validate_json(answer.content)
@@ -91,7 +95,7 @@ class Provider:
                 try:
                     async with time_limit(seconds):
                         answer = await self._client.post(
-                            IMAGES_PATH, content=call.body, cast_to=httpx2.Response, options={"headers": _headers(call)}
+                            IMAGES_PATH, content=call.body, cast_to=httpx2.Response, options=_options(call)
                         )
                 except openai.APIStatusError as error:
                     if error.code in NOT_DRAWN:
@@ -114,10 +118,10 @@ class Provider:
         with self.breaker.attempt(), self._translated(began):
             async with time_limit(self._seconds):
                 pieces = await self._client.post(
-                    PATH,
+                    self._url,
                     content=call.body,
                     cast_to=object,
-                    options={"headers": _headers(call)},
+                    options=_options(call),
                     stream=True,
                     stream_cls=AsyncStream[object],
                 )
@@ -184,8 +188,10 @@ class Provider:
         return None if rate is None else math.ceil(rate * (self.usual_seconds + WAIT_SECONDS))
 
 
-def _headers(call: Call) -> dict[str, str]:
-    return {"Content-Type": "application/json", JOB_HEADER: call.job, PURPOSE_HEADER: call.purpose}
+def _options(call: Call) -> "RequestOptions":
+    headers = {"Content-Type": "application/json", JOB_HEADER: call.job, PURPOSE_HEADER: call.purpose}
+    # No key is sent; without one that is named here the SDK draws one for every call.
+    return {"headers": headers, "idempotency_key": ""}
 
 
 def _broken(cause: BaseException) -> Again:

@@ -8,7 +8,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 LONGEST = 1000
 """Letters of a text that are read."""
@@ -153,6 +153,7 @@ def _uniform(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(plain))
 
 
+@lru_cache(maxsize=512)
 def squash(text: str) -> Squashed:
     words, position = [], 0
     starts, ends, breaks, stops, dots = (set[int]() for _ in range(5))
