@@ -35,12 +35,13 @@ class Bench:
         seeds = (next(self.target.seeds) for _ in range(count))
         return await self.target.upload(((photo(seed, size), words(seed)) for seed in seeds), self.target.users(USERS))
 
-    async def llm_seconds(self, vision: float, answer: float) -> float:
-        """Set what the emulated LLM takes; the time that it adds to a job. The count of its calls starts anew."""
+    async def llm_seconds(self, vision: float, answer: float, sigma: float = 0) -> float:
+        """Set what the emulated LLM takes; the time that it adds to a job, log-normal around it with a `sigma`. The
+        count of its calls starts anew."""
         url = self.target.emulator_url
         if url is None:
             return 0.0
-        control = {"vision": {"median": vision}, "answer": {"median": answer}}
+        control = {"vision": {"median": vision, "sigma": sigma}, "answer": {"median": answer, "sigma": sigma}}
         async with self.client.session.post(f"{url}/_control", json=control) as response:
             response.raise_for_status()
         async with self.client.session.delete(f"{url}/_calls") as response:
@@ -79,7 +80,7 @@ def cpu_measure(name: str, value: float, details: Mapping[str, Any]) -> Measure:
     strangers = details["strangers_cores"]
     if strangers <= STRANGERS:
         return Measure(name, value, details)
-    why = f"not measured: {strangers} cores were used by others; {value:.1f} with them"
+    why = f"not measured: {strangers} cores were used by others; {value:.3g} with them"
     return Measure(name, None, {**details, "skipped": why})
 
 

@@ -52,7 +52,7 @@ async def _database(bench: Bench) -> AsyncIterator[str]:
         yield url
 
 
-def _templates() -> list[tuple[str, str, str, str | None]]:
+def templates() -> list[tuple[str, str, str, str | None]]:
     """(vision, rule, answer, reward) as the pipeline stores them, for every item with and without words."""
     base = knowledge.load()
     found = []
@@ -68,7 +68,7 @@ def _templates() -> list[tuple[str, str, str, str | None]]:
 
 
 async def _fill(url: str, scans: int) -> None:
-    templates = _templates()
+    stored = templates()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:
         for table in ("feedback", "jobs"):  # what refers to an unlogged table may not be logged
             await db.execute(f"ALTER TABLE scan.{table} SET UNLOGGED".encode())
@@ -78,10 +78,10 @@ async def _fill(url: str, scans: int) -> None:
             "CREATE TABLE bench_templates (id bigint, vision jsonb, rule jsonb, answer jsonb, reward jsonb)"
         )
         async with db.cursor() as cursor:
-            rows = [(n, *row) for n, row in enumerate(templates)]
+            rows = [(n, *row) for n, row in enumerate(stored)]
             await cursor.executemany("INSERT INTO bench_templates VALUES (%s, %s, %s, %s, %s)", rows)
     share = scans // WRITERS
-    await asyncio.gather(*(_write(url, n * share, (n + 1) * share - 1, scans, len(templates)) for n in range(WRITERS)))
+    await asyncio.gather(*(_write(url, n * share, (n + 1) * share - 1, scans, len(stored)) for n in range(WRITERS)))
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:
         await db.execute("CREATE INDEX ix_jobs_user_id_created_at ON scan.jobs (user_id, created_at)")
         await db.execute("VACUUM ANALYZE scan.jobs")

@@ -8,6 +8,7 @@ import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from math import log
 from statistics import median
 
 from tests.load.bench import ELSEWHERE, USERS, Bench, breakdown, cpu_measure, load_of_driver, words
@@ -24,6 +25,8 @@ SETTLE_SECONDS = 0.5
 THINK_SECONDS = 10.0
 LLM_SECONDS = (3.0, 2.0)
 """Of vision and of the answer."""
+SIGMA = 0.25
+"""Of the logarithm of a call's time in the realistic regime."""
 REPEATED = 0.7
 POPULAR = 20
 SIZES = {"cpu_per_job_tiny": (TINY, 300, 120), "cpu_per_job_3mp": (THREE_MEGAPIXELS, 80, 30)}
@@ -39,7 +42,7 @@ async def cpu_per_job(bench: Bench, wanted: Collection[str]) -> list[Measure]:
         for name, done in rounds.items():
             size, full, quick = SIZES[name]
             photos = await bench.photos(bench.sized(full, quick), size)
-            done.append((await _cost(bench, photos), len(photos)))
+            done.append((await cost(bench, photos), len(photos)))
     jobs = sum(count for done in rounds.values() for _, count in done)
     calls = {"llm_calls_per_job": await bench.llm_calls() / jobs}
     found = [_cpu_measure(name, done, calls) for name, done in rounds.items()]
@@ -48,7 +51,7 @@ async def cpu_per_job(bench: Bench, wanted: Collection[str]) -> list[Measure]:
     return found
 
 
-async def _cost(bench: Bench, photos: Sequence[Photo]) -> Usage:
+async def cost(bench: Bench, photos: Sequence[Photo]) -> Usage:
     before = bench.target.usage()
     await bench.scan_all(photos, AT_ONCE)
     await asyncio.sleep(SETTLE_SECONDS)
@@ -107,7 +110,7 @@ async def path_to_floor(bench: Bench, _wanted: Collection[str]) -> list[Measure]
     jobs, paths, floors = bench.sized(300, 120), [], []
     async with _floor(bench) as (client, pid):
         for number in range(bench.sized(5, 3) + 1):
-            usage = await _cost(bench, await bench.photos(jobs))
+            usage = await cost(bench, await bench.photos(jobs))
             photos, pids = await bench.photos(jobs), {**bench.target.pids(), "floor": pid}
             before = Usage.now(pids)
             if not all(one.ok for one in await client.scan_all(photos, AT_ONCE)):
@@ -204,6 +207,35 @@ async def users_500(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
         Measure("users_500_success", success, details),
         Measure("users_500_overhead_p95", overhead, details),
         cpu_measure("users_500_cpu", cost, {**details, "ms_per_job_by_process": breakdown(usage, len(outcomes))}),
+    ]
+
+
+async def realistic(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
+    """The same users, and a model whose calls take as long as real ones do: log-normal, some much longer than most.
+
+    The overhead is what the p95 is beyond that of a platform that takes no time."""
+    seconds = bench.sized(120, 30)
+    photos = await bench.photos(_photos_needed(seconds))
+    await bench.llm_seconds(*LLM_SECONDS, SIGMA)
+    outcomes, usage = await _crowd(bench, photos, seconds)
+    done = [one.seconds for one in outcomes if one.ok]
+    draw = random.Random(0)
+    least = percentile([sum(draw.lognormvariate(log(one), SIGMA) for one in LLM_SECONDS) for _ in range(20_000)], 95)
+    jobs = len(outcomes)
+    details = {
+        **_crowd_details(outcomes, usage),
+        "llm_median_seconds": LLM_SECONDS,
+        "llm_sigma": SIGMA,
+        "p50": round(percentile(done, 50), 2),
+        "p95": round(percentile(done, 95), 2),
+        "p95_of_the_model": round(least, 2),
+        "ms_per_job_by_process": breakdown(usage, jobs),
+        "whole_ms_per_job": round(1000 * usage.whole(ELSEWHERE) / jobs, 2),
+    }
+    return [
+        Measure("realistic_success", 100 * len(done) / jobs, details),
+        Measure("realistic_overhead_p95", percentile(done, 95) - least, details),
+        cpu_measure("realistic_cpu", 1000 * usage.path / jobs, details),
     ]
 
 

@@ -77,7 +77,8 @@ async def sse_idle(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     direct, _ = await _idle_bytes(bench, edge_in_front=False)
     through_edge, edge = await _idle_bytes(bench, edge_in_front=True)
     details = {"streams": STREAMS, "through_edge": round(through_edge), "edge_itself": round(edge)}
-    return [Measure("sse_idle", max(direct, through_edge), {**details, "direct": round(direct)})]
+    details["direct"] = round(direct)
+    return [Measure("sse_idle", max(direct, through_edge), details), Measure("sse_idle_edge", edge, details)]
 
 
 async def _idle_bytes(bench: Bench, *, edge_in_front: bool) -> tuple[float, float]:

@@ -77,10 +77,16 @@ class Target:
         now = state.load(self.layout.home)
         return {row.name: row.pid for row in now.processes if row.pid} if now else {}
 
-    def usage(self) -> Usage:
+    @property
+    def supervisor(self) -> int:
+        """Its process id."""
         now = state.load(self.layout.home)
-        supervisor = {SUPERVISOR: now.pid} if now else {}
-        return Usage.now({**self.pids(), **supervisor})
+        if now is None:
+            raise LocalError("the stack is gone")
+        return now.pid
+
+    def usage(self) -> Usage:
+        return Usage.now({**self.pids(), SUPERVISOR: self.supervisor})
 
     def users(self, count: int) -> list[User]:
         """The same people every time, so that what the edge keeps per token is as warm as in daily use."""
