@@ -87,7 +87,7 @@ ON_DEMAND = (
 )
 """Fill a database first, or take many minutes themselves: they run when they are named."""
 MORE_SECONDS = {"memory_after_many": 900, "soak": 2100}
-"""What they may take beyond the time of a run, but for a quick one."""
+"""Seconds beyond those of a run that they may take; a quick one is bounded as the others are."""
 
 out = Console(stderr=True)
 
