@@ -208,20 +208,46 @@ def _dependencies(dependant: Dependant) -> Iterator[Dependant]:
         yield from _dependencies(found)
 
 
+_PLAIN = re.compile(rb"[A-Za-z0-9_.,=&-]+")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as a `Shortcut` gets it. `rest`: what stands in the path for the parameter of the route."""
+
+    user: uuid.UUID
+    rest: str
+    query: bytes
+
+    def values(self) -> dict[str, str]:
+        """Values of the query by name. ValueError where it is not plain: escapes besides commas, a name twice."""
+        text = self.query.replace(b"%2C", b",")
+        if not _PLAIN.fullmatch(text):
+            raise ValueError("not plain")
+        pairs = [pair.partition("=") for pair in text.decode().split("&")]
+        found = {name: value for name, _, value in pairs}
+        if len(found) < len(pairs):
+            raise ValueError("a name twice")
+        return found
+
+
 @dataclass(frozen=True)
 class Shortcut:
-    """A GET of one object that is asked so often that the framework would cost more than the answer.
+    """A GET that is asked so often that the framework would cost more than the answer.
 
     `route` is that of the router, which documents it and answers whatever is not plainly good: an error of `answer`
-    (given services, user and the id in the path) sends the request there.
+    sends the request there. It has one parameter at the end of its path, or none.
     """
 
+    name: ShortCut
     route: str
-    answer: Callable[[Any, uuid.UUID, uuid.UUID], Awaitable[bytes]]
+    answer: Callable[[Any, Asked], Awaitable[bytes]]
 
-    @property
-    def prefix(self) -> str:
-        return self.route.partition("{")[0]
+    def rest(self, path: str) -> str | None:
+        """The end of the path, in place of the parameter; None for the path of another route."""
+        before, parameter, _ = self.route.partition("{")
+        fits = path.startswith(before) if parameter else path == before
+        return path[len(before) :] if fits else None
 
 
 def create_app(
@@ -247,7 +273,8 @@ def create_app(
             yield
 
     app = api_app(name, *routers, lifespan=lifespan)
-    inner: AsgiApp = _Shortcuts(app, shortcuts) if shortcuts and taken(ShortCut.POLLED_ROUTE) else app
+    short = [one for one in shortcuts if taken(one.name)]
+    inner: AsgiApp = _Shortcuts(app, short) if short else app
     if settings.cors_origins:
         inner = CORSMiddleware(
             inner,
@@ -264,27 +291,30 @@ def create_app(
 class _Shortcuts:
     def __init__(self, app: FastAPI, shortcuts: Sequence[Shortcut]) -> None:
         self._app = app
-        self._shortcuts = [(shortcut.prefix, shortcut) for shortcut in shortcuts]
+        self._shortcuts = shortcuts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
-            for prefix, shortcut in self._shortcuts:
-                if scope["path"].startswith(prefix) and (body := await self._answer(shortcut, scope)) is not None:
-                    scope["shortcut"] = shortcut.route
-                    await send_body(send, body)
+            for shortcut in self._shortcuts:
+                rest = shortcut.rest(scope["path"])
+                if rest is not None and await self._answered(shortcut, rest, scope, receive, send):
                     return
         await self._app(scope, receive, send)
 
-    async def _answer(self, shortcut: Shortcut, scope: Scope) -> bytes | None:
-        """None sends the request the long way."""
+    async def _answered(self, shortcut: Shortcut, rest: str, scope: Scope, receive: Receive, send: Send) -> bool:
+        """False sends the request the long way."""
         try:
             user = next(uuid.UUID(value.decode()) for name, value in scope["headers"] if name == _USER_ID)
-            wanted = uuid.UUID(scope["path"].removeprefix(shortcut.prefix))
-            return await shortcut.answer(self._app.state.services, user, wanted)
+            body = await shortcut.answer(self._app.state.services, Asked(user, rest, scope["query_string"]))
         except (AppError, ValueError, StopIteration):
-            return None
-        except tuple(AWAY):
-            return None
+            return False
+        except tuple(AWAY) as error:  # the long way would wait for the same server once more
+            scope["shortcut"] = shortcut.route
+            await (await _server_away(Request(scope), error))(scope, receive, send)
+            return True
+        scope["shortcut"] = shortcut.route
+        await send_body(send, body)
+        return True
 
 
 _USER_ID = USER_ID_HEADER.encode()

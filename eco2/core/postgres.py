@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import orjson
 from prometheus_client import Gauge, Histogram
-from psycopg import AsyncConnection, InterfaceError, OperationalError
+from psycopg import AsyncConnection, AsyncCursor, InterfaceError, OperationalError
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool
@@ -66,6 +66,11 @@ class Session(Protocol):
         """Run a statement without results; returns how many rows it changed."""
 
 
+def _has_rows(cursor: AsyncCursor[Row]) -> bool:
+    """False for a statement that returns none. `description` would describe each column to tell that."""
+    return cursor.rownumber is not None
+
+
 class OneConnection:
     """Statements on one connection, each a transaction of its own, for what belongs to a session, such as a lock."""
 
@@ -79,7 +84,7 @@ class OneConnection:
     async def rows(self, sql: LiteralString, **values: object) -> Sequence[Row]:
         with STATEMENT_SECONDS.time():
             cursor = await self._connection.execute(sql, values)
-            return await cursor.fetchall() if cursor.description else ()
+            return await cursor.fetchall() if _has_rows(cursor) else ()
 
     async def run(self, sql: LiteralString, **values: object) -> int:
         with STATEMENT_SECONDS.time():
@@ -151,7 +156,7 @@ class Database:
                     cursor = await connection.execute(sql, values, prepare=prepare)
                 except ReadOnlySqlTransaction as error:
                     raise await _read_only(connection, error) from error
-                return await cursor.fetchall() if cursor.description else (), cursor.rowcount
+                return await cursor.fetchall() if _has_rows(cursor) else (), cursor.rowcount
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

@@ -22,7 +22,9 @@ class ShortCut(StrEnum):
     FORK_SERVER = "fork-server"
     """Services of the local stack forked off one process (`local/fork_server.py`)."""
     POLLED_ROUTE = "polled-route"
-    """GETs that are answered before the framework (`core.app.Shortcut`)."""
+    """The status of a job before the framework (`core.app.Shortcut`)."""
+    NEAREST_PLACES = "nearest-places"
+    """The nearest places before the framework (`core.app.Shortcut`)."""
 
 
 def _names(value: object) -> object:

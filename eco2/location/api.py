@@ -5,10 +5,23 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from eco2.core.app import AnyUser, BadUser, MissingUser, Text, User, any_user, error_responses, opened
+from eco2.core.app import (
+    AnyUser,
+    Asked,
+    BadUser,
+    MissingUser,
+    Shortcut,
+    Text,
+    User,
+    any_user,
+    error_responses,
+    opened,
+)
+from eco2.core.short_cuts import ShortCut
 from eco2.location import hours, service
 from eco2.location import search as searching
 from eco2.location.categories import PICKUP_CATEGORIES, STORE_CATEGORIES, Source
@@ -199,6 +212,18 @@ _FILTER_ERRORS = (service.BadStoreCategory, service.BadPickupCategory, service.B
 At = Annotated[Services, opened(Services)]
 
 
+class View(BaseModel):
+    """Query of the nearest places."""
+
+    lat: Latitude
+    lon: Longitude
+    radius: Radius = None
+    zoom: Zoom = None
+    store_category: StoreCategory = "all"
+    pickup_category: PickupCategory = "all"
+    stream: Streams = "all"
+
+
 @router.get(
     "/centers",
     operation_id="listNearestPlaces",
@@ -207,23 +232,26 @@ At = Annotated[Services, opened(Services)]
     summary="Places around a point, nearest first",
     responses=error_responses(*_USER_ERRORS, *_FILTER_ERRORS),
 )
-async def centers(
-    at: At,
-    lat: Latitude,
-    lon: Longitude,
-    radius: Radius = None,
-    zoom: Zoom = None,
-    store_category: StoreCategory = "all",
-    pickup_category: PickupCategory = "all",
-    stream: Streams = "all",
-) -> Any:
+async def centers(at: At, view: Annotated[View, Query()]) -> Any:
     """With neither `radius` nor `zoom` the nearest 50, however far. A wider view gets more places, 300 at most;
     `/locations/clusters` shows all of a wide view."""
-    chosen = service.filters(at.knowledge, store_category, pickup_category, stream)
-    if radius is None and zoom is not None:
-        radius = service.radius_of_zoom(zoom)
+    return await _centers(at, view)
+
+
+async def _centers(at: Services, view: View) -> list[service.Entry]:
+    chosen = service.filters(at.knowledge, view.store_category, view.pickup_category, view.stream)
+    radius = view.radius
+    if radius is None and view.zoom is not None:
+        radius = service.radius_of_zoom(view.zoom)
     limit = service.limit_of_radius(radius)
-    return await service.centers(at, lat, lon, radius, chosen, limit, datetime.now(UTC))
+    return await service.centers(at, view.lat, view.lon, radius, chosen, limit, datetime.now(UTC))
+
+
+async def _centers_shortly(at: Services, asked: Asked) -> bytes:
+    return orjson.dumps(await _centers(at, View.model_validate(asked.values())))
+
+
+CENTERS = Shortcut(ShortCut.NEAREST_PLACES, f"{router.prefix}/centers", _centers_shortly)
 
 
 @router.get(

@@ -11,8 +11,7 @@ from eco2.core.postgres import open_database
 from eco2.core.settings import load
 from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import holidays
-from eco2.location import rpc, steward_api, store
-from eco2.location.api import router
+from eco2.location import api, rpc, steward_api, store
 from eco2.location.hours import Clock
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import Kakao
@@ -51,7 +50,7 @@ def app(settings: ApiSettings) -> OpsApp:
             # Neither Redis, Kakao nor the broker: without them our own data answers.
             yield Resources(services, {"postgres": lambda: store.ready(db), "grpc": answering})
 
-    return create_app(NAME, settings, resources, steward_api.router, router)
+    return create_app(NAME, settings, resources, steward_api.router, api.router, shortcuts=[api.CENTERS])
 
 
 def run() -> None:

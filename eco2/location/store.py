@@ -19,7 +19,8 @@ Tags = Sequence[Sequence[str]]
 _PLACE: LiteralString = """
     p.id, p.name, p.name_key, p.source, p.dataset, p.road_address, p.lot_address, p.detail,
     ST_Y(p.geog::geometry), ST_X(p.geog::geometry), p.store_category, p.pickup_categories, p.streams, p.phone,
-    p.place_url, p.kakao_place_id, p.hours::text, p.residents_only, coalesce(p.data_date, f.data_date)
+    p.place_url, p.kakao_place_id, p.hours::text, p.residents_only,
+    coalesce(p.data_date, (SELECT f.data_date FROM location.feeds f WHERE f.id = p.feed_id))
 """
 
 
@@ -103,7 +104,7 @@ def _walk(groups: int) -> LiteralString:
     # The index alone says which of the walked places may pass; only those are read. The last one is kept whatever it
     # is: that it was met tells that the walk did not come to an end.
     return f"""
-        SELECT {_PLACE}, ST_Distance(p.geog, {_HERE}), near.walked, {_FITS[groups]}
+        SELECT {_PLACE}, ST_Distance(p.geog, {_HERE}), near.walked, near.walked < %(among)s OR ({_FITS[groups]})
         FROM (
             SELECT id, walked, away FROM (
                 SELECT id, bits, plane <-> {_POINT} AS away, row_number() OVER (ORDER BY plane <-> {_POINT}) AS walked
@@ -111,7 +112,7 @@ def _walk(groups: int) -> LiteralString:
                 ORDER BY plane <-> {_POINT} LIMIT %(among)s
             ) all_near WHERE walked = %(among)s OR ({_MAY_FIT[groups]})
         ) near
-        JOIN location.places p USING (id) JOIN location.feeds f ON f.id = p.feed_id
+        JOIN location.places p USING (id)
         WHERE near.walked = %(among)s OR ({_FITS[groups]})
         ORDER BY near.away, p.id LIMIT %(limit)s"""
 
@@ -147,7 +148,7 @@ async def nearest_of_rare(
             SELECT id, ST_Distance(geog, {_HERE}) AS meters FROM found ORDER BY 2, id LIMIT %(limit)s
         )
         SELECT {_PLACE}, near.meters FROM near JOIN location.places p USING (id)
-        JOIN location.feeds f ON f.id = p.feed_id ORDER BY near.meters, p.id"""
+        ORDER BY near.meters, p.id"""
     return _places(await db.rows_planned(statement, **_values(lat, lon, radius, groups, limit)))
 
 
@@ -239,7 +240,7 @@ def _search(condition: LiteralString, order: LiteralString, inner: LiteralString
     return f"""
         SELECT {_PLACE}, {_DISTANCE} FROM (
             SELECT * FROM location.places WHERE {_NARROWED} AND {condition} {inner} LIMIT {_LOOKED_AT}
-        ) p JOIN location.feeds f ON f.id = p.feed_id ORDER BY {order} LIMIT %(limit)s"""
+        ) p ORDER BY {order} LIMIT %(limit)s"""
 
 
 _BY_LENGTH: LiteralString = "length(p.name_key), p.name_key, p.id"

@@ -8,8 +8,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from eco2 import photos
-from eco2.core.app import AnyUser, Shortcut, Text, error_responses
+from eco2.core.app import AnyUser, Asked, Shortcut, Text, error_responses
 from eco2.core.errors import TooMany
+from eco2.core.short_cuts import ShortCut
 from eco2.core.storage import UPLOAD_TIME, StorageDown
 from eco2.scan import errors, service, waste_flow
 from eco2.scan.admission import BudgetSpent, EventsFull, TooBusy, TooManyGuests
@@ -123,11 +124,11 @@ async def status(job_id: UUID, user: AnyUser, at: At) -> Any:
     return await waste_flow.status(at, job_id, user)
 
 
-async def _polled(at: Services, user: UUID, job_id: UUID) -> bytes:
-    return orjson.dumps(await waste_flow.status(at, job_id, user))
+async def _polled(at: Services, asked: Asked) -> bytes:
+    return orjson.dumps(await waste_flow.status(at, UUID(asked.rest), asked.user))
 
 
-POLLED = Shortcut(f"{router.prefix}/status/{{job_id}}", _polled)
+POLLED = Shortcut(ShortCut.POLLED_ROUTE, f"{router.prefix}/status/{{job_id}}", _polled)
 
 
 @router.get(

@@ -460,6 +460,24 @@ async def test_zoom_in_the_client_s_way_and_radius_over_it(person: People) -> No
     )
 
 
+async def test_the_nearest_places_are_the_same_by_their_short_cut(person: People) -> None:
+    """A query with an escape is not plain, so it takes the long way to the same bytes."""
+    who = person()
+    for query in (
+        "radius=2000&pickup_category=all,can",
+        "zoom=9&stream=battery_bin,lamp_bin",
+        "store_category=all",
+        "",
+    ):
+        path = f"{API}/centers?lat=37.5553&lon=126.9019&{query}"
+        short = await who.http.get(path)
+        long = await who.http.get(path.replace("37", "%337"))
+        assert (short.status_code, long.status_code) == (200, 200)
+        assert short.content == long.content
+        assert short.json()
+        assert short.headers["cache-control"] == long.headers["cache-control"]
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status", "code"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from eco2.contracts.events import Stage
 from eco2.contracts.identity import USER_ID_HEADER
-from eco2.core.app import api_app
+from eco2.core.app import Asked, api_app
 from eco2.scan import service, store, waste_api, waste_flow
 from eco2.scan.door import ApiServices
 from eco2.scan.errors import ResultNotFound
@@ -42,7 +42,7 @@ async def test_the_route_answers_what_its_short_cut_does(services: Services, end
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
         answered = await client.get(path, headers={USER_ID_HEADER: str(job.user_id)})
     assert answered.status_code == 200
-    short = orjson.loads(await waste_api.POLLED.answer(at, job.user_id, job.id))
+    short = orjson.loads(await waste_api.POLLED.answer(at, Asked(job.user_id, str(job.id), b"")) or b"")
     assert answered.json() == short
 
 

@@ -98,7 +98,7 @@ async def measure(asked: argparse.Namespace, found: list[report.Measure]) -> boo
     out.print("using the running stack …" if asked.url else "starting a stack …")
     stack = target.running(asked.url) if asked.url else target.started(asked.llm)
     async with stack as at, open_session() as session:
-        bench = Bench(at, Client(session, at.url), asked.quick)
+        bench = Bench(at, Client(session, at.url), asked.quick, asked.keep)
         for scenario in dict.fromkeys(SCENARIOS[name] for name in SCENARIOS if name in asked.only):
             out.print(f"{scenario.__name__} …")
             start = time.monotonic()
@@ -120,6 +120,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, at most four minutes")
     parser.add_argument("--url", help="use the stack that runs there instead of starting one")
+    parser.add_argument(
+        "--keep", action="store_true", help="with --url: leave the places that were imported, and use those of before"
+    )
     parser.add_argument("--llm", choices=("emulated", "embedded"), default="emulated", help="who looks at the photos")
     parser.add_argument("--results", type=Path, default=RESULTS, help="default: docs/benchmarks/results.json")
     parsed = parser.parse_args()

@@ -24,6 +24,8 @@ class Bench:
     target: Target
     client: Client
     quick: bool
+    keep: bool = False
+    """Leave what took long to fill a database with, and take what an earlier run left."""
     scanned: int = field(default=0)
     """Jobs that this stack has done so far."""
 

@@ -7,7 +7,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ import orjson
 import psutil
 import psycopg
 
-from tests.load.bench import Bench
+from tests.load.bench import Bench, breakdown, load_of_driver
 from tests.load.client import percentile
-from tests.load.machine import pss
+from tests.load.lean import connected
+from tests.load.machine import Usage, pss
 from tests.load.report import Measure
 from tests.load.target import User
 
 PLACES, PLACES_QUICK = 1_000_000, 100_000
 ASKED, ASKED_QUICK = 400, 100
 AT_ONCE = 50
+API = "/api/v1/locations"
 RARE = 500
 """One place of so many takes lamps."""
 FEED = "bench-places"
@@ -46,7 +49,9 @@ SYLLABLES = "가나다라마바사아자차카타파하거너더러머버서어�
 KINDS = ("아파트", "마트", "주민센터", "약국", "공원", "상점", "카페", "빌라", "학교", "도서관")
 ITEMS = ("투명페트병, 캔", "종이, 유리병", "투명패트병", "의류", "플리스틱류, 비닐", "", "폐건전지", "폐의약품")
 HOURS = ("09:00~18:00", "평일 09:00~18:00, 토요일 09:00~13:00, 일·공휴일 휴무", "상시", "", "22:00~02:00")
-NEAR = "pickup_category=clear_pet,can&store_category=public_dropbox&radius=1000"
+FILTERS = "pickup_category=clear_pet,can&store_category=public_dropbox"
+NEAR = f"{FILTERS}&radius=1000"
+SERVERS = ("gateway", "ext-authz", "location-api", "postgres")
 
 
 def _rows(count: int) -> Iterator[list[str]]:
@@ -81,15 +86,26 @@ def _file(folder: Path, count: int) -> Path:
 
 
 async def places(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
-    """Import, then every question in turn, warm; what was imported is removed at the end."""
+    """Import, then every question in turn, warm; what was imported is removed at the end, unless it is to be kept."""
     count = bench.sized(PLACES, PLACES_QUICK)
+    if bench.keep and await _imported(bench):
+        return await _questions(bench, count)
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = await asyncio.to_thread(_file, Path(folder), count)
             imported = await _import(bench, path)
         return [*imported, *await _questions(bench, count)]
     finally:
-        await _remove(bench)
+        if not bench.keep:
+            await _remove(bench)
+
+
+async def _imported(bench: Bench) -> bool:
+    """True where the places of an earlier run are there."""
+    url = bench.target.environment["ECO2_DATABASE_URL"]
+    async with await psycopg.AsyncConnection.connect(url) as db:
+        cursor = await db.execute("SELECT FROM location.feeds WHERE name = %s", (FEED,))
+        return cursor.rowcount > 0
 
 
 async def _import(bench: Bench, path: Path) -> list[Measure]:
@@ -122,9 +138,7 @@ async def _questions(bench: Bench, count: int) -> list[Measure]:
     asked = bench.sized(ASKED, ASKED_QUICK)
     made, users = random.Random(7), itertools.cycle(bench.target.users(20))
 
-    def somewhere() -> str:
-        _, lat, lon, spread, _ = made.choices(CITIES, [city[-1] for city in CITIES])[0]
-        return f"lat={made.gauss(lat, spread):.5f}&lon={made.gauss(lon, spread):.5f}"
+    somewhere = partial(_somewhere, made)
 
     def word() -> str:
         name = "".join(made.choices(SYLLABLES, k=2)) + made.choice(KINDS)
@@ -133,19 +147,41 @@ async def _questions(bench: Bench, count: int) -> list[Measure]:
     ask = _asker(bench)
     details = {"places": count, "questions": asked}
     near = await _in_turn(ask, users, (f"centers?{somewhere()}&{NEAR}" for _ in range(asked)))
-    crowd = await _at_once(ask, users, [f"centers?{somewhere()}&{NEAR}" for _ in range(asked)])
+    await _at_once(bench, users, [f"centers?{somewhere()}&{NEAR}" for _ in range(2 * AT_ONCE)])  # warms up
+    before = bench.target.usage()
+    crowd = await _at_once(bench, users, [f"centers?{somewhere()}&{NEAR}" for _ in range(asked)])
+    usage = bench.target.usage().since(before)
     rare = await _in_turn(ask, users, (f"centers?{somewhere()}&stream=lamp_bin" for _ in range(asked)))
     korea = await _in_turn(ask, users, ("clusters?bbox=124,33,132,39&zoom=2" for _ in range(asked)))
     found = await _in_turn(ask, users, (f"search?q={word()}" for _ in range(asked)))
     memory = pss(bench.target.pids()["location-api"]) / 1e6
     return [
         Measure("places_nearest_p99", 1000 * percentile(near, 99), details | _spread(near)),
-        Measure("places_nearest_50_p99", 1000 * percentile(crowd, 99), details | _spread(crowd)),
+        Measure("places_nearest_50_p99", 1000 * percentile(crowd, 99), details | _spread(crowd) | _cost(usage, asked)),
         Measure("places_rare_p99", 1000 * percentile(rare, 99), details | _spread(rare)),
         Measure("places_clusters_p99", 1000 * percentile(korea, 99), details | _spread(korea)),
         Measure("places_search_p95", 1000 * percentile(found, 95), details | _spread(found)),
         Measure("places_memory", memory, details),
     ]
+
+
+def _somewhere(made: random.Random) -> str:
+    """A point, where people are."""
+    _, lat, lon, spread, _ = made.choices(CITIES, [city[-1] for city in CITIES])[0]
+    return f"lat={made.gauss(lat, spread):.5f}&lon={made.gauss(lon, spread):.5f}"
+
+
+async def nearest_cpu(bench: Bench) -> float:
+    """CPU microseconds of the servers for the nearest 50 places, 50 requests in flight. Fills the database first."""
+    if not await _imported(bench):
+        with tempfile.TemporaryDirectory() as folder:
+            await _import(bench, await asyncio.to_thread(_file, Path(folder), PLACES_QUICK))
+    made, users = random.Random(7), itertools.cycle(bench.target.users(20))
+    paths = [f"centers?{_somewhere(made)}&{FILTERS}" for _ in range(bench.sized(2 * ASKED, ASKED))]
+    before = bench.target.usage()
+    await _at_once(bench, users, paths)
+    used = bench.target.usage().since(before).by_process
+    return 1e6 * sum(used[name] for name in SERVERS) / len(paths)
 
 
 Ask = Callable[[User, str], Awaitable[float]]
@@ -154,7 +190,7 @@ Ask = Callable[[User, str], Awaitable[float]]
 def _asker(bench: Bench) -> Ask:
     async def ask(user: User, path: str) -> float:
         start = time.perf_counter()
-        url = f"{bench.target.url}/api/v1/locations/{path}"
+        url = f"{bench.target.url}{API}/{path}"
         async with bench.client.session.get(url, headers=user.headers) as response:
             response.raise_for_status()
             await response.read()
@@ -169,19 +205,31 @@ async def _in_turn(ask: Ask, users: Iterator[User], paths: Iterator[str]) -> lis
     return times[len(times) // 10 :]
 
 
-async def _at_once(ask: Ask, users: Iterator[User], paths: list[str]) -> list[float]:
+async def _at_once(bench: Bench, users: Iterator[User], paths: Sequence[str]) -> list[float]:
+    """Each client has a connection of its own, and asks for the next path when it has an answer."""
     waiting, times = iter(paths), []
 
     async def client() -> None:
-        for path in waiting:
-            times.append(await ask(next(users), path))  # noqa: PERF401 - all clients append to one list
+        async with connected(bench.target.url) as connection:
+            for path in waiting:
+                start = time.perf_counter()
+                await connection.get(f"{API}/{path}", next(users).headers)
+                times.append(time.perf_counter() - start)
 
-    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(AT_ONCE):
+            clients.create_task(client())
     return times
 
 
 def _spread(times: list[float]) -> dict[str, Any]:
     return {f"p{percent}_ms": round(1000 * percentile(times, percent), 2) for percent in (50, 95, 99)}
+
+
+def _cost(usage: Usage, asked: int) -> dict[str, Any]:
+    """CPU of one request by process, and how many were answered in a second."""
+    costs = {name: ms for name, ms in breakdown(usage, asked).items() if ms >= 0.01}
+    return {"cpu_ms": costs, "per_second": round(asked / usage.wall), **load_of_driver(usage, asked)}
 
 
 async def _remove(bench: Bench) -> None:

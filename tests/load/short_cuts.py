@@ -25,7 +25,7 @@ from rich.table import Table
 
 from eco2.core.short_cuts import ShortCut
 from eco2.local.config import LocalError
-from tests.load import edge, footprint, pipeline, polling, target
+from tests.load import edge, footprint, pipeline, places, polling, target
 from tests.load.__main__ import OPEN_FILES
 from tests.load.bench import USERS, Bench
 from tests.load.client import Client, open_session
@@ -100,6 +100,7 @@ LINES = {
     ShortCut.CHECK_SERVER: (Line("check_cpu", "µs", check_cpu, 6),),
     ShortCut.FORK_SERVER: (replace(SCAN, rounds=2, quick=2), Line("memory", "MB", memory, 1, 1)),
     ShortCut.POLLED_ROUTE: (Line("poll_cpu", "µs", poll_cpu, 6),),
+    ShortCut.NEAREST_PLACES: (Line("nearest_cpu", "µs", places.nearest_cpu, 6),),
 }
 """Measure of each short cut; of the stack's memory after the scans before."""
 

@@ -17,9 +17,10 @@ from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from eco2.core import telemetry
-from eco2.core.app import Resources, Shortcut, User, create_app
+from eco2.core.app import Asked, Resources, Shortcut, User, create_app
 from eco2.core.errors import Unavailable
 from eco2.core.settings import AppSettings
+from eco2.core.short_cuts import ShortCut
 
 ORIGIN = "https://app.example.org"
 router = APIRouter()
@@ -74,15 +75,31 @@ async def put_thing(thing: uuid.UUID) -> str:
     return str(thing)
 
 
-async def short(resources: "Stub", user: uuid.UUID, wanted: uuid.UUID) -> bytes:
+async def short(resources: "Stub", asked: Asked) -> bytes:
+    wanted = uuid.UUID(asked.rest)
+    if resources.away:
+        resources.asked += 1
+        raise ConnectionResetError
     if not resources.database_answers:
+        resources.asked += 1
         raise Unavailable
-    return json.dumps(f"{wanted} of {user}").encode()
+    return json.dumps(f"{wanted} of {asked.user}").encode()
+
+
+@router.get("/list")
+async def listed(n: int = 1) -> str:
+    return f"the long way to {n}"
+
+
+async def short_list(_resources: "Stub", asked: Asked) -> bytes:
+    return json.dumps(asked.values()).encode()
 
 
 class Stub:
     def __init__(self) -> None:
         self.database_answers = True
+        self.away = False
+        self.asked = 0
 
     async def check(self) -> None:
         if not self.database_answers:
@@ -101,7 +118,10 @@ def client(resources: Stub) -> TestClient:
         yield Resources(resources, {"database": resources.check})
 
     settings = AppSettings(cors_origins=(ORIGIN,))
-    shortcuts = [Shortcut("/things/{thing}", short)]
+    shortcuts = [
+        Shortcut(ShortCut.POLLED_ROUTE, "/things/{thing}", short),
+        Shortcut(ShortCut.NEAREST_PLACES, "/list", short_list),
+    ]
     app = create_app("test", settings, opened, router, shortcuts=shortcuts)
     return TestClient(app, raise_server_exceptions=False)
 
@@ -252,6 +272,25 @@ def test_whatever_is_not_plainly_good_takes_the_long_way(client: TestClient, res
         assert client.get("/things/1", headers=SOMEBODY).json()["code"] == "VALIDATION_ERROR"
         resources.database_answers = False
         assert client.get(f"/things/{THING}", headers=SOMEBODY).json().startswith("the long way")
+        resources.away = True
+        answer = client.get(f"/things/{THING}", headers=SOMEBODY)
+    assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE"), "who is away is asked once"
+    assert resources.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/list?n=2&of=a,b%2Cc&none=", {"n": "2", "of": "a,b,c", "none": ""}),
+        ("/list", "the long way to 1"),
+        ("/list?n=1&n=2", "the long way to 2"),
+        ("/list?n=%33", "the long way to 3"),
+    ],
+)
+def test_a_shortcut_reads_a_plain_query(client: TestClient, path: str, answer: object) -> None:
+    with client:
+        assert client.get(path, headers=SOMEBODY).json() == answer
+        assert client.get(path.replace("/list", "/list/x"), headers=SOMEBODY).status_code == 404
 
 
 @pytest.mark.parametrize(
