@@ -6,6 +6,7 @@ that died lets it run out, and of what has run out only the usual cost of such c
 """
 
 import asyncio
+from itertools import count
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -18,47 +19,66 @@ TRIP_SECONDS = 2.0
 AGAIN_SECONDS = 30
 """Time for which a trip that is over is known; longer than the client repeats it."""
 
-# `held` is what the process holds more than it told before, or, with `whole`, all that it holds: after a trip whose end
-# was not seen. A trip is named by KEYS[3]: sent again, as its answer was lost, it changes nothing more.
+# One trip for all accounts that have something to tell: two keys and ten arguments each. `held` is what the process
+# holds more than it told before, or, with `whole`, all that it holds: after a trip whose end was not seen. A trip is
+# named by its last key: sent again, as its answer was lost, it changes nothing more.
 _SETTLE = """
-local again = redis.call('GET', KEYS[3])
-if again then return {tonumber(redis.call('GET', KEYS[1]) or 0), tonumber(again)} end
-local me, held, kept, cost = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local asked, spare, cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local lost, lost_amount, lost_kept = ARGV[8], tonumber(ARGV[9]), ARGV[10]
-local now = tonumber(redis.call('TIME')[1])
-local ends = now + tonumber(ARGV[11])
-local spent, change, mine, before = tonumber(redis.call('GET', KEYS[1]) or 0), cost, 0, 0
-local leases = redis.call('HGETALL', KEYS[2])
-for i = 1, #leases, 2 do
-  local amount, usual, until_ = string.match(leases[i + 1], '(%d+) (%d+) (%d+)')
-  if leases[i] == me then
-    mine = tonumber(amount)
-  elseif leases[i] == lost then
-    before = tonumber(amount)
-  elseif tonumber(until_) <= now then
-    change = change - amount + usual
-    redis.call('HDEL', KEYS[2], leases[i])
+local trip, answers, taken = KEYS[#KEYS], {}, {}
+local again = redis.call('GET', trip)
+if again then
+  for amount in string.gmatch(again, '%d+') do
+    local counter = KEYS[#answers + 1]
+    answers[#answers + 1] = tonumber(redis.call('GET', counter) or 0)
+    answers[#answers + 1] = tonumber(amount)
   end
+  return answers
 end
-if lost_amount > 0 then
-  change = change + lost_amount - before
-  redis.call('HSET', KEYS[2], lost, lost_amount .. ' ' .. lost_kept .. ' ' .. ends)
+local me, now = ARGV[1], tonumber(redis.call('TIME')[1])
+local ends = now + tonumber(ARGV[2])
+
+local function settle(counter, leases_key, at)
+  local held, kept, cost = tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
+  local asked, spare, cap = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+  local lost, lost_amount, lost_kept = ARGV[at + 7], tonumber(ARGV[at + 8]), ARGV[at + 9]
+  local known = redis.call('GET', counter)
+  local spent, change, mine, before = tonumber(known or 0), cost, 0, 0
+  local leases = redis.call('HGETALL', leases_key)
+  for i = 1, #leases, 2 do
+    local amount, usual, until_ = string.match(leases[i + 1], '(%d+) (%d+) (%d+)')
+    if leases[i] == me then
+      mine = tonumber(amount)
+    elseif leases[i] == lost then
+      before = tonumber(amount)
+    elseif tonumber(until_) <= now then
+      change = change - amount + usual
+      redis.call('HDEL', leases_key, leases[i])
+    end
+  end
+  if lost_amount > 0 then
+    change = change + lost_amount - before
+    redis.call('HSET', leases_key, lost, lost_amount .. ' ' .. lost_kept .. ' ' .. ends)
+  end
+  if ARGV[at + 10] == '0' then held = math.max(0, mine + held) end
+  change = change + held - mine
+  local taken = 0
+  if asked > 0 and spent + change + asked <= cap then taken = math.min(asked + spare, cap - spent - change) end
+  spent = redis.call('INCRBY', counter, change + taken)
+  if not known then redis.call('EXPIRE', counter, ARGV[3]) end
+  if held + taken > 0 then
+    redis.call('HSET', leases_key, me, (held + taken) .. ' ' .. kept .. ' ' .. ends)
+  elseif mine > 0 then
+    redis.call('HDEL', leases_key, me)
+  end
+  if mine == 0 then redis.call('EXPIRE', leases_key, ARGV[3]) end
+  return spent, taken
 end
-if ARGV[13] == '0' then held = math.max(0, mine + held) end
-change = change + held - mine
-local taken = 0
-if asked > 0 and spent + change + asked <= cap then taken = math.min(asked + spare, cap - spent - change) end
-spent = redis.call('INCRBY', KEYS[1], change + taken)
-redis.call('EXPIRE', KEYS[1], ARGV[12])
-if held + taken > 0 then
-  redis.call('HSET', KEYS[2], me, (held + taken) .. ' ' .. kept .. ' ' .. ends)
-else
-  redis.call('HDEL', KEYS[2], me)
+
+for n = 1, #KEYS - 1, 2 do
+  answers[n], answers[n + 1] = settle(KEYS[n], KEYS[n + 1], 4 + 5 * (n - 1))
+  taken[#taken + 1] = answers[n + 1]
 end
-redis.call('EXPIRE', KEYS[2], ARGV[12])
-redis.call('SET', KEYS[3], taken, 'EX', ARGV[14])
-return {spent, taken}
+redis.call('SET', trip, table.concat(taken, ' '), 'EX', ARGV[4])
+return answers
 """
 
 
@@ -72,7 +92,10 @@ class Ledger:
     def __init__(self, redis: Redis) -> None:
         self._script = redis.register_script(_SETTLE)
         self._me = uuid4().hex
+        self._trips = count()
         self._accounts: dict[str, Account] = {}
+        self._waiting: list[tuple[str, tuple[int | str, ...], asyncio.Future[tuple[int, int]]]] = []
+        self._under_way: set[asyncio.Task[None]] = set()
         self.usual = 0.25
         """Part of what is held that calls cost in the end, by those of late."""
 
@@ -87,9 +110,36 @@ class Ledger:
             self.usual += (min(1.0, cost / amount) - self.usual) * 0.05
 
     async def run(self, key: str, *arguments: int | str) -> tuple[int, int]:
-        keys = [key, leases_key(key), f"{key}:trip:{uuid4().hex}"]
-        spent, taken = await self._script(keys=keys, args=[self._me, *arguments, AGAIN_SECONDS])
-        return int(spent), int(taken)
+        """(counter, taken). What is asked for in one turn of the loop goes in one trip.
+
+        RedisError, OSError, TimeoutError. One that is cancelled may have been told all the same."""
+        answered: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, arguments, answered))
+        if len(self._waiting) == 1:
+            task = asyncio.create_task(self._go())
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return await answered
+
+    async def _go(self) -> None:
+        asked, self._waiting = self._waiting, []
+        keys = [part for key, _, _ in asked for part in (key, leases_key(key))]
+        keys.append(f"{asked[0][0]}:trip:{self._me}:{next(self._trips)}")
+        args: list[int | str] = [self._me, LEASE_SECONDS, TTL_SECONDS, AGAIN_SECONDS]
+        args += [argument for _, arguments, _ in asked for argument in arguments]
+        try:
+            async with asyncio.timeout(TRIP_SECONDS):
+                told = await self._script(keys=keys, args=args)
+        except BaseException as error:
+            for _, _, answered in asked:
+                if not answered.done():
+                    answered.set_exception(error) if isinstance(error, Exception) else answered.cancel()
+            if not isinstance(error, Exception):
+                raise
+            return
+        for n, (_, _, answered) in enumerate(asked):
+            if not answered.done():
+                answered.set_result((int(told[2 * n]), int(told[2 * n + 1])))
 
     def dirty(self) -> list["Account"]:
         return [one for one in self._accounts.values() if not one.clean]
@@ -149,9 +199,8 @@ class Account:
         self._trips += 1
         done = False
         try:
-            given = (change, kept, cost, asked, spare, cap, lost_id, lost, lost_kept, LEASE_SECONDS, TTL_SECONDS)
-            async with asyncio.timeout(TRIP_SECONDS):
-                spent, taken = await self._ledger.run(self.key, *given, int(whole))
+            given = (change, kept, cost, asked, spare, cap, lost_id, lost, lost_kept)
+            spent, taken = await self._ledger.run(self.key, *given, int(whole))
             done = True
         finally:
             self._trips -= 1

@@ -120,7 +120,7 @@ async def upload_complete(job_id: UUID, user: AnyUser, at: At) -> WasteProcessin
     responses=error_responses(*USER_ERRORS, errors.ResultNotFound),
 )
 async def status(job_id: UUID, user: AnyUser, at: At) -> Any:
-    """Made to be polled: it reads the newest event of the job and nothing else."""
+    """Made to be polled: it reads the newest event of the job, and the job itself where events are silent."""
     return await waste_flow.status(at, job_id, user)
 
 

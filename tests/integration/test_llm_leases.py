@@ -231,3 +231,24 @@ async def test_accounts_of_users_are_forgotten_when_their_calls_are_over(cache: 
     for number in range(5):
         await asyncio.create_task(asks(f"user-{number}"))
     assert [one for one in process._ledger._accounts if "user-" in one] == []
+
+
+async def test_what_two_counters_are_told_at_once_is_one_trip(cache: Redis) -> None:
+    async def trips() -> int:
+        return int((await cache.info("commandstats")).get("cmdstat_evalsha", {}).get("calls", 0))
+
+    process = a_process(cache, 20, user=0.5)
+    budget.spender.set("somebody")
+    held = await process.hold(CALL)
+    before = await trips()
+    await process.settle(held, 123)
+    assert await trips() == before + 1
+    assert (await counted(cache, "somebody"), await counted(cache)) == (123, 123)
+
+
+async def test_leases_go_with_their_day_whoever_held_something(cache: Redis) -> None:
+    await a_process(cache, 20).hold(CALL)
+    await run_out(cache)
+    await a_process(cache, 20).hold(CALL)  # in place of the lease that ran out
+    for key in (spent_key(today()), leases_key(spent_key(today()))):
+        assert 0 < await cache.ttl(key) <= account.TTL_SECONDS
