@@ -104,6 +104,21 @@ def test_an_application_that_is_not_synced_is_named(run: Run) -> None:
     assert "prod-data: OutOfSync, Healthy" in done.stdout
 
 
+def test_what_nobody_looks_after_has_no_controller(run: Run) -> None:
+    def queues(*states: str) -> Callable[[list[dict[str, Any]]], None]:
+        rows = [{"kind": "queues.rabbitmq.com", "labels": {}, "line": f"{state} scan"} for state in states]
+        return lambda objects: objects.extend(rows)
+
+    done = run("cluster-status", change=queues("<none>", "<none>"))
+    assert done.returncode == 1
+    assert "queues.rabbitmq.com: no controller (2 without a status)" in done.stdout
+    done = run("cluster-status", change=queues("<none>", "map[conditions:[]]"))
+    assert done.returncode == 0, done.stdout
+    done = run("cluster-status", change=_break("prod-data ", "prod-data"))
+    assert done.returncode == 1
+    assert "prod-data: no controller" in done.stdout
+
+
 @pytest.mark.parametrize("script", ["cluster-status", "domain-check"])
 def test_a_cluster_that_is_away_is_told_from_a_wrong_call(run: Run, script: str) -> None:
     away = run(script, away=True)
