@@ -109,8 +109,9 @@ cluster-down: ## Stop it
 	@$(BIN)/python -m tools.cluster down
 
 .PHONY: test-cluster
-test-cluster: setup ## Let the cluster's own programs judge every manifest: one table at the end; needs Go, the first time half an hour
+test-cluster: setup ## Let the cluster's own programs judge every manifest: one table at the end; needs Go, the first time an hour
 	@tools/infra/setup
+	@$(BIN)/python -m tools.cluster build
 	@$(BIN)/pytest tests/cluster $(ARGS)
 
 .PHONY: test-deploy-mutations

@@ -103,6 +103,7 @@ def cluster(request: pytest.FixtureRequest, binaries: None) -> Iterator[Cluster]
         try:
             plane.start()
             found.early = _refusal_of_what_comes_too_early(found)
+            found.api.apply(placeholders.sidecar_policy(waves.rendered(), environment))
             found.applied = waves.apply(found.api, environment)
             found.api.apply(placeholders.objects(waves.rendered(), environment))
             yield found

@@ -11,7 +11,11 @@ from tools.cluster import waves
 from tools.cluster.api import until
 from tools.cluster.definitions import ours
 
-OTHERS_WRITE = ("resourceVersion", "generation", "managedFields", "creationTimestamp", "uid")
+SCALED = ("Deployment", "Rollout")
+OTHERS_WRITE = (
+    *("resourceVersion", "generation", "managedFields", "creationTimestamp", "uid"),
+    *("finalizers", "ownerReferences"),
+)
 
 
 def _own(objects: list[Object]) -> list[Object]:
@@ -38,7 +42,7 @@ def test_applying_again_changes_nothing(cluster: Cluster) -> None:
         (row["metadata"]["namespace"], row["metadata"]["name"])
         for _, objects in waves.steps(cluster.environment)
         for row in objects
-        if row["kind"] == "Deployment" and "replicas" not in row["spec"]
+        if row["kind"] in SCALED and "replicas" not in row["spec"]
     }
     again = waves.apply(cluster.api, cluster.environment)
     changed = [
@@ -62,7 +66,7 @@ def _content(item: Object, scaled: Collection[tuple[str, str]] = ()) -> Any:
     found = {**item, "metadata": {**metadata, "annotations": annotations}}
     found.pop("status", None)
     # Where we say nothing of replicas, autoscalers do.
-    if item["kind"] == "Deployment" and (metadata["namespace"], metadata["name"]) in scaled:
+    if item["kind"] in SCALED and (metadata["namespace"], metadata["name"]) in scaled:
         found["spec"] = {key: value for key, value in item["spec"].items() if key != "replicas"}
     return found
 
@@ -83,8 +87,13 @@ def test_a_deleted_namespace_heals_by_the_next_apply(cluster: Cluster) -> None:
     until("the end of namespace scan", lambda: "scan" not in _namespaces(cluster))
     waves.apply(cluster.api, cluster.environment)
     assert {row["metadata"]["name"] for row in cluster.api.rows("deployments", "scan")} == before
-    cluster.note("deleted namespace", "back with the next apply")
+    until("Pods of scan", lambda: all(_available(row) for row in cluster.api.rows("deployments", "scan")))
+    cluster.note("deleted namespace", "back with the next apply, its Pods too")
 
 
 def _namespaces(cluster: Cluster) -> set[str]:
     return {row["metadata"]["name"] for row in cluster.api.rows("namespaces")}
+
+
+def _available(item: Object) -> bool:
+    return bool(item.get("status", {}).get("availableReplicas", 0) == item["spec"]["replicas"])

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +57,9 @@ class Api:
     def can(self, account: str, verb: str, resource: str, namespace: str) -> bool:
         done = self.run("auth", "can-i", verb, resource, "-n", namespace, f"--as=system:serviceaccount:{account}")
         return done.stdout.strip() == "yes"
+
+    def events(self, namespace: str, reason: str) -> Sequence[str]:
+        return [row.get("message", "") for row in self.rows("events", namespace) if row.get("reason") == reason]
 
 
 def until(what: str, ask: Callable[[], T], seconds: float = 180) -> T:

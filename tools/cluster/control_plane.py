@@ -157,6 +157,16 @@ class ControlPlane:
             )
         (self.folder / "processes.json").write_text(json.dumps({key: row.pid for key, row in self.processes.items()}))
 
+    def kubeconfig_of(self, account: str, namespace: str) -> Path:
+        """For a program that runs here with the rights of its service account."""
+        token = self.api.ask("create", "token", account, "-n", namespace, "--duration=2h").strip()
+        content = json.loads(self.api.ask("config", "view", "--raw", "-o", "json"))
+        content["users"] = [{"name": row["name"], "user": {"token": token}} for row in content["users"]]
+        file = self.folder / f"{account}.conf"
+        file.write_text(json.dumps(content))
+        file.chmod(0o600)
+        return file
+
     def alive(self) -> None:
         """ClusterError with the last words of a process that ended."""
         for name, process in self.processes.items():

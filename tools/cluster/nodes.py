@@ -10,7 +10,7 @@ from tools.cluster.programs import CHECKOUT
 Object = dict[str, Any]
 
 AGENTS = ("most", "few")
-"""Processes that play kubelets; the nodes of `few` can be lost without the others."""
+"""Processes that play kubelets; the node of `few` can be lost without the others."""
 CPU = {"t3.small": 2, "t3.medium": 2, "t3.large": 2, "t3.xlarge": 4, "t3.2xlarge": 8}
 MEMORY = {"t3.small": 2048, "t3.medium": 4096, "t3.large": 8192, "t3.xlarge": 16384, "t3.2xlarge": 32768}
 """MiB of the instance types."""
@@ -40,7 +40,14 @@ def layout(environment: str, name: str | None = None) -> list[Object]:
 
 
 def objects(environment: str, name: str | None = None) -> list[Object]:
-    return [_node(row, number) for number, row in enumerate(layout(environment, name))]
+    rows = layout(environment, name)
+    lost = losable(rows)
+    return [_node(row, number, AGENTS[row["name"] == lost]) for number, row in enumerate(rows)]
+
+
+def losable(rows: list[Object]) -> str:
+    """Name of the first node for processes: its kubelet can end without the others."""
+    return str(next(row["name"] for row in rows if row["pool"] in ("app", "api")))
 
 
 def room(instance: str) -> tuple[int, int]:
@@ -49,7 +56,7 @@ def room(instance: str) -> tuple[int, int]:
     return CPU[instance] * 1000 - RESERVED_CPU, memory
 
 
-def _node(row: Object, number: int) -> Object:
+def _node(row: Object, number: int, agent: str) -> Object:
     zone = f"ap-northeast-2{'abc'[number % 3]}"
     cpu, memory = room(row["type"])
     capacity = {"cpu": str(CPU[row["type"]]), "memory": f"{int(MEMORY[row['type']] * (1 - KERNEL))}Mi"}
@@ -66,19 +73,13 @@ def _node(row: Object, number: int) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": row["name"], "labels": labels, "annotations": {AGENT: _agent(row)}},
+        "metadata": {"name": row["name"], "labels": labels, "annotations": {AGENT: agent}},
         "spec": {"taints": [_taint(text) for text in row.get("taints", ())]},
         "status": {
             "capacity": {**capacity, **both},
             "allocatable": {"cpu": f"{cpu}m", "memory": f"{memory}Mi", **both},
         },
     }
-
-
-def _agent(row: Object) -> str:
-    """The first node for processes of its layout can be lost."""
-    first = row["name"] in ("k8s-worker-1", "k8s-api-1", "k8s-api-scan")
-    return AGENTS[1] if first else AGENTS[0]
 
 
 def _taint(text: str) -> Object:

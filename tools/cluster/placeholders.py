@@ -1,4 +1,4 @@
-"""Stand-ins for what charts and operators would make: Pods with requests and places, autoscalers of KEDA."""
+"""Stand-ins for what charts and operators would make: Pods with requests and places, sidecars, autoscalers of KEDA."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +22,10 @@ RESTRICTED: Object = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+SIDECAR, POLICY = "istio-proxy", "sidecar-placeholder"
+_LABEL = "sidecar.istio.io/inject"
+_REFUSAL = f"'{_LABEL}' in object.metadata.labels && object.metadata.labels['{_LABEL}'] == 'false'"
+_WANTED = f"!(has(object.metadata.labels) && {_REFUSAL})"
 
 
 def objects(tree: Platform, environment: str) -> list[Object]:
@@ -37,7 +41,8 @@ def _of_chart(row: Object, application: Application | None, environment: str) ->
     values = application.values if application else {}
     given = _at(values, row["values"]) if row.get("values") is not None else {}
     given = given if isinstance(given, dict) else {}
-    requests = (given.get("resources") or given).get("requests") or {
+    first = {} if not given.get("containers") else given["containers"][0]
+    requests = (first.get("resources") or given.get("resources") or given).get("requests") or {
         key: row[key] for key in ("cpu", "memory") if key in row
     }
     replicas = row.get("replicas", 1)
@@ -55,8 +60,12 @@ def _of_chart(row: Object, application: Application | None, environment: str) ->
 
 
 def _at(values: Any, path: str) -> Any:
+    """Part of the values below a path of names and places in lists; nothing where there is none."""
     for step in path.split(".") if path else ():
-        values = values.get(step, {}) if isinstance(values, dict) else {}
+        if isinstance(values, list):
+            values = values[int(step)]
+        else:
+            values = values.get(step, {}) if isinstance(values, dict) else {}
     return values
 
 
@@ -149,3 +158,46 @@ def _autoscaler(item: Object) -> Object:
             ],
         },
     }
+
+
+def sidecar_policy(tree: Platform, environment: str) -> list[Object]:
+    """A sidecar with the requests of our values in every Pod of the mesh, where no webhook of istiod answers."""
+    (values,) = (row.values for row in applications(tree, environment) if row.name == "istiod")
+    requests = values["global"]["proxy"]["resources"]["requests"]
+    asked = f'"cpu": "{requests["cpu"]}", "memory": "{requests["memory"]}"'
+    sidecar = f"""Object.spec.initContainers{{
+        name: "{SIDECAR}", image: "{IMAGE}", restartPolicy: "Always",
+        resources: Object.spec.initContainers.resources{{requests: {{{asked}}}}},
+        securityContext: Object.spec.initContainers.securityContext{{
+          allowPrivilegeEscalation: false, runAsNonRoot: true, runAsUser: 1337, readOnlyRootFilesystem: true,
+          capabilities: Object.spec.initContainers.securityContext.capabilities{{drop: ["ALL"]}},
+          seccompProfile: Object.spec.initContainers.securityContext.seccompProfile{{type: "RuntimeDefault"}}
+        }}
+      }}"""
+    # The list and what is in it by two patches: the API server panics at a list of objects.
+    expression = f"""(has(object.spec.initContainers) ? []
+      : [JSONPatch{{op: "add", path: "/spec/initContainers", value: []}}])
+      + [JSONPatch{{op: "add", path: "/spec/initContainers/-", value: {sidecar}}}]"""
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}]
+    match = {"resourceRules": rules, "namespaceSelector": {"matchLabels": {"istio-injection": "enabled"}}}
+    api = "admissionregistration.k8s.io/v1"
+    return [
+        {
+            "apiVersion": api,
+            "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": POLICY},
+            "spec": {
+                "failurePolicy": "Fail",
+                "reinvocationPolicy": "Never",
+                "matchConstraints": match,
+                "matchConditions": [{"name": "not-refused", "expression": _WANTED}],
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
+            },
+        },
+        {
+            "apiVersion": api,
+            "kind": "MutatingAdmissionPolicyBinding",
+            "metadata": {"name": POLICY},
+            "spec": {"policyName": POLICY},
+        },
+    ]

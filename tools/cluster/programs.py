@@ -36,6 +36,9 @@ PROGRAMS = {
     "kube-apiserver": Program("kubernetes", f"{KUBERNETES}/cmd/kube-apiserver"),
     "kube-controller-manager": Program("kubernetes", f"{KUBERNETES}/cmd/kube-controller-manager"),
     "kube-scheduler": Program("kubernetes", f"{KUBERNETES}/cmd/kube-scheduler"),
+    "topology-operator": Program("topology-operator", "github.com/rabbitmq/messaging-topology-operator"),
+    "istiod": Program("istiod", "istio.io/istio/pilot/cmd/pilot-discovery"),
+    "gateway-config": Program("istiod", "."),
 }
 
 
@@ -84,7 +87,9 @@ def _flags(program: Program) -> str:
 
 
 def _digest(program: Program) -> str:
-    parts = [(HERE / program.module / name).read_bytes() for name in ("go.mod", "go.sum")]
+    folder = HERE / program.module
+    files = [folder / "go.mod", folder / "go.sum", *(sorted(folder.glob("*.go")) if program.package == "." else ())]
+    parts = [file.read_bytes() for file in files]
     return hashlib.sha256(b"\0".join([*parts, _flags(program).encode()])).hexdigest()[:16]
 
 
