@@ -41,6 +41,8 @@ from eco2.knowledge.words.tokens import Token
 
 DANGEROUS = frozenset(("battery_bin", "lamp_bin", "medicine_box", "hazard_box", "professional"))
 """Streams of things that hurt people in a bag or a press."""
+POURED = frozenset(("milk_liquid", "paste_sauce", "noodles_soup"))
+"""Food that is rinsed out of its container."""
 FOOD = frozenset(("food", "not_food"))
 """Groups of what was eaten or drunk."""
 
@@ -144,6 +146,12 @@ class Knowledge:
         named = {name for keyword in keywords for name in self._situations_by_keyword.get(keyword, ())}
         return self.by_precedence([situation for name, situation in self.situations.items() if name in named])
 
+    @cached_property
+    def goods_of(self) -> Mapping[str, frozenset[str]]:
+        """Words of each material that tells of what a compound is made."""
+        heads, said = self.lexicon.heads, {one.id: one.said for one in self.lexicon.materials.materials}
+        return {one: frozenset(said.get(one, ())) | heads.made_of.get(one, frozenset()) for one in heads.goods}
+
     def dangerous(self, term: str) -> bool:
         """True when a word may name something that hurts people in a bag or a press."""
         return any(item.stream in DANGEROUS or item.care for item in self.named(term))
@@ -151,6 +159,10 @@ class Knowledge:
     def edible(self, term: str) -> bool:
         """True when a word only names food or drink, or what is left of it."""
         return all(item.group in FOOD for item in self.named(term))
+
+    def solid(self, term: str) -> bool:
+        """True when a word only names food that is emptied out of what it is in, not poured."""
+        return self.edible(term) and not any(item.id in POURED for item in self.named(term))
 
     @cached_property
     def no_things(self) -> frozenset[str]:

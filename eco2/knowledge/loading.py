@@ -28,7 +28,7 @@ from eco2.knowledge.models import (
 from eco2.knowledge.words.index import Index
 from eco2.knowledge.words.lexicon import Lexicon
 from eco2.knowledge.words.text import stems
-from eco2.knowledge.words.vocabulary import class_words, terms_of, words_of
+from eco2.knowledge.words.vocabulary import class_words, compounds_of, terms_of, words_of
 
 FILES = (TAXONOMY, RULES, SITUATIONS, CHARACTERS)
 SOURCES, DROP_OFFS, REGIONS, WORDS = "sources.yaml", "drop_offs.yaml", "regions", "words"
@@ -219,7 +219,7 @@ def _assemble(books: Books, version: str) -> Knowledge:
         regions={region.id: region for region in books.regions},
         emergencies=books.emergencies,
         topics=books.topics,
-        terms=terms,
+        terms=terms | dict(compounds_of(books.lexicon.heads)),
         phrases={word: stems(word) for word in keywords},
         classes=frozenset(class_words(taxonomy, books.lexicon)),
         questions={word: entry for entry in taxonomy.ambiguous for word in words_of(entry)},

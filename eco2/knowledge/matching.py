@@ -71,6 +71,7 @@ def corrected(knowledge: Knowledge, text: str) -> str:
             word in ENGLISH_FUNCTION_WORDS | knowledge.lexicon.spelling.real
             or {word, singular(word)} & knowledge.no_things
             or word.endswith(VERB_ENDINGS)
+            or word in knowledge.lexicon.heads.by_word
         )
         if known or singular(word) in knowledge.index.postings:
             return word

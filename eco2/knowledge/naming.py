@@ -240,6 +240,7 @@ def containers_of(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span
     edges = sorted(squashed.starts | {len(squashed.text)})
     words = [Span(one, other, squashed.text[one:other]) for one, other in pairwise(edges)]
     found: list[Span] = []
+    full = any(word.term in knowledge.lexicon.english.filled for word in words)
     for noun in nouns:
         following = [word for word in words if word.start >= noun.end]
         if is_hangul(noun.term[0]) or not following or following[0].term != "of":
@@ -252,6 +253,8 @@ def containers_of(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span
             term = next(
                 (t for t in (said + noun.term, said.removesuffix("s") + noun.term) if t in knowledge.terms), None
             )
+            if full and any(word in knowledge.terms and knowledge.solid(word) for word in (said, said[:-1], said[:-2])):
+                break  # what is in it has to leave it, and is asked about as well
             if term and len(rest) >= many:
                 found.append(Span(noun.start, rest[many - 1].end, term))
                 break

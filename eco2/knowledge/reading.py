@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Literal
 
 from eco2.knowledge import matching
+from eco2.knowledge.heads import with_compounds
 from eco2.knowledge.knowledge import Knowledge
 from eco2.knowledge.models import Ambiguity, Item, Situation
 from eco2.knowledge.naming import MOST, containers_of, joined, neighbours, subject
@@ -32,11 +33,12 @@ from eco2.knowledge.words.text import (
     squash,
 )
 from eco2.knowledge.words.tokens import Token, is_word
+from eco2.knowledge.words.vocabulary import COMPOUND
 
 MOST_UNKNOWN = 12
 """Words that are tried as compounds or misspelt."""
 NEAREST = 12
-"""Letters of the materials between two entries of a list."""
+"""Letters of the materials between two entries of a list, and between food and what is told of how much there is."""
 FALLBACKS: tuple[tuple[Part, ...], ...] = (
     ("main", "beside"),
     ("container", "option"),
@@ -110,7 +112,8 @@ def read(knowledge: Knowledge, text: str) -> Reading:
 
 
 def _named_letters(reading: Reading) -> int:
-    return sum(len(mention.span.term) for mention in (*reading.mentions, *reading.around))
+    mentions = (*reading.mentions, *reading.around)
+    return sum(len(m.guessed.split()[-1] if m.span.term.startswith(COMPOUND) else m.span.term) for m in mentions)
 
 
 def subjects(knowledge: Knowledge, text: str) -> list[Item | Ambiguity]:
@@ -147,6 +150,7 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
     nouns = knowledge.nouns(squashed, split)[:MOST]
     phrases = knowledge.phrases_in(squashed, nouns, split)[:MOST]
     nouns = containers_of(knowledge, squashed, joined(knowledge, squashed, split, nouns, phrases))
+    nouns = with_compounds(knowledge, squashed, split, nouns)
     dangerous = frozenset(span for span in nouns if knowledge.dangerous(span.term))
     sentence: korean.Sentence | english.Sentence
     if is_korean(text):
@@ -203,10 +207,13 @@ def _mentions(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], list[
 
 
 def _spoiled(knowledge: Knowledge, found: _Found, span: Span) -> bool:
-    """True for food that is told to be spoiled, so that it has to leave what it is in: "상한 김치가 든 병"."""
-    korean, words = knowledge.lexicon.korean.spoiled, knowledge.lexicon.english.spoiled
-    told = any(word in found.squashed.text for word in korean) or any(t.surface in words for t in found.tokens)
-    return told and knowledge.edible(span.term)
+    """True for food that has to leave what it is in: told to be spoiled ("상한 김치가 든 병"), or to fill it."""
+    ko, en, text = knowledge.lexicon.korean, knowledge.lexicon.english, found.squashed.text
+    if any(word in text for word in ko.spoiled) or any(token.surface in en.spoiled for token in found.tokens):
+        return knowledge.edible(span.term)
+    before = any(token.surface in en.filled and 0 <= span.start - token.end <= NEAREST for token in found.tokens)
+    filled = before or any(text.find(word, span.end, span.end + NEAREST) >= 0 for word in ko.filled)
+    return filled and knowledge.solid(span.term)
 
 
 def _narrows(knowledge: Knowledge, found: _Found, span: Span) -> bool:
@@ -262,6 +269,9 @@ def _together(knowledge: Knowledge, found: _Found, one: Span, other: Span) -> bo
 def _mention(knowledge: Knowledge, found: _Found, span: Span) -> Mention:
     role: Role = "beside" if found.parts.get(span) == "beside" else "main"
     others = [noun for noun in found.nouns if noun == span or found.parts.get(noun) in ("main", "beside", "option")]
+    if span.term.startswith(COMPOUND):
+        item, said = knowledge.named(span.term)[0], found.squashed.said(span)
+        return Mention(item, span, guessed=said, role=role)
     return Mention(subject(knowledge, found.squashed, span, others), span, role=role)
 
 

@@ -71,7 +71,7 @@ EN_BRACKETS = (" (2 of them)", " (old one)", " (small)", " (new)")
 EN_PLACES = ("in my drawer", "from the closet", "under the bed", "in the car", "behind the sofa", "on the desk")
 EN_CONTENTS = ("coffee", "milk", "kimchi", "rice", "soup", "juice", "jam", "sauce")
 EN_VESSELS = ("tumbler", "frying pan", "mug", "lunch box", "pot", "thermos")
-NONSENSE = ("뚜르벨라", "코그니톨", "빠깡이", "넬로피드", "샤르망고기", "쿠오레틴")
+NONSENSE = ("뚜르벨라", "코그니톨", "빠깡이", "넬로피드", "샤르망코라", "쿠오레틴")
 EN_NONSENSE = ("florbix", "quandrel", "zimbuloo", "grobnatz", "vextoria")
 
 

@@ -233,7 +233,7 @@ class Sentence:
         if self._words(n) > 1 and self._words(n + 1) > 1:
             return "main"  # "tuna can beer can"
         plural = self.squashed.text[one.start : one.end + 1].endswith("s") and not one.term.endswith("ss")
-        if one.term in self.materials:
+        if one.term in self.materials and not (one in self.dangerous and self._in_list(n)):
             return "content"
         if one in self.dangerous and (not of_it or other in self.dangerous or plural or self._in_list(n)):
             return "main"

@@ -1,7 +1,7 @@
 """The vocabulary of data/words: what words do in a sentence, apart from the names of items and situations."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated
 
@@ -20,6 +20,7 @@ def _each_normalized(words: object) -> object:
 
 
 Said = Annotated[tuple[str, ...], BeforeValidator(_each_normalized), Field(min_length=1)]
+Some = Annotated[tuple[str, ...], BeforeValidator(_each_normalized)]
 Words = Annotated[frozenset[str], BeforeValidator(_normalized)]
 """A list of words in its file; a set of normalized words here."""
 
@@ -45,6 +46,7 @@ class Nouns(Model):
     classes: Words = frozenset()
     excluded: Words = frozenset()
     spoiled: Words = frozenset()
+    filled: Words = frozenset()
 
 
 class Korean(Nouns):
@@ -110,12 +112,52 @@ class Names(Model):
     names: tuple[Name, ...] = ()
 
 
+class Head(Model):
+    """The last word of compounds whose first part no name knows. `usual`: the item of such a compound, "" where only
+    a material tells it; `of`: items by material. `alone`: in a list it is a thing of its own; `bound`: of one
+    syllable."""
+
+    said: Some = ()
+    en: Some = ()
+    usual: str = ""
+    of: dict[str, str] = Field(default_factory=dict)
+    powered: str = "small_appliance"
+    alone: bool = False
+    bound: bool = False
+
+
+class Heads(Model):
+    """`goods`: items by material for heads that name none of their own; `hazards`: first parts that keep their
+    advice."""
+
+    heads: tuple[Head, ...] = ()
+    goods: dict[str, str] = Field(default_factory=dict)
+    made_of: dict[str, Words] = Field(default_factory=dict)
+    powered: Words = frozenset()
+    hazards: Words = frozenset()
+    plain: Words = frozenset()
+
+    @cached_property
+    def by_word(self) -> Mapping[str, Head]:
+        return {word: head for head in self.heads for word in (*head.said, *head.en)}
+
+    @cached_property
+    def longest(self) -> int:
+        return max(map(len, self.by_word), default=0)
+
+    def items(self) -> Iterator[str]:
+        for head in self.heads:
+            yield from filter(None, (head.usual, head.powered, *head.of.values()))
+        yield from self.goods.values()
+
+
 class Lexicon(Model):
     korean: Korean = Korean()
     english: English = English()
     spelling: Spelling = Spelling()
     materials: Materials = Materials()
     names: Names = Names()
+    heads: Heads = Heads()
 
     @cached_property
     def kinds(self) -> str:
@@ -132,6 +174,8 @@ def problems(lexicon: Lexicon, items: frozenset[str], streams: frozenset[str]) -
     for name in lexicon.names.names:
         if name.item not in items:
             yield f"words/names.yaml: names.{name.item}: no such item"
+    unknown = set(lexicon.heads.items()) - items
+    yield from (f"words/heads.yaml: heads: no item {item!r}" for item in sorted(unknown))
     for material in lexicon.materials.materials:
         missing = set(material.streams) - streams
         yield from (f"words/materials.yaml: materials.{material.id}: no stream {one!r}" for one in sorted(missing))

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 LONGEST = 1000
 """Letters of a text that are read."""
@@ -131,6 +132,11 @@ class Squashed:
     def bracketed(self, one: int, other: int) -> bool:
         """True when a bracket opens or ends between two places."""
         return any(one <= place <= other for aside in self.asides for place in aside)
+
+    def said(self, span: "Span") -> str:
+        """The words of a span, with blanks between them."""
+        edges = sorted({span.start, span.end, *(place for place in self.starts if span.start < place < span.end)})
+        return " ".join(self.text[one:other] for one, other in pairwise(edges))
 
     def word_end(self, position: int) -> int:
         return self._edges[bisect_left(self._edges, position)]

@@ -9,7 +9,7 @@ from eco2.knowledge.models import (
     ItemRecord,
     Taxonomy,
 )
-from eco2.knowledge.words.lexicon import Lexicon, Names
+from eco2.knowledge.words.lexicon import Heads, Lexicon, Names
 from eco2.knowledge.words.text import normalize
 
 
@@ -97,3 +97,19 @@ def _numbers(word: str) -> Iterator[str]:
         yield word.removesuffix("ies") + "y"
     elif word.endswith("s") and not word.endswith(("ss", "ves")):  # to leave is no leaf
         yield word.removesuffix("s")
+
+
+COMPOUND = "뷁"
+"""Before the terms of compounds of no name of their own: a syllable that no word begins with."""
+
+
+def compound(item_id: str, head: str) -> str:
+    return f"{COMPOUND}{item_id}{head}"
+
+
+def compounds_of(heads: Heads) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Term -> item of every compound that a head can make."""
+    for head in heads.heads:
+        by_material = {**heads.goods, **head.of}
+        items = {head.usual, head.powered, *by_material.values()} - {""}
+        yield from ((compound(item, said), (item,)) for said in (*head.said, *head.en) for item in sorted(items))
