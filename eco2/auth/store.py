@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from eco2.contracts.revocations import COMPLETE_KEY, DENIED_STREAM, Revocation
 from eco2.core.postgres import Session as Db
 from eco2.core.postgres import Transaction
+from eco2.core.stored import Reader
 
 WINDOW_SECONDS = 60
 _STATE = "auth:state:{}"
@@ -406,6 +407,9 @@ class Grant:
     challenge: str
 
 
+_SIGN_IN_FORM, _OUTCOME_FORM, _GRANT_FORM = Reader(SignIn), Reader(Outcome), Reader(Grant)
+
+
 async def keep_sign_in(redis: Redis, state: str, sign_in: SignIn, seconds: int) -> None:
     """Also notes that the browser's cookie was issued here."""
     async with redis.pipeline(transaction=True) as pipe:
@@ -424,10 +428,8 @@ async def sign_in(redis: Redis, state: str) -> SignIn | Outcome | None:
     """Load what `keep_sign_in` or `settle_sign_in` left."""
     begun, settled = await redis.mget(_STATE.format(state), _OUTCOME.format(state))
     if settled and settled != _CLAIMED:
-        found = orjson.loads(settled)
-        session = UUID(found["session"]) if found["session"] else None
-        return Outcome(_read(found["sign_in"]), found["code"], session, found["reason"], found.get("app_code"))
-    return _read(orjson.loads(begun)) if begun else None
+        return _OUTCOME_FORM.loads(settled)
+    return _SIGN_IN_FORM.loads(begun) if begun else None
 
 
 def _document(value: SignIn | Outcome) -> bytes:
@@ -437,11 +439,6 @@ def _document(value: SignIn | Outcome) -> bytes:
         return {name: value for name, value in vars(inner).items() if name != "app" or value is not None}
 
     return orjson.dumps(fields(value), fields, orjson.OPT_PASSTHROUGH_DATACLASS)
-
-
-def _read(found: dict[str, Any]) -> SignIn:
-    app = found.get("app")
-    return SignIn(**{**found, "app": AppTarget(**app) if app else None})
 
 
 async def claim_sign_in(redis: Redis, state: str, seconds: int) -> bool:
@@ -461,10 +458,8 @@ async def keep_grant(redis: Redis, digest: str, grant: Grant, seconds: int) -> N
 
 
 async def grant(redis: Redis, digest: str) -> Grant | None:
-    if not (found := await redis.get(_GRANT.format(digest))):
-        return None
-    values = orjson.loads(found)
-    return Grant(**{**values, "user": UUID(values["user"])})
+    found = await redis.get(_GRANT.format(digest))
+    return _GRANT_FORM.loads(found) if found else None
 
 
 async def drop_grant(redis: Redis, digest: str) -> None:

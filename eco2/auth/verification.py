@@ -8,23 +8,25 @@ The outcome does not say for which app the token was issued: it tells whose it i
 
 import asyncio
 import logging
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 from uuid import uuid4
 
 import orjson
 from prometheus_client import Counter
 from redis.asyncio import Redis
 
-from eco2.auth.oauth import PROVIDERS, NotOffered, ProviderAway, ProviderRefused, Providers
+from eco2.auth.oauth import PROVIDERS, NotOffered, Profile, ProviderAway, ProviderRefused, Providers
 from eco2.contracts.queues import TASKS_EXCHANGE
 from eco2.contracts.tasks import OAUTH_VERIFY
 from eco2.core.errors import BadRequest, Unavailable
+from eco2.core.stored import Reader
 from eco2.messaging.broker import BrokerDown, Publisher
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
+Status = Literal["verified", "refused", "away", "not_offered"]
+"""`refused`: the provider says no; `away`: it does not answer."""
 
 TICKET_SECONDS = 300
 TOKEN_MAX = 4096
@@ -53,6 +55,26 @@ class NotVerified(Unavailable):
     code = "VERIFICATION_PENDING"
 
 
+@dataclass(frozen=True)
+class Ticket:
+    """Order of a verification, as it lies in the cache."""
+
+    provider: str
+    access_token: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of a verification; the profile of one that is verified."""
+
+    status: Status
+    profile: Profile | None = None
+    detail: str | None = None
+
+
+_TICKET, _OUTCOME = Reader(Ticket), Reader(Verification)
+
+
 def _ticket(number: str) -> str:
     return f"auth:verify:{number}"
 
@@ -68,8 +90,7 @@ async def order(cache: Redis, publisher: Publisher, provider: str, access_token:
     if not 0 < len(access_token) <= TOKEN_MAX or not access_token.isascii() or not access_token.isprintable():
         raise NoToken
     number = str(uuid4())
-    ticket = orjson.dumps({"provider": provider, "access_token": access_token})
-    await cache.set(_ticket(number), ticket, ex=TICKET_SECONDS)
+    await cache.set(_ticket(number), orjson.dumps(Ticket(provider, access_token)), ex=TICKET_SECONDS)
     task = OAUTH_VERIFY
     try:
         await publisher.send_task(TASKS_EXCHANGE, task.routing_key, task.name, number, priority=task.priority)
@@ -79,16 +100,12 @@ async def order(cache: Redis, publisher: Publisher, provider: str, access_token:
     return number
 
 
-async def outcome(cache: Redis, number: str, seconds: float) -> Json:
-    """`{status, profile, detail}` of a verification, waited for. NotVerified.
-
-    `status`: verified, with the profile; refused (the provider says no), away (it does not answer), not_offered.
-    """
+async def outcome(cache: Redis, number: str, seconds: float) -> Verification:
+    """Wait for a verification that was ordered. NotVerified."""
     for _ in range(max(1, int(seconds / POLL_SECONDS))):
         found = await cache.get(_outcome(number))
         if found is not None:
-            told: Json = orjson.loads(found)
-            return told
+            return _OUTCOME.loads(found)
         await asyncio.sleep(POLL_SECONDS)
     raise NotVerified
 
@@ -102,19 +119,18 @@ async def perform(cache: Redis, providers: Providers, number: str) -> None:
         log.warning("a verification came after its time", extra={"verification": number})
         VERIFICATIONS.labels("expired").inc()
         return
-    asked = orjson.loads(ticket)
-    told = await _told(providers, asked["provider"], asked["access_token"])
+    told = await _told(providers, _TICKET.loads(ticket))
     async with cache.pipeline(transaction=True) as both:
         both.set(_outcome(number), orjson.dumps(told), ex=TICKET_SECONDS)
         both.delete(_ticket(number))
         await both.execute()
-    VERIFICATIONS.labels(told["status"]).inc()
+    VERIFICATIONS.labels(told.status).inc()
 
 
-async def _told(providers: Providers, provider: str, access_token: str) -> Json:
+async def _told(providers: Providers, asked: Ticket) -> Verification:
     for pause in (*PAUSES, None):
         try:
-            profile = await providers.verify(provider, access_token)
+            profile = await providers.verify(asked.provider, asked.access_token)
         except ProviderRefused as error:
             return _no("refused", error)
         except NotOffered as error:
@@ -122,11 +138,11 @@ async def _told(providers: Providers, provider: str, access_token: str) -> Json:
         except ProviderAway as error:
             away = error
         else:
-            return {"status": "verified", "profile": asdict(profile), "detail": None}
+            return Verification("verified", profile)
         if pause is not None:
             await asyncio.sleep(pause)
     return _no("away", away)
 
 
-def _no(status: str, error: Exception) -> Json:
-    return {"status": status, "profile": None, "detail": str(error)}
+def _no(status: Status, error: Exception) -> Verification:
+    return Verification(status, detail=str(error))

@@ -177,7 +177,7 @@ async def reply(
         look=_look_at(agent, turn, image_key),
     )
     before = Memory.read(agent.knowledge, memory)
-    question = Question(words, before, _location(turn.location), has_image=image_key is not None)
+    question = Question(words, before, Location.read(turn.location), has_image=image_key is not None)
     state = await graph.run(agent.graph, question, context)
     return Answer(
         content=state["answer"],
@@ -200,10 +200,6 @@ def _look_at(agent: Agent, turn: Turn, image_key: str | None) -> Look | None:
         return await grpc.call(classify, request, graph.LOOK_SECONDS)
 
     return look
-
-
-def _location(stored: Json | None) -> Location | None:
-    return Location(stored["latitude"], stored["longitude"]) if stored else None
 
 
 def _metadata(state: State, before: Memory) -> Json:

@@ -43,6 +43,8 @@ def verify(
 
     It goes through `q.api`, as the services ask it. Exit code 1 unless the provider knows the token.
     """
+    from dataclasses import asdict
+
     from eco2.auth import verification
     from eco2.core import redis
     from eco2.core.settings import CacheSettings, TasksBrokerSettings
@@ -55,7 +57,7 @@ def verify(
     token = sys.stdin.readline().strip() if piped else typer.prompt("Access token", hide_input=True)
     settings = console.settings(Settings)
 
-    async def ask() -> console.Json:
+    async def ask() -> verification.Verification:
         publisher = Publisher(settings.tasks_broker_url)
         async with redis.connect(settings.redis_cache_url, decode_responses=False) as cache:
             try:
@@ -65,11 +67,12 @@ def verify(
                 await publisher.close()
 
     told = console.do(ask())
-    if told["status"] == "refused":
+    if told.status == "refused":
         raise typer.Exit(console.say(f"refused: {provider} does not know this token, or no longer."))
-    if told["status"] != "verified":
-        raise typer.Exit(console.say(f"{told['status']}: {told['detail']}"))
-    console.table([told["profile"]], *told["profile"], empty="")
+    if told.profile is None:
+        raise typer.Exit(console.say(f"{told.status}: {told.detail}"))
+    profile = asdict(told.profile)
+    console.table([profile], *profile, empty="")
 
 
 @keys.command("list")

@@ -166,7 +166,7 @@ def near(
     """Show the nearest places, and whether they are open."""
     from eco2.knowledge import holidays
     from eco2.location import service, store
-    from eco2.location.hours import Clock
+    from eco2.location.opening import Clock
 
     async def find(db: "Database") -> "list[Place]":
         if stream:
@@ -194,7 +194,7 @@ def near(
 def stats(as_json: bool = console.AS_JSON) -> None:
     """Show each feed: where it comes from, its licence and date, how many places are on the map, stale, retired."""
     from eco2.location import service, store
-    from eco2.location.hours import KOREA
+    from eco2.location.opening import KOREA
 
     async def find(db: "Database") -> list[dict[str, Any]]:
         return await store.stats(db, datetime.now(KOREA).date() - service.STALE_AFTER)
@@ -214,7 +214,7 @@ def stale(
     from datetime import timedelta
 
     from eco2.location import store
-    from eco2.location.hours import KOREA
+    from eco2.location.opening import KOREA
 
     async def find(db: "Database") -> list[dict[str, Any]]:
         return await store.stale(db, datetime.now(KOREA).date() - timedelta(days=days), limit)

@@ -22,7 +22,7 @@ from eco2.core.app import (
     opened,
 )
 from eco2.core.short_cuts import ShortCut
-from eco2.location import hours, service
+from eco2.location import opening, service
 from eco2.location import search as searching
 from eco2.location.categories import PICKUP_CATEGORIES, STORE_CATEGORIES, Source
 from eco2.location.kakao import KakaoPlace, KakaoUnavailable
@@ -287,7 +287,7 @@ async def center(at: At, place_id: PlaceId) -> Any:
         "detail": place.detail,
         "collection_items": found.collection_items,
         "introduction": found.introduction,
-        "opening_hours": hours.as_said(place.hours) if place.hours else None,
+        "opening_hours": opening.read(place.hours).raw if place.hours else None,
         "data_source": {
             "title": found.title,
             "publisher": found.publisher,

@@ -1,45 +1,16 @@
-"""Opening hours: reading the ways in which public data writes them, and telling whether a place is open.
-
-Stored form, all keys optional:
-`weekly` {mon: [["09:00", "12:00"], …]}, an empty list is a day of rest, a missing day is unknown;
-`always`; `closed` (for good); `weeks_of_month` [1, 3, 5] of all days it opens;
-`season` [{from: "07-01", to: "09-30", weekly}]; `holiday` closed, open or unknown;
-`holiday_hours` [["10:00", "17:00"]]; `closed_on` names of holidays; `raw`, the text as it came.
-
-Times are minutes of one day, so hours past midnight are split: the rest belongs to the next day. What cannot be read is
-unknown, never "closed".
-"""
+"""Opening hours as public data writes them, in many ways. What cannot be read is unknown, never "closed"."""
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, TypedDict
-from zoneinfo import ZoneInfo
-
-import orjson
 
 from eco2.knowledge import holidays
+from eco2.location.opening import DAYS, MIDNIGHT, Hours, Season, Weekly, clock
 
-KOREA = ZoneInfo("Asia/Seoul")
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-MIDNIGHT = 24 * 60
-MOST_KNOWN = 5_000
 _KOREAN = "월화수목금토일"
-
-Intervals = list[list[str]]
-Weekly = dict[str, Intervals]
-
-
-class Season(TypedDict, total=False):
-    weekly: Weekly
-
-
-Hours = dict[str, Any]
-Holidays = Mapping[date, tuple[str, ...]]
-"""Names of the public holidays of a day; a day may be two."""
 
 _DASH = r"\s*(?:~|-|–|—|∼|〜|～|부터)\s*"
 _TIME = r"(?:(오전|오후|AM|PM|am|pm)\s*)?(?<![\d:])([01]?\d|2[0-4])\s*(?::|시)\s*([0-5]\d)?(?::[0-5]\d)?\s*분?"
@@ -89,10 +60,6 @@ def _minutes(half: str | None, hour: str, minute: str | None) -> int:
     return min(MIDNIGHT, found * 60 + int(minute or 0))
 
 
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
-
-
 def _spans(text: str) -> list[tuple[int, int]]:
     """(from, until) in minutes; `until` beyond MIDNIGHT belongs to the next day."""
     found = []
@@ -134,9 +101,9 @@ def _without_breaks(spans: list[tuple[int, int]], text: str) -> list[tuple[int, 
 def _put(weekly: Weekly, day: int, spans: Iterable[tuple[int, int]]) -> None:
     today = weekly.setdefault(DAYS[day], [])
     for first, last in spans:
-        today.append([_clock(first), _clock(min(last, MIDNIGHT))])
+        today.append([clock(first), clock(min(last, MIDNIGHT))])
         if last > MIDNIGHT and last - MIDNIGHT < MIDNIGHT:
-            weekly.setdefault(DAYS[(day + 1) % 7], []).append([_clock(0), _clock(last - MIDNIGHT)])
+            weekly.setdefault(DAYS[(day + 1) % 7], []).append([clock(0), clock(last - MIDNIGHT)])
 
 
 def _tidy(weekly: Weekly) -> Weekly:
@@ -207,10 +174,10 @@ def _of_days(texts: tuple[str, ...], holiday: str, closed_days: str) -> Hours | 
     if not any(text.strip() for text in (*texts, holiday, closed_days)):
         return None
     cells = [_day(text, number) for number, text in enumerate(texts)]
-    found: Hours = {"raw": "; ".join(dict.fromkeys(t.strip() for t in (*texts, holiday, closed_days) if t.strip()))}
+    raw = "; ".join(dict.fromkeys(t.strip() for t in (*texts, holiday, closed_days) if t.strip()))
     known = [cell for cell in cells if cell.spans is not None]
     if known and all(cell.never for cell in known):
-        return {**found, "closed": True}
+        return Hours(raw, closed=True)
     weekly: Weekly = {}
     summer: Weekly = {}
     for number, cell in enumerate(cells):
@@ -218,37 +185,33 @@ def _of_days(texts: tuple[str, ...], holiday: str, closed_days: str) -> Hours | 
             _put(weekly, number, cell.spans)
         if cell.season:
             _put(summer, number, cell.season[2])
-    if len(known) == 7 and all(cell.spans == ((0, MIDNIGHT),) for cell in known):
-        found["always"] = True
-    elif weekly:
-        found["weekly"] = _tidy(weekly)
-    if summer:
-        first, last, _ = next(cell.season for cell in cells if cell.season)
-        found["season"] = [{"from": first, "to": last, "weekly": _tidy(summer)}]
-    weeks = {week for cell in cells for week in cell.weeks}
-    if weeks:
-        found["weeks_of_month"] = sorted(weeks)
-    return {**found, **_of_holidays(holiday, closed_days)}
+    always = len(known) == 7 and all(cell.spans == ((0, MIDNIGHT),) for cell in known)
+    seasons = [Season(*cell.season[:2], _tidy(summer)) for cell in cells if cell.season]
+    found = Hours(
+        raw,
+        weekly={} if always else _tidy(weekly),
+        always=always,
+        weeks_of_month=tuple(sorted({week for cell in cells for week in cell.weeks})),
+        season=tuple(seasons[:1]),
+    )
+    return _with_holidays(found, holiday, closed_days)
 
 
-def _of_holidays(holiday: str, closed_days: str) -> Hours:
-    text = f"{holiday} {closed_days}"
-    found: Hours = {}
+def _with_holidays(hours: Hours, holiday: str, closed_days: str) -> Hours:
+    text, said = f"{holiday} {closed_days}", ""
     spans = _spans(holiday)
     if spans:
         weekly: Weekly = {}
         _put(weekly, 0, ((first, min(last, MIDNIGHT)) for first, last in spans))
-        found |= {"holiday": "open", "holiday_hours": weekly["mon"]}
+        hours, said = replace(hours, holiday_hours=weekly["mon"]), "open"
     elif _YEAR_ROUND.search(text) or _ALWAYS.search(holiday):
-        found["holiday"] = "open"
+        said = "open"
     elif _REST.search(holiday) or (_PUBLIC_HOLIDAY.search(closed_days)):
-        found["holiday"] = "closed"
+        said = "closed"
     named = list(dict.fromkeys((*_named_holidays(holiday), *_named_holidays(closed_days and f"{closed_days} 휴무"))))
-    if named:
-        found["closed_on"] = named
-        if found.get("holiday") == "closed" and not _PUBLIC_HOLIDAY.search(text):
-            del found["holiday"]
-    return found
+    if named and said == "closed" and not _PUBLIC_HOLIDAY.search(text):
+        said = ""
+    return replace(hours, holiday=said, closed_on=tuple(named))
 
 
 def _named_holidays(text: str) -> list[str]:
@@ -301,7 +264,7 @@ def _of_text(text: str, closed_days: str) -> Hours | None:
     for day in weekdays(closed_days):
         cells[DAYS[day]] = "" if some_weeks else "휴무"
     found = _of_days(tuple(cells[day] for day in DAYS), holiday.strip(), closed_days)
-    return found and {**found, "raw": raw}
+    return found and replace(found, raw=raw)
 
 
 def _a_line_for_each(text: str) -> str:
@@ -339,145 +302,3 @@ def _days_of(match: "re.Match[str]") -> list[int]:
         first, last = _KOREAN.index(match["range"]), _KOREAN.index(match["until"])
         return [day % 7 for day in range(first, last + 1 if last >= first else last + 8)]
     return [_KOREAN.index(letter) for letter in re.sub("요일", "", match["days"]) if letter in _KOREAN]
-
-
-# --- is it open? ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Today:
-    """None where it is not known."""
-
-    is_open: bool | None = None
-    is_holiday: bool | None = None
-    """Closed the whole day."""
-    start_time: str | None = None
-    end_time: str | None = None
-
-
-UNKNOWN = Today()
-
-
-class Clock:
-    """Tells the states of places. What one text of hours says at one minute is worked out once for all that have it."""
-
-    def __init__(self, calendar: Holidays) -> None:
-        self._calendar = calendar
-        self._minute = 0
-        self._known: dict[str, Today] = {}
-
-    def state(self, hours: str | None, now: datetime) -> Today:
-        """`hours`: the stored form as JSON."""
-        if hours is None:
-            return UNKNOWN
-        minute = int(now.timestamp() / 60)
-        if minute != self._minute or len(self._known) > MOST_KNOWN:
-            self._minute, self._known = minute, {}
-        found = self._known.get(hours)
-        if found is None:
-            found = self._known[hours] = today(_read(hours), now, self._calendar)
-        return found
-
-
-def as_said(stored: str) -> str:
-    """Words of the source, of hours as they are stored."""
-    return str(_read(stored)["raw"])
-
-
-def _read(stored: str) -> Hours:
-    found: Hours = orjson.loads(stored)
-    return found
-
-
-def today(hours: Hours | None, now: datetime, calendar: Holidays) -> Today:
-    """State of a place at `now`; `calendar`: the holidays of Korea, by day."""
-    if not hours:
-        return UNKNOWN
-    if hours.get("closed"):
-        return Today(False, True)
-    here = now.astimezone(KOREA)
-    at, day, before = here.hour * 60 + here.minute, here.date(), here.date() - timedelta(days=1)
-    spans, night = _planned(hours, day, calendar), _planned(hours, before, calendar)
-    from_night = any(last > MIDNIGHT for _, last in night or ())
-    shown = _from_until(spans or (night if from_night else None))
-    if _covers(night, at + MIDNIGHT):  # it opened yesterday and has not closed yet, also on a holiday
-        return Today(True, False, *shown)
-    if spans is None:
-        return UNKNOWN
-    is_open: bool | None = _covers(spans, at)
-    if not is_open and night is None and _covers(_of_week(hours, before), at + MIDNIGHT):
-        is_open = None  # nobody knows whether it opened on yesterday's holiday
-    return Today(is_open, not spans and not from_night, *shown)
-
-
-Spans = list[tuple[int, int]]
-
-
-def _covers(spans: Spans | None, at: int) -> bool:
-    return any(first <= at < last for first, last in spans or ())
-
-
-def _from_until(spans: Spans | None) -> tuple[str | None, str | None]:
-    if not spans:
-        return None, None
-    last = spans[-1][1]
-    return _clock(spans[0][0]), _clock(last if last <= MIDNIGHT else last - MIDNIGHT)
-
-
-def _planned(hours: Hours, day: date, calendar: Holidays) -> Spans | None:
-    """Hours that begin on that day, to their end in the night; None: unknown."""
-    names = calendar.get(day, ())
-    if any(name in names for name in hours.get("closed_on", ())):
-        return []
-    if names and hours.get("holiday") == "closed":
-        return []
-    if names and "holiday_hours" in hours:
-        return [(_number(first), _number(last)) for first, last in hours["holiday_hours"]]
-    if hours.get("always"):
-        return [(0, MIDNIGHT)]
-    if names and hours.get("holiday") != "open":
-        return None
-    weeks = hours.get("weeks_of_month")
-    if weeks and (day.day - 1) // 7 + 1 not in weeks:
-        return []
-    return _of_week(hours, day)
-
-
-def _of_week(hours: Hours, day: date) -> Spans | None:
-    """The same by the day of the week alone. What is stored at its beginning may be left of the night before."""
-    stored = _stored(hours, day)
-    if stored is None:
-        return None
-    spans = [(_number(first), _number(last)) for first, last in stored]
-    if spans and _goes_on(_stored(hours, day - timedelta(days=1)), stored):
-        spans = spans[1:]
-    after = _stored(hours, day + timedelta(days=1))
-    if after and spans and _goes_on(stored, after):
-        spans[-1] = (spans[-1][0], MIDNIGHT + _number(after[0][1]))
-    return spans
-
-
-def _goes_on(before: Intervals | None, after: Intervals) -> bool:
-    """True when the last hours of a day are continued on the next, until some time of it."""
-    return (
-        bool(before and after)
-        and (before[-1][1], after[0][0]) == ("24:00", "00:00")  # type: ignore[index]
-        and before[-1][0] != "00:00"  # type: ignore[index]
-        and after[0][1] != "24:00"
-    )
-
-
-def _stored(hours: Hours, day: date) -> Intervals | None:
-    weekly: Weekly = hours.get("weekly", {})
-    for season in hours.get("season", ()):
-        if _within(f"{day:%m-%d}", season["from"], season["to"]):
-            weekly = {**weekly, **season["weekly"]}
-    return weekly.get(DAYS[day.weekday()])
-
-
-def _number(clock: str) -> int:
-    return int(clock[:2]) * 60 + int(clock[3:])
-
-
-def _within(day: str, first: str, last: str) -> bool:
-    return first <= day <= last if first <= last else day >= first or day <= last

@@ -25,7 +25,7 @@ from eco2.contracts.identity import GUEST, is_guest
 from eco2.core.breaker import LONG_PAUSE, PAUSE, Breaker
 from eco2.core.errors import Unavailable
 from eco2.location import store
-from eco2.location.hours import KOREA
+from eco2.location.opening import KOREA
 from eco2.location.settings import KakaoSettings
 
 log = logging.getLogger(__name__)

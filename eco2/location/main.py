@@ -12,9 +12,9 @@ from eco2.core.settings import load
 from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import holidays
 from eco2.location import api, rpc, steward_api, store
-from eco2.location.hours import Clock
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import Kakao
+from eco2.location.opening import Clock
 from eco2.location.service import Services
 from eco2.location.settings import ApiSettings
 from eco2.location.worker import Background

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from eco2.core.errors import TooMany
 from eco2.location import store, words
-from eco2.location.hours import KOREA
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import KakaoLate, KakaoPlace, KakaoShareUsed, KakaoUnavailable, Query
+from eco2.location.opening import KOREA
 from eco2.location.service import Entry, Services, entry, near, of_kakao, once
 from eco2.location.store import Place, Wanted
 

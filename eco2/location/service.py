@@ -17,9 +17,9 @@ from eco2.knowledge import Knowledge
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.models import DropOff
 from eco2.location import categories, store
-from eco2.location.hours import KOREA, Clock
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import Kakao, KakaoPlace
+from eco2.location.opening import KOREA, Clock
 from eco2.location.store import Cluster, Details, Place
 from eco2.location.worker import Background
 

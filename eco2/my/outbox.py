@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import Counter, Gauge
@@ -24,6 +24,7 @@ from eco2.core.turns import PerMinute
 from eco2.knowledge.districts import Districts
 from eco2.messaging.broker import Publisher
 from eco2.my import store
+from eco2.my.messages import Claim, Left, Preferred, Purge, SignedUp
 from eco2.my.store import OutboxMessage
 
 if TYPE_CHECKING:
@@ -114,10 +115,11 @@ class Outbox:
         async with self.db.transaction() as tx:
             users = await store.start_purge(tx, self.purge_after, BATCH)
             for user in users:
-                kind = "claim" if await store.claimed_by(tx, user) else "purge"
+                claimed = await store.claimed_by(tx, user)
                 for name in self.others.data:
                     # auth-api keeps nothing that somebody could claim: the sessions of a guest go.
-                    await store.tell(tx, user, "purge" if name == "auth-api" else kind, {"service": name})
+                    body = Claim if claimed and name != "auth-api" else Purge
+                    await store.tell(tx, user, body(service=name))
         gone = await store.drop_purged(self.db)
         for user in gone:
             log.info("account purged", extra={"user": str(user)})
@@ -156,7 +158,7 @@ class Outbox:
             user_id=message.user_id,
             character_code=DEFAULT_CHARACTER,
             source="signup",
-            earned_at=datetime.fromisoformat(message.body["earned_at"]),
+            earned_at=SignedUp.model_validate(message.body).earned_at,
         )
         body = grant.model_dump(mode="json")
         await self.others.publisher.send_json(REWARD_EXCHANGE, REWARD_QUEUE, body, f"signup-{message.user_id}")
@@ -175,20 +177,21 @@ class Outbox:
         if self.others.sessions is None:
             raise NotConnected
         request = auth_pb2.RevokeAllRequest(user_id=str(message.user_id), reason="account_deleted")
-        request.issued_before.FromDatetime(datetime.fromisoformat(message.body["issued_before"]).astimezone(UTC))
+        request.issued_before.FromDatetime(Left.model_validate(message.body).issued_before.astimezone(UTC))
         await grpc.call(self.others.sessions.RevokeAll, request)
 
     async def _purge(self, message: OutboxMessage) -> None:
-        service = self.others.data.get(message.body["service"])
+        service = self.others.data.get(Purge.model_validate(message.body).service)
         if service is None:
             raise NotConnected
         request = user_data_pb2.PurgeRequest(user_id=str(message.user_id))
         await grpc.call(service.Purge, request, timeout=PURGE_SECONDS)
 
     async def _claim(self, message: OutboxMessage) -> None:
-        service, user = self.others.data.get(message.body["service"]), await store.claimed_by(self.db, message.user_id)
+        service = self.others.data.get(Claim.model_validate(message.body).service)
         if service is None:
             raise NotConnected
+        user = await store.claimed_by(self.db, message.user_id)
         if user is None:  # who had claimed it has left meanwhile
             await self._purge(message)
             return
@@ -198,11 +201,11 @@ class Outbox:
 
 
 _KINDS: Mapping[str, Callable[[Outbox, OutboxMessage], Awaitable[None]]] = {
-    "grant": Outbox._grant,
-    "preferences": Outbox._preferences,
-    "revoke": Outbox._revoke,
-    "purge": Outbox._purge,
-    "claim": Outbox._claim,
+    SignedUp.kind: Outbox._grant,
+    Preferred.kind: Outbox._preferences,
+    Left.kind: Outbox._revoke,
+    Purge.kind: Outbox._purge,
+    Claim.kind: Outbox._claim,
 }
 
 

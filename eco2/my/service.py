@@ -13,6 +13,7 @@ from eco2.core.errors import AppError, BadRequest, NotFound
 from eco2.core.postgres import Session
 from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.my import store
+from eco2.my.messages import Claim, Left, Preferred, SignedUp
 from eco2.my.store import Account, Json, SocialAccount
 
 NICKNAME_LENGTH = 120
@@ -105,9 +106,9 @@ async def sign_in(
         return await store.returned(db, social.user_id, image), social, False
     name = _given_name(nickname) or default_nickname(social.user_id)
     account = await store.add(db, social.user_id, name, email, image)
-    await store.tell(db, account.id, "grant", {"earned_at": datetime.now(UTC).isoformat()})
+    await store.tell(db, account.id, SignedUp(earned_at=datetime.now(UTC)))
     if await claim(db, guest, account.id, keepers) and guest and await store.take_preferences(db, guest, account.id):
-        await store.tell(db, account.id, "preferences", {})
+        await store.tell(db, account.id, Preferred())
     return account, social, True
 
 
@@ -121,7 +122,7 @@ async def claim(db: Session, guest: UUID | None, user: UUID, keepers: Sequence[s
         return False
     for after in CLAIM_AFTER:
         for name in keepers:
-            await store.tell(db, guest, "claim", {"service": name}, after)
+            await store.tell(db, guest, Claim(service=name), after)
     return True
 
 
@@ -222,7 +223,7 @@ async def prefer(db: Session, districts: Districts, user: UUID, changes: Json) -
     if changes.get("district") is not None:
         changes = {**changes, "district": named(districts, changes["district"])}
     account = _known(await store.prefer(db, user, changes))
-    await store.tell(db, user, "preferences", {})
+    await store.tell(db, user, Preferred())
     return account
 
 
@@ -239,4 +240,4 @@ async def leave(db: Session, user: UUID) -> None:
     deleted_at = await store.delete_account(db, user)
     if deleted_at is None:
         raise UserNotFound
-    await store.tell(db, user, "revoke", {"issued_before": deleted_at.isoformat()})
+    await store.tell(db, user, Left(issued_before=deleted_at))

@@ -8,6 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from eco2.core.postgres import Session
+from eco2.my.messages import Body
 
 Json = dict[str, Any]
 
@@ -250,7 +251,7 @@ async def drop_purged(db: Session) -> list[UUID]:
 
 @dataclass(frozen=True)
 class OutboxMessage:
-    """A row of `users.outbox`; `attempts` counts this one."""
+    """A row of `users.outbox`; `attempts` counts this one. `body`: the stored form of a `eco2.my.messages.Body`."""
 
     id: int
     user_id: UUID
@@ -259,11 +260,11 @@ class OutboxMessage:
     attempts: int
 
 
-async def tell(db: Session, user: UUID, kind: str, body: Json, after: timedelta = timedelta(0)) -> None:
+async def tell(db: Session, user: UUID, body: Body, after: timedelta = timedelta(0)) -> None:
     """Have it delivered once this transaction is committed, and a while later."""
     sql: LiteralString = """INSERT INTO users.outbox (user_id, kind, body, due_at)
         VALUES (%(user)s, %(kind)s, %(body)s, now() + %(after)s)"""
-    await db.run(sql, user=user, kind=kind, body=Jsonb(body), after=after)
+    await db.run(sql, user=user, kind=body.kind, body=Jsonb(body.model_dump(mode="json")), after=after)
 
 
 async def take_messages(db: Session, kind: str, lease: timedelta, limit: int) -> list[OutboxMessage]:

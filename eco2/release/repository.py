@@ -54,11 +54,18 @@ class Release:
     changes: tuple[Change, ...]
 
 
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)  # noqa: S603, S607
+def git(folder: Path, *arguments: str, remote: str = "") -> str:
+    """`remote`: the address that the command speaks with; it gets the token for it."""
+    done = _git(folder, *arguments, remote=remote)
     if done.returncode:
         raise ReleaseError(f"git {arguments[0]}: {(done.stderr or done.stdout).strip()}")
     return done.stdout.strip()
+
+
+def _git(folder: Path, *arguments: str, remote: str = "", lang: str = "") -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | _token_for(remote) | ({"LC_ALL": lang} if lang else {})
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)  # noqa: S603
 
 
 @contextmanager
@@ -68,35 +75,22 @@ def clone(remote: str, environment: str) -> Iterator[Path]:
         raise ReleaseError(f"There is no environment {environment!r}: {', '.join(ENVIRONMENTS)}.")
     with tempfile.TemporaryDirectory(prefix="eco2-release-") as folder:
         path = Path(folder) / "repository"
-        with _token_for(remote):
-            git(Path(folder), "clone", "--quiet", "--branch", BRANCHES[environment], remote, str(path))
-            yield path
+        git(Path(folder), "clone", "--quiet", "--branch", BRANCHES[environment], remote, str(path), remote=remote)
+        yield path
 
 
-@contextmanager
-def _token_for(remote: str) -> Iterator[None]:
-    """Let git send the token to the host of the remote: by its environment, which no list of processes shows."""
+def _token_for(remote: str) -> dict[str, str]:
+    """Environment by which git sends the token to the host of the remote; no list of processes shows it."""
     token, host = RepositorySettings().release_token, urlsplit(remote)
     if not token or host.scheme not in ("http", "https"):
-        yield
-        return
+        return {}
     secret = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-    given = {
+    return {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"http.{host.scheme}://{host.netloc}/.extraheader",
         "GIT_CONFIG_VALUE_0": f"Authorization: Basic {secret}",
         "GIT_TERMINAL_PROMPT": "0",
     }
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def built_for(branch: str) -> str:
@@ -215,13 +209,11 @@ def _is_older(folder: Path, change: Change) -> bool:
     known = [_known(folder, revision) for revision in (change.old, change.new)]
     if not all(known):
         return False
-    command = ["git", "merge-base", "--is-ancestor", change.new, change.old]
-    return subprocess.run(command, cwd=folder, capture_output=True).returncode == 0  # noqa: S603
+    return _git(folder, "merge-base", "--is-ancestor", change.new, change.old).returncode == 0
 
 
 def _known(folder: Path, revision: str) -> bool:
-    command = ["git", "cat-file", "-e", f"{revision}^{{commit}}"]
-    return subprocess.run(command, cwd=folder, capture_output=True).returncode == 0  # noqa: S603
+    return _git(folder, "cat-file", "-e", f"{revision}^{{commit}}").returncode == 0
 
 
 def rollback(remote: str, environment: str, release: str = "") -> Release:
@@ -270,7 +262,7 @@ def _tags_at(folder: Path, commit: str, environment: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for path, _ in _files(folder, environment):
         name = path.relative_to(folder).as_posix()
-        done = subprocess.run(["git", "show", f"{commit}:{name}"], cwd=folder, capture_output=True, text=True)  # noqa: S603, S607
+        done = _git(folder, "show", f"{commit}:{name}")
         if done.returncode == 0:
             found.update(_of(done.stdout, environment))
     return found
@@ -292,9 +284,9 @@ def _release(
             _write(folder, environment, {change.service: change.new for change in found})
             more = trailer() if callable(trailer) else trailer
             _commit(folder, f"{verb} {environment}: {_named(found)}", environment, found, more)
-            if _pushed(folder, branch):
+            if _pushed(folder, remote, branch):
                 return Release(git(folder, "rev-parse", "HEAD"), found)
-            git(folder, "fetch", "--quiet", "origin", branch)
+            git(folder, "fetch", "--quiet", "origin", branch, remote=remote)
             git(folder, "reset", "--quiet", "--hard", f"origin/{branch}")
     raise ReleaseError(f"Others pushed to {branch} {ATTEMPTS} times meanwhile; try again.")
 
@@ -310,10 +302,11 @@ def _commit(folder: Path, title: str, environment: str, changes: Iterable[Change
     git(folder, *AUTHOR, "commit", "--quiet", "--all", "--message", message)
 
 
-def _pushed(folder: Path, branch: str) -> bool:
+def _pushed(folder: Path, remote: str, branch: str) -> bool:
     """False when somebody else was faster; any other refusal is a ReleaseError."""
-    command = ["env", "LC_ALL=C", "git", "push", "--quiet", "origin", f"HEAD:{branch}"]  # git's English is read below
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)  # noqa: S603
+    done = _git(
+        folder, "push", "--quiet", "origin", f"HEAD:{branch}", remote=remote, lang="C"
+    )  # its English is read below
     if done.returncode == 0:
         return True
     if any(

@@ -22,7 +22,6 @@ from eco2.local.stack import Stack
 from eco2.location import kakao as client_of_kakao
 from eco2.location import search as searching
 from eco2.location import worker
-from eco2.location.hours import Clock
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import (
     SIZE,
@@ -33,6 +32,7 @@ from eco2.location.kakao import (
     KakaoUnavailable,
     Query,
 )
+from eco2.location.opening import Clock
 from eco2.location.service import Services
 from eco2.location.settings import KakaoSettings
 from eco2.location.store import kakao_calls

@@ -1,6 +1,5 @@
 """The stored form of stage outputs: that of the releases before is read, that of the next one waits for it."""
 
-import ast
 import json
 import uuid
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from eco2.scan.job import OUTPUTS, Job, job_of
 from eco2.scan.outputs import Answer, NewerForm, Reward, Rule, Unreadable, VisionResult
 from eco2.scan.result import done_event, result_body
 
-SCAN = Path(__file__).parents[2] / "eco2/scan"
 STORED: list[dict[str, Any]] = json.loads(Path(__file__).with_name("stored_jobs.json").read_text())
 """Jobs as they were stored when outputs were plain JSON, each with its result as it was answered then."""
 BY_NAME = {job["name"]: job for job in STORED}
@@ -127,28 +125,3 @@ def _plain_dicts(value: Any, name: str) -> Iterator[str]:
     elif hasattr(value, "__dataclass_fields__"):
         for field, part in vars(value).items():
             yield from _plain_dicts(part, field)
-
-
-def _subscripts(source: Path) -> Iterator[str]:
-    """`path:line` of each `x["name"]` and `x.get("name")`."""
-    for node in ast.walk(ast.parse(source.read_text())):
-        match node:
-            case ast.Subscript(value=value, slice=ast.Constant(value=str()), ctx=ast.Load()):
-                pass
-            case ast.Call(func=ast.Attribute(value=value, attr="get"), args=[ast.Constant(value=str()), *_]):
-                pass
-            case _:
-                continue
-        if ast.unparse(value) not in NO_STORED_JSON:
-            yield f"{source.name}:{node.lineno} {ast.unparse(node)}"
-
-
-NO_STORED_JSON = {"Literal", "PROGRESS", "event", "frame", "router", "times"}
-"""Events of the bus (`event`, `frame`) have their own contract."""
-TABLES = {"beliefs.py", "look_alikes.py", "network.py"}
-"""Modules that read the tables and weights of the embedded model."""
-
-
-def test_stored_json_is_known_to_its_serialiser_alone() -> None:
-    sources = [source for source in SCAN.rglob("*.py") if source.name not in {"outputs.py", *TABLES}]
-    assert [place for source in sources for place in _subscripts(source)] == []

@@ -272,7 +272,7 @@ def served(bare: Path, token: str) -> Iterator[str]:
             thread.join()
 
 
-def test_a_token_opens_the_repository_and_is_not_left_in_the_environment(
+def test_a_token_opens_the_repository_and_is_never_in_the_environment_of_this_process(
     remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = subprocess.run(["git", "rev-parse", "develop"], cwd=remote, capture_output=True, text=True).stdout.strip()
@@ -286,6 +286,7 @@ def test_a_token_opens_the_repository_and_is_not_left_in_the_environment(
             assert repository.released(folder, "dev", release.commit) == {"scan": head[:12]}
             assert repository.before(folder, release.commit) == {head}
             assert "a-token" not in (folder / ".git/config").read_text()
+            assert dict(os.environ) == before
     assert dict(os.environ) == before
 
 

@@ -82,10 +82,8 @@ async def _ask(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     wanted = needed(state, context)
     assert wanted is not None
     assert context.ask is not None
-    given = await context.ask(*wanted)
-    if not given:
-        return {}
-    return {"question": replace(question, location=Location(given["latitude"], given["longitude"]))}
+    location = Location.read(await context.ask(*wanted))
+    return {"question": replace(question, location=location)} if location else {}
 
 
 def _ask_or_route(state: State, runtime: Runtime[Context]) -> str | list[Send]:

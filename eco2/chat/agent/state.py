@@ -15,6 +15,7 @@ from eco2.chat.kma import Hour, Square
 from eco2.contracts.events import Stage
 from eco2.contracts.pb import location_pb2 as places
 from eco2.contracts.pb import scan_pb2 as scans
+from eco2.core.stored import Reader
 from eco2.knowledge import Item, Knowledge
 from eco2.knowledge.answer import Lang
 from eco2.knowledge.asking import Asked
@@ -111,6 +112,14 @@ class Memory(BaseModel):
 class Location:
     latitude: float
     longitude: float
+
+    @classmethod
+    def read(cls, stored: Json | None) -> "Location | None":
+        """As it was stored with a message, or given when it was asked for; None where no place was told."""
+        return _LOCATION.read(stored) if stored else None
+
+
+_LOCATION = Reader(Location)
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,18 @@
 `Authorization` has to be `KakaoAK KEY`. It is for the tests, and for trying `ECO2_KAKAO_LOCAL_URL` by hand.
 """
 
-import argparse
 import asyncio
-import sys
 import zlib
 from typing import Any, Literal
 
-import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from eco2.local import config, probes
 from eco2.local.config import Layout
-from eco2.local.emulators.guard import FromHereOnly
+from eco2.local.emulators import running
 from eco2.local.supervisor import Unit
 
 NAME = "kakao-emulator"
@@ -146,9 +142,7 @@ async def _letters(pieces: int | None) -> Any:
 
 def unit(at: Layout) -> Unit:
     """For the local supervisor."""
-    port = at.port(PORT_OFFSET)
-    command = (sys.executable, "-m", __name__, "--port", str(port))
-    return Unit(NAME, "server", port, command, probes.http(f"http://127.0.0.1:{port}/ready"), folder=config.CHECKOUT)
+    return running.unit(at, NAME, __name__, PORT_OFFSET)
 
 
 def base_url(at: Layout) -> str:
@@ -157,19 +151,8 @@ def base_url(at: Layout) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m eco2.local.emulators.kakao", description="Emulated Kakao Local.")
-    parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
-    uvicorn.run(
-        FromHereOnly(Emulator().app()),
-        host="127.0.0.1",
-        port=given.port,
-        http="httptools",
-        loop="uvloop",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
+    given = running.parser("kakao", "Emulated Kakao Local.").parse_args()
+    running.serve(Emulator().app(), given.port)
 
 
 if __name__ == "__main__":

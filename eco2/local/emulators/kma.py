@@ -7,23 +7,20 @@ told.
 `serviceKey` has to be KEY. The local stack runs it, unless a real key is given.
 """
 
-import argparse
 import asyncio
-import sys
 import zlib
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from eco2.local import config, probes
+from eco2.local import config
 from eco2.local.config import Layout
-from eco2.local.emulators.guard import FromHereOnly
+from eco2.local.emulators import running
 from eco2.local.supervisor import Unit
 
 NAME = "kma-emulator"
@@ -163,25 +160,12 @@ class Emulator:
 
 def unit(at: Layout) -> Unit:
     """For the local supervisor."""
-    port = at.port(config.KMA_EMULATOR)
-    command = (sys.executable, "-m", __name__, "--port", str(port))
-    return Unit(NAME, "server", port, command, probes.http(f"http://127.0.0.1:{port}/ready"), folder=config.CHECKOUT)
+    return running.unit(at, NAME, __name__, config.KMA_EMULATOR)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m eco2.local.emulators.kma", description="Emulated forecasts.")
-    parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
-    uvicorn.run(
-        FromHereOnly(Emulator().app()),
-        host="127.0.0.1",
-        port=given.port,
-        http="httptools",
-        loop="uvloop",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
+    given = running.parser("kma", "Emulated forecasts.").parse_args()
+    running.serve(Emulator().app(), given.port)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,9 @@ the headers `X-Eco2-Job` and `X-Eco2-Purpose`. Answers are derived from the requ
 the same item. No authentication, but pages are refused (`guard`): it is for tests, benchmarks and the local stack.
 """
 
-import argparse
 import asyncio
 import math
 import random
-import sys
 import time
 import zlib
 from collections import Counter, defaultdict
@@ -21,15 +19,12 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import orjson
-import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from eco2.core.ops import Receive, Scope, Send, send_json
 from eco2.llm.wire import JOB_HEADER, PURPOSE_HEADER
-from eco2.local import config, probes
 from eco2.local.config import Layout
-from eco2.local.emulators import pictures
-from eco2.local.emulators.guard import FromHereOnly
+from eco2.local.emulators import pictures, running
 from eco2.local.supervisor import Unit
 
 NAME = "llm-emulator"
@@ -430,9 +425,7 @@ async def _chunk(send: Send, model: str, choices: list[Json], usage: Json | None
 
 def unit(at: Layout, *arguments: str) -> Unit:
     """For the local supervisor; `arguments` as on the command line."""
-    port = at.port(PORT_OFFSET)
-    command = (sys.executable, "-m", __name__, "--port", str(port), *arguments)
-    return Unit(NAME, "server", port, command, probes.http(f"http://127.0.0.1:{port}/ready"), folder=config.CHECKOUT)
+    return running.unit(at, NAME, __name__, PORT_OFFSET, *arguments)
 
 
 def base_url(at: Layout) -> str:
@@ -441,23 +434,14 @@ def base_url(at: Layout) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m eco2.local.emulators.llm", description="An emulated LLM API.")
-    parser.add_argument("--port", type=int, required=True)
+    parser = running.parser("llm", "An emulated LLM API.")
     parser.add_argument("--realistic", action="store_true", help="log-normal latency: vision 3 s, answer 2 s")
     parser.add_argument("--control", type=_CONTROL.validate_json, default={}, help="JSON as for POST /_control")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     control = {**(REALISTIC if given.realistic else {}), **given.control}
-    uvicorn.run(
-        FromHereOnly(Emulator(control, given.seed)),
-        host="127.0.0.1",
-        port=given.port,
-        http="httptools",
-        loop="uvloop",
-        access_log=False,
-        log_level="critical",  # a cut connection is meant, and uvicorn logs it as an error
-        timeout_graceful_shutdown=1,
-    )
+    # A cut connection is meant, and uvicorn logs it as an error.
+    running.serve(Emulator(control, given.seed), given.port, "critical")
 
 
 if __name__ == "__main__":

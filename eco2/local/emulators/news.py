@@ -7,9 +7,7 @@ and NewsData do; `/articles/N` is a page with a picture. `POST /_control` takes 
 replaces what was set; `GET /_calls` counts the requests of each path. Pages of other sites are refused (`guard`).
 """
 
-import argparse
 import asyncio
-import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,13 +15,12 @@ from html import escape
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eco2.core.ops import Receive, Scope, Send, send_json
-from eco2.local import config, probes
+from eco2.local import config
 from eco2.local.config import Layout
-from eco2.local.emulators.guard import FromHereOnly
+from eco2.local.emulators import running
 from eco2.local.supervisor import Unit
 
 NAME = "news-emulator"
@@ -242,25 +239,12 @@ def _laughs() -> bytes:
 
 def unit(at: Layout) -> Unit:
     """For the local supervisor."""
-    port = at.port(config.NEWS_EMULATOR)
-    command = (sys.executable, "-m", __name__, "--port", str(port))
-    return Unit(NAME, "server", port, command, probes.http(f"http://127.0.0.1:{port}/ready"), folder=config.CHECKOUT)
+    return running.unit(at, NAME, __name__, config.NEWS_EMULATOR)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m eco2.local.emulators.news", description="Emulated news.")
-    parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
-    uvicorn.run(
-        FromHereOnly(Emulator(given.port)),
-        host="127.0.0.1",
-        port=given.port,
-        http="httptools",
-        loop="uvloop",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
+    given = running.parser("news", "Emulated news.").parse_args()
+    running.serve(Emulator(given.port), given.port)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ format. `POST /_control` takes `{provider: Behaviour}` ("*" for those not named)
 and the tests, and auth-api refuses to use it elsewhere. Pages of other sites are refused (`guard`).
 """
 
-import argparse
 import asyncio
 import hashlib
 import html
 import secrets
-import sys
 import time
 import zlib
 from collections import Counter
@@ -23,7 +21,6 @@ from functools import cache
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -37,9 +34,9 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from eco2.local import config, probes
+from eco2.local import config
 from eco2.local.config import Layout
-from eco2.local.emulators.guard import FromHereOnly
+from eco2.local.emulators import running
 from eco2.local.supervisor import Unit
 
 NAME = "oauth-emulator"
@@ -350,26 +347,14 @@ def _button(user: User) -> str:
 
 def unit(at: Layout) -> Unit:
     """For the local supervisor."""
-    port = at.port(config.OAUTH_EMULATOR)
-    command = (sys.executable, "-m", __name__, "--port", str(port))
-    return Unit(NAME, "server", port, command, probes.http(f"http://127.0.0.1:{port}/ready"), folder=config.CHECKOUT)
+    return running.unit(at, NAME, __name__, config.OAUTH_EMULATOR)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m eco2.local.emulators.oauth", description="Emulated providers.")
-    parser.add_argument("--port", type=int, required=True)
+    parser = running.parser("oauth", "Emulated providers.")
     parser.add_argument("--control", type=_CONTROL.validate_json, default={}, help="JSON as for POST /_control")
     given = parser.parse_args()
-    uvicorn.run(
-        FromHereOnly(Emulator(given.control).app()),
-        host="127.0.0.1",
-        port=given.port,
-        http="httptools",
-        loop="uvloop",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
+    running.serve(Emulator(given.control).app(), given.port)
 
 
 if __name__ == "__main__":

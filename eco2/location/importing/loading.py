@@ -18,13 +18,13 @@ from typing import Any
 
 from eco2.core.errors import BadRequest, Conflict
 from eco2.location import import_store
-from eco2.location.hours import KOREA
 from eco2.location.import_store import Changes, Feed
 from eco2.location.importing import coordinates
 from eco2.location.importing.addresses import Regions
 from eco2.location.importing.files import Rows
 from eco2.location.importing.formats import FORMATS, Format, columns_of, mapped
 from eco2.location.importing.normalising import Finding, Normaliser, date_of_file
+from eco2.location.opening import KOREA
 
 EXAMPLES = 3
 """Rows of each reason that the summary names."""

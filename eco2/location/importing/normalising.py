@@ -16,6 +16,7 @@ from eco2.location.importing.addresses import Region, Regions
 from eco2.location.importing.coordinates import Point
 from eco2.location.importing.files import BROKEN_LETTER
 from eco2.location.importing.formats import Columns, Format
+from eco2.location.opening import DAYS, Hours, write
 
 Outcome = Literal["rejected", "duplicate", "review"]
 """`rejected`, `duplicate`: the row is not stored. `review`: it is stored, but something of it has to be looked at."""
@@ -246,7 +247,7 @@ class Normaliser:
     # --- opening hours -----------------------------------------------------------------------------------------------
 
     def _hours_reader(self) -> Callable[[list[str]], str | None]:
-        if any(day in self._at for day in hours.DAYS):
+        if any(day in self._at for day in DAYS):
             return self._hours_of_days
         if "week_from" in self._at:
             return self._hours_of_columns
@@ -255,7 +256,7 @@ class Normaliser:
         return lambda _cells: None
 
     def _hours_of_days(self, cells: list[str]) -> str | None:
-        texts = tuple(self._cell(cells, day) for day in hours.DAYS)
+        texts = tuple(self._cell(cells, day) for day in DAYS)
         return _hours_of_days(texts, self._cell(cells, "holiday"), self._cell(cells, "holiday_rest"))
 
     def _hours_of_columns(self, cells: list[str]) -> str | None:
@@ -276,7 +277,7 @@ def _hours_of_text(text: str, rest: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _hours_of_days(texts: tuple[str, ...], holiday: str, rest: str) -> str | None:
-    return _written(hours.of_days(dict(zip(hours.DAYS, texts, strict=True)), holiday, rest))
+    return _written(hours.of_days(dict(zip(DAYS, texts, strict=True)), holiday, rest))
 
 
 @lru_cache(maxsize=4096)
@@ -285,14 +286,14 @@ def _hours_of_pairs(pairs: tuple[tuple[str, str], ...], rest: str) -> str | None
     week, saturday, holiday = (
         "" if not (first and last) or {first, last} <= {"00:00", "0:00"} else f"{first}~{last}" for first, last in pairs
     )
-    texts = dict.fromkeys(hours.DAYS[:5], week) | {"sat": saturday}
+    texts = dict.fromkeys(DAYS[:5], week) | {"sat": saturday}
     if rest:
-        texts |= {hours.DAYS[day]: "휴무" for day in hours.weekdays(rest)}
+        texts |= {DAYS[day]: "휴무" for day in hours.weekdays(rest)}
     return _written(hours.of_days(texts, holiday, rest))
 
 
-def _written(found: hours.Hours | None) -> str | None:
-    return orjson.dumps(found).decode() if found else None
+def _written(found: Hours | None) -> str | None:
+    return write(found) if found else None
 
 
 @lru_cache(maxsize=4096)

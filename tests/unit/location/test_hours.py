@@ -1,5 +1,6 @@
 """Opening hours of public data, as people write them, and whether a place is open at a moment."""
 
+import json
 import time
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import pytest
 
 from eco2.knowledge import holidays
-from eco2.location import hours
-from eco2.location.hours import DAYS, KOREA, Hours
+from eco2.location import hours, opening
+from eco2.location.opening import DAYS, KOREA, Hours
 
 EVERY = dict.fromkeys(DAYS, "")
 CALENDAR = holidays.load()
@@ -16,6 +17,13 @@ CALENDAR = holidays.load()
 
 def daily(*spans: tuple[str, str]) -> dict[str, Any]:
     return {"weekly": {day: [list(span) for span in spans] for day in DAYS}}
+
+
+def stored(form: dict[str, Any]) -> Hours:
+    """What is read of a stored form, which is written as it was."""
+    found = opening.read(json.dumps(form))
+    assert json.loads(opening.write(found)) == form
+    return found
 
 
 @pytest.mark.parametrize(
@@ -62,20 +70,19 @@ def daily(*spans: tuple[str, str]) -> dict[str, Any]:
 def test_the_same_cell_on_every_day(cell: str, expected: dict[str, Any]) -> None:
     found = hours.of_days(dict.fromkeys(DAYS, cell))
     assert found is not None
-    assert found.pop("raw") == cell
-    assert found == expected
+    assert found == stored({"raw": cell, **expected})
 
 
 def test_a_night_belongs_to_two_days() -> None:
     found = hours.of_days({**EVERY, "fri": "20:00~02:00"})
     assert found is not None
-    assert found["weekly"] == {"fri": [["20:00", "24:00"]], "sat": [["00:00", "02:00"]]}
+    assert found.weekly == {"fri": [["20:00", "24:00"]], "sat": [["00:00", "02:00"]]}
 
 
 def test_every_week_on_one_day_closes_the_others() -> None:
     found = hours.of_days(dict.fromkeys(DAYS, "13:00~15:00 (매주 목요일)"))
     assert found is not None
-    assert found["weekly"] == daily()["weekly"] | {"thu": [["13:00", "15:00"]]}
+    assert found.weekly == daily()["weekly"] | {"thu": [["13:00", "15:00"]]}
 
 
 def test_empty_cells_say_nothing() -> None:
@@ -129,8 +136,7 @@ SIX_DAYS = {**WEEK, "sat": [["09:00", "18:00"]]}
 def test_one_cell_about_all_days(text: str, closed_days: str, expected: dict[str, Any]) -> None:
     found = hours.of_text(text, closed_days)
     assert found is not None
-    found.pop("raw")
-    assert found == expected
+    assert found == stored({"raw": found.raw, **expected})
 
 
 def at(text: str) -> datetime:
@@ -145,7 +151,7 @@ ODD_WEEKS = hours.of_days({**EVERY, "mon": "10:00~12:00 (1,3,5주)"})
 SUMMER = hours.of_days(dict.fromkeys(DAYS, "10시~22시 (하절기(7~9월) 10시~23시)"))
 EVERY_NIGHT = hours.of_text("매일 22:00~02:00")
 BAR = hours.of_text("매일 22:00~02:00, 공휴일 휴무")
-WINTER: Hours = {"weekly": daily()["weekly"], "season": [{"from": "11-01", "to": "02-29", **daily(("10:00", "12:00"))}]}
+WINTER = stored({**daily(), "season": [{"from": "11-01", "to": "02-29", **daily(("10:00", "12:00"))}]})
 
 
 @pytest.mark.parametrize(
@@ -184,34 +190,34 @@ WINTER: Hours = {"weekly": daily()["weekly"], "season": [{"from": "11-01", "to":
         (SUMMER, "2026-10-01T22:30", False, False),
         (WINTER, "2028-02-29T11:00", True, False),  # a leap day
         (WINTER, "2028-03-02T11:00", False, True),
-        ({"always": True}, "2026-12-25T03:00", True, False),
-        ({"closed": True}, "2026-11-30T12:00", False, True),
-        ({"raw": "모름"}, "2026-11-30T12:00", None, None),
+        (stored({"always": True}), "2026-12-25T03:00", True, False),
+        (stored({"closed": True}), "2026-11-30T12:00", False, True),
+        (stored({"raw": "모름"}), "2026-11-30T12:00", None, None),
         (None, "2026-11-30T12:00", None, None),
     ],
 )
 def test_state_at_a_moment(known: Hours | None, moment: str, is_open: bool | None, is_holiday: bool | None) -> None:
-    found = hours.today(known, at(moment), CALENDAR)
+    found = opening.today(known, at(moment), CALENDAR)
     assert (found.is_open, found.is_holiday) == (is_open, is_holiday)
 
 
 def test_the_day_is_that_of_korea() -> None:
     utc = datetime.fromisoformat("2026-11-29T23:30:00+00:00")  # Monday half past eight in Korea
-    assert hours.today(OFFICE, utc, CALENDAR).is_open is False
-    assert hours.today(OFFICE, utc + timedelta(minutes=30), CALENDAR).is_open is True
+    assert opening.today(OFFICE, utc, CALENDAR).is_open is False
+    assert opening.today(OFFICE, utc + timedelta(minutes=30), CALENDAR).is_open is True
 
 
 def test_times_of_the_day_span_the_break() -> None:
-    found = hours.today(OFFICE, at("2026-11-30T12:30"), CALENDAR)
+    found = opening.today(OFFICE, at("2026-11-30T12:30"), CALENDAR)
     assert (found.start_time, found.end_time) == ("09:00", "18:00")
 
 
 def test_times_of_a_night_are_those_at_which_it_opens_and_closes() -> None:
     every_night = hours.of_days(dict.fromkeys(DAYS, "22:00~02:00"))
     for moment in ("2026-11-30T01:00", "2026-11-30T12:00", "2026-11-30T23:00"):
-        found = hours.today(every_night, at(moment), CALENDAR)
+        found = opening.today(every_night, at(moment), CALENDAR)
         assert (found.start_time, found.end_time) == ("22:00", "02:00")
-    friday = hours.today(NIGHT, at("2026-11-27T23:00"), CALENDAR)
+    friday = opening.today(NIGHT, at("2026-11-27T23:00"), CALENDAR)
     assert (friday.start_time, friday.end_time) == ("20:00", "02:00")
 
 
