@@ -20,7 +20,8 @@ TESTS = (
     *("tests/integration/test_chats.py", "tests/integration/test_chat_turns.py", "tests/integration/test_my.py"),
     *("tests/integration/test_users.py", "tests/integration/test_history.py", "tests/integration/test_feedback.py"),
     *("tests/integration/test_points.py", "tests/integration/test_character.py", "tests/integration/test_images.py"),
-    *("tests/integration/test_deletion.py", "tests/integration/test_outbox.py", "tests/integration/test_locations.py"),
+    *("tests/integration/test_deletion.py", "tests/integration/test_outbox.py", "tests/integration/locations"),
+    "tests/integration/test_locations.py",  # where they stood before
     *(
         "tests/integration/test_scan_service.py",
         "tests/integration/test_lost_jobs.py",

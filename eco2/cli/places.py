@@ -142,7 +142,7 @@ def show(place: int = typer.Argument(help="The id, as /locations shows it.")) ->
     """Show everything that is known about a place, as JSON: source, date, licence, what people say."""
     from dataclasses import asdict
 
-    from eco2.location import service, store
+    from eco2.location import feedback_store, service, store
 
     async def find(db: "Database") -> dict[str, Any]:
         found = await store.find(db, place)
@@ -150,7 +150,7 @@ def show(place: int = typer.Argument(help="The id, as /locations shows it.")) ->
             raise service.LocationNotFound(f"There is no place {place}.")
         hours = json.loads(found.place.hours) if found.place.hours else None
         shown = {**asdict(found), "place": {**found.place._asdict(), "hours": hours}}
-        return {**shown, "feedback": await store.said(db, place, 100)}
+        return {**shown, "feedback": await feedback_store.said(db, place, 100)}
 
     console.print_json(_with_database(find))
 
@@ -229,10 +229,10 @@ def feedback(
     as_json: bool = console.AS_JSON,
 ) -> None:
     """List what people say about places that are not retired, newest first."""
-    from eco2.location import store
+    from eco2.location import feedback_store
 
     async def find(db: "Database") -> list[dict[str, Any]]:
-        return await store.said(db, place, limit)
+        return await feedback_store.said(db, place, limit)
 
     columns = ("place_id", "name", "kind", "comment", "created_at")
     console.show(_with_database(find), as_json, *columns, empty="Nobody said anything.")

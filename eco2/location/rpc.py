@@ -11,7 +11,7 @@ from eco2.contracts.pb.location_pb2_grpc import LocationServiceServicer, add_Loc
 from eco2.core import user_data
 from eco2.core.errors import BadRequest
 from eco2.core.grpc import Register
-from eco2.location import service, store
+from eco2.location import feedback_store, service
 from eco2.location.service import Services
 
 NAME = "eco2.location.v1.LocationService"
@@ -70,9 +70,9 @@ def registers(services: Services) -> Mapping[str, Register]:
 
 def _user_data(services: Services) -> Register:
     async def export(user: UUID, _cursor: str) -> tuple[user_data.Records, str]:
-        return [("place_reports", row) for row in await store.of_user(services.db, user)], ""
+        return [("place_reports", row) for row in await feedback_store.of_user(services.db, user)], ""
 
     async def purge(user: UUID) -> int:
-        return await store.forget(services.db, user)
+        return await feedback_store.forget(services.db, user)
 
     return user_data.register(export, purge)

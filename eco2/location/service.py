@@ -16,7 +16,7 @@ from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import Knowledge
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.models import DropOff
-from eco2.location import categories, store
+from eco2.location import categories, feedback_store, store
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import Kakao, KakaoPlace
 from eco2.location.opening import KOREA, Clock
@@ -490,7 +490,7 @@ async def say(services: Services, user: UUID, number: int, kind: str, comment: s
     if number < 0:
         raise LocationNotFound("이 장소는 카카오맵의 장소예요. 카카오맵에서 알려 주세요.")
     async with services.reports.turn(user):
-        saved = await store.say(services.db, uuid4(), number, user, kind, comment, services.feedback_per_day)
+        saved = await feedback_store.say(services.db, uuid4(), number, user, kind, comment, services.feedback_per_day)
     if saved is None:
         raise TooManyReports(retry_after=3600)
     return Report(saved[0], number, kind, saved[1])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from eco2.core import cursors
 from eco2.core.app import STEWARD_ERRORS, Steward, a_steward, error_responses
 from eco2.core.cursors import BadCursor
-from eco2.location import service, store
+from eco2.location import feedback_store, service, store
 from eco2.location.api import At, Kind, PlaceId
 
 router = APIRouter(prefix="/api/v1/locations", tags=["stewards"], dependencies=[a_steward])
@@ -46,7 +46,7 @@ async def reports(
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
 ) -> ReportedPlaces:
     """For stewards. Newest first, of places that are on the map; who said it is not shown."""
-    rows = await store.reported(at.db, kind, cursors.decode_uuid(cursor) if cursor else None, limit + 1)
+    rows = await feedback_store.reported(at.db, kind, cursors.decode_uuid(cursor) if cursor else None, limit + 1)
     shown = rows[:limit]
     return ReportedPlaces(
         reports=[ReportedPlace.model_validate(vars(row)) for row in shown],
@@ -63,7 +63,7 @@ async def reports(
 )
 async def settle(at: At, report_id: UUID) -> None:
     """For stewards. The place stays as it is."""
-    if not await store.settle(at.db, report_id):
+    if not await feedback_store.settle(at.db, report_id):
         raise service.ReportNotFound
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.infra import plans
-from tests.infra.checks import CHECKERS, Checker, Spoil
+from tests.infra.checks.registry import CHECKERS, Checker, Spoil
 from tests.infra.plans import Plan
 
 SPOILS = [

@@ -17,7 +17,7 @@ from eco2.core.settings import CacheSettings, TasksWorkerSettings, load
 from eco2.messaging.broker import Publisher
 from eco2.messaging.celery_worker import run_worker
 from eco2.messaging.dead_letters import guarded
-from tests.integration.test_queue import wired
+from tests.integration.queue.conftest import wired
 from tests.redis_server import free_port, until
 
 

@@ -30,7 +30,7 @@ from eco2.llm.settings import LlmSettings
 from eco2.llm.streaming import OnText, Written
 from eco2.llm.wire import Call
 from eco2.messaging.events import EventBus
-from tests.integration.test_llm import MODEL, Emulator, _emulator
+from tests.integration.paid_model.conftest import MODEL, Emulator, emulated
 from tests.redis_server import free_port, private_redis
 
 KNOWLEDGE = kb.load()
@@ -40,7 +40,7 @@ CARTON = "우유팩 어떻게 버려요?"
 
 @pytest.fixture(scope="module")
 async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with _emulator(free_port()) as emulator:
+    async with emulated(free_port()) as emulator:
         yield emulator
 
 

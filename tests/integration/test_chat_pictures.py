@@ -29,6 +29,7 @@ from eco2.llm.settings import LlmSettings
 from eco2.llm.wire import Call, Drawings
 from eco2.scan.services import Services
 from tests import photos
+from tests.integration.paid_model.conftest import Emulator, emulated
 from tests.integration.test_chat_turns import (
     People,
     begun,
@@ -40,7 +41,6 @@ from tests.integration.test_chat_turns import (
     waiting,
 )
 from tests.integration.test_images import read
-from tests.integration.test_llm import Emulator, _emulator
 from tests.redis_server import free_port
 
 __all__ = ["resources", "talk"]
@@ -52,7 +52,7 @@ COST = 0.05
 
 @pytest.fixture(scope="module")
 async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with _emulator(free_port()) as emulator:
+    async with emulated(free_port()) as emulator:
         yield emulator
 
 

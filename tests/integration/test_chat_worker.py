@@ -18,6 +18,7 @@ from eco2.knowledge import asking
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
 from eco2.scan.services import Services
+from tests.integration.paid_model.conftest import MODEL, Emulator, emulated
 from tests.integration.test_chat_turns import (
     CHAT,
     People,
@@ -30,7 +31,6 @@ from tests.integration.test_chat_turns import (
     talk,
     waiting,
 )
-from tests.integration.test_llm import MODEL, Emulator, _emulator
 from tests.redis_server import free_port, until
 
 __all__ = ["resources", "talk"]
@@ -41,7 +41,7 @@ HELLO = "안녕하세요!"
 
 @pytest.fixture(scope="module")
 async def emulator() -> AsyncIterator[Emulator]:
-    async with _emulator(free_port()) as emulator:
+    async with emulated(free_port()) as emulator:
         yield emulator
 
 

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
@@ -64,6 +66,24 @@ async def test_services_share_one_parent_and_nothing_else(tmp_path: Path) -> Non
     assert not [one for one in pids if state.start_ticks(one)]
     assert "Application startup complete" in (tmp_path / "logs" / "event-router.log").read_text()
     assert "sse-gateway" not in (tmp_path / "logs" / "event-router.log").read_text()
+
+
+async def test_a_service_by_itself_is_the_one_that_is_forked(tmp_path: Path) -> None:
+    """The slow twin: a process of its own, which answers the same and ends as it does."""
+
+    async def seen(forked: bool) -> list[Any]:
+        unit = replace(
+            service("event-router"), command=(sys.executable, "-m", "eco2.run", "event-router"), forked=forked
+        )
+        home = tmp_path / str(forked)
+        home.mkdir()
+        async with running(home, unit), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{unit.port}") as client:
+            process = psutil.Process(pid(home, "event-router"))
+            answers = [await client.get(path) for path in ("/health", "/ready", "/none")]
+            assert (parent(home, "event-router").pid == os.getpid()) is not forked
+        return [not process.is_running(), *((answer.status_code, answer.json()) for answer in answers)]
+
+    assert await seen(True) == await seen(False)
 
 
 async def test_a_service_that_is_killed_is_forked_again(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from eco2.llm.settings import DEFAULT_PRICES, LlmSettings, Price
 from eco2.llm.streaming import Reply, Tool
 from eco2.llm.wire import LlmFailed
 from eco2.local.emulators.llm import REPLY
-from tests.integration.test_llm import HELD, MODEL, ONE_CALL, Emulator, _emulator
+from tests.integration.paid_model.conftest import HELD, MODEL, ONE_CALL, Emulator, emulated
 from tests.redis_server import free_port, private_redis, until
 
 MESSAGES = [{"role": "user", "content": "안녕"}]
@@ -38,7 +38,7 @@ WEATHER = Tool("weather", "Weather at a place.", Place)
 
 @pytest.fixture(scope="module")
 async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with _emulator(free_port()) as emulator:
+    async with emulated(free_port()) as emulator:
         yield emulator
 
 

@@ -12,7 +12,7 @@ from eco2.core.ops import serve_async
 from eco2.location import main
 from eco2.location.settings import ApiSettings
 from tests.conftest import FromStack
-from tests.integration.test_queue import Wire
+from tests.integration.queue.conftest import Wire
 from tests.redis_server import free_port, until
 
 CENTERS = "/api/v1/locations/centers?lat=37.5553&lon=126.9019"

@@ -22,8 +22,8 @@ from eco2.core.redis import connect
 from eco2.core.shared_redis import connect_shared
 from eco2.messaging.events import EventBus, Text
 from eco2.sse_gateway.hub import KEPT_FRAMES
+from tests.integration.sse.conftest import Event, opened, read, serving, subscribed
 from tests.integration.test_bus import forwarded, routing, url_of
-from tests.integration.test_sse import Event, opened, read, serving, subscribed
 from tests.redis_server import private_redis, until
 from tools import event_stream
 

@@ -14,7 +14,7 @@ import yaml
 from eco2.infra import costs, leftovers
 from eco2.infra import secrets as values
 from tests.infra import plans
-from tests.infra.checks import secret_names
+from tests.infra.checks.rights import secret_names
 from tests.infra.scripts import double
 
 ECO2 = Path(sys.executable).parent / "eco2"

@@ -20,7 +20,7 @@ def daily(*spans: tuple[str, str]) -> dict[str, Any]:
 
 
 def stored(form: dict[str, Any]) -> Hours:
-    """What is read of a stored form, which is written as it was."""
+    """Hours of a stored form, which is written as it was."""
     found = opening.read(json.dumps(form))
     assert json.loads(opening.write(found)) == form
     return found
