@@ -30,3 +30,13 @@ def test_the_numbers_without_a_decision_are_named() -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     named = {int(number) for number in re.findall(r"\b\d+\b", text)}
     assert set(range(1, max(pages) + 1)) - pages == named
+
+
+def test_links_to_decisions_say_their_number() -> None:
+    pages = (page for page in ROOT.rglob("*.md") if not {"node_modules", "build"} & set(page.relative_to(ROOT).parts))
+    own = [page for page in pages if not page.relative_to(ROOT).parts[0].startswith(".")]
+    links = [
+        (page, *link) for page in own for link in re.findall(r"\[ADR (\d+)\]\([^)]*?(\d{4})-", page.read_text("utf-8"))
+    ]
+    assert links
+    assert [(page.name, said, to) for page, said, to in links if int(said) != int(to)] == []

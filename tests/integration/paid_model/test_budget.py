@@ -146,13 +146,13 @@ async def test_one_guest_cannot_spend_the_part_of_all_guests(provider: Make, cac
 async def test_of_a_small_budget_a_user_has_one_call_at_least(provider: Make, cache: Redis) -> None:
     paid = provider(prices=ONE_CALL, daily_budget_usd=2 * HELD / 1e6, user_share=0.01)
 
-    async def ask() -> None:
+    async def ask_as_one() -> None:
         budget.spender.set("one")
         await ask(paid, "answer")
 
-    await asyncio.create_task(ask())
+    await asyncio.create_task(ask_as_one())
     with pytest.raises(ProviderFailed, match="user_share_spent"):
-        await asyncio.create_task(ask())
+        await asyncio.create_task(ask_as_one())
 
 
 async def test_many_calls_at_once_never_pass_the_cap(provider: Make, emulator: Emulator, cache: Redis) -> None:
