@@ -1,4 +1,4 @@
-"""Who reaches whom: the world, the load balancer, the nodes of a cluster."""
+"""Allowed traffic: from the world, through the load balancer, between the nodes of a cluster."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
