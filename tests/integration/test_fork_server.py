@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ async def test_a_service_by_itself_is_the_one_that_is_forked(tmp_path: Path) -> 
             process = psutil.Process(pid(home, "event-router"))
             answers = [await client.get(path) for path in ("/health", "/ready", "/none")]
             assert (parent(home, "event-router").pid == os.getpid()) is not forked
-        return [not process.is_running(), *((answer.status_code, answer.json()) for answer in answers)]
+        return [not process.is_running(), *((one.status_code, re.sub(r"\d+ s\b", "", one.text)) for one in answers)]
 
     assert await seen(True) == await seen(False)
 
