@@ -90,7 +90,7 @@ def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "BACKOFF_SECONDS", 0.05)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 async def decoding() -> AsyncIterator[None]:
     async with DECODERS:
         yield
