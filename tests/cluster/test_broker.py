@@ -23,7 +23,7 @@ KINDS = ",".join(
 )
 VHOSTS = (queues.VHOST, queues.TASKS_VHOST, queues.CHAT_VHOST)
 SYNC = "10s"
-"""How soon the operator looks at everything again; our manifests say five minutes."""
+"""Interval at which the operator looks at everything again; our manifests say five minutes."""
 
 
 @pytest.fixture(scope="module")
