@@ -336,15 +336,27 @@ async def give_input(db: Database, job_id: UUID, kind: str, value: Json) -> bool
     return row is not None
 
 
-async def wait_for(db: Database, job_id: UUID, kind: str) -> Json | None:
-    """Note that the turn waits for such an input; the one that it got already, also by a worker that died."""
-    row = await db.row(
-        f"""UPDATE chat.turns SET waiting_for = CASE WHEN input ->> 'type' = %(kind)s THEN waiting_for ELSE %(kind)s END
-            WHERE id = %(id)s AND {IS_OPEN} RETURNING CASE WHEN input ->> 'type' = %(kind)s THEN input -> 'data' END""",
-        id=job_id,
-        kind=kind,
-    )
-    return row[0] if row else None
+async def wait_for(db: Database, turn: Turn, kind: str) -> tuple[bool, Json | None]:
+    """Note that the turn waits for such an input; (True, the one that it got already, also by a worker that died).
+    (False, None) where it is over, or its user is asked in another turn, by whatever worker."""
+    async with db.connection() as connection, connection.transaction():
+        # Two turns of a user come one after the other: neither sees that the other is about to wait.
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('chat.waiting:' || %(user)s, 0))",
+            {"user": str(turn.user_id)},
+        )
+        row = await _row(
+            connection,
+            f"""UPDATE chat.turns
+                SET waiting_for = CASE WHEN input ->> 'type' = %(kind)s THEN waiting_for ELSE %(kind)s END
+                WHERE id = %(id)s AND {IS_OPEN} AND NOT EXISTS (
+                    SELECT FROM chat.turns AS other WHERE other.user_id = turns.user_id AND other.id <> turns.id
+                        AND other.status IN ('queued', 'processing') AND other.waiting_for IS NOT NULL)
+                RETURNING CASE WHEN input ->> 'type' = %(kind)s THEN input -> 'data' END""",
+            id=turn.id,
+            kind=kind,
+        )
+    return row is not None, row[0] if row else None
 
 
 async def stop_waiting(db: Database, job_id: UUID, kind: str) -> Json | None:

@@ -77,8 +77,8 @@ class Resources:
     """Turns whose answer is being found."""
     waiting: dict[UUID, "asyncio.Future[Json]"] = field(default_factory=dict)
     """Turns that wait for an input of their user."""
-    asking: dict[UUID, UUID] = field(default_factory=dict)
-    """Users of the turns that ask for an input, by turn."""
+    asking: set[UUID] = field(default_factory=set)
+    """Turns that ask for an input."""
 
     def checks(self) -> Mapping[str, Check]:
         return {
@@ -193,24 +193,27 @@ async def bring_inputs(resources: Resources) -> None:
 
 def _asker(resources: Resources, turn: Turn) -> Ask:
     """Asks the user of the turn, whose client said that it can be asked. One that was asked by a worker that died is
-    not asked again: the turn waits on, or has the input. A user is asked in one turn at a time."""
+    not asked again: the turn waits on, or has the input. A user is asked in one turn at a time, of all workers."""
 
     async def ask(kind: str, message: str) -> Json | None:
         if kind not in turn.inputs:
             return None
-        if turn.waiting_for is None and turn.input is None and not _may_wait(resources, turn.user_id):
+        if turn.waiting_for is None and turn.input is None and not _may_wait(resources):
             INPUTS.labels(kind, "too_many").inc()
             return None
-        resources.asking[turn.id] = turn.user_id
+        resources.asking.add(turn.id)
         try:
-            given = await turn_store.wait_for(resources.db, turn.id, kind)
+            waits, given = await turn_store.wait_for(resources.db, turn, kind)
+            if not waits:
+                INPUTS.labels(kind, "too_many").inc()
+                return None
             if given is None:
                 wanted: dict[str, object] = {"type": kind}
                 draft = Draft(Stage.NEEDS_INPUT, Status.STARTED, 0, result=wanted, message=message, part=kind)
                 await resources.bus.emit(str(turn.id), draft)
                 given = await _given(resources, turn.id, kind)
         finally:
-            resources.asking.pop(turn.id, None)
+            resources.asking.discard(turn.id)
         INPUTS.labels(kind, "none" if given is None else "given").inc()
         await resources.bus.emit(str(turn.id), Draft(Stage.NEEDS_INPUT, Status.COMPLETED, 0, part=kind))
         return given
@@ -218,10 +221,9 @@ def _asker(resources: Resources, turn: Turn) -> Ask:
     return ask
 
 
-def _may_wait(resources: Resources, user: UUID) -> bool:
-    """False where the user is asked in another turn, or so many wait that the turns of others would."""
-    asking = resources.asking
-    return user not in asking.values() and len(asking) < max(1, resources.settings.worker_concurrency // ASKING_SHARE)
+def _may_wait(resources: Resources) -> bool:
+    """False where so many wait that the turns of others would."""
+    return len(resources.asking) < max(1, resources.settings.worker_concurrency // ASKING_SHARE)
 
 
 async def _given(resources: Resources, job_id: UUID, kind: str) -> Json | None:

@@ -180,7 +180,8 @@ async def test_a_user_is_asked_in_one_turn_at_a_time_and_a_process_asks_few(
     first = await asked(database, who, chats[0], "location")
     async with at_work(few, first) as working:
         await waits(database, first)
-        for whose, chat, by in ((who, chats[1], looking), (other, chats[2], few)):
+        elsewhere = replace(looking, asking=set(), running={}, waiting={})
+        for whose, chat, by in ((who, chats[1], elsewhere), (other, chats[2], few)):
             async with at_work(by, await asked(database, whose, chat, "location")) as answered:
                 await answered
             assert "위치를 알려 주시면" in (await history(whose, chat))[-1]["content"]
