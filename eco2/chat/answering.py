@@ -8,12 +8,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eco2.chat import moderation
 from eco2.chat.agent import graph, lists
 from eco2.chat.agent.lists import NO_LISTS, Lists
 from eco2.chat.agent.own_words import OwnWords
-from eco2.chat.agent.state import Ask, Context, Forecast, Location, Look, Memory, Question, SearchPlaces, State
+from eco2.chat.agent.state import (
+    ROUTE_SECONDS,
+    Ask,
+    Context,
+    Forecast,
+    Location,
+    Look,
+    Memory,
+    Question,
+    SearchPlaces,
+    State,
+)
 from eco2.chat.gallery import Gallery, open_gallery
 from eco2.chat.kma import Kma
+from eco2.chat.moderation import Moderate, Moderation
 from eco2.chat.settings import WorkerSettings
 from eco2.chat.speaking import Speaker
 from eco2.chat.store import Json
@@ -58,6 +71,8 @@ class Agent:
     gallery: Gallery | None = None
     forecast: Forecast | None = None
     forecast_source: str = ""
+    route_within: float = ROUTE_SECONDS
+    moderate: Moderate | None = None
 
 
 @asynccontextmanager
@@ -77,6 +92,8 @@ async def open_agent(settings: WorkerSettings, knowledge: Knowledge, db: Databas
             gallery=await _gallery(settings, stack),
             forecast=_forecast(settings, stack),
             forecast_source=settings.kma_source,
+            route_within=settings.routing_timeout.total_seconds(),
+            moderate=_moderation(settings, stack),
         )
 
 
@@ -118,6 +135,14 @@ def _there(file: Path | None) -> Path | None:
     return None
 
 
+def _moderation(settings: WorkerSettings, stack: AsyncExitStack) -> Moderate | None:
+    if not settings.llm_moderation_model or not settings.endpoints() or not settings.llm_enabled:
+        return None
+    looking = Moderation(settings, settings.llm_moderation_model, settings.moderation_timeout.total_seconds())
+    stack.push_async_callback(looking.aclose)
+    return looking
+
+
 def _forecast(settings: WorkerSettings, stack: AsyncExitStack) -> Forecast | None:
     if settings.kma_service_key is None:
         return None
@@ -145,8 +170,9 @@ async def reply(
     image_key: str | None,
     ask: Ask | None = None,
 ) -> Answer:
-    """The answer to the words, which went to `speaker` as it was found."""
+    """The answer to the words, which went to `speaker` as it was found. MessageRefused."""
     job_id = str(turn.id)
+    await moderation.check(agent.moderate, agent.knowledge, words, job_id)
 
     async def started(stage: Stage) -> None:
         await bus.emit(job_id, Draft(stage, Status.STARTED, _BEFORE_ANSWER if stage is Stage.ANSWER else 0))
@@ -175,6 +201,7 @@ async def reply(
         forecast_source=agent.forecast_source,
         ask=ask,
         look=_look_at(agent, turn, image_key),
+        route_within=agent.route_within,
     )
     before = Memory.read(agent.knowledge, memory)
     question = Question(words, before, Location.read(turn.location), has_image=image_key is not None)

@@ -84,6 +84,9 @@ class WorkerSettings(
     """Longest time for an answer."""
     input_timeout: Duration = timedelta(seconds=60)
     """Longest wait for what a user is asked for in the middle of an answer; then it goes on without."""
+    routing_timeout: Duration = timedelta(seconds=3)
+    """Longest wait for a paid model to tell the intents of a message; then the words alone tell them. 0: it is not
+    asked."""
     grpc_location_api: str | None = None
     """`host:port` that knows places; without it the agent looks for none."""
     grpc_scan_worker: str | None = None
@@ -96,6 +99,11 @@ class WorkerSettings(
     without a provider that has it or without `grpc_image_api`, the agent says that it cannot."""
     grpc_image_api: str | None = None
     """`host:port` that keeps what was drawn."""
+    llm_moderation_model: str = ""
+    """Model of a provider's `/v1/moderations`, such as `omni-moderation-latest`, that looks at each message first: one
+    that it flags fails with `MESSAGE_REFUSED`. The message goes to it and nothing else. Without it, nobody looks."""
+    moderation_timeout: Duration = timedelta(seconds=2)
+    """After it a message is answered as if nobody looked, and so are those of the next half minute."""
     bulk_fees: Path | None = None
     """CSV file with fees of bulky waste (data/samples/README.md); without it, or while there is no such file, the agent
     says where they are told."""

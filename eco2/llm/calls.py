@@ -142,14 +142,15 @@ class Llm:
         on_text: OnText,
         *,
         tools: Sequence[Tool] = (),
+        must_call: bool = False,
         most_tokens: int | None = None,
         search: bool = False,
         job: str,
         purpose: str,
     ) -> Reply:
-        """The model's words, each piece of which went to `on_text` as it came, and the calls of tools that it wants; of
-        `most_tokens`, where they are fewer than `llm_max_output_tokens`. With `search` the model, one that can, looks
-        the web up, and the reply names its pages.
+        """The model's words, each piece of which went to `on_text` as it came, and the calls of tools that it wants, at
+        least one where it `must_call`; of `most_tokens`, where they are fewer than `llm_max_output_tokens`. With
+        `search` the model, one that can, looks the web up, and the reply names its pages.
 
         Raises LlmFailed within `llm_reply_deadline`. Once a piece has gone to `on_text` nothing is tried again: what
         was said stays, and it is for the caller to say how it ends.
@@ -168,6 +169,8 @@ class Llm:
             fields["web_search_options"] = {"search_context_size": "low"}
         if tools:
             fields["tools"] = [streaming.rendered(tool) for tool in tools]
+            if must_call:
+                fields["tool_choice"] = "required"
         use = _Use(partial(Provider.stream, on_text=on_piece), partial(streaming.reply, tools=tools), lambda: said)
         return await self._call(model, fields, use, self._settings.llm_reply_deadline, job, purpose)
 

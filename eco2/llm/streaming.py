@@ -26,7 +26,7 @@ class Tool:
 @lru_cache(maxsize=256)
 def rendered(tool: Tool) -> orjson.Fragment:
     """The tool as the API wants it, rendered once."""
-    parameters = tool.schema.model_json_schema()
+    parameters = {"required": [], **tool.schema.model_json_schema()}
     function = {"name": tool.name, "description": tool.description, "strict": True, "parameters": parameters}
     return orjson.Fragment(orjson.dumps({"type": "function", "function": function}))
 

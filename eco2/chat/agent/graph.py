@@ -16,7 +16,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 from prometheus_client import Histogram
 
-from eco2.chat.agent import seeing
+from eco2.chat.agent import routing, seeing
 from eco2.chat.agent.nodes import NODES, Node, needed
 from eco2.chat.agent.state import STAGE, Context, Intent, Location, Part, Question, State
 from eco2.chat.agent.texts import say
@@ -72,8 +72,9 @@ async def _understand(state: State, runtime: Runtime[Context]) -> dict[str, Any]
     await context.started(Stage.INTENT)
     question = state["question"]
     found = await aside(question.text, understood, context.knowledge, question)
+    question, found = await routing.routed(context, question, found)
     await context.ended(Stage.INTENT, True)
-    return {"understood": found}
+    return {"question": question, "understood": found}
 
 
 async def _ask(state: State, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ async def bulk_waste(state: State, context: Context) -> Part:
     things = _things(state, context)
     text = state["question"].text
     said = next((fee.district for fee in lists.fees if fee.district in text), "") or lives(text)
-    district = said or asked.place or (asked.region.ko if asked.region else asked.district or memory.district)
+    here = asked.place or (asked.region.ko if asked.region else asked.district)
+    district = said or here or state["question"].told.district or memory.district
     kept: Json = {"district": district} if district else {}
     if things:
         kept |= {"thing": things[-1].ko, "item": things[-1].id}

@@ -21,7 +21,7 @@ from eco2.chat.agent.weather import needs_place as weather_needs_place
 from eco2.chat.agent.weather import weather
 from eco2.contracts.pb import location_pb2 as places
 from eco2.knowledge import Knowledge, asking, grounding
-from eco2.knowledge.answer import Lang, advise
+from eco2.knowledge.answer import Lang, advise, localized
 from eco2.knowledge.models import Ambiguity
 from eco2.llm.wire import LlmFailed
 
@@ -48,10 +48,12 @@ async def waste(state: State, context: Context) -> Part:
     if context.llm is not None and asking.may_choose(asked) and (chosen := await _chosen(context, asked)):
         body, by = asking.with_parts(body, chosen), "model"
     WORDED.labels(Intent.WASTE, by).inc()
-    memory, data = _remembered(asked, body), _shown(body)
+    text, memory, data = body["answer"], _remembered(asked, body), _shown(body)
+    if item := state["question"].told.item:
+        text = f"{say('meant', asked.lang, name=localized(item, '', asked.lang))}\n\n{text}"
     if understood.of_photo and (photo := state["question"].photo):
         memory, data = memory | _kept(photo), data | _seen(photo)
-    return Part(Intent.WASTE, body["answer"], memory, data)
+    return Part(Intent.WASTE, text, memory, data)
 
 
 async def _chosen(context: Context, asked: asking.Asked) -> list[str]:
@@ -130,7 +132,7 @@ def _shown(body: Json) -> Json:
 
 async def character(state: State, context: Context) -> Part:
     knowledge, lang = context.knowledge, state["understood"].lang
-    named = characters_in(knowledge, state["question"].text)
+    named = characters_in(knowledge, state["question"].text) or [*state["question"].told.characters]
     lines = [_character(one, lang) for one in knowledge.characters if one.name in named]
     if not lines:
         names = ", ".join(f"{one.name}({one.type})" for one in knowledge.characters if one.match)
@@ -200,11 +202,13 @@ def needed(state: State, context: Context) -> tuple[str, str] | None:
 async def location(state: State, context: Context) -> Part:
     """Shops and centres nearby."""
     text, lang = state["question"].text, state["understood"].lang
-    if CENTRE.search(text) and not SHOP.search(text):
+    shop = state["question"].told.shop
+    named = CENTRE.search(text) or SHOP.search(text)
+    if (CENTRE.search(text) and not SHOP.search(text)) or (shop == "reuse_centre" and not named):
         return await _nearby(
             state, context, Intent.LOCATION, say("place_centre", lang), {"store_category": "upcycle_recycle"}
         )
-    if SHOP.search(text):
+    if named or shop == "refill_shop":
         return await _nearby(
             state, context, Intent.LOCATION, say("place_shop", lang), {"store_category": "refill_zero"}
         )

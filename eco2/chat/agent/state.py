@@ -4,7 +4,7 @@ import operator
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Protocol, TypedDict
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -45,6 +45,7 @@ STAGE = {intent: Stage(intent) for intent in Intent if intent is not Intent.WAST
 CARRIED = (Intent.BULK_WASTE, Intent.RECYCLABLE_PRICE, Intent.WEATHER, Intent.IMAGE_GENERATION)
 """Intents that a few words may go on from without naming them."""
 MOST_RECENT = 3
+ROUTE_SECONDS = 3.0
 
 
 class Memory(BaseModel):
@@ -122,6 +123,23 @@ class Location:
 _LOCATION = Reader(Location)
 
 
+Day = Literal["today", "tomorrow", "day_after_tomorrow", "in_three_days", "weekend"]
+Shop = Literal["refill_shop", "reuse_centre", "any"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """Arguments of a message that a paid model told, checked; what its words say themselves goes before them."""
+
+    item: Item | None = None
+    """The thing that is meant, where the words name none."""
+    city: str = ""
+    day: Day | Literal[""] = ""
+    shop: Shop = "any"
+    characters: tuple[str, ...] = ()
+    district: str = ""
+
+
 @dataclass(frozen=True)
 class Question:
     """A message as it came."""
@@ -132,6 +150,7 @@ class Question:
     has_image: bool = False
     photo: Photo | None = None
     """None before its photo was looked at, and where it has none."""
+    told: Told = Told()
 
 
 @dataclass(frozen=True)
@@ -218,3 +237,5 @@ class Context:
     ask: Ask | None = None
     look: Look | None = None
     """Looks at the photo of the message."""
+    route_within: float = ROUTE_SECONDS
+    """Seconds in which the model may tell the intents; 0: it is not asked."""

@@ -22,6 +22,10 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "저는 분리배출을 도와드려요. 버릴 물건의 이름을 알려 주시겠어요?",
         "en": "I help with sorting waste. Which thing do you want to throw away?",
     },
+    "meant": {
+        "ko": "‘{name}’ 기준으로 안내해요. 다른 물건이면 이름을 알려 주세요.",
+        "en": "I take it that you mean: {name}. If it is another thing, tell me its name.",
+    },
     "photo_away": {
         "ko": "지금은 사진을 볼 수 없어요. 물건의 이름을 적어 주시거나 잠시 뒤에 다시 보내 주세요.",
         "en": "I cannot look at the photo at the moment. Tell me the name of the thing, or send it again in a while.",

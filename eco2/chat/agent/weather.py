@@ -57,6 +57,14 @@ _WEEKDAYS = (
     r"월요일|monday", r"화요일|tuesday", r"수요일|wednesday", r"목요일|thursday", r"금요일|friday",
     r"토요일|saturday", r"일요일|sunday",
 )  # fmt: skip
+_TOLD: dict[str, str] = {
+    "today": "today",
+    "tomorrow": "tomorrow",
+    "day_after_tomorrow": "day after tomorrow",
+    "in_three_days": "in three days",
+    "weekend": "weekend",
+}
+"""Day as a paid model tells it → words for it."""
 AHEAD = 3
 """Days from today that are forecast."""
 _HERE = re.compile(r"여기|이\s*동네|우리\s*동네|\bhere\b", re.IGNORECASE)
@@ -69,7 +77,7 @@ def place_of(question: Question) -> tuple[str, str, Location] | None:
     """(Korean name, English name, where) of the city that is named, or was before a few words that go on from it; else
     of where the user is, or the district that is known. None where nothing of it is."""
     memory = question.memory
-    named = city_in(question.text)
+    named = city_in(question.text) or city_in(question.told.city)
     if named is None and memory.subject == Intent.WEATHER and not _HERE.search(question.text):
         named = city_in(memory.city)
     if named is None and question.location is not None:
@@ -89,8 +97,8 @@ def city_in(text: str) -> tuple[str, str, Location] | None:
     return None
 
 
-def days_of(text: str, today: date) -> list[date]:
-    """Days that the words ask about, also such as no forecast tells; today where they name none."""
+def days_of(text: str, today: date, told: str = "") -> list[date]:
+    """Days that the words ask about, also such as no forecast tells; where they name none, that of `told` or today."""
     week = next((ahead for words, ahead in _WEEKS if words.search(text)), None)
     monday = today + timedelta(days=7 * (week or 0) - today.weekday())
     if _YESTERDAY.search(text):
@@ -108,7 +116,7 @@ def days_of(text: str, today: date) -> list[date]:
         return [day for day in weekend if day >= today] or weekend
     if week:
         return [monday + timedelta(days=ahead) for ahead in range(7)]
-    return [today]
+    return days_of(_TOLD[told], today) if told else [today]
 
 
 async def weather(state: State, context: Context) -> Part:
@@ -124,7 +132,7 @@ async def weather(state: State, context: Context) -> Part:
     if not square.forecast:
         return Part(Intent.WEATHER, say("weather_abroad", lang))
     now = datetime.now(UTC).astimezone(KOREA)
-    days = days_of(question.text, now.date())
+    days = days_of(question.text, now.date(), question.told.day)
     hours = await context.forecast(square)
     name = place[0] if lang == "ko" else place[1]
     found = [(day, hours_of) for day in days if (hours_of := _of_day(hours, day, now))]

@@ -1,5 +1,5 @@
-"""A stand-in for a paid LLM: `/v1/chat/completions` and `/v1/images/generations` on loopback, as fast or slow, and as
-faulty, as it is told to be.
+"""A stand-in for a paid LLM: `/v1/chat/completions`, `/v1/images/generations` and `/v1/moderations` on loopback, as
+fast or slow, and as faulty, as it is told to be.
 
     python -m eco2.local.emulators.llm --port 10045 --realistic
 
@@ -33,6 +33,7 @@ Fault = Literal["rate_limit", "error", "hang", "garbage", "cut", "wrong_item", "
 Json = dict[str, Any]
 
 _JOB, _PURPOSE = JOB_HEADER.lower().encode(), PURPOSE_HEADER.lower().encode()
+COMPLETIONS, IMAGES, MODERATIONS = PATHS = ("/v1/chat/completions", "/v1/images/generations", "/v1/moderations")
 REPLY = "네, 확인했어요. 안내한 순서대로 배출해 주세요."
 
 
@@ -74,6 +75,8 @@ class Behaviour(BaseModel):
     pages: list[tuple[str, str]] = [("https://news.example.com/1", "환경 소식")]
     """(address, title) of what a search finds."""
     obeys: bool = False
+    flags: bool = False
+    """Moderation flags every message."""
     per_minute: int | None = Field(default=None, ge=1)
     """Of "*" only: requests of all purposes together, past which they are refused at once."""
     burst: int = Field(default=1, ge=1)
@@ -108,7 +111,7 @@ class Emulator:
         if scope["type"] != "http":
             return
         route = (scope["method"], scope["path"])
-        if route in (("POST", "/v1/chat/completions"), ("POST", "/v1/images/generations")):
+        if route[0] == "POST" and route[1] in PATHS:
             await self._complete(scope, receive, send)
         elif route == ("POST", "/_control"):
             await self._set(receive, send)
@@ -154,12 +157,12 @@ class Emulator:
         self._peak = max(self._peak, self._open)
         try:
             raw = await _body(receive)
-            if await self._answer(raw, purpose, receive, send, drawn=scope["path"].endswith("/generations")):
+            if await self._answer(raw, purpose, receive, send, scope["path"]):
                 self._answers[job][purpose] += 1
         finally:
             self._open -= 1
 
-    async def _answer(self, raw: bytes, purpose: str, receive: Receive, send: Send, *, drawn: bool) -> bool:
+    async def _answer(self, raw: bytes, purpose: str, receive: Receive, send: Send, path: str) -> bool:
         """True when the client got a right answer."""
         told, wait = self._limit()
         if wait:
@@ -178,7 +181,10 @@ class Emulator:
             return False
         try:
             request = orjson.loads(raw)
-            if drawn:
+            if path == MODERATIONS:
+                await send_json(send, 200, _moderated(request, behaviour, fault))
+                return fault is None
+            if path == IMAGES:
                 await send_json(send, 200, pictures.answer(request, fault))
                 return fault is None
             content = self._content(request, behaviour, fault)
@@ -293,6 +299,13 @@ def _chosen(message: Json, behaviour: Behaviour) -> Json:
     except (orjson.JSONDecodeError, TypeError, LookupError):
         return {"facts": []}
     return {"facts": [*words, *last.values()]}
+
+
+def _moderated(request: Json, behaviour: Behaviour, fault: Fault | None) -> Json:
+    if not isinstance(request["input"], str):
+        raise TypeError("input must be a text")
+    result = {"flagged": behaviour.flags, "categories": {}, "category_scores": {}, "category_applied_input_types": {}}
+    return {"id": "modr-1", "model": request["model"], "results": None if fault == "garbage" else [result]}
 
 
 def _tools(request: Json, behaviour: Behaviour) -> list[Json]:
