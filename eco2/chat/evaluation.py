@@ -1,8 +1,9 @@
 """`python -m eco2.chat.evaluation [--write] [--wrong N]`: the conversations of data/eval/chat, turn by turn.
 
-Without a key the rules answer; with one (ECO2_LLM_…) the paid model takes its part. Places are made up, one for each
-search, and fees and prices are the samples: what is graded is whether they were looked for. Fails where a round has
-fewer right turns than its report, or anything that must not be said was said.
+Without a key the rules answer, and beside them two scripted doubles of a paid model take its part (`scripted.py`): one
+that routes as expected, one that is always wrong. With a key (ECO2_LLM_…) the paid model does. Places are made up, one
+for each search, and fees and prices are the samples: what is graded is whether they were looked for. Fails where a
+round has fewer right turns than its report, or anything that must not be said was said.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +24,7 @@ from eco2 import knowledge as kb
 from eco2.chat.agent import graph, lists
 from eco2.chat.agent.own_words import OwnWords
 from eco2.chat.agent.state import Context, Location, Memory, Question, State
+from eco2.chat.scripted import KINDS, Scripted
 from eco2.contracts.events import Stage
 from eco2.contracts.pb import location_pb2 as places
 from eco2.contracts.pb import scan_pb2 as scans
@@ -96,7 +98,7 @@ def conversations(directory: Path) -> dict[str, list[Conversation]]:
 class Talker:
     """Conversations with the agent, each with a memory of its own."""
 
-    def __init__(self, knowledge: Knowledge, llm: Llm | None, model: str) -> None:
+    def __init__(self, knowledge: Knowledge, llm: Llm | Scripted | None, model: str) -> None:
         self._knowledge, self._llm, self._model = knowledge, llm, model
         self._lists = lists.load(knowledge, SAMPLES / "bulk_fees.csv", SAMPLES / "recyclable_prices.csv")
         self._graph, self._own_words = graph.build(), OwnWords(knowledge)
@@ -116,13 +118,15 @@ class Talker:
             sight = scans.Sight(item=turn.image or "", confidence=0.95)
             return scans.ClassifyResponse(main=sight, guesses=[sight], waste=True, source="model")
 
+        if isinstance(self._llm, Scripted):
+            self._llm.expected = turn.expect.intents or next(iter(turn.expect.any_of), ())
         context = Context(
             knowledge=self._knowledge,
             job_id=job,
             say=_nothing,
             started=_nothing,
             ended=_ended,
-            llm=self._llm,
+            llm=cast(Llm | None, self._llm),
             model=self._model,
             places=_places,
             own_words=self._own_words,
@@ -180,10 +184,14 @@ async def grade(settings: LlmSettings, redis_url: str | None, directory: Path) -
                 raise ValueError("Set ECO2_REDIS_CACHE_URL (`eco2 up` has one): the day's spending is counted there.")
             llm = Llm(settings, await stack.enter_async_context(redis.connect(redis_url)))
             stack.push_async_callback(llm.aclose)
-        talker = Talker(kb.load(directory), llm, settings.llm_default_model)
-        found: dict[str, list[Score]] = {}
-        for name, round_ in conversations(directory).items():
-            found[name] = [one for conversation in round_ for one in await talker.talk(conversation)]
+        knowledge, found = kb.load(directory), dict[str, list[Score]]()
+        models: dict[str, Llm | Scripted | None] = {"": llm}
+        if llm is None:
+            models |= {f", {kind} double": Scripted(kind) for kind in KINDS}
+        for suffix, model in models.items():
+            talker = Talker(knowledge, model, settings.llm_default_model)
+            for name, round_ in conversations(directory).items():
+                found[name + suffix] = [one for conversation in round_ for one in await talker.talk(conversation)]
         return found
 
 
@@ -219,7 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said, got, faults = one.turn.say, " ".join(one.got), ", ".join(sorted(one.faults))
         print(f"- {one.conversation}.{one.number} {said!r}: {faults}; got {got}")  # noqa: T201
     if given.write:
-        first = {name: report["first_sight"].get(name, one) for name, one in found.items() if name[:2] != OWN}
+        rounds = {name: one for name, one in found.items() if name[:2] != OWN and "," not in name}
+        first = {name: report["first_sight"].get(name, one) for name, one in rounds.items()}
         file.write_text(json.dumps({"first_sight": first, "now": found}, indent=2, sort_keys=True) + "\n")
         return 0
     dropped = [name for name, one in found.items() if one["right"] < report["now"].get(name, one)["right"]]
