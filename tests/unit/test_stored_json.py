@@ -44,7 +44,7 @@ NOT_STORED = {
     "auth/store.py": {"server"},
     "chat/agent/understanding.py": {"found"},
     "chat/moderation.py": {"endpoints"},
-    "chat/scripted.py": {"WORDS", "orjson"},
+    "chat/scripted.py": {"WORDS", "messages", "orjson"},
     "jobs/backup.py": {"meta", "note", "os"},
     "jobs/objects.py": {"row"},
     "location/hours.py": {"clause", "match", "weekly", "word"},
