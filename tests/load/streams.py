@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from eco2.contracts.events import Draft, Stage, Status
-from eco2.contracts.identity import USER_ID_HEADER
+from eco2.contracts.identity import IDENTITY_PROOF_HEADER, USER_ID_HEADER
+from eco2.core import proof
 from tests.load.bench import Bench
 from tests.load.client import percentile
 from tests.load.edge import gateway_alone
@@ -52,7 +53,9 @@ async def _open(
 
     async def connect(user: User) -> str:
         job_id = str(uuid.uuid4())
-        headers = {**user.headers, USER_ID_HEADER: user.id}
+        identity = {USER_ID_HEADER: user.id}
+        shown = proof.of_identity(bench.target.environment["ECO2_SERVICE_SECRET"], identity, proof.period())
+        headers = {**user.headers, **identity, IDENTITY_PROOF_HEADER: shown}
         async with slots:
             await bench.target.bus.open(job_id, user.id)
             response = await bench.client.session.get(f"{url}/api/v1/scan/{job_id}/events", headers=headers)
