@@ -24,7 +24,7 @@ NODE = shutil.which("node")
 
 
 def program(language: str) -> str:
-    """Code blocks of the guide, in order."""
+    """Code blocks of the guide that are marked so, in order."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return "\n\n".join(blocks)
 
@@ -36,6 +36,15 @@ async def run(*command: str | Path, cwd: Path) -> None:
     out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()
     assert b"WARNING" not in out, out.decode()
+
+
+async def printed(stack: Stack, *command: str | Path, cwd: Path) -> list[str]:
+    """Lines of a program of the guide that asks for no address."""
+    environment = {**os.environ, "ECO2_API": stack.layout.public_url, "ECO2_PHOTO": str(PHOTO)}
+    process = await asyncio.create_subprocess_exec(*command, cwd=cwd, env=environment, stdout=PIPE, stderr=STDOUT)
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+    return out.decode().splitlines()
 
 
 async def walk(stack: Stack, *command: str | Path, cwd: Path) -> list[str]:
@@ -86,11 +95,19 @@ async def test_the_python_program(stack: Stack, tmp_path: Path) -> None:
     journey_is_whole(await walk(stack, sys.executable, "journey.py", cwd=tmp_path))
 
 
+GUEST = ["role: guest", "outcome: answered", "points: 409 GUEST_NOT_ALLOWED"]
+
+
+async def test_the_python_program_of_a_guest(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "guest.py").write_text(program("python guest"), encoding="utf-8")
+    assert await printed(stack, sys.executable, "guest.py", cwd=tmp_path) == GUEST
+
+
 @pytest.mark.skipif(NODE is None, reason="the TypeScript client needs Node 20 or newer")
 @pytest.mark.skipif(
     not (TYPESCRIPT / "node_modules").is_dir(), reason="the TypeScript client needs `npm ci --prefix tests/typescript`"
 )
-async def test_the_typescript_program(stack: Stack, tmp_path: Path) -> None:
+async def test_the_typescript_programs(stack: Stack, tmp_path: Path) -> None:
     tools = TYPESCRIPT / "node_modules"
     (tmp_path / "node_modules").symlink_to(tools)
     for name in ("package.json", "tsconfig.json"):
@@ -98,5 +115,7 @@ async def test_the_typescript_program(stack: Stack, tmp_path: Path) -> None:
     document = f"{stack.layout.public_url}/api/v1/openapi.json"
     await run(tools / ".bin/openapi-typescript", document, "--output", "schema.d.ts", cwd=tmp_path)
     (tmp_path / "journey.ts").write_text(program("ts"), encoding="utf-8")
+    (tmp_path / "guest.ts").write_text(program("ts guest"), encoding="utf-8")
     await run(tools / ".bin/tsc", cwd=tmp_path)
     journey_is_whole(await walk(stack, str(NODE), "out/journey.js", cwd=tmp_path))
+    assert await printed(stack, str(NODE), "out/guest.js", cwd=tmp_path) == GUEST
