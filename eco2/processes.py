@@ -79,6 +79,7 @@ SERVICES = (
         49,
         "eco2.recycling.main:run",
         "recycling-api.recycling",
+        grpc_port=0,
         needs=("postgres",),
         image="worker",
     ),

@@ -3,7 +3,7 @@
 locals {
   secrets = toset([
     "backups", "broker", "dockerhub", "grafana", "kakao-local", "news-sources", "object-store", "paid-model", "platform",
-    "postgres", "redis-cache", "redis-streams", "sign-in-providers", "signing-keys", "slack", "weather",
+    "postgres", "push", "redis-cache", "redis-streams", "sign-in-providers", "signing-keys", "slack", "weather",
   ])
 
   # Parameters of nodes: they are there before the cluster is, so External Secrets cannot bring them.

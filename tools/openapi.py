@@ -33,7 +33,7 @@ from eco2.ext_authz import service as ext_authz
 from eco2.location import steward_api as location_stewards
 from eco2.photos.check import PhotoTypeRefused
 from eco2.processes import SERVICES
-from eco2.recycling import calendar_api
+from eco2.recycling import calendar_api, reminder_api
 from eco2.recycling import steward_api as recycling_stewards
 from eco2.recycling.api import ItemDetail
 from eco2.scan import catalogue_api, changes_api, feedback_api, stages, user_scans_api, waste_api
@@ -93,7 +93,10 @@ RETRY_LATER = frozenset(("429", "503"))
 _EDGE = (ext_authz.NoToken, ext_authz.Revoked, ext_authz.Stale)
 """Answers of the check at the edge, on every route that needs a user."""
 _STEWARDS = (scan_stewards, location_stewards, recycling_stewards)
-_MORE = (catalogue_api, changes_api, waste_api, user_scans_api, feedback_api, calendar_api, turn_api, *_STEWARDS)
+_MORE = (
+    *(catalogue_api, changes_api, waste_api, user_scans_api, feedback_api, calendar_api, reminder_api, turn_api),
+    *_STEWARDS,
+)
 """Routes of a domain that do not stand in its `api`."""
 _ONLY_WITHOUT_THE_EDGE = frozenset((MissingUser.code, BadUser.code))
 _RETRY_AFTER = {

@@ -16,6 +16,7 @@ from eco2.cli import (
     places,
     regions,
     release,
+    reminders,
     scan,
     smoke,
     stack,
@@ -64,6 +65,7 @@ operations.register(app)
 app.add_typer(auth.auth, name="auth")
 app.add_typer(infra.infra, name="infra")
 app.add_typer(release.release, name="release")
+app.add_typer(reminders.reminders, name="reminders")
 
 
 def _version(wanted: bool) -> None:

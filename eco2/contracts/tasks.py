@@ -50,6 +50,7 @@ CLEANUP_CHATS = Task("cleanup.chats", Q_SCHED, "sched.chats", 1, 3600, "run id")
 NEWS_NAVER = Task("news.naver", Q_SCHED, "sched.naver", 1, 300, "run id")
 NEWS_NEWSDATA = Task("news.newsdata", Q_SCHED, "sched.newsdata", 1, 300, "run id")
 NEWS_FEEDS = Task("news.feeds", Q_SCHED, "sched.feeds", 1, 600, "run id")
+REMINDERS_SEND = Task("reminders.send", Q_SCHED, "sched.reminders", 2, 570, "run id")
 STATS_AGGREGATE = Task("stats.aggregate", Q_SCHED, "sched.stats", 2, 900, "run id")
 BACKUP_DATABASE = Task("backup.database", Q_SCHED, "sched.backup", 3, 4 * 3600, "run id")
 
@@ -69,6 +70,7 @@ TASKS = {
         NEWS_NAVER,
         NEWS_NEWSDATA,
         NEWS_FEEDS,
+        REMINDERS_SEND,
         STATS_AGGREGATE,
         BACKUP_DATABASE,
     )
@@ -83,6 +85,7 @@ SCHEDULE = {
     NEWS_NAVER.name: "1,11,21,31,41,51 * * * *",
     NEWS_NEWSDATA.name: "7,37 * * * *",
     NEWS_FEEDS.name: "4,19,34,49 * * * *",
+    REMINDERS_SEND.name: "*/10 19-21 * * *",
     BACKUP_DATABASE.name: "0 2 * * *",
     STATS_AGGREGATE.name: "0 3 * * *",
 }

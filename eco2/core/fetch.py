@@ -8,7 +8,8 @@ import asyncio
 import ipaddress
 import socket
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -83,9 +84,10 @@ def is_public(address: str) -> bool:
 
 class Fetcher:
     """`async with Fetcher() as fetcher:`. `trusted` are origins (http://127.0.0.1:10018) exempt from the rules,
-    as emulators of the local stack are."""
+    as emulators of the local stack are. `agent`: how requests name themselves."""
 
-    def __init__(self, trusted: Collection[str] = ()) -> None:
+    def __init__(self, trusted: Collection[str] = (), agent: str = USER_AGENT) -> None:
+        self._agent = agent
         self._trusted = frozenset(_origin(urlsplit(url)) for url in trusted)
         self._session: aiohttp.ClientSession | None = None
 
@@ -95,7 +97,7 @@ class Fetcher:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
+            headers={"User-Agent": self._agent, "Accept-Encoding": "gzip"},
         )
         return self
 
@@ -111,24 +113,32 @@ class Fetcher:
         A status of 400 or more is an answer, too; its body is not read.
         """
         origin = _origin(self._checked(url))
-        try:
-            async with asyncio.timeout(limits.seconds):
-                for _ in range(limits.hops + 1):
-                    own = headers if _origin(urlsplit(url)) == origin else None
-                    answer = await self._once(url, limits, own or {})
-                    if isinstance(answer, Fetched):
-                        return answer
-                    url = answer
-                    self._checked(url)
-        except TimeoutError:
-            raise Unreachable(f"{_host(url)} did not answer within {limits.seconds:g} s.") from None
-        except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, _Inside) or _Inside.sign in str(error):
-                raise NotAllowed(f"{_host(url)} leads to an address that is not public.") from None
-            raise Unreachable(f"{_host(url)} cannot be reached: {error.os_error}.") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(f"{_host(url)} cannot be read: {type(error).__name__}.") from None
+        async with _bounded(url, limits):
+            for _ in range(limits.hops + 1):
+                own = headers if _origin(urlsplit(url)) == origin else None
+                answer = await self._once(url, limits, own or {})
+                if isinstance(answer, Fetched):
+                    return answer
+                url = answer
+                self._checked(url)
         raise Unusable(f"{_host(url)} redirects more than {limits.hops} times.")
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], limits: Limits = Limits(), *, told: int = 0
+    ) -> Fetched:
+        """NotAllowed, Unreachable. A redirect is an answer like another: nothing is sent where it leads.
+
+        Of the answer's body no more than `told` bytes are read, for a log.
+        """
+        self._checked(url)
+        assert self._session is not None
+        async with (
+            _bounded(url, limits),
+            self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
+        ):
+            names = {name.lower(): value for name, value in answer.headers.items()}
+            read = await answer.content.read(told) if told else b""
+            return Fetched(url, answer.status, names.get("content-type", ""), read, names)
 
     def _checked(self, url: str) -> SplitResult:
         try:
@@ -174,6 +184,22 @@ class Fetcher:
             if limits.types and kind not in limits.types:
                 raise Unusable(f"{_host(url)} answers {kind or 'no type'}.")
             return Fetched(url, answer.status, kind, await _body(answer, limits.bytes), told)
+
+
+@asynccontextmanager
+async def _bounded(url: str, limits: Limits) -> AsyncIterator[None]:
+    """Ends what takes too long, and tells errors of the network as ours. `url`: where it began."""
+    try:
+        async with asyncio.timeout(limits.seconds):
+            yield
+    except TimeoutError:
+        raise Unreachable(f"{_host(url)} did not answer within {limits.seconds:g} s.") from None
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, _Inside) or _Inside.sign in str(error):
+            raise NotAllowed(f"{_host(url)} leads to an address that is not public.") from None
+        raise Unreachable(f"{_host(url)} cannot be reached: {error.os_error}.") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Unreachable(f"{_host(url)} cannot be read: {type(error).__name__}.") from None
 
 
 async def _body(answer: aiohttp.ClientResponse, most: int) -> bytes:

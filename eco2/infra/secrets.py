@@ -26,8 +26,8 @@ GENERATED = {
     "redis-streams": ("password",),
 }
 ENTERED = (
-    *("backups", "dockerhub", "kakao-local", "news-sources", "paid-model", "sign-in-providers", "signing-keys"),
-    *("slack", "weather"),
+    *("backups", "dockerhub", "kakao-local", "news-sources", "paid-model", "push", "sign-in-providers"),
+    *("signing-keys", "slack", "weather"),
 )
 """Secrets that somebody else gives us: workloads/secrets/README.md says who."""
 ETCD_KEY = "etcd-encryption-key"

@@ -120,6 +120,18 @@ def _age_recipient(identity: str) -> str:
     return str(x25519.Identity.from_str(identity).to_public())
 
 
+def _push_key() -> str:
+    from eco2.recycling.push import Key
+
+    return Key.make().text
+
+
+def _push_public(private: str) -> str:
+    from eco2.recycling.push import Key
+
+    return Key.read(private).public
+
+
 @dataclass(frozen=True)
 class Credentials:
     """Made once per stack, kept with its data."""
@@ -136,6 +148,7 @@ class Credentials:
     upload_secret: str = field(default_factory=_token)
     service_secret: str = field(default_factory=_token)
     backup_identity: str = field(default_factory=_age_identity)
+    push_private_key: str = field(default_factory=_push_key)
 
 
 @dataclass(frozen=True)
@@ -383,6 +396,8 @@ def environment(at: Layout) -> dict[str, str]:
         "ECO2_UPLOAD_BUCKET": UPLOAD_BUCKET,
         "ECO2_OPS_BUCKET": OPS_BUCKET,
         "ECO2_BACKUP_RECIPIENT": _age_recipient(at.credentials.backup_identity),
+        "ECO2_PUSH_PRIVATE_KEYS": at.credentials.push_private_key,
+        "ECO2_PUSH_PUBLIC_KEY": _push_public(at.credentials.push_private_key),
         "ECO2_UPLOAD_SECRET": at.credentials.upload_secret,
         "ECO2_SERVICE_SECRET": at.credentials.service_secret,
         "ECO2_SIGNING_KEYS_DIR": str(at.folder("keys")),

@@ -40,6 +40,7 @@ async def connect(settings: Settings) -> AsyncIterator[Others]:
             "auth-api": settings.grpc_auth_api,
             "location-api": settings.grpc_location_api,
             "chat-api": settings.grpc_chat_api,
+            "recycling-api": settings.grpc_recycling_api,
         }
         channels = {
             name: await stack.enter_async_context(grpc.channel(address, settings.service_secret))

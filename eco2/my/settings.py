@@ -24,6 +24,8 @@ class Settings(AppSettings, CookieSettings, DatabaseSettings, BrokerSettings, Kn
     """Without it what somebody said about places is neither in the copy of their data nor removed with it."""
     grpc_chat_api: str | None = None
     """Without it the chats of somebody are neither in the copy of their data nor removed with it."""
+    grpc_recycling_api: str | None = None
+    """Without it reminders of somebody are neither in the copy of their data nor removed with it."""
     purge_after: Duration = timedelta(days=30)
     """Time in which a deleted account can be restored by signing in. Longer than messages live (a day), or what a
     message brings late would stay."""

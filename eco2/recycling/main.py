@@ -1,13 +1,13 @@
-"""recycling-api: the knowledge base as an API, and the collection days of districts.
+"""recycling-api: the knowledge base as an API, the collection days of districts, and who is reminded of them.
 
-The knowledge base is loaded at start. Collection days are in PostgreSQL; while that is away everything else answers."""
+The knowledge base is loaded at start. The rest is in PostgreSQL; while that is away the knowledge base answers."""
 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from eco2 import knowledge
-from eco2.core import redis, telemetry
+from eco2.core import grpc, redis, telemetry
 from eco2.core.app import Resources, create_app
 from eco2.core.ops import OpsApp, serve
 from eco2.core.postgres import Database, open_database
@@ -18,8 +18,9 @@ from eco2.knowledge.districts import Districts
 from eco2.llm import spending
 from eco2.llm.calls import Llm
 from eco2.llm.control import Controls
-from eco2.recycling import calendar_api, steward_api
+from eco2.recycling import calendar_api, reminder_api, reminders, rpc, steward_api
 from eco2.recycling.api import router
+from eco2.recycling.counting import counting
 from eco2.recycling.service import Paid, Services
 from eco2.recycling.settings import ApiSettings
 
@@ -38,10 +39,21 @@ def app(settings: ApiSettings) -> OpsApp:
             log.info("%s", await spending.described(settings, llm, "answers are composed from the rules"))
             districts = Districts.load(settings.data_dir)
             book = holidays.load(settings.data_dir)
-            services = Services(knowledge.load(settings.data_dir), districts, book, db, paid, questions)
-            yield Resources(services, {})
+            services = Services(
+                knowledge=knowledge.load(settings.data_dir),
+                districts=districts,
+                holidays=book,
+                db=db,
+                paid=paid,
+                questions=questions,
+                offer=reminders.Offer(settings.push_public_key, reminders.hosts(settings.data_dir)),
+                changes=PerMinute(settings.reminder_changes_per_minute),
+            )
+            await stack.enter_async_context(counting(db))
+            answering = await stack.enter_async_context(grpc.serving(settings, rpc.registers(db)))
+            yield Resources(services, {"grpc": answering})
 
-    return create_app(NAME, settings, resources, steward_api.router, router, calendar_api.router)
+    return create_app(NAME, settings, resources, steward_api.router, router, calendar_api.router, reminder_api.router)
 
 
 def _paid(settings: ApiSettings, stack: AsyncExitStack, db: Database) -> Paid | None:

@@ -23,6 +23,7 @@ from eco2.knowledge.matching import suggest
 from eco2.llm.calls import Llm
 from eco2.llm.wire import LlmFailed
 from eco2.recycling import calendar
+from eco2.recycling.reminders import Offer
 
 ASKED = Counter("eco2_recycling_asked_total", "Questions by how they were answered", ["outcome"])
 UNUSED = Counter("eco2_recycling_selections_unused_total", "Selections replaced by the composed answer", ["reason"])
@@ -129,6 +130,9 @@ class Services:
     db: Database
     paid: Paid | None
     questions: PerMinute
+    offer: Offer
+    changes: PerMinute
+    """Of reminders."""
 
 
 async def ask(

@@ -14,3 +14,7 @@ class SpendingSettings(SettingsGroup):
 class ApiSettings(AppSettings, DatabaseSettings, KnowledgeSettings, LlmSettings, SpendingSettings):
     questions_per_minute: int = Field(default=60, ge=1)
     """Questions of one user in any minute, counted by each process for itself."""
+    push_public_key: str = ""
+    """The VAPID key that browsers subscribe with; without one reminders are not offered."""
+    reminder_changes_per_minute: int = Field(default=20, ge=1)
+    """Of one user, counted as questions are."""

@@ -1,7 +1,7 @@
 """Schema `recycling`: when districts collect what, as imported."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, Date, DateTime, Index, SmallInteger, Table, Text, func
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from eco2.core.tables import metadata
 
@@ -40,5 +40,36 @@ answer_changes = Table(
     Column("changes", JSONB, nullable=False),
     Column("published_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("id = 1", name="one"),
+    schema="recycling",
+)
+
+# Browsers that are told in the evening what is put out the next day.
+reminders = Table(
+    "reminders",
+    metadata,
+    # Digest of the endpoint: a browser has one reminder.
+    Column("id", Text, primary_key=True),
+    Column("user_id", UUID(as_uuid=True), nullable=False),
+    # The address that the push service gave the browser, and its keys: whoever has them can send to it.
+    Column("endpoint", Text, nullable=False),
+    Column("p256dh", Text, nullable=False),
+    Column("auth", Text, nullable=False),
+    # Key of ours that the browser subscribed with.
+    Column("public_key", Text, nullable=False),
+    Column("district", Text, nullable=False),
+    Column("area", Text, nullable=False),
+    # Empty: everything that is collected there.
+    Column("collections", ARRAY(Text), nullable=False),
+    Column("lang", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    # The newest day that the browser was told of.
+    Column("told_for", Date),
+    # Not before: held by a sender, or the push service asked for a pause.
+    Column("try_after", DateTime(timezone=True)),
+    # Evenings in a row on which the push service refused.
+    Column("refusals", SmallInteger, nullable=False, server_default="0"),
+    CheckConstraint("lang IN ('ko', 'en')", name="lang"),
+    Index("ix_reminders_user_id", "user_id"),
+    Index("ix_reminders_district_area", "district", "area", "id"),
     schema="recycling",
 )

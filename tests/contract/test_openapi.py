@@ -200,6 +200,7 @@ def test_every_body_has_an_example(document: dict[str, Any]) -> None:
 
 MEMBERS_ONLY = {
     "deleteAccount",
+    "deleteReminder",
     "endSession",
     "exportData",
     "getCharacterOwnership",
@@ -214,8 +215,10 @@ MEMBERS_ONLY = {
     "listDisputes",
     "listOwnedCharacters",
     "listPlaceReports",
+    "listReminders",
     "listSessions",
     "logoutEverywhere",
+    "putReminder",
     "reportPlace",
     "restorePlace",
     "retirePlace",

@@ -204,6 +204,7 @@ def test_the_schedule_is_that_of_the_architecture_document() -> None:
         "cleanup.photos": "20 * * * *",
         "cleanup.uploads": "40 * * * *",
         "cleanup.chats": "50 * * * *",
+        "reminders.send": "*/10 19-21 * * *",
     } == ours
     assert {TASKS[name].queue for name in SCHEDULE} == {queues.Q_SCHED}
 

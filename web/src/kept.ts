@@ -29,4 +29,15 @@ export async function forgetAll(): Promise<void> {
   } catch {
     // A browser that keeps nothing has nothing to forget.
   }
+  await endReminder();
+}
+
+/** Without its subscription: the push service tells the server that it is gone, which forgets the reminder. */
+export async function endReminder(): Promise<void> {
+  try {
+    const worker = await navigator.serviceWorker.getRegistration();
+    await (await worker?.pushManager.getSubscription())?.unsubscribe();
+  } catch {
+    // A browser that cannot be reminded has none.
+  }
 }

@@ -42,6 +42,36 @@ self.addEventListener("message", (event) => {
   if (keep && copyFor(keep) === keep) event.waitUntil(copy(keep).catch(() => undefined));
 });
 
+/** What a reminder says; it is shown whatever it says, as browsers demand of every push. */
+type Told = { title?: string; body?: string; tag?: string; lang?: string; url?: string };
+
+self.addEventListener("push", (event) => {
+  const told = saidBy(event.data);
+  const options = { body: told.body, tag: told.tag, lang: told.lang, icon: "/icon-192.png", badge: "/icon-192.png", data: told.url };
+  event.waitUntil(self.registration.showNotification(told.title ?? "Eco²", options));
+});
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  const path = new URL(String(event.notification.data ?? "/calendar"), location.origin);
+  if (path.origin === location.origin) event.waitUntil(show(path.pathname));
+});
+
+function saidBy(data: PushMessageData | null): Told {
+  try {
+    return (data?.json() ?? {}) as Told;
+  } catch {
+    return {};
+  }
+}
+
+/** In a tab that shows the page already, else in a new one. */
+async function show(path: string): Promise<void> {
+  const tabs = await self.clients.matchAll({ type: "window" });
+  const tab = tabs.find((one) => new URL(one.url).pathname === path);
+  await (tab ? tab.focus() : self.clients.openWindow(path));
+}
+
 /** The address of the copy that has a page of the rules; null for other pages. */
 function copyFor(path: string): string | null {
   return /^(\/en)?\/rules\/./.test(path) ? path.replace(/[^/]+$/, "all") : null;

@@ -3,7 +3,7 @@
 isort:skip_file
 What every service that keeps data of people offers beside its own API: a copy of it, and its removal.
 
-Served by scan-api, image-api, character-api, location-api, chat-api and auth-api; called by my-api.
+Served by scan-api, image-api, character-api, location-api, chat-api, recycling-api and auth-api; called by my-api.
 """
 
 from collections import abc as _abc

@@ -24,7 +24,7 @@ from tests.deploy.platform import ENVIRONMENTS, Object, Platform, title
 
 SECRET_ENDS = ("_secret", "_secret_key", "_access_key", "_api_key", "_client_id", "_llm_providers", "_recipient")
 LOCAL_ONLY = {"ECO2_OAUTH_EMULATOR_URL"}
-DISPENSABLE = {"weather", "kakao-local"}
+DISPENSABLE = {"weather", "kakao-local", "push-key", "push-keys"}
 """Secrets of sources without which a process answers from what else it has."""
 SHARED = {"ECO2_CORS_ORIGINS", "ECO2_ENVIRONMENT"}
 

@@ -6,7 +6,7 @@ import { Source } from "./place";
 import { Served } from "./rules";
 
 const SOURCES = "/about/sources";
-const KEPT = ["about.kept.photo", "about.kept.guest", "about.kept.place", "about.kept.chat", "about.kept.account", "about.kept.signin", "about.kept.here"] as const;
+const KEPT = ["about.kept.photo", "about.kept.guest", "about.kept.place", "about.kept.chat", "about.kept.reminder", "about.kept.account", "about.kept.signin", "about.kept.here"] as const;
 
 /** What this is, what is kept how long, and where facts and places come from. */
 export function About() {

@@ -7,6 +7,7 @@ import { ApiError } from "../session";
 import { Icon } from "../ui/icons";
 import { Main } from "../ui/layout";
 import { ProblemCard } from "../ui/problem";
+import { Remind } from "./remind";
 
 type Calendar = Schemas["CollectionCalendar"];
 const DAYS = { ko: ["월", "화", "수", "목", "금", "토", "일"], en: ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] };
@@ -65,6 +66,7 @@ export function Days() {
             </section>
           ))}
           <p><a class="button secondary" download="eco2.ics" href={`/api/v1/recycling/regions/${encodeURIComponent(found.district)}/calendar.ics`}><Icon name="calendar" /> {t("days.ics")}</a></p>
+          <Remind calendar={found} key={found.district} />
           <p class="hint">{found.source.publisher}, {found.source.title} ({found.source.checked}){found.source.sample && ` · ${t("days.sample")}`}</p>
         </>
       )}

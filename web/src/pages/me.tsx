@@ -3,7 +3,7 @@ import { useLocation } from "preact-iso";
 import { signal } from "@preact/signals";
 import { api, authed, identify, publicly, type Schemas } from "../api";
 import { past } from "../history";
-import { forgetAll } from "../kept";
+import { endReminder, forgetAll } from "../kept";
 import { lang, t } from "../i18n";
 import { described, type Problem } from "../scan";
 import { role, signOut, tellLanguage } from "../session";
@@ -110,6 +110,7 @@ function Account() {
   const out = async () => {
     try {
       await signOut();
+      await endReminder();
     } catch (error) {
       setProblem(notOut(error));
     }

@@ -1,0 +1,100 @@
+"""Web Push: keys of this installation (VAPID, RFC 8292), and a message as a push service takes it (RFC 8030, 8291)."""
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import http_ece
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from eco2.recycling.reminders import bytes_of
+
+KEY_BYTES = 32
+TOKEN_SECONDS = 12 * 3600
+"""RFC 8292 allows a day."""
+KEEP_SECONDS = 12 * 3600
+"""A browser that is off gets the message until the morning after: then the things have to be out."""
+LARGEST = 3000
+"""Bytes of a message before encryption: what every push service takes."""
+
+
+def text_of(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key pair. The private one is written as tools of Web Push write it: 32 bytes in base64url."""
+
+    private: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @property
+    def public(self) -> str:
+        point = self.private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return text_of(point)
+
+    @property
+    def text(self) -> str:
+        return text_of(self.private.private_numbers().private_value.to_bytes(KEY_BYTES, "big"))
+
+    @classmethod
+    def read(cls, text: str) -> "Key":
+        """ValueError where it is none."""
+        value = bytes_of(text.strip())
+        if len(value) != KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes in base64url")
+        return cls(ec.derive_private_key(int.from_bytes(value, "big"), ec.SECP256R1()))
+
+    @classmethod
+    def make(cls) -> "Key":
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+
+def read_keys(text: str) -> dict[str, Key]:
+    """Public key → pair, of private keys with commas between them. ValueError."""
+    found = [Key.read(one) for one in text.split(",") if one.strip()]
+    return {key.public: key for key in found}
+
+
+def seal(
+    content: bytes, p256dh: str, auth: str, salt: bytes | None = None, own: ec.EllipticCurvePrivateKey | None = None
+) -> bytes:
+    """The message encrypted for one browser (aes128gcm). `salt` and `own` are new for each message, but in tests."""
+    sealed: bytes = http_ece.encrypt(
+        content,
+        salt=salt,
+        private_key=own or ec.generate_private_key(ec.SECP256R1()),
+        dh=bytes_of(p256dh),
+        auth_secret=bytes_of(auth),
+        version="aes128gcm",
+    )
+    return sealed
+
+
+@dataclass
+class Signer:
+    """Authorization headers; one token for each push service and key serves a whole run."""
+
+    contact: str
+    _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def headers(self, endpoint: str, key: Key, topic: str) -> Mapping[str, str]:
+        """A message of the same topic takes the place of one that the browser did not get yet."""
+        parts = urlsplit(endpoint)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        token = self._tokens.get((origin, key.public))
+        if token is None:
+            claims = {"aud": origin, "exp": int(time.time()) + TOKEN_SECONDS, "sub": self.contact}
+            token = self._tokens[origin, key.public] = jwt.encode(claims, key.private, algorithm="ES256")
+        return {
+            "Authorization": f"vapid t={token}, k={key.public}",
+            "Content-Encoding": "aes128gcm",
+            "Content-Type": "application/octet-stream",
+            "TTL": str(KEEP_SECONDS),
+            "Topic": topic,
+            "Urgency": "normal",
+        }
