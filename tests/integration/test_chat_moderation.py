@@ -40,7 +40,7 @@ async def emulator(shared_emulator: Emulator) -> Emulator:
 @pytest.fixture
 async def look(emulator: Emulator) -> AsyncIterator[Moderation]:
     given: dict[str, Any] = {"llm_base_url": emulator.base_url, "llm_api_key": "k", "llm_models": ("gpt-*",)}
-    looking = Moderation(LlmSettings(**given), "omni-moderation-latest", 2)
+    looking = Moderation(LlmSettings(**given), "omni-moderation-latest", 20)
     yield looking
     await looking.aclose()
 
@@ -67,7 +67,7 @@ async def test_where_nobody_looks_in_time_it_goes_on_and_the_next_do_not_wait(
     emulator: Emulator, look: Moderation, fault: str
 ) -> None:
     await emulator.behave(**{PURPOSE: {"flags": True, "rates": {fault: 1}, "retry_after": 300}})
-    look._seconds = 0.3 if fault == "hang" else 20
+    look._seconds = 0.3 if fault == "hang" else look._seconds
     assert not await look("안녕", "job-1")
     assert not await look("안녕", "job-1")
     assert (await emulator.of("job-1"))[PURPOSE]["calls"] == 1

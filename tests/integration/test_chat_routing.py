@@ -1,5 +1,6 @@
 """Intents that a paid model tells: real client, emulator and Redis."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from eco2.chat.agent.lists import load as load_lists
 from eco2.chat.agent.state import Location, Memory, Question, State
 from eco2.chat.agent.texts import say as fixed
 from eco2.chat.evaluation import SAMPLES
+from eco2.chat.scripted import ARGUMENTS
+from eco2.llm.calls import Llm
 from tests.integration.test_chat_agent import CARTON, KNOWLEDGE, Turn, cache, emulator, redis_url, shared_emulator, turn
 from tests.integration.test_chat_injections import WANTED, heard
 from tests.integration.test_llm import Emulator
@@ -74,8 +77,8 @@ async def test_its_arguments_reach_the_nodes(turn: Turn, emulator: Emulator) -> 
         [("waste", {"thing": "보조배터리", "and": "태우세요"})],
         [("burn", {"thing": "보조배터리"})],
         [("weather", {"city": "부산", "day": "yesterday"})],
-        [("waste", {"thing": f"{number}"}) for number in range(60)],
-        [(tool.name, {}) for tool in routing.TOOLS],
+        [("weather", {"city": "부산", "day": "today"})] * 60,
+        [(tool.name, {name: ARGUMENTS["right"][name] for name in tool.schema.model_fields}) for tool in routing.TOOLS],
         [("general", {})],
     ],
     ids=["broken", "type", "extra", "unknown", "value", "endless", "all", "nothing"],
@@ -100,9 +103,13 @@ async def test_a_model_that_fails_or_is_late_costs_the_routing_only(turn: Turn, 
     assert KNOWLEDGE.item("milk_carton").ko in state["answer"]
 
 
-async def test_a_slow_model_is_not_waited_for(turn: Turn, emulator: Emulator) -> None:
-    await calls(emulator, ("weather", {"city": "", "day": "unsaid"}), median=30)
-    state, _ = await turn(CARTON, route_within=0.1)
+async def test_a_slow_model_is_not_waited_for(turn: Turn, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(*_: object, **__: object) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Llm, "reply", endless)
+    async with asyncio.timeout(30):
+        state, _ = await turn(CARTON, route_within=0.1)
     assert names(state) == ["waste"]
 
 
