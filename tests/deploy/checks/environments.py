@@ -53,7 +53,7 @@ ALLOWED = (
         staging=True,
     ),
     # Four nodes have room for Argo CD, Prometheus and Grafana on the control plane alone.
-    Difference("nodes", "Application", r"spec\.source\.helm\.valuesObject\..*(nodeSelector|tolerations)(\..*)?"),
+    Difference("nodes", "Application", r"spec\.sources?\..*(nodeSelector|tolerations|eck-kibana\.podTemplate)(\..*)?"),
     Difference("network policy", "NetworkPolicy", ""),
     Difference("traces", "ConfigMap", r"data\.ECO2_TRACE_SHARE", staging=True),
     Difference("traces", "Telemetry", r"spec\.tracing\.\d+\.randomSamplingPercentage", staging=True),
