@@ -8,7 +8,7 @@ The outcome does not say for which app the token was issued: it tells whose it i
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import uuid4
 
@@ -60,7 +60,7 @@ class Ticket:
     """Order of a verification, as it lies in the cache."""
 
     provider: str
-    access_token: str
+    access_token: str = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -349,9 +349,10 @@ async def wait_for(db: Database, turn: Turn, kind: str) -> tuple[bool, Json | No
             connection,
             f"""UPDATE chat.turns
                 SET waiting_for = CASE WHEN input ->> 'type' = %(kind)s THEN waiting_for ELSE %(kind)s END
-                WHERE id = %(id)s AND {IS_OPEN} AND NOT EXISTS (
-                    SELECT FROM chat.turns AS other WHERE other.user_id = turns.user_id AND other.id <> turns.id
-                        AND other.status IN ('queued', 'processing') AND other.waiting_for IS NOT NULL)
+                WHERE id = %(id)s AND {IS_OPEN} AND (input ->> 'type' = %(kind)s OR waiting_for = %(kind)s
+                    OR NOT EXISTS (
+                        SELECT FROM chat.turns AS other WHERE other.user_id = turns.user_id AND other.id <> turns.id
+                            AND other.status IN ('queued', 'processing') AND other.waiting_for IS NOT NULL))
                 RETURNING CASE WHEN input ->> 'type' = %(kind)s THEN input -> 'data' END""",
             id=turn.id,
             kind=kind,

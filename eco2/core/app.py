@@ -312,6 +312,9 @@ class _Shortcuts:
             scope["shortcut"] = shortcut.route
             await (await _server_away(Request(scope), error))(scope, receive, send)
             return True
+        except Exception:  # the long way answers in its own form, or tells the error as every other
+            log.exception("a short cut failed", extra={"path": scope["path"]})
+            return False
         scope["shortcut"] = shortcut.route
         await send_body(send, body)
         return True

@@ -45,7 +45,9 @@ local function settle(counter, leases_key, at)
   local leases = redis.call('HGETALL', leases_key)
   for i = 1, #leases, 2 do
     local amount, usual, until_ = string.match(leases[i + 1], '(%d+) (%d+) (%d+)')
-    if leases[i] == me then
+    if not amount then
+      redis.call('HDEL', leases_key, leases[i])
+    elseif leases[i] == me then
       mine = tonumber(amount)
     elseif leases[i] == lost then
       before = tonumber(amount)

@@ -12,7 +12,7 @@ MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An open job by its row: its language, the stage that was running, percent, and when it was read."""
+    """An open job by its row: its language, the stage that was running, percent, and when it was read by the monotonic clock (s)."""
 
     language: str | None
     stage: str
@@ -30,7 +30,7 @@ class Polled:
         self._seen.pop(job.id, None)
         if len(self._seen) >= MOST:
             del self._seen[next(iter(self._seen))]
-        seen = self._seen[job.id] = Seen(job.language, *progress_of(job), time.time())
+        seen = self._seen[job.id] = Seen(job.language, *progress_of(job), time.monotonic())
         return seen
 
     def get(self, job_id: UUID) -> Seen | None:

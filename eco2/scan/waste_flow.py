@@ -72,7 +72,7 @@ async def status(services: Services, job_id: UUID, user: UUID) -> Json:
     if owner != str(user) or frame is None or frame["stage"] == Stage.DONE:
         return _row_status(services, await find(services.db, job_id, user))
     seen, silent = services.polled.get(job_id), _silent(frame)
-    if seen is None or (silent and time.time() - seen.at > SILENT_SECONDS):
+    if seen is None or (silent and time.monotonic() - seen.at > SILENT_SECONDS):
         job = await find(services.db, job_id, user)
         if job.status in ("completed", "failed"):
             services.polled.forget(job_id)

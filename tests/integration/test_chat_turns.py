@@ -262,6 +262,17 @@ async def test_input_is_taken_once_where_it_is_waited_for(person: People, databa
     assert ended.status == "cancelled"
 
 
+async def test_input_outlives_the_worker_though_its_user_is_asked_elsewhere(person: People, database: Database) -> None:
+    who = person()
+    one, other = [await waiting(database, who, await begun(who)) for _ in range(2)]
+    assert await turn_store.wait_for(database, one, "location") == (True, None)
+    assert await turn_store.wait_for(database, other, "location") == (False, None)
+    assert await turn_store.wait_for(database, one, "location") == (True, None), "of a worker that died"
+    assert await turn_store.give_input(database, one.id, "location", {"latitude": 37.5})
+    assert await turn_store.wait_for(database, other, "location") == (True, None)
+    assert await turn_store.wait_for(database, one, "location") == (True, {"latitude": 37.5})
+
+
 async def test_the_legacy_route_answers_in_place(person: People) -> None:
     who = person()
     first = await who.http.post(f"{CHAT}/messages", json={"message": "캔은 어떻게 버려요?", "temperature": 0.7})

@@ -88,6 +88,13 @@ async def test_a_process_whose_lease_ran_out_settles_exactly(cache: Redis) -> No
     assert await counted(cache) == before + 100
 
 
+async def test_a_lease_that_cannot_be_read_goes(cache: Redis) -> None:
+    process = a_process(cache, 3)
+    await cache.hset(leases_key(spent_key(today())), "broken", "1 2")
+    await process.settle(await process.hold(CALL), 50)
+    assert not await cache.hexists(leases_key(spent_key(today())), "broken")
+
+
 async def test_calls_that_time_out_end_the_model_for_guests_for_minutes_not_for_the_day(cache: Redis) -> None:
     process = a_process(cache, 20, guest=0.2)
 

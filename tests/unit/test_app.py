@@ -80,6 +80,8 @@ async def short(resources: "Stub", asked: Asked) -> bytes:
     if resources.away:
         resources.asked += 1
         raise ConnectionResetError
+    if resources.broken:
+        raise Broken("secret details")
     if not resources.database_answers:
         resources.asked += 1
         raise Unavailable
@@ -99,6 +101,7 @@ class Stub:
     def __init__(self) -> None:
         self.database_answers = True
         self.away = False
+        self.broken = False
         self.asked = 0
 
     async def check(self) -> None:
@@ -276,6 +279,13 @@ def test_whatever_is_not_plainly_good_takes_the_long_way(client: TestClient, res
         answer = client.get(f"/things/{THING}", headers=SOMEBODY)
     assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE"), "who is away is asked once"
     assert resources.asked == 2
+
+
+def test_a_shortcut_that_breaks_leaves_the_answer_to_the_long_way(client: TestClient, resources: Stub) -> None:
+    resources.broken = True
+    with client:
+        answer = client.get(f"/things/{THING}", headers=SOMEBODY)
+    assert (answer.status_code, answer.json()) == (200, f"the long way to {THING} of {SOMEBODY['x-user-id']}")
 
 
 @pytest.mark.parametrize(
