@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from eco2.chat.agent.state import (
     Look,
     Memory,
     Question,
+    Rest,
     SearchPlaces,
     State,
 )
@@ -72,6 +73,7 @@ class Agent:
     forecast: Forecast | None = None
     forecast_source: str = ""
     route_within: float = ROUTE_SECONDS
+    routing_rest: Rest = field(default_factory=Rest)
     moderate: Moderate | None = None
 
 
@@ -202,6 +204,7 @@ async def reply(
         ask=ask,
         look=_look_at(agent, turn, image_key),
         route_within=agent.route_within,
+        routing_rest=agent.routing_rest,
     )
     before = Memory.read(agent.knowledge, memory)
     question = Question(words, before, Location.read(turn.location), has_image=image_key is not None)

@@ -12,7 +12,9 @@ MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An open job by its row: its language, the stage that was running, percent, and when it was read by the monotonic clock (s)."""
+    """An open job by its row: its language, the stage that was running, percent, and when it was read.
+
+    `at` is of the monotonic clock (s): a clock that is set back keeps no row unread."""
 
     language: str | None
     stage: str

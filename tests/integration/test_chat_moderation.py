@@ -13,9 +13,9 @@ from eco2.chat.moderation import MessageRefused, Moderation
 from eco2.core.postgres import Database
 from eco2.llm.settings import LlmSettings
 from tests.conftest import Person
+from tests.integration.paid_model.conftest import Emulator, emulated
 from tests.integration.test_chat_inputs import asked
 from tests.integration.test_chat_turns import begun, delivery, history, resources, talk
-from tests.integration.test_llm import Emulator, _emulator
 from tests.redis_server import free_port
 
 __all__ = ["resources", "talk"]
@@ -26,7 +26,7 @@ PURPOSE = moderation.PURPOSE
 
 @pytest.fixture(scope="module")
 async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with _emulator(free_port()) as emulator:
+    async with emulated(free_port()) as emulator:
         yield emulator
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from eco2.chat.agent import routing
 from eco2.chat.agent.lists import load as load_lists
-from eco2.chat.agent.state import Location, Memory, Question, State
+from eco2.chat.agent.state import Location, Memory, Question, Rest, State
 from eco2.chat.agent.texts import say as fixed
 from eco2.chat.evaluation import SAMPLES
 from eco2.chat.scripted import ARGUMENTS
 from eco2.llm.calls import Llm
+from tests.integration.paid_model.conftest import Emulator
 from tests.integration.test_chat_agent import CARTON, KNOWLEDGE, Turn, cache, emulator, redis_url, shared_emulator, turn
 from tests.integration.test_chat_injections import WANTED, heard
-from tests.integration.test_llm import Emulator
 
 __all__ = ["cache", "emulator", "redis_url", "shared_emulator", "turn"]
 
@@ -108,9 +108,18 @@ async def test_a_slow_model_is_not_waited_for(turn: Turn, monkeypatch: pytest.Mo
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Llm, "reply", endless)
+    rest = Rest()
     async with asyncio.timeout(30):
-        state, _ = await turn(CARTON, route_within=0.1)
+        state, _ = await turn(CARTON, route_within=0.1, routing_rest=rest)
     assert names(state) == ["waste"]
+    assert rest.until > asyncio.get_running_loop().time(), "the next message does not ask it"
+
+
+async def test_a_model_that_was_late_is_not_asked_for_a_while(turn: Turn, emulator: Emulator) -> None:
+    await calls(emulator, ("weather", {"city": "", "day": "unsaid"}))
+    state, _ = await turn(CARTON, routing_rest=Rest(asyncio.get_running_loop().time() + 60))
+    assert names(state) == ["waste"]
+    assert "chat_routing" not in await emulator.of("job-1")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ It is asked after the reader of the words, which it never overrules where a dang
 where the model fails, is late, or calls what cannot be followed.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from eco2.llm.wire import LlmFailed
 MOST_CALLS = 8
 MOST_INTENTS = 4
 MOST_TOKENS = 600
+REST_SECONDS = 30.0
 """Most that the model may write, thinking included."""
 LONGEST_ARGUMENT = 40
 LONGEST_BEFORE = 80
@@ -92,6 +94,10 @@ async def routed(context: Context, question: Question, found: Understood) -> tup
     if _settled(question, found):
         ROUTED.labels("settled").inc()
         return question, found
+    loop, rest = asyncio.get_running_loop(), context.routing_rest
+    if loop.time() < rest.until:
+        ROUTED.labels("skipped").inc()
+        return question, found
     try:
         async with time_limit(context.route_within):
             reply = await llm.reply(
@@ -106,6 +112,8 @@ async def routed(context: Context, question: Question, found: Understood) -> tup
             )
     except (LlmFailed, TimeoutError) as error:
         log.warning("the paid model told no intents: %r", error)
+        if isinstance(error, TimeoutError):
+            rest.until = loop.time() + REST_SECONDS
         ROUTED.labels("failed").inc()
         return question, found
     changed = _followed(context, question, found, reply.calls)

@@ -212,6 +212,15 @@ class SearchPlaces(Protocol):
     async def __call__(self, request: places.SearchNearbyRequest) -> places.SearchNearbyResponse: ...
 
 
+@dataclass
+class Rest:
+    """Time in which a process does not ask a model for intents, after it was late: a call that is cut off holds its
+    share of the day's budget for minutes."""
+
+    until: float = float("-inf")
+    """By the clock of the event loop (s)."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Of one turn: what its nodes use, and how they speak. What there is none of is None."""
@@ -239,3 +248,4 @@ class Context:
     """Looks at the photo of the message."""
     route_within: float = ROUTE_SECONDS
     """Seconds in which the model may tell the intents; 0: it is not asked."""
+    routing_rest: Rest = field(default_factory=Rest)
