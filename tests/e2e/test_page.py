@@ -216,6 +216,29 @@ async def test_without_the_map_and_a_location_there_is_the_list(browser: Browser
     await context.close()
 
 
+async def test_who_signs_in_keeps_what_they_scanned_as_a_guest(browser: Browser, stack: Stack) -> None:
+    context, seen = await opened(browser, stack)
+    page = seen.page
+    await page.goto("/")
+    await page.locator("input[type=file]").last.set_input_files(PHOTO)
+    await page.locator(".steps input").first.wait_for(state="attached")
+    await page.goto("/me")
+    await page.get_by_role("button", name="카카오로 로그인").click()
+    await page.get_by_label("다른 이름").fill(f"새벽-{uuid.uuid4().hex[:12]}")
+    await page.get_by_role("button", name="이 이름으로 로그인").click()
+    await page.get_by_role("button", name="로그아웃").wait_for()
+    mine = page.locator(".rows a", has_text="도자기·사기그릇")
+    async with asyncio.timeout(60):  # what a guest left is handed over service by service
+        while not await mine.count():
+            async with page.expect_response("**/api/v1/users/me/scans*"):
+                await page.reload()
+            await page.locator(".points").wait_for()
+    await mine.first.click()
+    await page.locator(".steps input").first.wait_for(state="attached")
+    await seen.check()
+    await context.close()
+
+
 async def test_a_citizen_is_told_that_the_page_of_stewards_is_not_for_them(browser: Browser, stack: Stack) -> None:
     context, seen = await opened(browser, stack)
     page = seen.page

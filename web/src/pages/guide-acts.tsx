@@ -32,7 +32,8 @@ export function Acts({ name, stream, steps }: { name: string; stream: string; st
   };
   return (
     <div class="acts">
-      <button type="button" class="quiet" onClick={() => void share()}><Icon name="share" /> <span role="status">{copied ? t("guide.copied") : t("guide.share")}</span></button>
+      <button type="button" class="quiet" onClick={() => void share()}><Icon name="share" /> {copied ? t("guide.copied") : t("guide.share")}</button>
+      <span class="hidden" role="status">{copied ? t("guide.copied") : ""}</span>
       {"speechSynthesis" in window && (
         <button type="button" class="quiet" aria-pressed={speaking} onClick={listen}><Icon name={speaking ? "stop" : "sound"} /> {speaking ? t("guide.stop") : t("guide.listen")}</button>
       )}
