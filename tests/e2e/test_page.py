@@ -282,6 +282,7 @@ async def test_collection_days_go_into_a_calendar(browser: Browser, stack: Stack
     await page.goto("/calendar")
     await page.get_by_role("searchbox").fill("마포구")
     await page.get_by_role("searchbox").press("Enter")
+    await page.get_by_text("수거하지 않는 날: 토요일").first.wait_for()
     async with page.expect_download() as started:
         await page.get_by_role("link", name="내 달력에 추가").click()
     assert (await started.value).suggested_filename.endswith(".ics")

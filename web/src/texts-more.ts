@@ -88,6 +88,7 @@ export const MORE_TEXTS = {
   "days.hint": ["예: 서울 강서구", "e.g. 서울 강서구"],
   "days.show": ["요일 보기", "Show the days"],
   "days.unknown": ["이 동네의 요일은 아직 몰라요.", "The days of this district are not known yet."],
+  "days.never": ["수거하지 않는 날: {0}", "No collection: {0}"],
   "days.ics": ["내 달력에 추가", "Add to my calendar"],
   "days.sample": ["견본 자료", "sample data"],
 

@@ -61,7 +61,7 @@ export function Days() {
                   </div>
                 ))}
               </dl>
-              {area.no_pickup && <p class="hint">{area.no_pickup}</p>}
+              {area.no_pickup && <p class="hint">{t("days.never", area.no_pickup)}</p>}
               {area.tel && <p><a href={`tel:${area.tel}`}>{area.office} {area.tel}</a></p>}
             </section>
           ))}
