@@ -208,4 +208,8 @@ def test_a_mistake_that_no_static_check_sees_is_caught(cluster: Cluster, name: s
         assert mistake.word in mistake.shown(cluster, item)
     finally:
         cluster.api.apply([right])
+        if space := right["metadata"].get("namespace"):
+            cluster.api.ask("rollout", "status", "deployment/my-api", "-n", "my", "--timeout=120s")
+            # Other tests read what was refused there.
+            cluster.api.ask("delete", "events", "--all", "-n", space)
     cluster.note("mistake caught", name)

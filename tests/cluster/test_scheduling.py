@@ -98,7 +98,8 @@ def test_rooms_left_are_told(cluster: Cluster) -> None:
     used: dict[str, tuple[int, int]] = {}
     for pod in cluster.pods():
         node = pod["spec"].get("nodeName")
-        if node:
+        # A Job that ended has given its room back.
+        if node and pod["status"]["phase"] not in ("Succeeded", "Failed"):
             cpu, memory = used.get(node, (0, 0))
             more = _requests(pod)
             used[node] = (cpu + more[0], memory + more[1])
