@@ -86,7 +86,15 @@ async def stack() -> AsyncIterator[Stack]:
         patch.setenv("ECO2_KAKAO_LOCAL_URL", kakao_emulator.base_url(layout))
         emulators = [llm_emulator.unit(layout), kakao_emulator.unit(layout)]
         everything = {row.name for row in PROCESSES} - {LEFT_OUT}
-        running = Stack(home, port_base=PORT_BASE, gateway_port=GATEWAY_PORT, only=everything, extra=emulators)
+        running = Stack(
+            home,
+            port_base=PORT_BASE,
+            gateway_port=GATEWAY_PORT,
+            only=everything,
+            extra=emulators,
+            # The scheduler sends in the evening, too: without a private key nothing goes to a push service.
+            given={"ECO2_PUSH_PRIVATE_KEYS": ""},
+        )
     async with running:
         yield running
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -162,9 +162,10 @@ class Stack:
         extra: Sequence[Unit] = (),
         echo: Echo | None = None,
         observe: bool = False,
+        given: Mapping[str, str] | None = None,
     ) -> None:
         at = config.layout(home, port_base=port_base, gateway_port=gateway_port)
-        self.layout = replace(at, observe=observe)
+        self.layout = replace(at, observe=observe, given={**at.given, **(given or {})})
         made = units(self.layout, only, with_migrations=with_migrations)
         self.supervisor = Supervisor([*made, *extra], self.layout.home, echo)
 

@@ -16,8 +16,6 @@ from eco2.recycling.reminders import bytes_of
 KEY_BYTES = 32
 TOKEN_SECONDS = 12 * 3600
 """RFC 8292 allows a day."""
-KEEP_SECONDS = 12 * 3600
-"""A browser that is off gets the message until the morning after: then the things have to be out."""
 LARGEST = 3000
 """Bytes of a message before encryption: what every push service takes."""
 
@@ -82,8 +80,10 @@ class Signer:
     contact: str
     _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def headers(self, endpoint: str, key: Key, topic: str) -> Mapping[str, str]:
-        """A message of the same topic takes the place of one that the browser did not get yet."""
+    def headers(self, endpoint: str, key: Key, topic: str, keep: int) -> Mapping[str, str]:
+        """A message of the same topic takes the place of one that the browser did not get yet.
+
+        `keep`: seconds that the push service keeps it for a browser that is off."""
         parts = urlsplit(endpoint)
         origin = f"{parts.scheme}://{parts.netloc}"
         token = self._tokens.get((origin, key.public))
@@ -94,7 +94,7 @@ class Signer:
             "Authorization": f"vapid t={token}, k={key.public}",
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
-            "TTL": str(KEEP_SECONDS),
+            "TTL": str(keep),
             "Topic": topic,
             "Urgency": "normal",
         }

@@ -16,12 +16,13 @@ from typing import Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import orjson
+import psycopg
 from pydantic import Field, field_validator, model_validator
 
 from eco2 import knowledge
 from eco2.contracts.tasks import Outcome
 from eco2.core.errors import AppError
-from eco2.core.fetch import Fetched, Fetcher, Limits
+from eco2.core.fetch import Fetched, Fetcher, Limits, Unreachable
 from eco2.core.postgres import Database, open_database
 from eco2.core.settings import DatabaseSettings, KnowledgeSettings, Settings, load
 from eco2.knowledge import Knowledge, holidays
@@ -39,6 +40,8 @@ ENOUGH = 440.0
 LIMITS = Limits(seconds=10, hops=0)
 PAUSE = timedelta(minutes=9)
 """Until a message is tried again that its service did not take: the next run."""
+MOST_SILENCES = 3
+"""Messages in a row to which a host does not answer; then it is left alone for the run, so that others get theirs."""
 LONGEST_PAUSE = timedelta(hours=1)
 TAKEN = range(200, 300)
 GONE = frozenset({404, 410})
@@ -81,7 +84,9 @@ class Sender:
     trusted: str | None = None
     ends: Counter[End] = field(default_factory=Counter)
     pauses: dict[str, datetime] = field(default_factory=dict)
-    """Host → when it asked to be left alone until."""
+    """Host → when it is asked again: as it said, or after the run if it does not answer."""
+    silences: Counter[str] = field(default_factory=Counter)
+    """Host → messages in a row to which it did not answer."""
 
     async def send(self, day: date) -> None:
         """Everything that is due for the day, as far as the time goes."""
@@ -101,12 +106,24 @@ class Sender:
 
         async def one(reminder: Reminder) -> None:
             async with places:
-                self.ends[await self._send(reminder, put_out, day)] += 1
+                self.ends[await self._send_safely(reminder, put_out, day)] += 1
 
         ended = await asyncio.gather(*map(one, batch), return_exceptions=True)
         for error in ended:
             if isinstance(error, BaseException):
                 raise error
+
+    async def _send_safely(self, reminder: Reminder, put_out: Due, day: date) -> End:
+        """Send one, so that its faults hold up no other; an error of the database ends the run."""
+        try:
+            return await self._send(reminder, put_out, day)
+        except psycopg.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - anything that one reminder can bring about
+            # The address of a browser is a secret, and a message of an error may have it.
+            log.error("a reminder cannot be sent", extra={"reminder": reminder.id, "error": type(error).__name__})
+            await reminder_store.later(self.db, reminder.id, datetime.now(UTC) + PAUSE)
+            return "later"
 
     async def _send(self, reminder: Reminder, put_out: Due, day: date) -> End:
         host, now = urlsplit(reminder.endpoint).hostname or "", datetime.now(UTC)
@@ -120,13 +137,18 @@ class Sender:
             return "later"
         content = orjson.dumps(reminders.message(reminder, put_out, day))
         body = push.seal(content, reminder.p256dh, reminder.auth)
-        headers = self.signer.headers(reminder.endpoint, key, f"collection-{day}")
+        headers = self.signer.headers(reminder.endpoint, key, f"collection-{day}", reminders.seconds_until(day, now))
         try:
-            answer = await self.http.post(reminder.endpoint, body, headers, LIMITS, told=200)
+            answer = await self.http.post(reminder.endpoint, body, headers, LIMITS)
         except AppError as error:
             log.warning("a push service is away: %s", error.message)
+            if isinstance(error, Unreachable):
+                self.silences[host] += 1
+            if self.silences[host] >= MOST_SILENCES:
+                self.pauses[host] = max(now + PAUSE, self.pauses.get(host, now))
             await reminder_store.later(self.db, reminder.id, now + PAUSE)
             return "later"
+        self.silences[host] = 0
         return await self._ended(reminder, day, answer, host)
 
     async def _ended(self, reminder: Reminder, day: date, answer: Fetched, host: str) -> End:
@@ -144,8 +166,7 @@ class Sender:
             # Not in this run, whatever was asked for: it would come back to the same message without end.
             await reminder_store.later(self.db, reminder.id, max(asked or now, now + PAUSE))
             return "later"
-        said = answer.body.decode(errors="replace")
-        log.error("a push service refuses", extra={"host": host, "status": answer.status, "said": said})
+        log.error("a push service refuses", extra={"host": host, "status": answer.status})
         await reminder_store.refused(self.db, reminder.id, day)
         return "refused"
 

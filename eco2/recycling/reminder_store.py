@@ -37,21 +37,27 @@ def _read(row: Sequence[Any]) -> Reminder:
 
 async def put(db: Database, reminder: Reminder, most: int) -> bool:
     """False: the user has so many of other browsers already. A browser that was another user's changes hands."""
-    row = await db.row(
-        f"""
-        INSERT INTO recycling.reminders ({_COLUMNS})
+    sql: LiteralString = f"""
+        INSERT INTO recycling.reminders AS old ({_COLUMNS})
         SELECT %(id)s, %(user_id)s, %(endpoint)s, %(p256dh)s, %(auth)s, %(public_key)s, %(district)s, %(area)s,
             %(collections)s::text[], %(lang)s
         WHERE (SELECT count(*) FROM recycling.reminders WHERE user_id = %(user_id)s AND id <> %(id)s) < %(most)s
         ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, p256dh = excluded.p256dh, auth = excluded.auth,
             public_key = excluded.public_key, district = excluded.district, area = excluded.area,
-            collections = excluded.collections, lang = excluded.lang, refusals = 0, try_after = NULL
+            collections = excluded.collections, lang = excluded.lang, refusals = 0, try_after = NULL,
+            told_for = CASE WHEN
+                (old.user_id, old.district, old.area, old.collections, old.p256dh, old.auth, old.public_key)
+                IS DISTINCT FROM (excluded.user_id, excluded.district, excluded.area, excluded.collections,
+                    excluded.p256dh, excluded.auth, excluded.public_key)
+                THEN NULL ELSE old.told_for END
         RETURNING id
-        """,
-        **{**vars(reminder), "collections": list(reminder.collections)},
-        most=most,
-    )
-    return row is not None
+        """
+    async with db.transaction() as tx:
+        # Two browsers at once would each count the others without the lock.
+        lock: LiteralString = "SELECT pg_advisory_xact_lock(hashtextextended('reminders:' || %(user)s::text, 0))"
+        await tx.row(lock, user=reminder.user_id)
+        values = {**vars(reminder), "collections": list(reminder.collections)}
+        return await tx.row(sql, **values, most=most) is not None
 
 
 async def of_user(db: Database, user: UUID) -> list[Reminder]:
@@ -106,7 +112,7 @@ async def take(
             WHERE district = %(district)s AND area = %(area)s AND told_for IS DISTINCT FROM %(day)s
                 AND (collections = '{{}}' OR collections && %(names)s::text[])
                 AND (try_after IS NULL OR try_after <= now())
-            ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+            ORDER BY try_after NULLS FIRST, id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
         RETURNING {_COLUMNS}
         """,
         lease=lease,

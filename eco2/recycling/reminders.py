@@ -9,7 +9,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -32,6 +32,8 @@ from eco2.recycling.reminder_store import Reminder
 BROWSERS = 10
 """Reminders of one user."""
 AUTH_BYTES = 16
+POINT_BYTES = 65
+UNCOMPRESSED = b"\x04"
 Lang = Literal["ko", "en"]
 
 
@@ -118,7 +120,7 @@ def hosts(data_dir: Path | None = None) -> frozenset[str]:
 
 
 def is_known(endpoint: str, known: frozenset[str], trusted: str | None) -> bool:
-    """True for an address of a known push service: https, its own port, no name or password."""
+    """True for an address of a known push service: https, its own port, no name, password or fragment."""
     try:
         parts = urlsplit(endpoint)
         port = parts.port
@@ -126,7 +128,13 @@ def is_known(endpoint: str, known: frozenset[str], trusted: str | None) -> bool:
         return False
     if trusted and endpoint.startswith(f"{trusted}/"):
         return True
-    plain = parts.username is None and endpoint.isascii() and endpoint.isprintable() and " " not in endpoint
+    plain = (
+        parts.username is None
+        and "#" not in endpoint
+        and endpoint.isascii()
+        and endpoint.isprintable()
+        and " " not in endpoint
+    )
     return plain and parts.scheme == "https" and port in (None, 443) and parts.hostname in known
 
 
@@ -142,7 +150,11 @@ def _checked_keys(p256dh: str, auth: str) -> None:
     try:
         if len(bytes_of(auth)) != AUTH_BYTES:
             raise BadSubscription
-        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), bytes_of(p256dh))
+        point = bytes_of(p256dh)
+        # A compressed point is a key, too, but no message can be encrypted with it.
+        if len(point) != POINT_BYTES or not point.startswith(UNCOMPRESSED):
+            raise BadSubscription
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     except ValueError:
         raise BadSubscription from None
 
@@ -243,6 +255,11 @@ def message(reminder: Reminder, put_out: Due, day: date) -> dict[str, str]:
 
 def _wants(reminder: Reminder, name: Collection) -> bool:
     return not reminder.collections or name in reminder.collections
+
+
+def seconds_until(day: date, now: datetime) -> int:
+    """Seconds until the day begins in Seoul: from then on "tomorrow" would be wrong."""
+    return max(int((datetime.combine(day, time(), calendar.SEOUL) - now).total_seconds()), 0)
 
 
 def evening(now: datetime) -> date | None:

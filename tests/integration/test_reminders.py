@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from eco2 import knowledge
-from eco2.core.postgres import Database
+from eco2.core import migrations
+from eco2.core.fetch import Limits
+from eco2.core.postgres import Database, open_database
 from eco2.knowledge import holidays
 from eco2.knowledge.days import Area
 from eco2.knowledge.districts import Districts
@@ -28,6 +30,7 @@ from eco2.recycling import push, reminder_run, reminder_store, reminders, store
 from eco2.recycling.reminder_run import ReminderSettings
 from eco2.recycling.reminders import Offer, Wish
 from tests.conftest import FromStack
+from tests.databases import new_database
 
 KNOWLEDGE = knowledge.load()
 DISTRICTS = Districts.load(None)
@@ -126,20 +129,34 @@ class Town:
         await self.db.run("UPDATE recycling.reminders SET try_after = now() WHERE try_after IS NOT NULL")
 
 
+@pytest.fixture(scope="module")
+def database_url(environment: dict[str, str]) -> Iterator[str]:
+    """A migrated database that is gone afterwards: the stack's own sender takes no rows from it."""
+    with new_database(environment["ECO2_DATABASE_URL"], "reminders") as url:
+        migrations.upgrade(url)
+        yield url
+
+
 @pytest.fixture
-async def town(database: Database, settings: FromStack) -> AsyncIterator[Town]:
+async def town(database_url: str, settings: FromStack) -> AsyncIterator[Town]:
     district = "경상북도 고령군"
-    await database.run("DELETE FROM recycling.reminders")
-    areas = [Area("1구역", "가동", (FILM, FOOD)), Area("2구역", "나동", (replaced(FILM, ("mon",)),))]
-    await store.swap(database, [(district, area, date(2026, 6, 30)) for area in areas], sample=False)
-    async with serving() as service:
-        own = {"push_private_keys": KEY.text, "push_emulator_url": service.url}
-        yield Town(database, settings(ReminderSettings).model_copy(update=own), service, district)
-    await database.run("DELETE FROM recycling.reminders")
+    own = settings(ReminderSettings).model_copy(update={"database_url": database_url})
+    async with open_database(own, repeat=True) as database, serving() as service:
+        await database.run("DELETE FROM recycling.reminders")
+        areas = [Area("1구역", "가동", (FILM, FOOD)), Area("2구역", "나동", (replaced(FILM, ("mon",)),))]
+        await store.swap(database, [(district, area, date(2026, 6, 30)) for area in areas], sample=False)
+        keys = {"push_private_keys": KEY.text, "push_emulator_url": service.url}
+        yield Town(database, own.model_copy(update=keys), service, district)
 
 
 def replaced(pickup: Pickup, days: tuple[str, ...]) -> Pickup:
     return pickup.model_copy(update={"days": days})
+
+
+def test_the_stack_of_tests_offers_reminders_and_sends_none(environment: dict[str, str], settings: FromStack) -> None:
+    """Rows of other tests have addresses of real push services, and its scheduler runs in the evening, too."""
+    assert settings(ReminderSettings).push_private_keys == ""
+    assert environment["ECO2_PUSH_PUBLIC_KEY"]
 
 
 async def test_a_browser_reads_what_is_put_out_tomorrow(town: Town) -> None:
@@ -259,6 +276,66 @@ async def test_a_service_that_is_away_holds_up_nobody(town: Town) -> None:
     assert (result["sent"], result["later"]) == (1, 1)
 
 
+async def test_a_service_that_hangs_is_left_alone_for_the_run(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LIMITS": Limits(seconds=0.5, hops=0), "AT_ONCE": 1}.items():
+        monkeypatch.setattr(reminder_run, name, value)
+    browsers = [Browser() for _ in range(3 * reminder_run.MOST_SILENCES)]
+    for browser in browsers:
+        await town.subscribe(browser)
+    asked: list[None] = []
+
+    async def hang() -> None:
+        asked.append(None)
+        await asyncio.Event().wait()
+
+    town.service.before = hang
+    result = await town.send()
+    assert (result["sent"], result["later"]) == (0, len(browsers))
+    assert len(asked) <= reminder_run.MOST_SILENCES
+
+
+async def test_who_was_not_tried_yet_comes_before_who_was(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reminder_run, "BATCH", 1)
+    first, second = sorted((Browser(), Browser()), key=lambda one: reminders.id_of(f"{town.service.url}/{one.path}"))
+    await town.subscribe(first)
+    await town.subscribe(second)
+    sql = "UPDATE recycling.reminders SET try_after = now() WHERE id = %(id)s"
+    await town.db.run(sql, id=reminders.id_of(f"{town.service.url}/{first.path}"))
+    assert (await town.send())["sent"] == 2
+    assert [path for path, _, _ in town.service.got] == [second.path, first.path]
+
+
+async def test_a_reminder_that_cannot_be_sent_holds_up_nobody(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    broken, whole = Browser(), Browser()
+    user = await town.subscribe(broken)
+    await town.subscribe(whole)
+    await town.db.run("UPDATE recycling.reminders SET p256dh = 'AAAA' WHERE user_id = %(user)s", user=user)
+    result = await town.send()
+    assert (result["sent"], result["later"]) == (1, 1)
+    assert broken.path not in caplog.text
+    assert (await town.send())["later"] == 0, "the next run tries it again, not this one's rest"
+
+
+async def test_who_changes_a_reminder_is_told_of_the_day_again(town: Town) -> None:
+    browser = Browser()
+    user = await town.subscribe(browser)
+    assert (await town.send())["sent"] == 1
+    await town.subscribe(browser, user)
+    assert (await town.send())["sent"] == 0
+    await town.subscribe(browser, user, collections=("food",))
+    assert (await town.send())["sent"] == 1
+    await town.subscribe(browser, collections=("food",))
+    assert (await town.send())["sent"] == 1
+
+
+async def test_browsers_that_subscribe_at_once_are_ten_at_most(town: Town) -> None:
+    user = uuid4()
+    asked = [town.subscribe(Browser(), user) for _ in range(2 * reminders.BROWSERS)]
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(one, reminders.TooManyBrowsers) for one in ended) == reminders.BROWSERS
+    assert len(await town.kept(user)) == reminders.BROWSERS
+
+
 async def test_who_is_refused_every_evening_is_removed(town: Town) -> None:
     browser = Browser()
     user = await town.subscribe(browser)
@@ -314,6 +391,9 @@ async def test_what_is_refused(town: Town) -> None:
         await town.subscribe(browser, endpoint="https://push.example.org/a")
     with pytest.raises(reminders.BadSubscription):
         await town.subscribe(browser, p256dh=push.text_of(b"\x04" + bytes(64)))
+    short = browser.private.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    with pytest.raises(reminders.BadSubscription):
+        await town.subscribe(browser, p256dh=push.text_of(short))
     with pytest.raises(reminders.BadSubscription):
         await town.subscribe(browser, auth=base64.b64encode(bytes(15)).decode())
     with pytest.raises(reminders.AreaRequired):

@@ -1,6 +1,6 @@
 """Web Push: the example of RFC 8291, addresses that are sent to, and when."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -53,6 +53,7 @@ def test_known_push_services(endpoint: str) -> None:
             "https://fcm.googleapis.com/\r\nHost: a",
             "https://fcm.googleapis.com\\@a.org/",
         ),
+        "https://fcm.googleapis.com/x#a",
         *("http://127.0.0.1:10018/x", "https://evil.fcm.googleapis.com/x", "https://fcm.googleapis.com./x"),
     ],
 )
@@ -72,6 +73,15 @@ def test_it_is_told_in_the_evening_of_seoul(clock: str, day: str | None) -> None
     hours, minutes = map(int, clock.split(":"))
     at = datetime(2026, 12, 2, hours, minutes, tzinfo=ZoneInfo("Asia/Seoul"))
     assert reminders.evening(at) == (date.fromisoformat(day) if day else None)
+
+
+@pytest.mark.parametrize(("clock", "seconds"), [("19:00:00", 5 * 3600), ("22:59:59", 3601)])
+def test_a_message_is_kept_until_tomorrow_begins(clock: str, seconds: int) -> None:
+    at = datetime.combine(date(2026, 12, 2), time.fromisoformat(clock), ZoneInfo("Asia/Seoul"))
+    assert reminders.seconds_until(date(2026, 12, 3), at) == seconds
+    assert reminders.seconds_until(date(2026, 12, 2), at) == 0
+    headers = push.Signer("https://eco2.example").headers("https://a.example/x", push.Key.make(), "topic", seconds)
+    assert headers["TTL"] == str(seconds)
 
 
 @pytest.mark.parametrize(
