@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eco2.knowledge import recognising, regions, telling
-from eco2.knowledge.answer import Advice, Lang, advise, drop_offs, listed, localized, unique
+from eco2.knowledge.answer import Advice, Lang, Say, advise, drop_offs, listed, localized, unique
 from eco2.knowledge.attribution import dangerous, dangers, meant, settled
 from eco2.knowledge.composing import ask_which, names_of
+from eco2.knowledge.heads import may_have_held
 from eco2.knowledge.knowledge import DANGEROUS, Knowledge
 from eco2.knowledge.models import Ambiguity, Emergency, Item, Region, Situation, Source, Topic
 from eco2.knowledge.reading import Mention, Reading, read
 from eco2.knowledge.words.index import names as item_names
 from eco2.knowledge.words.text import bounded, is_korean, normalize, topic
+from eco2.knowledge.words.vocabulary import COMPOUND
 
 LONGEST_QUESTION = 500
 MAX_ITEMS = 8
@@ -231,7 +233,7 @@ def _about_things(knowledge: Knowledge, asked: Asked) -> tuple[list[str], list[d
             candidates += choices
             questions.append(ask_which(names_of(choices, lang), knowledge.situation_book.unknown, open_question, lang))
         if item:
-            advice = advise(knowledge, item, mention.situations if mention else (), lang, asked.region)
+            advice = _advice(knowledge, asked, mention, item)
             said = _said(item, mention) if mention and any(item.id == other["item"] for other in items) else ""
             items.append(entry(knowledge, advice, lang) | ({"name": said} if said else {}))
             parts.append(text_of(knowledge, advice, asked, mention))
@@ -317,11 +319,17 @@ def with_parts(body: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
 
 def advices(knowledge: Knowledge, asked: Asked) -> list[Advice]:
     """The advice about each thing of the question that is answered."""
-    return [
-        advise(knowledge, item, mention.situations if mention else (), asked.lang, asked.region)
-        for mention, item in _things(knowledge, asked)
-        if item
-    ]
+    return [_advice(knowledge, asked, mention, item) for mention, item in _things(knowledge, asked) if item]
+
+
+def _advice(knowledge: Knowledge, asked: Asked, mention: Mention | None, item: Item) -> Advice:
+    """The advice about a thing; of a container of something unknown also what holds if that is dangerous."""
+    advice = advise(knowledge, item, mention.situations if mention else (), asked.lang, asked.region)
+    compound = mention and mention.guessed and mention.span.term.startswith(COMPOUND)
+    if not (compound and mention and may_have_held(knowledge, mention.guessed)):
+        return advice
+    text = localized(knowledge.lexicon.heads, "careful", asked.lang)
+    return replace(advice, warnings=(*advice.warnings, Say("compound.careful", text, safety=True)))
 
 
 def _said(item: Item, mention: Mention) -> str:

@@ -1,17 +1,20 @@
 """Compounds whose first part no name knows, told by their head: a "후리카케 통" is a 통, a "spirulina jar" a jar.
 
-The material that the first part names chooses the item, and so does electricity. A first part that may hurt somebody
-keeps its own advice: nothing is made of a "농약 바구니"."""
+The material that the first part names chooses the item, and so does electricity. Where something that may hurt somebody
+stands in the same clause it keeps its own advice: nothing is made of a "농약 바구니", nor of a "수은이 든 온도 측정기".
+Nor is a container of something unknown that is still in it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+from eco2.knowledge import matching
 from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.models import Item
 from eco2.knowledge.words.index import ENGLISH_FUNCTION_WORDS, singular
 from eco2.knowledge.words.lexicon import Head
-from eco2.knowledge.words.text import PARTICLES, Span, Squashed, is_hangul
+from eco2.knowledge.words.text import PARTICLES, Span, Squashed, is_hangul, normalize
 from eco2.knowledge.words.tokens import Token, inside_nouns
 from eco2.knowledge.words.vocabulary import compound
 
@@ -25,15 +28,19 @@ LEAST = 2
 MOST_TOLD = 3
 """Words after one that tells of electricity."""
 POWERED = "small_appliance"
+LEFT = frozenset(("content_full", "content_partial", "chemical_full", "medicine_left"))
+"""Situations in which something is still in a container."""
+AGENTS = ("er", "or", "ers", "ors")
+"""Ends of English words for what does something: an electric "polisher" is a machine, a rechargeable "cell" is none."""
 FIRST_TAGS = ("NNG", "NNP", "SL", "XR", "XSN", "XPN", "UNKNOWN", "SN", "NNBC")
 """Parts of speech that the first part of a compound ends with."""
 
 
 def with_compounds(
-    knowledge: Knowledge, squashed: Squashed, tokens: Sequence[Token], nouns: Sequence[Span]
+    knowledge: Knowledge, squashed: Squashed, tokens: Sequence[Token], nouns: Sequence[Span], phrases: Sequence[Span]
 ) -> list[Span]:
     """The nouns, with those compounds as one whose head alone is known."""
-    compounds = list(_Compounds(knowledge, squashed, tokens, nouns).found())
+    compounds = list(_Compounds(knowledge, squashed, tokens, nouns, phrases).found())
     kept = [noun for noun in nouns if not any(one.start <= noun.start and noun.end <= one.end for one in compounds)]
     apart = [one for one in compounds if not any(noun.start < one.end and one.start < noun.end for noun in kept)]
     return (
@@ -43,10 +50,34 @@ def with_compounds(
     )
 
 
+def may_have_held(knowledge: Knowledge, said: str) -> bool:
+    """True for a compound that is a container of something unknown: that may have been a chemical or a medicine."""
+    heads, words = knowledge.lexicon.heads, normalized(said)
+    head = next((word for word in (words[-1], singular(words[-1])) if word in heads.by_word), "")
+    if not head:
+        head = max((one for one in heads.by_word if words[-1].endswith(one) and is_hangul(one[0])), key=len, default="")
+    first = [*words[:-1], words[-1].removesuffix(head) if is_hangul(words[-1][0]) else ""]
+    materials = frozenset().union(*knowledge.goods_of.values())
+    told = [word for word in first if word and word not in materials]
+    known = all(word in knowledge.terms and knowledge.edible(word) for word in told)
+    return bool(head) and heads.by_word[head].holds and not known
+
+
+def normalized(said: str) -> list[str]:
+    return [normalize(word) for word in said.split()]
+
+
 def _longest(kept: Sequence[Span], nouns: Sequence[Span], apart: Sequence[Span]) -> list[Span]:
     """The nouns again that a compound would have taken which overlaps another one."""
     left = [noun for noun in nouns if noun in kept or not any(one.start <= noun.start < one.end for one in apart)]
     return sorted([*left, *apart], key=lambda span: span.start)
+
+
+def _names(item: Item) -> Iterator[list[str]]:
+    """The last words of an item's English names, in both numbers."""
+    for name in (item.en, *item.aliases_en):
+        last = normalize(name.split()[-1])
+        yield [last, singular(last)]
 
 
 @dataclass(frozen=True)
@@ -62,6 +93,7 @@ class _Compounds:
     squashed: Squashed
     tokens: Sequence[Token]
     nouns: Sequence[Span]
+    phrases: Sequence[Span]
 
     @cached_property
     def _words(self) -> list[_Word]:
@@ -99,9 +131,24 @@ class _Compounds:
         words = [one.text for one in run[1:]]
         if not words or not self._unknown(run[-1]) or words[-1] in heads.by_word:
             return None
-        if self._keeps(run[1].start, run[-1].end, words):
+        if not words[-1].endswith(AGENTS) and self._is_other(run[1:]):
+            return None
+        if self._hurts(word.start, run[-1].end, run[-1].end) or self._keeps(run[1].start, run[-1].end, words):
             return None
         return Span(word.start, run[-1].end, compound(POWERED, "machine"))
+
+    def _is_other(self, run: Sequence[_Word]) -> bool:
+        """True when words after one of electricity tell of no appliance: batteries ("rechargeable cells"), and what is
+        of another kind ("cordless nail cartridges")."""
+        words = [word.text for word in run]
+        last = {words[-1], singular(words[-1])}
+        cells = (
+            name for item in self.knowledge.items.values() if item.stream == "battery_bin" for name in _names(item)
+        )
+        if any(last & set(name) for name in cells) or matching.candidates(self.knowledge, words)[0]:
+            return True
+        terms = [term for word in words for term in (word, singular(word)) if term in self.knowledge.terms]
+        return any(item.stream not in APPLIANCES for term in terms for item in self.knowledge.named(term))
 
     # --- where a head stands, and what is before it ---
 
@@ -142,12 +189,15 @@ class _Compounds:
             return None
         first = self._before(n, place, said, taken)
         words = [one.text for one in first] + ([inside] if inside else [])
-        if not words or self._keeps(first[0].start if first else word.start, place, words):
+        start = first[0].start if first else word.start
+        if not words or self._keeps(start, place, words) or self._hurts(start, place, end) or self._names_hazard(words):
+            return None
+        if (head.holds and self._holds_unknown(start, place, words)) or (head.generic and self._passive(start, place)):
             return None
         item = self._item(head, words, self._in_brackets(end))
         if not item:
             return None
-        return Span(first[0].start if first else word.start, end, compound(item, said))
+        return Span(start, end, compound(item, said))
 
     def _parts_at(self, word: _Word, place: int, end: int) -> bool:
         """True when a written word may fall apart into a first part and a head: a 플라스틱 has no 스틱."""
@@ -217,19 +267,63 @@ class _Compounds:
             return word.text.endswith("s") and not word.text.endswith("ss")
         return len(self.nouns) > 2 and not self.squashed.breaks
 
-    def _keeps(self, start: int, end: int, words: Sequence[str]) -> bool:
-        """True when what stands before a head may hurt somebody, or is no thing."""
-        hazards = self.knowledge.lexicon.heads.hazards
-        materials = frozenset().union(*self.knowledge.goods_of.values())
-        said = "".join(word for word in words if word not in materials)
-        if not said:
-            return False
-        if any(word in hazards for word in words) or any(
-            len(one) > 1 and is_hangul(one[0]) and one in said for one in hazards
-        ):
+    def _hurts(self, start: int, place: int, end: int) -> bool:
+        """True when something that may hurt somebody is told in the clause of a compound, whatever stands between: not
+        by the head from a place on."""
+        breaks = self.squashed.breaks
+        begins = max((place for place in breaks if place <= start), default=0)
+        ends = min((place for place in breaks if place >= end), default=len(self.squashed.text))
+        named = [noun for noun in self.nouns if noun.start < ends and begins < noun.end]
+        named = [noun for noun in named if noun.start < place or noun.end > end]
+        if any(self.knowledge.dangerous(noun.term) for noun in named):
             return True
-        named = [noun for noun in self.nouns if noun.start < end and start < noun.end]
-        return any(self.knowledge.dangerous(noun.term) for noun in named) or self._holds_danger(said)
+        words = [word.text for word in self._words if begins <= word.start < ends and word.text not in self._materials]
+        return self._names_hazard(words)
+
+    def _names_hazard(self, words: Sequence[str]) -> bool:
+        """True when a word is one of the hazards, without its particles and plural, or holds one of two syllables."""
+        hazards, said = self.knowledge.lexicon.heads.hazards, "".join(words)
+        for word in words:
+            forms = (word[:cut] for cut in self._bare(word)) if is_hangul(word[0]) else (word, singular(word))
+            if not hazards.isdisjoint(forms):
+                return True
+        return any(len(one) > 1 and is_hangul(one[0]) and one in said for one in hazards)
+
+    @cached_property
+    def _materials(self) -> frozenset[str]:
+        return frozenset().union(*self.knowledge.goods_of.values())
+
+    def _keeps(self, start: int, end: int, words: Sequence[str]) -> bool:
+        """True when what stands before a head has its own warning, or is a misspelt name of what hurts somebody."""
+        words = [word for word in words if word not in self._materials]
+        if not words:
+            return False
+        if any(self.knowledge.warned(noun.term) for noun in self._within(start, end)):
+            return True
+        guesses = filter(None, (matching.closest(self.knowledge, word, alone=True) for word in words))
+        return any(map(self.knowledge.dangerous, guesses)) or self._holds_danger("".join(words))
+
+    def _within(self, start: int, end: int) -> list[Span]:
+        return [noun for noun in self.nouns if noun.start < end and start < noun.end]
+
+    def _holds_unknown(self, start: int, end: int, words: Sequence[str]) -> bool:
+        """True when something is still in a container, and it is not known to be food."""
+        left, text = self.knowledge.lexicon.heads.left, self.squashed.text
+        situations = self.knowledge.situations_of({phrase.term for phrase in self.phrases})
+        told = any(one.id in LEFT for one in situations) or any(word.text in left for word in self._words)
+        if not told and not any(is_hangul(one[0]) and one in text for one in left):
+            return False
+        spans = self._within(start, end)
+        edible = all(self.knowledge.edible(noun.term) for noun in spans)
+        covered = sum(min(noun.end, end) - max(noun.start, start) for noun in spans)
+        unknown = sum(map(len, words)) - sum(len(word) for word in words if word in self._materials)
+        return not (spans and edible and covered >= unknown)
+
+    def _passive(self, start: int, end: int) -> bool:
+        """True when a thing before a device of no kind does not run on electricity: an "임플란트 장치" is none."""
+        things = [noun for noun in self._within(start, end) if noun.term not in self._materials]
+        items = [item for noun in things for item in self.knowledge.named(noun.term)]
+        return any(item.stream not in APPLIANCES for item in items)
 
     def _holds_danger(self, said: str) -> bool:
         """True when letters of the first part name something dangerous: also within a word that is not known."""

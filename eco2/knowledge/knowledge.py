@@ -164,6 +164,14 @@ class Knowledge:
         """True when a word only names food that is emptied out of what it is in, not poured."""
         return self.edible(term) and not any(item.id in POURED for item in self.named(term))
 
+    def warned(self, term: str) -> bool:
+        """True when a word may name something dangerous, or something that has a warning of its own."""
+        return self.dangerous(term) or any(item.warns or item.dont_ko for item in self.named(term))
+
+    def medicine(self, term: str) -> bool:
+        """True when a word only names medicines."""
+        return all(item.stream == "medicine_box" for item in self.named(term))
+
     @cached_property
     def no_things(self) -> frozenset[str]:
         """Words that name nothing to throw away, and are no misspelt names either."""

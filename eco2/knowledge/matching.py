@@ -24,6 +24,8 @@ SIMILAR_ALONE, SIMILAR = 0.8, 0.85
 SURE, ASKABLE = 0.85, 0.55
 """Share of a question's bigrams (by weight) that an item must have to be the answer, and to be a candidate."""
 MAX_CANDIDATES = 3
+WARNED = 3
+"""Syllables that a name with a warning has more of, where more is written to it."""
 VERB_ENDINGS = ("ed", "ing", "ly")
 """Of English words that are no nouns, and so no misspelt names."""
 SHORTEST, LONG = 5, 8
@@ -34,10 +36,19 @@ READ_FOR_ERRORS = 200
 
 def closest(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
     """The term that a word is a compound or a misspelling of. `alone`: nothing else is named, so dare more."""
+    if alone and (named := _warned(knowledge, word)):
+        return named
     forms = dict.fromkeys((word, *(word + letter for letter in "등이" if alone)))
     real = is_hangul(word[0]) and tokens.is_word(word)
     found = () if real and (not alone or len(word) < 3) else (misspelt(knowledge, form, alone=alone) for form in forms)
     return next(filter(None, found), None) or _head(knowledge, word, alone, real)
+
+
+def _warned(knowledge: Knowledge, word: str) -> str | None:
+    """The name that a long word begins with, where its thing has a warning: the 드라이아이스 of a 드라이아이스꽂이."""
+    names = (word[:cut] for cut in range(len(word) - 1, WARNED, -1) if word[:cut] in knowledge.terms)
+    name = next(names, None) if is_hangul(word[0]) else None
+    return name if name and knowledge.warned(name) else None
 
 
 def _head(knowledge: Knowledge, word: str, alone: bool, real: bool) -> str | None:
@@ -72,6 +83,7 @@ def corrected(knowledge: Knowledge, text: str) -> str:
             or {word, singular(word)} & knowledge.no_things
             or word.endswith(VERB_ENDINGS)
             or word in knowledge.lexicon.heads.by_word
+            or {word, singular(word)} & knowledge.lexicon.heads.hazards
         )
         if known or singular(word) in knowledge.index.postings:
             return word

@@ -141,12 +141,24 @@ def _named(
     items = knowledge.named(span.term)
     if len(items) == 1 or len({item.stream for item in items}) == 1:
         return items[0]
+    if (told := _told_before(knowledge, squashed, span)) is not None:
+        return told
     written = _written(squashed, span)
     term = matching.misspelt(knowledge, written, alone=True) if written != span.term else None
     if term and len(knowledge.terms[term]) == 1:
         return knowledge.named(term)[0]
     left = _told_apart_by_words(knowledge, _told_apart(knowledge, items, around), squashed, span, nouns)
     return left[0] if len({item.stream for item in left}) == 1 else knowledge.question(span.term)
+
+
+def _told_before(knowledge: Knowledge, squashed: Squashed, span: Span) -> Item | None:
+    """The one meaning that the written word before it names as well: a "mercury glass thermometer" holds mercury."""
+    before = [edge for edge in squashed.starts if edge < span.start]
+    word = squashed.text[max(before) : span.start] if before else ""
+    if word not in knowledge.terms or span.start in squashed.breaks | squashed.stops:
+        return None
+    shared = [name for name in knowledge.terms[span.term] if name in knowledge.terms[word]]
+    return knowledge.item(shared[0]) if len(shared) == 1 and knowledge.dangerous(word) else None
 
 
 def _around(knowledge: Knowledge, squashed: Squashed, span: Span, nouns: Sequence[Span]) -> _Around:
@@ -253,7 +265,8 @@ def containers_of(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span
             term = next(
                 (t for t in (said + noun.term, said.removesuffix("s") + noun.term) if t in knowledge.terms), None
             )
-            if full and any(word in knowledge.terms and knowledge.solid(word) for word in (said, said[:-1], said[:-2])):
+            contents = [word for word in (said, said[:-1], said[:-2]) if word in knowledge.terms]
+            if full and any(knowledge.solid(word) or knowledge.medicine(word) for word in contents):
                 break  # what is in it has to leave it, and is asked about as well
             if term and len(rest) >= many:
                 found.append(Span(noun.start, rest[many - 1].end, term))

@@ -150,7 +150,7 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
     nouns = knowledge.nouns(squashed, split)[:MOST]
     phrases = knowledge.phrases_in(squashed, nouns, split)[:MOST]
     nouns = containers_of(knowledge, squashed, joined(knowledge, squashed, split, nouns, phrases))
-    nouns = with_compounds(knowledge, squashed, split, nouns)
+    nouns = with_compounds(knowledge, squashed, split, nouns, phrases)
     dangerous = frozenset(span for span in nouns if knowledge.dangerous(span.term))
     sentence: korean.Sentence | english.Sentence
     if is_korean(text):

@@ -115,7 +115,8 @@ class Names(Model):
 class Head(Model):
     """The last word of compounds whose first part no name knows. `usual`: the item of such a compound, "" where only
     a material tells it; `of`: items by material. `alone`: in a list it is a thing of its own; `bound`: of one
-    syllable."""
+    syllable; `holds`: a container, whose content may be dangerous; `generic`: it takes no known thing before it that
+    does not run on electricity."""
 
     said: Some = ()
     en: Some = ()
@@ -124,11 +125,14 @@ class Head(Model):
     powered: str = "small_appliance"
     alone: bool = False
     bound: bool = False
+    holds: bool = False
+    generic: bool = False
 
 
 class Heads(Model):
-    """`goods`: items by material for heads that name none of their own; `hazards`: first parts that keep their
-    advice."""
+    """`goods`: items by material for heads that name none of their own; `hazards`: words beside which no compound is
+    made; `left`: words that tell that something is still in a container; `careful`: told of one whose content is not
+    known."""
 
     heads: tuple[Head, ...] = ()
     goods: dict[str, str] = Field(default_factory=dict)
@@ -136,6 +140,9 @@ class Heads(Model):
     powered: Words = frozenset()
     hazards: Words = frozenset()
     plain: Words = frozenset()
+    left: Words = frozenset()
+    careful_ko: str = ""
+    careful_en: str = ""
 
     @cached_property
     def by_word(self) -> Mapping[str, Head]:

@@ -134,3 +134,71 @@ def test_examples(knowledge: kb.Knowledge, said: str, item: str) -> None:
 def test_no_compound(knowledge: kb.Knowledge, said: str) -> None:
     """Materials, counts, shops and lists make none."""
     assert not any(m.guessed and m.span.term.startswith("뷁") for m in read(knowledge, said).mentions)
+
+
+KO_DANGERS = ("수은", "석면", "배터리", "인슐린", "부탄가스", "염산")
+EN_DANGERS = ("mercury", "asbestos", "bleach", "insulin", "butane")
+KO_UNLISTED = ("테레빈유", "염소", "암모니아", "크레졸", "작두", "백린", *KO_UNKNOWN)
+EN_UNLISTED = ("muriatic", "nicotine", "nitrite", "quicklime", *EN_UNKNOWN)
+HOLDERS = (("통", "병", "캔"), ("bottle", "jar", "tub", "can"))
+
+
+def _made(knowledge: kb.Knowledge, text: str) -> bool:
+    reading = read(knowledge, text)
+    return any(m.span.term.startswith("뷁") for m in (*reading.mentions, *reading.around))
+
+
+def test_nothing_is_made_of_a_clause_that_names_a_danger_further_left(knowledge: kb.Knowledge) -> None:
+    ko = [f"{one}{told} {unknown} 측정기" for one in KO_DANGERS for told in ("", "이 든") for unknown in KO_UNKNOWN]
+    en = [f"{one} {unknown} wall {head}" for one in EN_DANGERS for unknown in EN_UNKNOWN for head in ("device", "mat")]
+    assert [text for text in (*ko, *en) if _made(knowledge, text)] == []
+
+
+def test_a_container_that_is_not_empty_is_one_of_its_own_only_with_food(knowledge: kb.Knowledge) -> None:
+    ko = [f"{one} {head}{told}" for one in KO_UNLISTED for head in HOLDERS[0] for told in ("이 반 남았어요", " 미개봉")]
+    en = [f"{told} {one} {head}" for one in EN_UNLISTED for head in HOLDERS[1] for told in ("half full", "unopened")]
+    assert [text for text in (*ko, *en) if _made(knowledge, text)] == []
+
+
+@pytest.mark.parametrize("lang", ["ko", "en"])
+def test_an_empty_container_of_unknown_content_comes_with_a_warning(knowledge: kb.Knowledge, lang: kb.Lang) -> None:
+    careful = {"ko": knowledge.lexicon.heads.careful_ko, "en": knowledge.lexicon.heads.careful_en}[lang]
+    first, holders = (KO_UNKNOWN, HOLDERS[0]) if lang == "ko" else (EN_UNKNOWN, HOLDERS[1])
+    texts = [f"{one} {head}" for one in first for head in holders]
+    assert [text for text in texts if careful not in kb.ask(knowledge, text)["answer"]] == []
+    assert careful not in kb.ask(knowledge, "후리카케 걸이" if lang == "ko" else "zorba stand")["answer"]
+
+
+@pytest.mark.parametrize(
+    "said", ["rechargeable cells", "cordless cells", "rechargeable pack", "cordless nail cartridges"]
+)
+def test_what_runs_nothing_is_no_appliance(knowledge: kb.Knowledge, said: str) -> None:
+    assert "small_appliance" not in _items(knowledge, said)
+
+
+@pytest.mark.parametrize(
+    ("said", "item"),
+    [
+        ("수은이 든 온도 측정기", "mercury_device"),
+        ("mercury glass thermometer tube holder", "mercury_device"),
+        ("드라이아이스꽂이", "dry_ice"),
+        ("작두 받침대", "saw_axe"),
+        ("임플란트 장치", "denture"),
+        ("half full can of cockroach spray", "hazard_spray"),
+        ("half a bottle of cough syrup", "liquid_medicine"),
+    ],
+)
+def test_what_may_hurt_somebody_is_answered_first(knowledge: kb.Knowledge, said: str, item: str) -> None:
+    assert _items(knowledge, said)[:1] == [item]
+
+
+@pytest.mark.parametrize(
+    "said", ["드라이아이스 상자", "toner jar", "배터리 충전 장치", "인슐린 펌프 기기", "석면 검사 장치"]
+)
+def test_a_thing_with_a_warning_stays_beside_its_container(knowledge: kb.Knowledge, said: str) -> None:
+    assert not _made(knowledge, said)
+
+
+def test_a_hazard_is_no_misspelt_word(knowledge: kb.Knowledge) -> None:
+    """A "nitrite" was read as nitrile, and so made a compound."""
+    assert not any(mention.guessed for mention in read(knowledge, "unopened nitrite strap").mentions)
