@@ -22,14 +22,15 @@ def key(as_json: bool = console.AS_JSON) -> None:
 
 @reminders.command()
 def status(as_json: bool = console.AS_JSON) -> None:
-    """Count browsers with a reminder, those told of the newest day, those whose push service refused last."""
+    """Count browsers with a reminder: told of the newest day, refused by their push service last, of each key."""
     from eco2.core.postgres import open_database
     from eco2.core.settings import DatabaseSettings
     from eco2.recycling import reminder_store
 
     async def counted() -> console.Json:
         async with open_database(console.settings(DatabaseSettings), repeat=False) as db:
-            return dict(await reminder_store.counts(db))
+            keys = [f"{key}: {number}" for key, number in (await reminder_store.by_key(db)).items()]
+            return {**await reminder_store.counts(db), "keys": ", ".join(keys)}
 
     row = console.do(counted())
-    console.show([row], as_json, "subscribed", "told", "refused", empty="")
+    console.show([row], as_json, "subscribed", "told", "refused", "keys", empty="")

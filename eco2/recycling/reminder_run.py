@@ -192,17 +192,22 @@ async def run(_argument: str) -> Outcome:
 
 
 async def remind(settings: ReminderSettings, day: date) -> Outcome:
-    trusted = settings.push_emulator_url
+    trusted, keys = settings.push_emulator_url, push.read_keys(settings.push_private_keys)
     async with (
         open_database(settings, repeat=True) as db,
         Fetcher([trusted] if trusted else [], agent="Eco2/1 (reminders of collection days)") as http,
     ):
+        made_with = await reminder_store.by_key(db)
+        if made_with and not made_with.keys() & keys.keys():
+            # A mistake with the keys: each evening would count as a refusal, and the fifth would remove every reminder.
+            log.error("no reminder was made with a key of ECO2_PUSH_PRIVATE_KEYS: none is sent, none is removed")
+            return Outcome({"day": day.isoformat(), "sent": 0, "because": "no reminder has a known key"})
         sender = Sender(
             db,
             http,
             knowledge.load(settings.data_dir),
             holidays.load(settings.data_dir),
-            push.read_keys(settings.push_private_keys),
+            keys,
             push.Signer(settings.public_url),
             reminders.hosts(settings.data_dir),
             trusted,

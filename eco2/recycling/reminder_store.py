@@ -160,6 +160,12 @@ async def gone(db: Database, reminder: Reminder) -> None:
     )
 
 
+async def by_key(db: Database) -> dict[str, int]:
+    """Public key → reminders that were made with it, the most first."""
+    rows = await db.rows("SELECT public_key, count(*) FROM recycling.reminders GROUP BY 1 ORDER BY 2 DESC, 1")
+    return {row[0]: row[1] for row in rows}
+
+
 async def counts(db: Database) -> Mapping[str, int]:
     """Reminders there are, those told of the newest day, those that were refused last."""
     row = await db.row(

@@ -85,7 +85,7 @@ async def serving() -> AsyncIterator[PushService]:
     service = PushService()
     app = web.Application()
     app.router.add_post("/{path}", service.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True)  # what hangs ends with its client
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))
     await web.SockSite(runner, listening).start()
@@ -353,7 +353,23 @@ async def test_a_former_key_reaches_who_subscribed_with_it(town: Town) -> None:
     assert (await town.send())["sent"] == 1
     assert town.service.of(browser)[0][0]["authorization"].endswith(f"k={KEY.public}")
     town.settings = town.settings.model_copy(update={"push_private_keys": fresh.text})
-    assert (await town.send(THURSDAY + timedelta(days=1)))["refused"] == 1
+    await town.subscribe(Browser())
+    await town.db.run("UPDATE recycling.reminders SET public_key = %(key)s WHERE told_for IS NULL", key=fresh.public)
+    result = await town.send(THURSDAY + timedelta(days=1))
+    assert (result["sent"], result["refused"]) == (1, 1)
+
+
+async def test_a_wrong_key_costs_nobody_a_reminder(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    user = await town.subscribe(Browser())
+    right = town.settings
+    town.settings = right.model_copy(update={"push_private_keys": push.Key.make().text})
+    for week in range(reminder_store.MOST_REFUSALS):
+        assert (await town.send(THURSDAY + timedelta(weeks=week)))["because"] == "no reminder has a known key"
+    assert "ECO2_PUSH_PRIVATE_KEYS" in caplog.text
+    assert len(await town.kept(user)) == 1
+    assert await reminder_store.by_key(town.db) == {KEY.public: 1}
+    town.settings = right
+    assert (await town.send())["sent"] == 1
 
 
 async def test_nothing_is_sent_on_a_holiday_without_collection(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
