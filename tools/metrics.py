@@ -16,13 +16,16 @@ from eco2.processes import SERVICES
 
 LABELS = {
     "by": "`rules`, `model`",
-    "direction": "`input`, `cached`, `output`",
+    "data": "`places`, `collection_days`",
+    "direction": "`in`, `out`",
     "exchange": "exchanges of `eco2/contracts/queues.py`",
     "intent": "intents of `eco2/chat/agent/state.py`; `vision` for a look at a photo; for a turn that failed its code; "
     "empty for one that was stopped",
     "kind": "kinds of messages, of refusals or of lost jobs, named in the module",
     "method": "methods of HTTP; methods of the `.proto` files",
     "model": "models of `ECO2_LLM_MODELS`",
+    "node": "intents of `eco2/chat/agent/state.py`, `understand` for the choice of them, `vision` for a look at a "
+    "photo; empty for calls of no chat",
     "outcome": "ends named in the module; `answered`, `unsure`, `failed` for a scan",
     "provider": "providers of `ECO2_LLM_MODELS`",
     "purpose": "purposes of a call, named in the code",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 from prometheus_client import Gauge
@@ -16,7 +17,7 @@ from eco2.core.rendered import Rendered
 from eco2.info import cleaning, store
 from eco2.info.categories import Categories
 from eco2.info.sources import KINDS, NOTICE
-from eco2.info.store import Article, SourceState
+from eco2.info.store import Article
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,6 @@ class Counts:
             self._until = now + COUNTED_FOR
             try:
                 self._counts = await store.counts(self._db)
-                tell(await store.states(self._db), datetime.now(UTC))
             except tuple(AWAY):
                 self._until = now
                 raise
@@ -140,12 +140,16 @@ class Services:
     reference: Mapping[str, Rendered]
 
 
-def tell(states: Sequence[SourceState], now: datetime) -> None:
-    """Set the metrics of the sources."""
-    for state in states:
+async def tell(db: Database) -> None:
+    """Set the metrics of the sources. An age grows by itself, also while the database is away."""
+    for state in await store.states(db):
         FAILURES.labels(state.name).set(state.failures)
         if state.succeeded_at:
-            AGE.labels(state.name).set((now - state.succeeded_at).total_seconds())
+            AGE.labels(state.name).set_function(partial(_since, state.succeeded_at.timestamp()))
+
+
+def _since(at: float) -> float:
+    return time.time() - at
 
 
 # --- notices ----------------------------------------------------------------------------------------------------------

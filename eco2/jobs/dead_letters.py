@@ -49,7 +49,7 @@ from eco2.messaging.broker import (
     pass_on_cancellation,
 )
 from eco2.messaging.dead_letters import ERROR_LENGTH, comes_from
-from eco2.messaging.headers import printable, whole_number
+from eco2.messaging.headers import SENT_HEADER, printable, whole_number
 
 log = logging.getLogger(__name__)
 
@@ -318,7 +318,8 @@ def revived(letter: DeadLetter) -> aio_pika.Message:
     kept = {
         name: value
         for name, value in letter.message.headers.items()
-        if name not in notes and not name.startswith(("x-death", "x-first-death", "x-last-death", "x-delivery"))
+        if name not in notes
+        and not name.startswith(("x-death", "x-first-death", "x-last-death", "x-delivery", SENT_HEADER))
     }
     old = letter.message
     return aio_pika.Message(

@@ -27,6 +27,9 @@ BUSY, POCKET, POCKET_SHARE = 8, 16, 0.05
 spender: ContextVar[str] = ContextVar("spender", default="")
 """Id of the user whose work a call is made for; "" where it is nobody's."""
 
+chat_node: ContextVar[str] = ContextVar("chat_node", default="")
+"""Node of a chat's turn that a call is made for; "" where it is for no chat."""
+
 BUDGET = Gauge("eco2_llm_budget_usd", "Most that a day may cost; 0 where nothing limits it")
 SPENT_TODAY = Gauge("eco2_llm_spent_today_usd", "The budget's counter as last seen, with what is held for open calls")
 

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from eco2.core import telemetry
 from eco2.core.time_limit import time_limit
 from eco2.llm import streaming
-from eco2.llm.budget import Budget, Held
+from eco2.llm.budget import Budget, Held, chat_node
 from eco2.llm.control import Controls
 from eco2.llm.provider import BUCKETS, Provider
 from eco2.llm.settings import LlmSettings, Price
@@ -34,8 +34,8 @@ PICTURE_TOKENS = 1_200
 BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.5, 8.0
 CALLS = Counter("eco2_llm_calls_total", "Calls by how they ended", ["model", "purpose", "outcome"])
 RETRIES = Counter("eco2_llm_retries_total", "Attempts after the first", ["model", "purpose", "reason"])
-TOKENS = Counter("eco2_llm_tokens_total", "Tokens as billed", ["model", "purpose", "direction"])
-COST = Counter("eco2_llm_cost_usd_total", "Cost by the configured prices", ["model", "purpose"])
+TOKENS = Counter("eco2_llm_tokens_total", "Tokens as billed", ["model", "purpose", "node", "direction"])
+COST = Counter("eco2_llm_cost_usd_total", "Cost by the configured prices", ["model", "purpose", "node"])
 SECONDS = Histogram("eco2_llm_seconds", "Time of a call with waits and retries", ["model", "purpose"], buckets=BUCKETS)
 
 
@@ -277,7 +277,7 @@ class Llm:
         if usage is None:
             self._budget.lose(held)
             return
-        cost, labels = call.cost(usage), (call.model, call.purpose)
+        cost, labels = call.cost(usage), (call.model, call.purpose, chat_node.get())
         TOKENS.labels(*labels, "in").inc(usage.prompt_tokens)
         TOKENS.labels(*labels, "out").inc(usage.completion_tokens)
         COST.labels(*labels).inc(cost / 1e6)

@@ -1,12 +1,13 @@
 """Every SQL statement of an import. All of them run in one transaction on a connection of its own."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import LiteralString
 
 from psycopg import AsyncConnection, AsyncCopy
+from psycopg.types.json import Jsonb
 
 _LOCK = 0x6C6F6361
 
@@ -279,6 +280,17 @@ async def apply(tx: AsyncConnection, feed: int) -> None:
                               WHERE p.feed_id = %(feed)s AND p.source_key = s.source_key)
             ORDER BY line""",
         {"feed": feed},
+    )
+
+
+async def note(tx: AsyncConnection, feed: str, kept: int, findings: Mapping[str, int], refused: str = "") -> None:
+    """Keep how the last import of the feed went: `findings` counts rows by `outcome.reason`, `refused` is a code."""
+    await tx.execute(
+        """INSERT INTO location.imports (feed, kept, findings, refused, at)
+           VALUES (%(feed)s, %(kept)s, %(findings)s, %(refused)s, now())
+           ON CONFLICT (feed) DO UPDATE SET kept = excluded.kept, findings = excluded.findings,
+               refused = excluded.refused, at = excluded.at""",
+        {"feed": feed, "kept": kept, "findings": Jsonb(dict(findings)), "refused": refused},
     )
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from eco2 import knowledge
-from eco2.core import grpc, redis, telemetry
+from eco2.core import gauges, grpc, imports, redis, telemetry
 from eco2.core.app import Resources, create_app
 from eco2.core.ops import OpsApp, serve
-from eco2.core.postgres import open_database
+from eco2.core.postgres import Database, open_database
 from eco2.core.settings import load
 from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import holidays
@@ -46,11 +47,16 @@ def app(settings: ApiSettings) -> OpsApp:
                 reports=Turns(most_waiting=10),
                 feedback_per_day=settings.place_feedback_per_day,
             )
+            await stack.enter_async_context(gauges.telling(partial(_tell_imports, db)))
             answering = await stack.enter_async_context(grpc.serving(settings, rpc.registers(services)))
             # Neither Redis, Kakao nor the broker: without them our own data answers.
             yield Resources(services, {"postgres": lambda: store.ready(db), "grpc": answering})
 
     return create_app(NAME, settings, resources, steward_api.router, api.router, shortcuts=[api.CENTERS])
+
+
+async def _tell_imports(db: Database) -> None:
+    imports.tell("places", await store.imports(db))
 
 
 def run() -> None:

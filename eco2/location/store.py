@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
+from eco2.core.imports import Imported
 from eco2.core.postgres import Database, Row
 
 Tags = Sequence[Sequence[str]]
@@ -412,3 +413,12 @@ def kakao_calls(day: date, of: UUID | str | None = None) -> str:
 
 def map_search(ticket: str) -> str:
     return f"location:map:{ticket}"
+
+
+# --- imports ----------------------------------------------------------------------------------------------------------
+
+
+async def imports(db: Database) -> list[Imported]:
+    """Last import of every feed, refused ones too."""
+    rows = await db.rows("SELECT kept, findings, refused FROM location.imports")
+    return [Imported(*row) for row in rows]

@@ -136,6 +136,20 @@ places = Table(
     schema=SCHEMA,
 )
 
+# How the last import of every feed went; one that was refused has no feed, or leaves it as it was.
+imports = Table(
+    "imports",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("kept", Integer, nullable=False),
+    # `outcome.reason` → rows.
+    Column("findings", JSONB, nullable=False),
+    # Code of the error; empty: it was done.
+    Column("refused", Text, nullable=False),
+    Column("at", TIME, nullable=False),
+    schema=SCHEMA,
+)
+
 clusters = Table(
     "clusters",
     metadata,

@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from eco2.core import telemetry
 from eco2.core.errors import AWAY, Unavailable
-from eco2.messaging import headers as _headers  # noqa: F401 - makes every header readable
+from eco2.messaging.headers import SENT_HEADER  # its module makes every header readable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -139,7 +139,7 @@ class Publisher:
         with telemetry.detail("publish", SpanKind.PRODUCER, {"messaging.routing_key": routing_key}):
             message = aio_pika.Message(
                 body,
-                headers={**headers, **telemetry.trace_headers()},
+                headers={**headers, **telemetry.trace_headers(), SENT_HEADER: time.time()},
                 content_type="application/json",
                 content_encoding="utf-8",
                 delivery_mode=aio_pika.DeliveryMode.PERSISTENT,

@@ -15,7 +15,7 @@ from amqp.spec import Basic
 from pamqp import commands
 
 from eco2.contracts.tasks import ARGUMENT_LENGTH, REPLAYS_HEADER
-from eco2.messaging.headers import UNREADABLE, printable, whole_number
+from eco2.messaging.headers import SENT_HEADER, UNREADABLE, moment, printable, whole_number
 
 ID_LENGTH = 64
 COMPRESSED = "x-eco2-compression"
@@ -94,6 +94,7 @@ def make_plain(message: Any, names: Collection[str]) -> None:
         "traceparent": trace if isinstance(trace, str) else "",
         REPLAYS_HEADER: whole_number(headers.get(REPLAYS_HEADER)),
         "x-delivery-count": whole_number(headers.get("x-delivery-count")),
+        SENT_HEADER: moment(headers.get(SENT_HEADER)),
     }
     message.body = orjson.dumps([[argument], {}, _EMBED]).decode()
     message.content_type, message.content_encoding = "application/json", "utf-8"

@@ -32,8 +32,8 @@ from eco2.core.settings import TasksWorkerSettings
 from eco2.messaging import dead_letters
 from eco2.messaging.broker import RETRY_PAUSES, Heartbeat, Publisher, ride_out
 from eco2.messaging.celery_messages import NoTask, make_plain, message_id
-from eco2.messaging.consumer import TASK_SECONDS
-from eco2.messaging.headers import printable, whole_number
+from eco2.messaging.consumer import TASK_SECONDS, waited
+from eco2.messaging.headers import SENT_HEADER, printable, whole_number
 
 log = logging.getLogger(__name__)
 
@@ -271,6 +271,7 @@ def _register(app: Celery, thread: LoopThread, name: str, handler: Handler[R], r
         request = task.request
         deliveries, replays = (whole_number(request.get(key)) for key in ("x-delivery-count", REPLAYS_HEADER))
         carrier = {"traceparent": str(request.get("traceparent") or "")}
+        waited(name, request.get(SENT_HEADER), deliveries)
         if not thread.call(once(argument, carrier, replays, deliveries)):
             raise Reject("failed for a passing reason", requeue=True)
 

@@ -30,12 +30,18 @@ from eco2.messaging.broker import (
     ride_out,
 )
 from eco2.messaging.dead_letters import reject
-from eco2.messaging.headers import whole_number
+from eco2.messaging.headers import SENT_HEADER, moment, whole_number
 
 log = logging.getLogger(__name__)
 
 CONSUMED = Counter("eco2_messages_consumed_total", "Messages handled by a batch consumer", ["queue", "outcome"])
 TASK_SECONDS = Histogram("eco2_task_seconds", "Time of the work on one message", ["task", "outcome"])
+WAIT_SECONDS = Histogram(
+    "eco2_message_wait_seconds",
+    "Time from the sending of a message to the begin of its first work",
+    ["task"],
+    buckets=(0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+)
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 STOP_SECONDS = 3.0
 """Time that a consumer that ends waits for the broker, and for work that it has cut off."""
@@ -263,6 +269,7 @@ async def _work(queue: str, message: Message, work: Work, settling: asyncio.Even
     """Do the work and settle its message; the outcome."""
     start, outcome = time.perf_counter(), "completed"
     deliveries = _deliveries(message)
+    waited(queue, message.headers.get(SENT_HEADER), deliveries)
     carrier = {"traceparent": str(message.headers.get("traceparent") or "")}
     with telemetry.span(queue, carrier, SpanKind.CONSUMER, {"eco2.deliveries": deliveries}):
         try:
@@ -292,6 +299,12 @@ async def _settle(queue: str, message: Message, outcome: str) -> None:
             await _reject(queue, message, requeue=outcome == "requeued")
     except BROKER_ERRORS as error:
         log.warning("the broker was gone before the message could be settled: %r", error)
+
+
+def waited(task: str, sent: object, deliveries: int) -> None:
+    """Measure how old a message is when its work begins for the first time. `sent` may be anything."""
+    if deliveries == 0 and (at := moment(sent)):
+        WAIT_SECONDS.labels(task).observe(max(0.0, time.time() - at), telemetry.exemplar())
 
 
 def _deliveries(message: Message) -> int:
@@ -350,6 +363,8 @@ async def _collect(inbox: asyncio.Queue[Message], size: int, wait: float, heartb
 
 async def _handle_batch(queue: str, batch: Sequence[Message], handle: Handle) -> None:
     began = time.time()
+    for message in batch:
+        waited(queue, message.headers.get(SENT_HEADER), _deliveries(message))
     try:
         await ride_out(lambda: handle(batch))
     except Exception:

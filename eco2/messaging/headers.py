@@ -11,6 +11,9 @@ from typing import Any
 
 from pamqp import decode
 
+SENT_HEADER = "x-sent-at"
+"""When the message was sent, in epoch seconds."""
+
 UNREADABLE = (ValueError, OverflowError, OSError, RecursionError)
 """Errors that the codecs raise on values that they cannot represent. UnicodeError is a ValueError."""
 
@@ -28,6 +31,11 @@ _table: Callable[[bytes], tuple[int, Any]] = decode.field_table
 def whole_number(value: object) -> int:
     """A count as a header may hold it; 0 for whatever else stands there."""
     return value if type(value) is int and 0 <= value < 1 << 31 else 0
+
+
+def moment(value: object) -> float:
+    """A time in epoch seconds as a header may hold it; 0 for whatever else stands there."""
+    return value if type(value) is float and 0 < value < 1 << 33 else 0.0
 
 
 def printable(value: object, length: int) -> str:

@@ -1,5 +1,6 @@
 """Collection days of a district: importing them, the schedule, the dates that follow, an iCalendar file."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -85,9 +86,15 @@ def read_file(districts: Districts, path: Path) -> household.Read:
 
 async def import_file(db: Database, districts: Districts, path: Path, *, sample: bool = False) -> Imported:
     """Replace the areas of the districts that the file holds. NotTheDataSet, NothingFound, OSError."""
-    read = read_file(districts, path)
+    try:
+        read = read_file(districts, path)
+    except (household.NotTheDataSet, NothingFound) as refused:
+        await store.note(db, 0, {}, refused.code)
+        raise
     rows = [(one.district, one.area, one.checked) for one in read.found]
-    return Imported(read, await store.swap(db, rows, sample=sample))
+    swapped = await store.swap(db, rows, sample=sample)
+    await store.note(db, len(rows), Counter(f"rejected.{one.code}" for one in read.rejected))
+    return Imported(read, swapped)
 
 
 # --- schedules --------------------------------------------------------------------------------------------------------

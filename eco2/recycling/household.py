@@ -64,8 +64,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Rejected:
+    """`code` is stable, `reason` words for people."""
+
     line: int
     district: str
+    code: str
     reason: str
 
 
@@ -77,7 +80,11 @@ class Read:
 
 
 class _Left(Exception):
-    """Reason to leave a line out."""
+    """Reason to leave a line out: its code, and words for it."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(words)
+        self.code = code
 
 
 def read(path: Path, districts: Districts, today: date) -> Read:
@@ -92,11 +99,12 @@ def read(path: Path, districts: Districts, today: date) -> Read:
         try:
             one = _found(row, districts, today)
         except _Left as reason:
-            rejected.append(Rejected(number, place, str(reason)))
+            rejected.append(Rejected(number, place, reason.code, str(reason)))
             continue
         key = (one.district, one.area.name, one.area.covers)
         if key in found and found[key] != one:
-            rejected.append(Rejected(number, place, f"area {one.area.name!r} was told before, with other days"))
+            told = f"area {one.area.name!r} was told before, with other days"
+            rejected.append(Rejected(number, place, "told_before", told))
         else:
             found[key] = one
     return Read(tuple(found.values()), tuple(rejected), encoding)
@@ -140,7 +148,7 @@ def _found(row: Row, districts: Districts, today: date) -> Found:
     pickups = [pickup for group in GROUPS if (pickup := _pickup(group, row))]
     pickups += [pickup for collection in SEPARATELY if (pickup := _separate(collection, row))]
     if not any(pickup.days for pickup in pickups):
-        raise _Left("no day could be read")
+        raise _Left("no_day", "no day could be read")
     area = Area(
         name=" ".join(filter(None, (part, row.get(AREA, "")))) or "전역",
         covers=row.get(COVERS, ""),
@@ -156,11 +164,11 @@ def _district(province: str, name: str, districts: Districts) -> tuple[str, str]
     """(Full name, the 구 of a si that has some)."""
     province = RENAMED.get(province, province)
     if not province:
-        raise _Left("names no district")
+        raise _Left("no_district", "names no district")
     if province.startswith("세종"):
         name = "세종시"
     if not name:
-        raise _Left("names no district")
+        raise _Left("no_district", "names no district")
     full = MOVED.get(f"{province} {name}", f"{province} {name}")
     first, _, part = name.partition(" ")
     for said, rest in ((full, ""), (f"{province} {first}", part)):
@@ -168,7 +176,7 @@ def _district(province: str, name: str, districts: Districts) -> tuple[str, str]
             return districts.named(said), rest
         except UnknownDistrict:
             continue
-    raise _Left("there is no such district")
+    raise _Left("unknown_district", "there is no such district")
 
 
 def _checked(text: str, today: date) -> date:
@@ -178,9 +186,9 @@ def _checked(text: str, today: date) -> date:
     except ValueError:
         day = None
     if day is None:
-        raise _Left(f"has no date of the data ({text or 'empty'})")
+        raise _Left("no_date", f"has no date of the data ({text or 'empty'})")
     if day > today:
-        raise _Left(f"has a date of the data in the future ({text})")
+        raise _Left("future_date", f"has a date of the data in the future ({text})")
     return day
 
 

@@ -5,9 +5,10 @@ The knowledge base is loaded at start. The rest is in PostgreSQL; while that is 
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from eco2 import knowledge
-from eco2.core import grpc, redis, telemetry
+from eco2.core import gauges, grpc, imports, redis, telemetry
 from eco2.core.app import Resources, create_app
 from eco2.core.ops import OpsApp, serve
 from eco2.core.postgres import Database, open_database
@@ -18,7 +19,7 @@ from eco2.knowledge.districts import Districts
 from eco2.llm import spending
 from eco2.llm.calls import Llm
 from eco2.llm.control import Controls
-from eco2.recycling import calendar_api, reminder_api, reminders, rpc, steward_api
+from eco2.recycling import calendar_api, reminder_api, reminders, rpc, steward_api, store
 from eco2.recycling.api import router
 from eco2.recycling.counting import counting
 from eco2.recycling.service import Paid, Services
@@ -50,10 +51,15 @@ def app(settings: ApiSettings) -> OpsApp:
                 changes=PerMinute(settings.reminder_changes_per_minute),
             )
             await stack.enter_async_context(counting(db))
+            await stack.enter_async_context(gauges.telling(partial(_tell_imports, db)))
             answering = await stack.enter_async_context(grpc.serving(settings, rpc.registers(db)))
             yield Resources(services, {"grpc": answering})
 
     return create_app(NAME, settings, resources, steward_api.router, router, calendar_api.router, reminder_api.router)
+
+
+async def _tell_imports(db: Database) -> None:
+    imports.tell("collection_days", await store.imports(db))
 
 
 def _paid(settings: ApiSettings, stack: AsyncExitStack, db: Database) -> Paid | None:

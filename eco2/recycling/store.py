@@ -1,12 +1,13 @@
 """Every SQL statement of the recycling domain."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from psycopg.types.json import Jsonb
 
+from eco2.core.imports import Imported
 from eco2.core.postgres import Database
 from eco2.knowledge.days import Area
 from eco2.knowledge.models import Pickup
@@ -74,6 +75,24 @@ async def swap(db: Database, found: Sequence[tuple[str, Area, date]], *, sample:
         )
         added, changed = sum(fresh), len(fresh) - sum(fresh)
         return Swapped(added, changed, len(rows) - len(fresh), removed.rowcount, tuple(sorted(skipped)))
+
+
+async def note(db: Database, kept: int, findings: Mapping[str, int], refused: str = "") -> None:
+    """Keep how the last import went: `findings` counts lines by `outcome.reason`, `refused` is a code."""
+    await db.row(
+        "INSERT INTO recycling.imports (id, kept, findings, refused, at) "
+        "VALUES (1, %(kept)s, %(findings)s, %(refused)s, now()) ON CONFLICT (id) DO UPDATE SET kept = excluded.kept, "
+        "findings = excluded.findings, refused = excluded.refused, at = excluded.at",
+        kept=kept,
+        findings=Jsonb(dict(findings)),
+        refused=refused,
+    )
+
+
+async def imports(db: Database) -> list[Imported]:
+    """The last import; none before the first."""
+    rows = await db.rows("SELECT kept, findings, refused FROM recycling.imports")
+    return [Imported(*row) for row in rows]
 
 
 _COLUMNS = ("id", "district", "area", "covers", "pickups", "no_pickup", "office", "tel", "checked", "sample")

@@ -1,6 +1,6 @@
 """Schema `recycling`: when districts collect what, as imported."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Date, DateTime, Index, SmallInteger, Table, Text, func
+from sqlalchemy import Boolean, CheckConstraint, Column, Date, DateTime, Index, Integer, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from eco2.core.tables import metadata
@@ -71,5 +71,20 @@ reminders = Table(
     CheckConstraint("lang IN ('ko', 'en')", name="lang"),
     Index("ix_reminders_user_id", "user_id"),
     Index("ix_reminders_district_area", "district", "area", "id"),
+    schema="recycling",
+)
+
+# How the last import of collection days went.
+imports = Table(
+    "imports",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("kept", Integer, nullable=False),
+    # `outcome.reason` → lines.
+    Column("findings", JSONB, nullable=False),
+    # Code of the error; empty: it was done.
+    Column("refused", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("id = 1", name="one"),
     schema="recycling",
 )

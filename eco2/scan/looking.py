@@ -25,6 +25,8 @@ VISION = "eco2.scan.v1.VisionService"
 MOST_LOOKS = 16
 """At once, of each worker. Scans come by their own way, a queue, and are not kept waiting by chats."""
 CHANNELS = ("chat", "scan")
+CHAT_NODE = "vision"
+"""Of the turn that asks for the look; a scan of its own has none."""
 
 
 class ModelBusy(Unavailable):
@@ -64,6 +66,7 @@ class Vision(VisionServiceServicer):
         user = uuid_of(request.user_id, user_data.BAD_ID)
         telemetry.about_job(request.job_id)
         budget.spender.set(str(user))
+        budget.chat_node.set(CHAT_NODE)
         if uploads.key_channel(request.key) not in CHANNELS or not uploads.owns(self._secret, str(user), request.key):
             raise ImageGone
         if self._room.locked():

@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from eco2 import knowledge as kb
@@ -228,3 +229,18 @@ async def test_a_turn_is_one_trace_that_tells_the_model_and_its_tokens(
     assert (told["gen_ai.operation.name"], told["gen_ai.request.model"]) == ("chat", MODEL)
     assert int(str(told["gen_ai.usage.input_tokens"])) > 0
     assert int(str(told["gen_ai.usage.output_tokens"])) > 0
+
+
+async def test_what_a_model_costs_is_counted_by_the_node_that_asked(turn: Turn, emulator: Emulator) -> None:
+    def cost(node: str) -> float:
+        labels = {"model": MODEL, "purpose": f"chat_{node}", "node": node}
+        tokens = REGISTRY.get_sample_value("eco2_llm_tokens_total", {**labels, "direction": "in"})
+        assert bool(tokens) is bool(REGISTRY.get_sample_value("eco2_llm_cost_usd_total", labels))
+        return tokens or 0.0
+
+    before = cost("waste"), cost("general")
+    await turn(CARTON)
+    assert cost("waste") > before[0]
+    assert cost("general") == before[1]
+    await turn("안녕!")
+    assert cost("general") > before[1]

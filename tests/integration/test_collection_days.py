@@ -1,20 +1,25 @@
 """Collection days in PostgreSQL: imports replace whole districts, once, and never real days by made-up ones."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 from psycopg.errors import NotNullViolation
 
+from eco2.core.imports import Imported
 from eco2.core.postgres import Database
 from eco2.knowledge.days import Area
+from eco2.knowledge.districts import Districts
 from eco2.knowledge.models import Pickup
-from eco2.recycling import store
+from eco2.recycling import calendar, household, store
 from eco2.recycling.store import Swapped
 
 CHECKED = date(2026, 6, 30)
+SAMPLE = Path(__file__).parents[1] / "unit/recycling/household_waste_sample.csv"
 FILM = Pickup(collection="vinyl", days=("thu",), from_time="18:00", until_time="24:00")
 AREAS = [Area(f"{n}구역", f"동네{n}동", (FILM,), no_pickup="토요일", tel="120") for n in range(3)]
 
@@ -62,3 +67,22 @@ async def test_a_failed_import_leaves_everything_as_it_was(database: Database) -
     with pytest.raises(NotNullViolation):
         await swap(database, mine, broken)
     assert [area for area, _, _ in await store.areas_of(database, mine)] == AREAS
+
+
+async def test_how_the_last_import_went_is_kept(database: Database, tmp_path: Path) -> None:
+    districts = Districts.load(None)
+    text = SAMPLE.read_text(encoding="utf-8-sig")
+    read = await calendar.import_file(database, districts, SAMPLE, sample=True)
+    (last,) = await store.imports(database)
+    assert (last.kept, last.refused) == (len(read.read.found), "")
+    assert last.findings == Counter(f"rejected.{one.code}" for one in read.read.rejected)
+    assert sum(last.findings.values()) > 2
+    broken = tmp_path / "broken.csv"
+    broken.write_text(text.partition("\n")[0])
+    with pytest.raises(calendar.NothingFound):
+        await calendar.import_file(database, districts, broken)
+    assert await store.imports(database) == [Imported(0, {}, "NO_LINE_READ")]
+    broken.write_text("nothing")
+    with pytest.raises(household.NotTheDataSet):
+        await calendar.import_file(database, districts, broken)
+    assert await store.imports(database) == [Imported(0, {}, "NOT_THE_DATA_SET")]

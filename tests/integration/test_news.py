@@ -7,11 +7,14 @@ from asyncio import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client import REGISTRY
 
+from eco2.core import gauges
 from eco2.core.fetch import Fetcher
 from eco2.core.postgres import Database
 from eco2.info import collecting, service, store
@@ -21,6 +24,7 @@ from eco2.info.settings import CollectorSettings
 from eco2.info.sources import Feed, Naver, NewsData, Source
 from eco2.info.store import Article
 from tests.conftest import FromStack
+from tests.redis_server import until
 
 Json = dict[str, Any]
 CATEGORIES = Categories.load(None)
@@ -264,3 +268,25 @@ async def test_pages_repeat_nothing_while_news_come_in(world: World) -> None:
         await store.add(world.db, [(fresh, fresh.id)])
         cursor = page.next_cursor or ""
     assert sorted(seen) == sorted(row.id for row in rows)
+
+
+async def test_the_age_of_a_source_grows_without_a_reader(world: World) -> None:
+    source = world.feed()
+    await world.tell(told(a_mark(), link=f"https://a.example.com/{uuid.uuid4()}"))
+    await world.collect(source)
+
+    def age() -> float:
+        return REGISTRY.get_sample_value("eco2_info_source_age_seconds", {"source": source.name}) or 0.0
+
+    async def told_of() -> bool:
+        return age() > 0
+
+    async with gauges.telling(partial(service.tell, world.db)):
+        await until(told_of, 20)
+    first = age()
+
+    async def older() -> bool:
+        return age() > first
+
+    assert first < 60
+    await until(older, 20)

@@ -141,6 +141,24 @@ CASES = {
         minutes=1570,
         labels={"task": "backup.database"},
     ),
+    "ImportRejects": Case(
+        {
+            'eco2_import_rows{data="places", outcome="rejected", reason="columns", pod="a"}': "12x40",
+            'eco2_import_rows{data="places", outcome="rejected", reason="columns", pod="b"}': "12x40",
+            'eco2_import_rows{data="places", outcome="kept", reason=""}': "88x40",
+        },
+        {
+            'eco2_import_rows{data="places", outcome="rejected", reason="columns"}': "9x40",
+            'eco2_import_rows{data="places", outcome="duplicate", reason="same_key"}': "90x40",
+            'eco2_import_rows{data="places", outcome="kept", reason=""}': "91x40",
+        },
+        labels={"data": "places"},
+    ),
+    "ImportRefused": Case(
+        {'eco2_imports_refused{data="places"}': "1x40"},
+        {'eco2_imports_refused{data="places"}': "0x40"},
+        labels={"data": "places"},
+    ),
     "NewsStale": Case(
         {'eco2_info_source_age_seconds{source="s"}': "21700x40"},
         {'eco2_info_source_age_seconds{source="s"}': "600x40"},

@@ -58,7 +58,10 @@ def test_a_json_list_for_programs_says_the_same(capsys: pytest.CaptureFixture[st
 
 def test_a_report_for_a_spreadsheet_has_no_formula_of_others(tmp_path: Path) -> None:
     report = tmp_path / "rejected.csv"
-    regions._report((Rejected(2, '=HYPERLINK("http://evil.example")', "@SUM(1)"), Rejected(3, "마포구", "-")), report)
+    regions._report(
+        (Rejected(2, '=HYPERLINK("http://evil.example")', "no_day", "@SUM(1)"), Rejected(3, "마포구", "no_day", "-")),
+        report,
+    )
     with report.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))[1:]
     assert [row[1][0] for row in rows] == ["'", "마"]

@@ -54,6 +54,7 @@ def mean(name: str, by: str) -> dict[str, str]:
 
 
 _HTTP = "eco2_http_request_seconds"
+_GRPC_FAILED = rate("eco2_grpc_request_seconds_count", "process", status="INTERNAL|UNKNOWN|UNAVAILABLE")
 _QUEUE = "rabbitmq_detailed_queue"
 _LETTERS = 'queue=~"dlq[.].*|q[.]dlq"'
 _WORK = 'queue!~"dlq[.].*|q[.]dlq"'
@@ -66,7 +67,9 @@ _RESTARTS = "sum by (namespace, container) (increase(kube_pod_container_status_r
 _VOLUMES = "1 - kubelet_volume_stats_available_bytes / kubelet_volume_stats_capacity_bytes"
 _MESH = f'istio_request_duration_milliseconds_bucket{{reporter="source"}}{RATE}'
 _HITS, _READS = rate("pg_stat_database_blks_hit"), rate("pg_stat_database_blks_read")
-_HOURLY_COST, _HOURLY_SCANS = "sum(increase(eco2_llm_cost_usd_total[1h]))", "sum(increase(eco2_scans_ended_total[1h]))"
+# Calls for chats are no scans'.
+_HOURLY_COST = 'sum(increase(eco2_llm_cost_usd_total{node=""}[1h]))'
+_HOURLY_SCANS = "sum(increase(eco2_scans_ended_total[1h]))"
 
 PLATFORM = Board(
     "Eco² platform",
@@ -249,6 +252,12 @@ EDGE = Board(
             Panel("Time to answer, p95", p95(_HTTP, "service"), "s"),
             Panel("Routes, mean", mean(_HTTP, "route"), "s"),
             Panel("gRPC by status", {"{{status}}": rate("eco2_grpc_request_seconds_count", "status")}, "reqps"),
+            Panel(
+                "gRPC errors by process",
+                {"{{process}}": f"{_GRPC_FAILED}{OR_NONE}"},
+                "reqps",
+                "INTERNAL, UNKNOWN and UNAVAILABLE; the others are answers.",
+            ),
             Panel("gRPC, p95", p95("eco2_grpc_request_seconds", "method"), "s"),
         ],
         "Mesh": [
@@ -345,6 +354,7 @@ QUEUES = Board(
                 "Dead letters",
                 {"{{vhost}} {{queue}}": f"sum by (vhost, queue) ({_QUEUE}_messages_ready{{{_LETTERS}}})"},
             ),
+            Panel("Age of messages when work begins, p95", p95("eco2_message_wait_seconds", "task"), "s"),
             Panel("Messages sent", {"{{routing_key}}": rate("eco2_messages_published_total", "routing_key")}, "ops"),
             Panel("Messages given up", {"all": f"{rate('eco2_tasks_given_up_total')}{OR_NONE}"}, "ops"),
         ],
@@ -366,6 +376,14 @@ QUEUES = Board(
             ),
             Panel("Oldest message to another service", {"waits": "max(eco2_outbox_oldest_seconds)"}, "s"),
             Panel("Since a source gave news", {"{{source}}": "max by (source) (eco2_info_source_age_seconds)"}, "s"),
+        ],
+        "Imports": [
+            Panel(
+                "Rows of the last imports",
+                {"{{data}} {{outcome}} {{reason}}": "max by (data, outcome, reason) (eco2_import_rows)"},
+                help="Of every feed of places, and of the collection days. A row to be looked at (review) is kept.",
+            ),
+            Panel("Feeds whose last import was refused", {"{{data}}": "max by (data) (eco2_imports_refused)"}),
         ],
     },
 )
@@ -392,6 +410,17 @@ COST = Board(
             ),
             Panel(
                 "Tokens", {"{{purpose}} {{direction}}": rate("eco2_llm_tokens_total", "purpose", "direction")}, "ops"
+            ),
+            Panel(
+                "Cost of chats an hour",
+                {"{{node}}": 'sum by (node) (increase(eco2_llm_cost_usd_total{node!=""}[1h]))'},
+                "currencyUSD",
+                "By the node of the turn that asked a model.",
+            ),
+            Panel(
+                "Tokens of chats",
+                {"{{node}} {{direction}}": f'sum by (node, direction) (rate(eco2_llm_tokens_total{{node!=""}}{RATE}))'},
+                "ops",
             ),
             Panel("Looks answered from the cache", {"1 hour": "eco2:vision_cache_hits:ratio_rate1h"}, "percentunit"),
             Panel(

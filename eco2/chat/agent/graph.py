@@ -24,6 +24,7 @@ from eco2.chat.agent.understanding import understood
 from eco2.contracts.events import Stage
 from eco2.core import telemetry
 from eco2.core.aside import aside
+from eco2.llm.budget import chat_node
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -69,6 +70,7 @@ def _begin(state: State) -> str:
 
 async def _understand(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     context = runtime.context
+    chat_node.set("understand")
     await context.started(Stage.INTENT)
     question = state["question"]
     found = await aside(question.text, understood, context.knowledge, question)
@@ -98,6 +100,7 @@ def _route(state: State) -> list[Send]:
 async def _run(intent: Intent, node: Node, state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """The node's part; a node that fails costs its own part, never the answer."""
     context, stage, ok = runtime.context, STAGE[intent], True
+    chat_node.set(intent)  # each node runs in a context of its own
     began = time.perf_counter()
     await context.started(stage)
     try:

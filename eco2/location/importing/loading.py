@@ -9,19 +9,21 @@ import csv
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from psycopg import AsyncConnection
 
 from eco2.core.errors import BadRequest, Conflict
 from eco2.location import import_store
 from eco2.location.import_store import Changes, Feed
 from eco2.location.importing import coordinates
 from eco2.location.importing.addresses import Regions
-from eco2.location.importing.files import Rows
+from eco2.location.importing.files import FileRefused, Rows
 from eco2.location.importing.formats import FORMATS, Format, columns_of, mapped
 from eco2.location.importing.normalising import Finding, Normaliser, date_of_file
 from eco2.location.opening import KOREA
@@ -117,6 +119,10 @@ class Report:
     def count(self, outcome: str) -> int:
         return sum(number for (kind, _), number in self.findings.items() if kind == outcome)
 
+    def reasons(self) -> dict[str, int]:
+        """`outcome.reason` → rows."""
+        return {f"{kind}.{reason}": number for (kind, reason), number in sorted(self.findings.items())}
+
     def public(self) -> dict[str, Any]:
         """For programs."""
         return {
@@ -130,7 +136,7 @@ class Report:
             "rejected": self.count("rejected"),
             "duplicates": self.count("duplicate"),
             "reviews": self.count("review"),
-            "reasons": {f"{kind}.{reason}": number for (kind, reason), number in sorted(self.findings.items())},
+            "reasons": self.reasons(),
             "changes": asdict(self.changes) if self.changes else None,
             "seconds": round(self.seconds, 2),
         }
@@ -260,7 +266,7 @@ async def load(
     )
     with _writing(report, report_file) as writer:
         async with import_store.connect(database_url) as connection:
-            async with connection.transaction(force_rollback=asked.dry_run):
+            async with _refusal_noted(connection, asked), connection.transaction(force_rollback=asked.dry_run):
                 if not await import_store.lock(connection, asked.feed.name):
                     raise ImportBusy
                 await import_store.make_staging(connection)
@@ -276,12 +282,25 @@ async def load(
                 if not asked.dry_run:
                     tell(Progress("writing", report.rows, 1.0, time.monotonic() - start))
                     await import_store.apply(connection, await import_store.save_feed(connection, asked.feed))
+                    await import_store.note(connection, asked.feed.name, report.kept, report.reasons())
             if not asked.dry_run:
                 await connection.set_autocommit(True)
                 await import_store.refresh_statistics(connection)
     report.encoding = str(rows.encoding)
     report.seconds = time.monotonic() - start
     return report
+
+
+@asynccontextmanager
+async def _refusal_noted(connection: AsyncConnection, asked: Order) -> AsyncIterator[None]:
+    """Keep that the whole file was refused, once all that it wrote is undone."""
+    try:
+        yield
+    except (FileRefused, NothingKept, TooManyVanish) as refused:
+        if not asked.dry_run:
+            async with connection.transaction():
+                await import_store.note(connection, asked.feed.name, 0, {}, refused.code)
+        raise
 
 
 async def _copy(

@@ -68,6 +68,7 @@ async def load(environment: dict[str, str], tmp_path: Path, feed: str) -> AsyncI
             (f"{feed}%",),
         )
         await connection.execute("DELETE FROM location.feeds WHERE name LIKE %s", (f"{feed}%",))
+        await connection.execute("DELETE FROM location.imports WHERE feed LIKE %s", (f"{feed}%",))
 
 
 async def rows(db: Database, feed: str, columns: str = "p.name") -> list[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil
@@ -50,6 +51,30 @@ async def test_a_dry_run_and_a_failure_change_nothing(load: Import, feed: str, d
     with pytest.raises(FileRefused, match="cut"):
         await loading.load(load.url, loading.order(path, "battery-boxes", licence="own", feed=feed))
     assert [name for (name,) in await rows(database, feed)] == ["상자"]
+
+
+async def test_how_the_last_import_of_a_feed_went_is_kept(load: Import, feed: str, database: Database) -> None:
+    async def kept() -> list[Any]:
+        return list(
+            await database.rows("SELECT kept, findings, refused FROM location.imports WHERE feed = %(feed)s", feed=feed)
+        )
+
+    good, broken = Place("1", "상자", 34.0, 125.0), ["2", "나", "", "", "", "", ""]
+    await load(feed, [good], dry_run=True)
+    assert await kept() == []
+    with pytest.raises(loading.NothingKept):
+        await load(feed, [broken])
+    assert await kept() == [(0, {}, "IMPORT_HAS_NO_ROWS")]
+    await load(feed, [good, broken])
+    assert await kept() == [(1, {"rejected.no_place": 1}, "")]
+    path = load.file([good])
+    path.write_bytes(path.read_bytes() + b'3,"cut')
+    with pytest.raises(FileRefused):
+        await loading.load(load.url, loading.order(path, "battery-boxes", licence="own", feed=feed))
+    ((_, _, refused),) = await kept()
+    assert refused
+    await load(feed, [good])
+    assert await kept() == [(1, {}, "")]
 
 
 async def test_a_file_with_many_kinds_of_broken_rows(load: Import, feed: str, database: Database) -> None:

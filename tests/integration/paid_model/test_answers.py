@@ -157,6 +157,6 @@ async def test_calls_and_retries_are_measured(provider: Make, emulator: Emulator
     assert metric("eco2_llm_calls_total", **labels, outcome="ok") == 1
     assert metric("eco2_llm_calls_total", **labels, outcome="invalid") == 1
     assert metric("eco2_llm_retries_total", **labels, reason="server_error") == 1
-    assert metric("eco2_llm_tokens_total", **labels, direction="in") > 1000
+    assert metric("eco2_llm_tokens_total", **labels, node="", direction="in") > 1000
     assert metric("eco2_llm_seconds_count", **labels) == 2
     assert metric("eco2_llm_queue_seconds_count", provider="default") > 0

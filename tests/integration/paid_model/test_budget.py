@@ -71,13 +71,14 @@ async def test_what_is_spent_while_a_count_is_under_way_is_counted_too(
 
 
 async def test_what_was_spent_is_counted_with_and_without_a_cap(provider: Make, cache: Redis) -> None:
-    before = metric("eco2_llm_cost_usd_total", model=MODEL, purpose="answer")
+    labels = {"model": MODEL, "purpose": "answer", "node": ""}
+    before = metric("eco2_llm_cost_usd_total", **labels)
     await ask(provider(prices=ONE_CALL, daily_budget_usd=None), "answer")
     free = await _counted(cache)
     await ask(provider(prices=ONE_CALL, daily_budget_usd=1), "answer")
     assert 0 < free < HELD
     assert await _spent(cache) == 2 * free
-    assert metric("eco2_llm_cost_usd_total", model=MODEL, purpose="answer") == pytest.approx(before + 2 * free / 1e6)
+    assert metric("eco2_llm_cost_usd_total", **labels) == pytest.approx(before + 2 * free / 1e6)
     assert 0 < await cache.ttl(f"eco2:llm:spent:{budget.today()}") <= budget.SPEND_TTL_SECONDS
 
 
