@@ -39,6 +39,7 @@ PROGRAMS = {
     "topology-operator": Program("topology-operator", "github.com/rabbitmq/messaging-topology-operator"),
     "istiod": Program("istiod", "istio.io/istio/pilot/cmd/pilot-discovery"),
     "gateway-config": Program("istiod", "."),
+    "otelcol": Program("collector", "."),
 }
 
 
@@ -100,7 +101,7 @@ def path(name: str) -> Path:
 
 
 def build(*names: str) -> None:
-    """Build those that are missing, one after the other; the first time takes half an hour on two cores."""
+    """Build those that are missing, by default the control plane, one after the other: the first time half an hour."""
     missing = [name for name in (names or tuple(PROGRAMS)) if not path(name).exists()]
     if not missing:
         return

@@ -28,6 +28,12 @@ UPSTREAM = {
         "kube_pod_status_phase",
     },
     "mesh": {"istio_requests_total", "istio_request_duration_milliseconds_bucket"},
+    # Of Envoy's own, those that a sidecar of Istio serves unasked.
+    "Envoy": {
+        "envoy_cluster_manager_cds_update_rejected",
+        "envoy_listener_manager_lds_update_rejected",
+        "envoy_listener_manager_total_listeners_active",
+    },
     "every process": {"process_cpu_seconds_total", "process_resident_memory_bytes"},
     "postgres exporter": {
         "pg_database_size_bytes",
