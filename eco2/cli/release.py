@@ -12,8 +12,13 @@ release = typer.Typer(
     help="Which images an environment runs. A release is a commit in the Git repository.", no_args_is_help=True
 )
 ENVIRONMENT = typer.Argument(help="dev, staging or prod.")
-SERVICES = typer.Option([], "--service", help="Only this one, as tags name it (scan, scan-worker); may be repeated.")
-REVISION = typer.Option("", help="Commit that images were built from. Without one prod takes what staging runs.")
+SERVICES = typer.Option(
+    [], "--service", help="Only this one, as tags name it (scan, scan-worker), or gateway alone; may be repeated."
+)
+REVISION = typer.Option(
+    "",
+    help="Commit that images were built from, for the gateway a version of its chart. Default in prod: as staging.",
+)
 AS_JSON = typer.Option(False, "--json", help="Commit and changes, for programs.")
 OUTPUTS = typer.Option(False, "--outputs", help="A line for $GITHUB_OUTPUT: `commit=…`, empty where nothing changed.")
 REMOTE = typer.Option("", help="Address of the repository. Default: `origin` of this checkout.")

@@ -8,14 +8,14 @@ from typing import Any
 import httpx2
 
 from eco2.core.settings import SettingsGroup
-from eco2.release.repository import ReleaseError
+from eco2.release.repository import GATEWAY, ReleaseError
 from eco2.release.services import MIGRATIONS
 
 POLL_SECONDS = 10.0
 DEGRADED_SECONDS = 90.0
 """A new Pod may be unready for a moment; a roll-out that was aborted stays degraded."""
 ANSWER_SECONDS = 20.0
-IMAGE = "docker.io/mng990/eco2"
+IMAGE, PROXY = "docker.io/mng990/eco2", "docker.io/istio/proxyv2"
 
 
 class ArgoSettings(SettingsGroup):
@@ -27,12 +27,15 @@ class NotHealthy(ReleaseError):
     """Fault, with the Application that has it."""
 
 
-def application_of(service: str, environment: str) -> str:
-    """Argo CD's name for what runs a service (clusters/base/apps/40-apis-appset.yaml)."""
+def applications_of(service: str, environment: str) -> tuple[str, ...]:
+    """Argo CD's names for what runs a service, those that Pods or the Job of it belong to last (clusters/base/apps)."""
     if service == MIGRATIONS:
-        return MIGRATIONS
+        return (f"{environment}-{MIGRATIONS}",)
+    if service == GATEWAY:
+        # The chart with its Deployment, and the Rollout that starts the Pods.
+        return (f"{environment}-istio-gateway", f"{environment}-route-gateway")
     domain, _, _ = service.partition("-")
-    return f"{environment}-{domain}"
+    return (f"{environment}-{domain}",)
 
 
 def wait(
@@ -51,7 +54,7 @@ def wait(
     end, told, since = time.monotonic() + seconds, "", 0.0
     headers = {"Authorization": f"Bearer {settings.argocd_token}"}
     with httpx2.Client(base_url=settings.argocd_url, headers=headers, timeout=ANSWER_SECONDS) as client:
-        _refresh(client, {application_of(service, environment) for service in tags})
+        _refresh(client, {name for service in tags for name in applications_of(service, environment)})
         while True:
             missing, failed = _looked_at(client, environment, tags, before)
             if not missing:
@@ -90,18 +93,28 @@ def _looked_at(
     except (httpx2.TransportError, ValueError, KeyError, TypeError) as error:
         return f"Argo CD does not answer ({type(error).__name__})", False
     wanted: dict[str, set[str]] = {}
+    charts: dict[str, str] = {}
     for service, revision in tags.items():
         image = f"{IMAGE}:{service}-{environment}-{revision}"
-        wanted.setdefault(application_of(service, environment), set()).add(image)
-    states = {name: _state(found.get(name), images, before) for name, images in wanted.items()}
+        *chart, runs = applications_of(service, environment)
+        if chart:
+            image, charts[chart[0]] = f"{PROXY}:{revision}", revision
+            wanted.setdefault(chart[0], set())
+        wanted.setdefault(runs, set()).add(image)
+    states = {name: _state(found.get(name), images, before, charts.get(name)) for name, images in wanted.items()}
     missing = sorted(f"{name} {state}" for name, state in states.items() if state != "is healthy")
     return ", ".join(missing), "is degraded" in states.values()
 
 
-def _state(status: Mapping[str, Any] | None, images: set[str], before: Collection[str]) -> str:
+def _state(
+    status: Mapping[str, Any] | None, images: set[str], before: Collection[str], chart: str | None = None
+) -> str:
+    """`chart`: version of an Application that is a chart, whose revisions are versions in place of commits."""
     if status is None:
         return "is unknown to Argo CD"
     sync = status.get("sync", {})
+    if chart is not None and sync.get("revision") != chart:
+        return "is at another version"
     if not sync.get("revision") or sync["revision"] in before:
         return "is at an older commit"
     synced = sync.get("status") == "Synced"

@@ -27,6 +27,14 @@ _TAG = re.compile(r"^(?P<start>\s+newTag: )(?P<tag>\S+)$", re.MULTILINE)
 _OVERLAYS = ("workloads/domains/*/{0}/kustomization.yaml", "workloads/migrations/{0}/kustomization.yaml")
 
 
+GATEWAY = "gateway"
+"""The mesh gateway as a service: it runs a version of Istio's chart, no image of ours."""
+_CHARTS = "clusters/{0}/apps/14-istio-gateway.yaml"
+_CONTROL_PLANE = "clusters/{0}/apps/13-istiod.yaml"
+_VERSION = re.compile(r"^(?P<start>.*\btargetRevision\b.*?)(?P<version>\d+\.\d+\.\d+)", re.MULTILINE)
+_WHOLE_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
 class RepositorySettings(SettingsGroup):
     release_token: str = ""
     """Of an account that may push to the branches; empty: git asks whom it is set up to ask."""
@@ -131,9 +139,9 @@ def _taken_back(folder: Path, environment: str) -> dict[str, set[str]]:
 
 
 def released(folder: Path, environment: str, release: str) -> dict[str, str]:
-    """Services that a release changed → revisions that they are to run now."""
-    before, after = (_tags_at(folder, commit, environment) for commit in (f"{release}^", release))
-    now = tags(folder, environment)
+    """Services that a release changed → revisions that they are to run now, of the gateway its version."""
+    before, after = (_state_at(folder, commit, environment) for commit in (f"{release}^", release))
+    now = state(folder, environment)
     return {name: now[name] for name in after if name in now and before.get(name) != after[name]}
 
 
@@ -147,6 +155,13 @@ def tags(folder: Path, environment: str) -> dict[str, str]:
     return {
         service: revision for _, text in _files(folder, environment) for service, revision in _of(text, environment)
     }
+
+
+def state(folder: Path, environment: str) -> dict[str, str]:
+    """`tags`, and the version of the gateway."""
+    path = folder / _CHARTS.format(environment)
+    found = _VERSION.search(path.read_text()) if path.exists() else None
+    return {**tags(folder, environment), **({GATEWAY: found["version"]} if found else {})}
 
 
 def _files(folder: Path, environment: str) -> list[tuple[Path, str]]:
@@ -170,15 +185,22 @@ def _write(folder: Path, environment: str, wanted: Mapping[str, str]) -> None:
             return f"{found['start']}{service}-{environment}-{wanted.get(service, revision)}"
 
         path.write_text(_TAG.sub(replaced, text))
+    if GATEWAY in wanted:
+        path = folder / _CHARTS.format(environment)
+        # The chart, and the proxy that its Pods run.
+        path.write_text(path.read_text().replace(state(folder, environment)[GATEWAY], wanted[GATEWAY]))
 
 
 def plan(folder: Path, environment: str, services: Collection[str] = (), revision: str = "") -> tuple[Change, ...]:
-    """The changes of a promotion. Without a revision: the images of the environment before."""
-    now = tags(folder, environment)
+    """The changes of a promotion. Without a revision: what the environment before runs. The gateway changes where it is
+    named alone; its revision is a version of the chart."""
+    now = state(folder, environment)
     unknown = set(services) - now.keys()
     if unknown:
         raise ReleaseError(f"{environment} has no service {', '.join(sorted(unknown))}; it has {', '.join(now)}.")
-    wanted = set(services) or set(now)
+    if GATEWAY in services:
+        return _plan_gateway(folder, environment, services, revision)
+    wanted = set(services) or now.keys() - {GATEWAY}
     if revision:
         short = git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")[:12]
         target = dict.fromkeys(wanted, short)
@@ -189,6 +211,28 @@ def plan(folder: Path, environment: str, services: Collection[str] = (), revisio
     else:
         raise ReleaseError(f"{environment} takes what was built from {BRANCHES[environment]}: name it with --revision.")
     return tuple(Change(name, now[name], new) for name, new in sorted(target.items()) if now[name] != new)
+
+
+def _plan_gateway(folder: Path, environment: str, services: Collection[str], version: str) -> tuple[Change, ...]:
+    if set(services) != {GATEWAY}:
+        raise ReleaseError(f"Release the {GATEWAY} by itself: its revision is a version of Istio's chart.")
+    if not version and environment not in BEFORE:
+        raise ReleaseError(
+            f"Name the version of Istio's chart that the {GATEWAY} of {environment} is to run: --revision."
+        )
+    wanted = version or state(folder, BEFORE[environment])[GATEWAY]
+    if not _WHOLE_VERSION.fullmatch(wanted):
+        raise ReleaseError(f"{wanted!r} is no version of Istio's chart, such as 1.31.2.")
+    control = _VERSION.search((folder / _CONTROL_PLANE.format(environment)).read_text())
+    if control and _numbers(wanted) > _numbers(control["version"]):
+        path = _CONTROL_PLANE.format(environment)
+        raise ReleaseError(f"{environment} has istiod {control['version']}, which goes first: raise it in {path}.")
+    now = state(folder, environment)[GATEWAY]
+    return () if now == wanted else (Change(GATEWAY, now, wanted),)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def promote(remote: str, environment: str, services: Collection[str] = (), revision: str = "") -> Release:
@@ -206,6 +250,8 @@ def promote(remote: str, environment: str, services: Collection[str] = (), revis
 
 def _is_older(folder: Path, change: Change) -> bool:
     """A revision that the repository does not know, such as the first one, is older than all."""
+    if change.service == GATEWAY:
+        return _numbers(change.new) < _numbers(change.old)
     known = [_known(folder, revision) for revision in (change.old, change.new)]
     if not all(known):
         return False
@@ -233,8 +279,8 @@ def rollback(remote: str, environment: str, release: str = "") -> Release:
 
 
 def _undoing(folder: Path, environment: str, release: str) -> tuple[Change, ...]:
-    before, after = (_tags_at(folder, commit, environment) for commit in (f"{release}^", release))
-    now = tags(folder, environment)
+    before, after = (_state_at(folder, commit, environment) for commit in (f"{release}^", release))
+    now = state(folder, environment)
     return tuple(
         Change(name, now[name], before[name])
         for name in sorted(now)
@@ -258,14 +304,18 @@ def _last(folder: Path, environment: str) -> str:
     raise ReleaseError(f"There is no release of {environment} to go back from.")
 
 
-def _tags_at(folder: Path, commit: str, environment: str) -> dict[str, str]:
+def _state_at(folder: Path, commit: str, environment: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for path, _ in _files(folder, environment):
-        name = path.relative_to(folder).as_posix()
-        done = _git(folder, "show", f"{commit}:{name}")
-        if done.returncode == 0:
-            found.update(_of(done.stdout, environment))
-    return found
+        found.update(_of(_text_at(folder, commit, path.relative_to(folder).as_posix()), environment))
+    version = _VERSION.search(_text_at(folder, commit, _CHARTS.format(environment)))
+    return {**found, **({GATEWAY: version["version"]} if version else {})}
+
+
+def _text_at(folder: Path, commit: str, name: str) -> str:
+    """Empty where the commit has no such file."""
+    done = _git(folder, "show", f"{commit}:{name}")
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _release(

@@ -11,9 +11,18 @@ from tests.observe.conftest import CHECKOUT
 from tests.observe.test_rules import Series, promtool
 
 TEMPLATE = yaml.safe_load((CHECKOUT / "workloads/domains/components/analysis/analysis-template.yaml").read_text())
-METRICS = {metric["name"]: metric for metric in TEMPLATE["spec"]["metrics"]}
+GATEWAY = [
+    metric
+    for item in yaml.safe_load_all((CHECKOUT / "workloads/routing/gateway/base/rollout.yaml").read_text())
+    if item["kind"] == "AnalysisTemplate"
+    for metric in item["spec"]["metrics"]
+]
+METRICS = {metric["name"]: metric for metric in TEMPLATE["spec"]["metrics"]} | {
+    f"gateway {metric['name']}": metric for metric in GATEWAY
+}
 ARGUMENTS = {"process": "scan-api", "hash": "6d5f"}
 NEW, OLD = "scan-api-6d5f-x7k2p", "scan-api-5c4e-aaaaa"
+NEW_EDGE, OLD_EDGE = "istio-ingressgateway-6d5f-x7k2p", "istio-ingressgateway-5c4e-aaaaa"
 
 
 def query(metric: str) -> str:
@@ -27,6 +36,26 @@ def answers(status: str, values: str, pod: str = NEW) -> Series:
 
 def within(le: str, values: str, pod: str = NEW, route: str = "/api/v1/scan") -> Series:
     return {f'eco2_http_request_seconds_bucket{{pod="{pod}", route="{route}", le="{le}"}}': values}
+
+
+def edge(code: str, values: str, pod: str = NEW_EDGE) -> Series:
+    return {f'istio_requests_total{{pod="{pod}", response_code="{code}"}}': values}
+
+
+def edge_within(le: str, values: str, service: str = "my-api") -> Series:
+    labels = f'pod="{NEW_EDGE}", destination_service_name="{service}", le="{le}"'
+    return {f"istio_request_duration_milliseconds_bucket{{{labels}}}": values}
+
+
+def envoy(lds: str, cds: str, pod: str = NEW_EDGE) -> Series:
+    return {
+        f'envoy_listener_manager_lds_update_rejected{{pod="{pod}"}}': lds,
+        f'envoy_cluster_manager_cds_update_rejected{{pod="{pod}"}}': cds,
+    }
+
+
+def listeners(values: str, pod: str = NEW_EDGE) -> Series:
+    return {f'envoy_listener_manager_total_listeners_active{{pod="{pod}"}}': values}
 
 
 def good(metric: str, value: float | None) -> bool:
@@ -51,6 +80,18 @@ CASES = [
     ("seconds", {**within("10.0", "0+100x20", route="/api/v1/scan/classify"), **within("1.0", "0+1x20"),
                  **within("+Inf", "0+1x20")}, 0.95),
     ("seconds", QUIET, None),
+    ("gateway errors", {**edge("503", "0+2x20"), **edge("200", "0+58x20")}, 2 / 60),
+    ("gateway errors", {**edge("503", "0+9x20", OLD_EDGE), **edge("401", "0+60x20")}, 0.0),
+    ("gateway seconds", {**edge_within("1000", "0+50x20"), **edge_within("2500", "0+100x20"),
+                         **edge_within("+Inf", "0+100x20")}, 2.35),
+    ("gateway seconds", {**edge_within("1000", "0+50x20"), **edge_within("+Inf", "0+50x20"),
+                         **edge_within("300000", "0+90x20", "sse-gateway"),
+                         **edge_within("+Inf", "0+90x20", "sse-gateway")}, 0.95),
+    ("gateway rejected", {**envoy("0x20", "0x20"), **envoy("3x20", "1x20", OLD_EDGE)}, 0.0),
+    ("gateway rejected", envoy("1x20", "0x20"), 1.0),
+    ("gateway rejected", envoy("0x20", "0x20", OLD_EDGE), None),
+    ("gateway listeners", {**listeners("2x20"), **listeners("0x20", f"{NEW_EDGE}2")}, 0.0),
+    ("gateway listeners", listeners("2x20"), 2.0),
 ]  # fmt: skip
 
 
@@ -87,6 +128,12 @@ def test_a_release_without_requests_is_not_held_up_and_a_worse_one_is(
     metric: str, value: float | None, wanted: bool
 ) -> None:
     assert good(metric, value) is wanted
+
+
+def test_a_gateway_of_which_nothing_is_known_gets_no_request() -> None:
+    """An empty result has no first sample: Argo Rollouts takes that for an error, and five of them for a failure."""
+    conditions = {metric["name"]: (metric["successCondition"], metric["failureLimit"]) for metric in GATEWAY[:2]}
+    assert conditions == {"rejected": ("result[0] == 0", 0), "listeners": ("result[0] > 0", 1)}
 
 
 def test_an_error_every_five_minutes_of_a_quiet_service_ends_nothing() -> None:

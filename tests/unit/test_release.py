@@ -31,7 +31,11 @@ class Remote:
         self.address, self.work = str(folder / "remote.git"), folder / "work"
         self.work.mkdir()
         git(self.work, "init", "--quiet", "--initial-branch", "main")
-        for pattern in ("workloads/domains/*/*/kustomization.yaml", "workloads/migrations/*/kustomization.yaml"):
+        for pattern in (
+            "workloads/domains/*/*/kustomization.yaml",
+            "workloads/migrations/*/kustomization.yaml",
+            "clusters/*/apps/1[34]-ist*.yaml",
+        ):
             for path in CHECKOUT.glob(pattern):
                 (copy := self.work / path.relative_to(CHECKOUT)).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, copy)
@@ -189,6 +193,71 @@ def test_what_cannot_be_released_is_told(
     before = remote.files()
     with pytest.raises(ReleaseError, match=told):
         repository.promote(remote.address, environment, names, revision)
+    assert remote.files() == before
+
+
+def istiod(remote: Remote, environment: str, version: str) -> None:
+    git(remote.work, "pull", "--quiet", "--rebase", "origin", "main")
+    path = remote.work / f"clusters/{environment}/apps/13-istiod.yaml"
+    path.write_text(path.read_text().replace("1.31.0", version))
+    remote.commit("A newer istiod")
+    git(remote.work, "push", "--quiet", "origin", "HEAD:main")
+
+
+def gateway(remote: Remote, environment: str) -> str:
+    with repository.clone(remote.address, environment) as folder:
+        text = (folder / f"clusters/{environment}/apps/14-istio-gateway.yaml").read_text()
+        found = repository.state(folder, environment)["gateway"]
+    assert text.count(found) == 2, "the chart and the proxy are of one version"
+    return found
+
+
+def test_the_gateway_goes_to_a_version_and_back_by_commits(remote: Remote) -> None:
+    for environment in ("staging", "prod"):
+        istiod(remote, environment, "1.31.4")
+    release = repository.promote(remote.address, "staging", ["gateway"], "1.31.3")
+    assert [str(change) for change in release.changes] == ["gateway: 1.31.0 → 1.31.3"]
+    assert (gateway(remote, "staging"), gateway(remote, "prod")) == ("1.31.3", "1.31.0")
+    changed = git(Path(remote.address), "show", "--format=", "--name-only", "main").splitlines()
+    assert changed == ["clusters/staging/apps/14-istio-gateway.yaml"]
+    with repository.clone(remote.address, "staging") as folder:
+        assert repository.released(folder, "staging", release.commit) == {"gateway": "1.31.3"}
+    assert repository.promote(remote.address, "prod").changes == (), "the gateway goes where it is named alone"
+    repository.promote(remote.address, "prod", ["gateway"])
+    assert gateway(remote, "prod") == "1.31.3"
+    repository.rollback(remote.address, "prod")
+    repository.rollback(remote.address, "staging", release.commit)
+    assert (gateway(remote, "staging"), gateway(remote, "prod")) == ("1.31.0", "1.31.0")
+
+
+def test_the_gateway_and_a_service_are_released_at_the_same_time(remote: Remote) -> None:
+    istiod(remote, "staging", "1.31.4")
+    revision = remote.change()
+    with ThreadPoolExecutor(2) as pool:
+        both = [
+            pool.submit(repository.promote, remote.address, "staging", [name], to)
+            for name, to in (("gateway", "1.31.4"), ("scan", revision))
+        ]
+        assert all(one.result().commit for one in both)
+    assert (gateway(remote, "staging"), remote.tags("staging")["scan"]) == ("1.31.4", revision[:12])
+
+
+@pytest.mark.parametrize(
+    ("environment", "names", "version", "told"),
+    [
+        ("staging", ["gateway"], "1.32.0", "istiod 1.31.0, which goes first"),
+        ("staging", ["gateway"], "main", "no version of Istio's chart"),
+        ("staging", ["gateway"], "", "--revision"),
+        ("staging", ["gateway", "scan"], "1.31.0", "by itself"),
+        ("staging", ["gateway"], "1.30.2", "rollback staging"),
+    ],
+)
+def test_a_gateway_that_cannot_be_is_refused(
+    remote: Remote, environment: str, names: list[str], version: str, told: str
+) -> None:
+    before = remote.files()
+    with pytest.raises(ReleaseError, match=told):
+        repository.promote(remote.address, environment, names, version)
     assert remote.files() == before
 
 

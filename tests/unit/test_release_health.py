@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from eco2.release import health, notices, repository
@@ -137,11 +138,41 @@ def test_an_argo_cd_that_is_not_there_is_said() -> None:
         health.wait(settings, "dev", TAGS, 0, print)
 
 
+def test_a_gateway_is_waited_for_by_its_chart_and_by_its_pods() -> None:
+    def one(name: str, revision: str, proxy: str, health: str = "Healthy") -> Any:
+        found = application(health, name=name, at=revision)
+        found["status"]["summary"] = {"images": [f"docker.io/istio/proxyv2:{proxy}"]}
+        return found
+
+    def state(chart: str, proxy: str, health: str = "Healthy") -> list[Any]:
+        return [one("dev-istio-gateway", chart, proxy), one("dev-route-gateway", RELEASE, proxy, health)]
+
+    def looked_at(found: list[Any]) -> tuple[str, bool]:
+        with (
+            server(lambda _: (200, json.dumps({"items": found}).encode())) as url,
+            httpx2.Client(base_url=url) as client,
+        ):
+            return health._looked_at(client, "dev", {"gateway": "1.31.3"}, {OLDER})
+
+    assert looked_at(state("1.31.0", "1.31.0"))[0].startswith("dev-istio-gateway is at another version")
+    assert looked_at(state("1.31.3", "1.31.0")) == ("dev-route-gateway runs other images", False)
+    assert looked_at(state("1.31.3", "1.31.0", "Degraded")) == ("dev-route-gateway is degraded", True)
+    assert looked_at(state("1.31.3", "1.31.3")) == ("", False)
+
+
 def test_the_names_of_applications_are_those_of_the_manifests() -> None:
-    found = (Path(__file__).parents[2] / "clusters/base/apps/40-apis-appset.yaml").read_text()
+    applications = Path(__file__).parents[2] / "clusters"
+    found = (applications / "base/apps/40-apis-appset.yaml").read_text()
     assert "name: '{{index .path.segments 3}}-{{index .path.segments 2}}'" in found
-    assert health.application_of("scan-worker", "prod") == "prod-scan"
-    assert health.application_of("migrations", "prod") == "migrations"
+    assert health.applications_of("scan-worker", "prod") == ("prod-scan",)
+    # The others are named in their own files, and the environment puts its name before.
+    assert "\nnamePrefix: prod-\n" in (applications / "prod/apps/kustomization.yaml").read_text()
+    assert "\n  name: migrations\n" in (applications / "base/apps/38-migrations.yaml").read_text()
+    assert health.applications_of("migrations", "prod") == ("prod-migrations",)
+    assert "\n  name: istio-gateway\n" in (applications / "base/apps/14-istio-gateway.yaml").read_text()
+    routes = (applications / "base/apps/50-istio-routes.yaml").read_text()
+    assert "name: '{{index .path.segments 3}}-route-{{index .path.segments 2}}'" in routes
+    assert health.applications_of("gateway", "prod") == ("prod-istio-gateway", "prod-route-gateway")
 
 
 # --- notices ----------------------------------------------------------------------------------------------------------

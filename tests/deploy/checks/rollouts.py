@@ -12,6 +12,15 @@ STEPS = [10, "analysis", 50, "analysis"]
 MEASURED_SECONDS = 600
 
 
+GATEWAY = "istio-ingressgateway"
+CONFIGURATION = f"{GATEWAY}-configuration"
+
+
+def _of_processes(platform: Platform, environment: str) -> Iterator[Object]:
+    rollouts = of_kind(platform, environment, "Rollout")
+    return (item for item in rollouts if item["metadata"]["name"] != GATEWAY)
+
+
 def _half_at_once(platform: Platform) -> None:
     platform.find("Rollout", "scan-api", "prod")["spec"]["strategy"]["canary"]["steps"][0]["setWeight"] = 50
 
@@ -40,7 +49,7 @@ def roll_outs_move_the_requests_that_they_say(platform: Platform) -> Iterator[st
     for environment in ENVIRONMENTS:
         services = {item["metadata"]["name"]: item for item in of_kind(platform, environment, "Service")}
         scalers = {item["metadata"]["name"]: item for item in of_kind(platform, environment, "HorizontalPodAutoscaler")}
-        for item in of_kind(platform, environment, "Rollout"):
+        for item in _of_processes(platform, environment):
             name, spec = item["metadata"]["name"], item["spec"]
             if spec["workloadRef"]["name"] != name or name not in deployments(platform, environment):
                 yield f"{environment}: Rollout {name} is of the Deployment {spec['workloadRef']['name']}"
@@ -96,7 +105,7 @@ def _asks_nobody(platform: Platform) -> None:
 def a_new_release_is_measured_before_it_gets_everything(platform: Platform) -> Iterator[str]:
     for environment in ENVIRONMENTS:
         templates = {item["metadata"]["name"]: item for item in of_kind(platform, environment, "AnalysisTemplate")}
-        for item in of_kind(platform, environment, "Rollout"):
+        for item in _of_processes(platform, environment):
             name, strategy = item["metadata"]["name"], item["spec"]["strategy"]
             steps = [step["analysis"] for step in strategy.get("canary", {}).get("steps", ()) if "analysis" in step]
             blue = strategy.get("blueGreen", {})
@@ -112,6 +121,8 @@ def a_new_release_is_measured_before_it_gets_everything(platform: Platform) -> I
                 yield f"{environment}: the old {name} is gone before the new one has been measured"
         for name, item in templates.items():
             for metric in item["spec"]["metrics"]:
+                if name == CONFIGURATION:
+                    continue
                 query = metric["provider"]["prometheus"]["query"]
                 if unknown := alerts.names(query) - alerts.exported():
                     yield f"{environment}: the analysis of {name} reads {sorted(unknown)}, which nothing exports"
@@ -146,3 +157,83 @@ def replicas_have_one_master(platform: Platform) -> Iterator[str]:
                 yield f"{environment}: {name} {'has replicas of its own' if name in scaled else 'has no replicas'}"
         if "ignoreDifferences" in find_application(platform, environment, "apis")["spec"]["template"]["spec"]:
             yield f"{environment}: a sync leaves what somebody changed by hand"
+
+
+def _chart_scales(platform: Platform) -> None:
+    values = find_application(platform, "prod", "istio-gateway")["spec"]["source"]["helm"]["valuesObject"]
+    values["autoscaling"] = {"minReplicas": 2}
+
+
+def _chart_has_replicas(platform: Platform) -> None:
+    del find_application(platform, "dev", "istio-gateway")["spec"]["source"]["helm"]["valuesObject"]["replicaCount"]
+
+
+def _switch_without_analysis(platform: Platform) -> None:
+    del platform.find("Rollout", GATEWAY, "prod")["spec"]["strategy"]["blueGreen"]["prePromotionAnalysis"]
+
+
+def _no_way_back_at_the_gateway(platform: Platform) -> None:
+    platform.find("Rollout", GATEWAY, "staging")["spec"]["strategy"]["blueGreen"]["scaleDownDelaySeconds"] = 60
+
+
+def _unmeasured_is_good(platform: Platform) -> None:
+    template = platform.find("AnalysisTemplate", CONFIGURATION, "prod")
+    template["spec"]["metrics"][0]["successCondition"] = "len(result) == 0 || result[0] == 0"
+
+
+def _other_proxy(platform: Platform) -> None:
+    find_application(platform, "dev", "istio-gateway")["spec"]["source"]["targetRevision"] = "1.31.1"
+
+
+def _preview_of_nothing(platform: Platform) -> None:
+    platform.find("Service", f"{GATEWAY}-preview", "dev")["spec"]["selector"] = {"istio": "gateway"}
+
+
+def _autoscaler_of_the_chart(platform: Platform) -> None:
+    platform.find("HorizontalPodAutoscaler", GATEWAY, "prod")["spec"]["scaleTargetRef"] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": GATEWAY,
+    }
+
+
+@checker(
+    *(_chart_scales, _chart_has_replicas, _switch_without_analysis, _no_way_back_at_the_gateway),
+    *(_unmeasured_is_good, _preview_of_nothing, _autoscaler_of_the_chart, _other_proxy),
+)
+def the_gateway_is_blue_and_green(platform: Platform) -> Iterator[str]:
+    """A new one is measured before it gets requests and after, while the one before waits."""
+    for environment in ENVIRONMENTS:
+        application = find_application(platform, environment, "istio-gateway")["spec"]["source"]
+        source, values = application["helm"], application["helm"]["valuesObject"]
+        proxy = values.get("podAnnotations", {}).get("sidecar.istio.io/proxyImage", "")
+        if proxy.rpartition(":")[2] != application["targetRevision"]:
+            yield f"{environment}: the gateway's chart is {application['targetRevision']}, its proxy {proxy or 'any'}"
+        if values.get("autoscaling") != {"enabled": False} or values.get("replicaCount", 1) is not None:
+            yield f"{environment}: the chart of the gateway scales the Deployment, and so does the Rollout"
+        spec = platform.find("Rollout", GATEWAY, environment)["spec"]
+        blue = spec["strategy"]["blueGreen"]
+        pair = (source["releaseName"], f"{GATEWAY}-preview")
+        if spec["workloadRef"]["name"] != GATEWAY or (blue["activeService"], blue["previewService"]) != pair:
+            yield f"{environment}: the Rollout of the gateway is not of the chart's Deployment and Service"
+        preview = platform.find("Service", pair[1], environment)["spec"]["selector"]
+        if preview != {"istio": values["labels"]["istio"]}:
+            yield f"{environment}: the preview of the gateway selects {preview}"
+        measured = {
+            key: blue.get(key, {}).get("templates") for key in ("prePromotionAnalysis", "postPromotionAnalysis")
+        }
+        wanted = [[{"templateName": CONFIGURATION}], [{"templateName": GATEWAY}]]
+        if list(measured.values()) != wanted:
+            yield f"{environment}: the gateway is measured by {measured}"
+        if blue.get("scaleDownDelaySeconds", 0) < MEASURED_SECONDS:
+            yield f"{environment}: the old gateway is gone before the new one has been measured"
+        for metric in platform.find("AnalysisTemplate", CONFIGURATION, environment)["spec"]["metrics"]:
+            if "len(result)" in metric["successCondition"]:
+                yield f"{environment}: a gateway of which nothing is known counts as good ({metric['name']})"
+            query = metric["provider"]["prometheus"]["query"]
+            if unknown := alerts.names(query) - alerts.exported():
+                yield f"{environment}: the analysis of the gateway reads {sorted(unknown)}, which nothing exports"
+        for item in of_kind(platform, environment, "HorizontalPodAutoscaler"):
+            target = item["spec"]["scaleTargetRef"]
+            if target["name"] == GATEWAY and target["kind"] != "Rollout":
+                yield f"{environment}: the autoscaler of the gateway and its Rollout both set its replicas"
