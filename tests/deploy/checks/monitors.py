@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tests.deploy.applications import find_application
 from tests.deploy.checks import checker
 from tests.deploy.checks.access import SIDECAR_METRICS
 from tests.deploy.fleet import Pod, of_kind, pods, rows, selects
@@ -80,3 +81,34 @@ def _faults(monitor: Object) -> Iterator[str]:
         yield f"{name} does not say whose metrics it reads, as alerts and dashboards do"
     if not spec.get("sampleLimit"):
         yield f"{name} takes any number of series"
+
+
+def _values(platform: Platform, environment: str, application: str) -> Object:
+    found: Object = find_application(platform, environment, application)["spec"]["source"]["helm"]["valuesObject"]
+    return found
+
+
+def _datasources(platform: Platform, environment: str) -> dict[str, Object]:
+    rows = _values(platform, environment, "grafana")["datasources"]["datasources.yaml"]["datasources"]
+    return {row["name"]: row for row in rows}
+
+
+def _thrown_away(platform: Platform) -> None:
+    del _values(platform, "prod", "monitoring-operator")["prometheus"]["prometheusSpec"]["enableFeatures"]
+
+
+def _leads_nowhere(platform: Platform) -> None:
+    _datasources(platform, "dev")["Jaeger"]["uid"] = "traces"
+
+
+@checker(_thrown_away, _leads_nowhere)
+def a_measurement_leads_to_its_trace(platform: Platform) -> Iterator[str]:
+    """The label of `eco2.core.telemetry.exemplar` is kept by Prometheus and known to Grafana."""
+    for environment in ENVIRONMENTS:
+        spec = _values(platform, environment, "monitoring-operator")["prometheus"]["prometheusSpec"]
+        if "exemplar-storage" not in spec.get("enableFeatures", ()):
+            yield f"{environment}: Prometheus keeps no exemplars"
+        sources = _datasources(platform, environment)
+        links = sources["Prometheus"].get("jsonData", {}).get("exemplarTraceIdDestinations", [])
+        if links != [{"name": "trace_id", "datasourceUid": sources["Jaeger"].get("uid")}]:
+            yield f"{environment}: a point on a graph of Grafana leads to no trace"
