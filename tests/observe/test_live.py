@@ -23,7 +23,9 @@ from eco2.contracts import queues
 from eco2.local import config
 from eco2.local.observing import tree
 from eco2.local.observing.programs import PACKAGES
+from eco2.local.observing.rules import documents
 from eco2.messaging.broker import Publisher
+from eco2.processes import SERVICES
 from tests.conftest import PAID_MODEL
 from tests.observe.live import Live, running, stopped
 from tests.observe.test_dashboards import ANSWERED_IN_A_CLUSTER, at
@@ -34,6 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 OBSERVERS = {"prometheus", "alertmanager", "node-exporter", "postgres-exporter", "redis-exporter", "traces"}
 ENTER_SCREEN, LEAVE_SCREEN, CLEAR_SCREEN = "\x1b[?1049h", "\x1b[?1049l", "\x1b[2J"
+SERIES = 'count by (process) ({process!=""})'
 LETTERS = 101
 """One more than the alert allows."""
 
@@ -160,6 +163,15 @@ async def test_dashboards_show_the_load(live: Live) -> None:
             await until(all_answer, 120)
         except TimeoutError:
             pytest.fail(f"without data: {sorted(wanted)}")
+
+
+async def test_a_process_has_a_quarter_of_the_series_that_its_monitor_takes_at_most(live: Live) -> None:
+    """Beyond the limit a Pod is not read at all; in a cluster its sidecar adds some."""
+    limits = {item["metadata"]["name"]: item["spec"]["sampleLimit"] for item in documents("PodMonitor")}
+    shapes = {row.name: row.kind for row in SERVICES}
+    found = {row["metric"]["process"]: int(row["value"][1]) for row in await live.query(SERIES)}
+    assert found.keys() >= shapes.keys()
+    assert {name: count for name, count in found.items() if name in shapes and count > limits[shapes[name]] / 4} == {}
 
 
 async def test_measurements_lead_to_traces(live: Live) -> None:
