@@ -1,4 +1,4 @@
-"""How the last imports of places and of collection days went
+"""Outcome of the last imports of places and of collection days
 
 Revision ID: 0046
 Revises: 0045
