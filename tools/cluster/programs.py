@@ -101,7 +101,7 @@ def path(name: str) -> Path:
 
 
 def build(*names: str) -> None:
-    """Build those that are missing, by default the control plane, one after the other: the first time half an hour."""
+    """Build those that are missing, one after the other; the first time takes half an hour on two cores."""
     missing = [name for name in (names or tuple(PROGRAMS)) if not path(name).exists()]
     if not missing:
         return
