@@ -67,6 +67,7 @@ _RESTARTS = "sum by (namespace, container) (increase(kube_pod_container_status_r
 _VOLUMES = "1 - kubelet_volume_stats_available_bytes / kubelet_volume_stats_capacity_bytes"
 _MESH = f'istio_request_duration_milliseconds_bucket{{reporter="source"}}{RATE}'
 _HITS, _READS = rate("pg_stat_database_blks_hit"), rate("pg_stat_database_blks_read")
+_CHAT_TOKENS = f'sum by (node, direction) (rate(eco2_llm_tokens_total{{node!=""}}{RATE})){OR_NONE}'
 # Calls for chats are no scans'.
 _HOURLY_COST = 'sum(increase(eco2_llm_cost_usd_total{node=""}[1h]))'
 _HOURLY_SCANS = "sum(increase(eco2_scans_ended_total[1h]))"
@@ -413,13 +414,13 @@ COST = Board(
             ),
             Panel(
                 "Cost of chats an hour",
-                {"{{node}}": 'sum by (node) (increase(eco2_llm_cost_usd_total{node!=""}[1h]))'},
+                {"{{node}}": f'sum by (node) (increase(eco2_llm_cost_usd_total{{node!=""}}[1h])){OR_NONE}'},
                 "currencyUSD",
                 "By the node of the turn that asked a model.",
             ),
             Panel(
                 "Tokens of chats",
-                {"{{node}} {{direction}}": f'sum by (node, direction) (rate(eco2_llm_tokens_total{{node!=""}}{RATE}))'},
+                {"{{node}} {{direction}}": _CHAT_TOKENS},
                 "ops",
             ),
             Panel("Looks answered from the cache", {"1 hour": "eco2:vision_cache_hits:ratio_rate1h"}, "percentunit"),
