@@ -252,20 +252,12 @@ async def load(
 ) -> Report:
     """Import the file. FileRefused, ImportRefused, ImportBusy, NothingKept, TooManyVanish: nothing was changed."""
     start = time.monotonic()
-    rows = Rows(asked.path)
-    columns = columns_of(asked.format, rows.header)
-    if columns.ambiguous and asked.system is None:
-        raise ImportRefused(
-            f"The title {columns.ambiguous!r} names an origin that systems up to 255 m (5186: 100 km) apart share. Ask "
-            "the publisher which it is, and say it with --crs: 5181 (GRS80), 5174 or 2097 (Bessel), 5186."
-        )
     report = Report(asked.path.name, asked.feed.name, asked.format.name, dry_run=asked.dry_run)
     tell = progress or (lambda _: None)
-    reader = Normaliser(
-        asked.format, columns, Regions.load(), len(rows.header), datetime.now(KOREA).date(), asked.system
-    )
-    with _writing(report, report_file) as writer:
-        async with import_store.connect(database_url) as connection:
+    async with import_store.connect(database_url) as connection:
+        async with _refusal_noted(connection, asked):
+            rows, reader = _opened(asked)
+        with _writing(report, report_file) as writer:
             async with _refusal_noted(connection, asked), connection.transaction(force_rollback=asked.dry_run):
                 if not await import_store.lock(connection, asked.feed.name):
                     raise ImportBusy
@@ -291,12 +283,25 @@ async def load(
     return report
 
 
+def _opened(asked: Order) -> tuple[Rows, Normaliser]:
+    rows = Rows(asked.path)
+    columns = columns_of(asked.format, rows.header)
+    if columns.ambiguous and asked.system is None:
+        raise ImportRefused(
+            f"The title {columns.ambiguous!r} names an origin that systems up to 255 m (5186: 100 km) apart share. Ask "
+            "the publisher which it is, and say it with --crs: 5181 (GRS80), 5174 or 2097 (Bessel), 5186."
+        )
+    return rows, Normaliser(
+        asked.format, columns, Regions.load(), len(rows.header), datetime.now(KOREA).date(), asked.system
+    )
+
+
 @asynccontextmanager
 async def _refusal_noted(connection: AsyncConnection, asked: Order) -> AsyncIterator[None]:
     """Keep that the whole file was refused, once all that it wrote is undone."""
     try:
         yield
-    except (FileRefused, NothingKept, TooManyVanish) as refused:
+    except (FileRefused, ImportRefused, NothingKept, TooManyVanish) as refused:
         if not asked.dry_run:
             async with connection.transaction():
                 await import_store.note(connection, asked.feed.name, 0, {}, refused.code)

@@ -74,6 +74,11 @@ async def test_how_the_last_import_of_a_feed_went_is_kept(load: Import, feed: st
     ((_, _, refused),) = await kept()
     assert refused
     await load(feed, [good])
+    path.write_text("other,titles\n1,2\n", encoding="utf-8")
+    with pytest.raises(FileRefused) as other:
+        await loading.load(load.url, loading.order(path, "battery-boxes", licence="own", feed=feed))
+    assert await kept() == [(0, {}, other.value.code)]
+    await load(feed, [good])
     assert await kept() == [(1, {}, "")]
 
 
