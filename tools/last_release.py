@@ -30,7 +30,7 @@ TESTS = (
 )
 """Those that a revision does not have yet are left out."""
 MOVED = ("tests/integration/test_locations.py",)
-"""Where tests of TESTS stand in releases from before they were moved."""
+"""Earlier places of some of TESTS, for releases that have them there."""
 MIGRATED_BY_THE_CHECKOUT = '''
 
 def upgrade(database_url: str, revision: str = "head") -> None:

@@ -202,8 +202,9 @@ def _mentions(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], list[
     around = [replace(m, role="option") if m.span in options else m for m in around]
     if offered and len(mentions) > 1:
         mentions = [mention for mention in mentions if _name(mention.subject) not in offered] or mentions
-    spoiled = [m for m in around if found.parts[m.span] == "content" and _spoiled(knowledge, found, m.span)]
-    return [*mentions, *(replace(m, role="beside") for m in spoiled)], [m for m in around if m not in spoiled]
+    inside = [m for m in around if found.parts[m.span] == "content"]
+    leaving = [m for m in inside if _spoiled(knowledge, found, m.span) or _dangerous_inside(knowledge, found, m.span)]
+    return [*mentions, *(replace(m, role="beside") for m in leaving)], [m for m in around if m not in leaving]
 
 
 def _spoiled(knowledge: Knowledge, found: _Found, span: Span) -> bool:
@@ -214,6 +215,14 @@ def _spoiled(knowledge: Knowledge, found: _Found, span: Span) -> bool:
     before = any(token.surface in en.filled and 0 <= span.start - token.end <= NEAREST for token in found.tokens)
     filled = before or any(text.find(word, span.end, span.end + NEAREST) >= 0 for word in ko.filled)
     return filled and knowledge.solid(span.term)
+
+
+def _dangerous_inside(knowledge: Knowledge, found: _Found, span: Span) -> bool:
+    """True for a danger that is in a thing now ("배터리가 든 서랍장"), unlike one that was ("들었던")."""
+    if not knowledge.dangerous(span.term):
+        return False
+    after = found.squashed.text[span.end : span.end + NEAREST]
+    return any(word in after for word in knowledge.lexicon.korean.holding) and "던" not in after
 
 
 def _narrows(knowledge: Knowledge, found: _Found, span: Span) -> bool:

@@ -127,10 +127,10 @@ async def change(
 async def leave(user: User, at: At) -> Response:
     """Signs you out everywhere and takes the cookies back.
 
-    Signing in again within 30 days restores the account; then all data is removed.
+    Signing in again within 30 days restores the account, without its reminders; then all data is removed.
     """
     async with at.db.transaction() as tx:
-        await service.leave(tx, user)
+        await service.leave(tx, user, at.outbox.others.data)
     at.outbox.ring()
     response = Response(status_code=204)
     cookies.forget(response, at.cookie_domain)

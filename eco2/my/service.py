@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ from eco2.core.errors import AppError, BadRequest, NotFound
 from eco2.core.postgres import Session
 from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.my import store
-from eco2.my.messages import Claim, Left, Preferred, SignedUp
+from eco2.my.messages import Claim, Left, Preferred, Purge, SignedUp
 from eco2.my.store import Account, Json, SocialAccount
 
 NICKNAME_LENGTH = 120
@@ -21,6 +21,8 @@ EMAIL_LENGTH = 320
 PROVIDER_ID_LENGTH = 255
 URL_LENGTH = 2000
 MOST_GUEST_SECONDS = 24 * 3600
+REMINDERS = "recycling-api"
+"""The service that reminds of collection days; all that it keeps of a user are reminders."""
 CLAIM_AFTER = (timedelta(0), timedelta(minutes=2))
 """A claim, and another one when requests of the guest and its running scans have ended."""
 
@@ -235,9 +237,12 @@ def named(districts: Districts, text: str) -> str:
         raise DistrictUnknown(str(error)) from None
 
 
-async def leave(db: Session, user: UUID) -> None:
-    """Delete the account. Its sessions end after the commit; its data goes when the time to come back is over."""
+async def leave(db: Session, user: UUID, services: Collection[str] = ()) -> None:
+    """Delete the account. Its sessions and reminders end after the commit; its other data goes when the time to come
+    back is over. `services` are those that keep data of users."""
     deleted_at = await store.delete_account(db, user)
     if deleted_at is None:
         raise UserNotFound
     await store.tell(db, user, Left(issued_before=deleted_at))
+    if REMINDERS in services:
+        await store.tell(db, user, Purge(service=REMINDERS))

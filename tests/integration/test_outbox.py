@@ -208,6 +208,15 @@ async def test_a_deletion_ends_the_sessions_from_before_it(
     assert before - timedelta(seconds=1) < told < datetime.now(UTC) + timedelta(seconds=1)
 
 
+async def test_a_deleted_account_is_reminded_no_more(own: Database) -> None:
+    user = await sign_in(own)
+    async with own.transaction() as tx:
+        await service.leave(tx, user, ("one", service.REMINDERS))
+    sql: LiteralString = "SELECT body ->> 'service' FROM users.outbox WHERE user_id = %(user)s AND kind = 'purge'"
+    assert await own.rows(sql, user=user) == [("recycling-api",)]
+    await own.run("DELETE FROM users.outbox WHERE user_id = %(user)s", user=user)
+
+
 async def test_preferences_are_told_as_they_are_now(
     own: Database, make: Callable[..., Outbox], elsewhere: Elsewhere
 ) -> None:

@@ -143,7 +143,7 @@ export const MORE_TEXTS = {
   "about.kept.place": ["위치: 가까운 곳을 찾을 때만 쓰고 저장하지 않아요.", "Location: used to find places nearby, never stored."],
   "about.kept.chat": ["대화: 지울 때까지 둬요. 지운 대화는 하루 뒤에 사진과 함께 없어져요.", "Conversations: until you delete them; a day later they are gone for good, with their photos."],
   "about.kept.account": ["계정: 탈퇴하면 30일 안에 되돌릴 수 있고, 그 뒤에 모두 지워요.", "Account: after you leave it can be restored for 30 days, then everything is deleted."],
-  "about.kept.reminder": ["알림: 켠 기기의 알림 주소와 동네를 끌 때까지 둬요.", "Reminders: the push address and the district of a device, until you turn them off."],
+  "about.kept.reminder": ["알림: 켠 기기의 알림 주소와 동네를 끄거나 계정을 지울 때까지 둬요.", "Reminders: the push address and the district of a device, until you turn them off or delete your account."],
   "about.kept.signin": ["로그인 기록: 누가 들어왔는지 알 수 있게 90일 동안 둬요.", "Sign-ins: a record of them is kept for 90 days, to find misuse."],
   "about.kept.here": ["이 브라우저: 지난 안내와 언어, 동네 이름만 두고 ‘나’에서 지울 수 있어요.", "This browser: past guides, language and district; forget them under ‘Me’."],
   "about.limits": ["틀릴 수 있어요", "It can be wrong"],

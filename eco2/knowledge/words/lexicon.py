@@ -47,6 +47,7 @@ class Nouns(Model):
     excluded: Words = frozenset()
     spoiled: Words = frozenset()
     filled: Words = frozenset()
+    holding: Words = frozenset()
 
 
 class Korean(Nouns):

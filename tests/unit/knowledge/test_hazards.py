@@ -172,3 +172,21 @@ def test_one_chemical_alone_has_nothing_to_be_kept_from(knowledge: Knowledge, qu
 @pytest.mark.parametrize("question", ["깨진 온도계에서 빨간 물이 나왔어요", "온도계 빨간 액 수은인가요"])
 def test_red_liquid_is_no_mercury(knowledge: Knowledge, question: str) -> None:
     assert ask(knowledge, question)["items"][0]["item"] == "alcohol_thermometer"
+
+
+@pytest.mark.parametrize("place", ["진열대", "서랍장", "캐비닛", "수납장"])
+@pytest.mark.parametrize(
+    ("inside", "stream"),
+    [
+        ("배터리가 든", "battery_bin"),
+        ("배터리가 담긴", "battery_bin"),
+        ("등유가 든", "professional"),
+        ("등유가 들어있는", "professional"),
+    ],
+)
+def test_a_danger_in_furniture_leaves_it(knowledge: Knowledge, place: str, inside: str, stream: str) -> None:
+    assert {stream, "bulky"} <= set(streams(knowledge, f"{inside} {place} 어떻게 버려요?"))
+
+
+def test_a_danger_that_was_in_furniture_is_left_out(knowledge: Knowledge) -> None:
+    assert set(streams(knowledge, "등유가 들었던 캐비닛 버리려고요")) == {"bulky"}
