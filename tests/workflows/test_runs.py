@@ -187,7 +187,7 @@ def test_a_night_that_fails_is_told(runner: Runner) -> None:
     runner.answer("audit", fails=True)
     run = runner.run("schedule", "nightly", {})
     assert not run.succeeded
-    assert len(run.of("ci")) == 5
+    assert len(run.of("ci")) == 6
     assert run.of("notice")
 
 
