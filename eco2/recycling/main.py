@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from prometheus_client import Gauge
+
 from eco2 import knowledge
 from eco2.core import gauges, grpc, imports, redis, telemetry
 from eco2.core.app import Resources, create_app
@@ -19,14 +21,17 @@ from eco2.knowledge.districts import Districts
 from eco2.llm import spending
 from eco2.llm.calls import Llm
 from eco2.llm.control import Controls
-from eco2.recycling import calendar_api, reminder_api, reminders, rpc, steward_api, store
+from eco2.recycling import calendar_api, reminder_api, reminder_store, reminders, rpc, steward_api, store
 from eco2.recycling.api import router
-from eco2.recycling.counting import counting
 from eco2.recycling.service import Paid, Services
 from eco2.recycling.settings import ApiSettings
 
 NAME = "recycling-api"
 log = logging.getLogger(__name__)
+
+REMINDERS = Gauge(
+    "eco2_reminders", "Browsers with a reminder; told of the newest day; refused by their push service last", ["state"]
+)
 
 
 def app(settings: ApiSettings) -> OpsApp:
@@ -50,12 +55,17 @@ def app(settings: ApiSettings) -> OpsApp:
                 offer=reminders.Offer(settings.push_public_key, reminders.hosts(settings.data_dir)),
                 changes=PerMinute(settings.reminder_changes_per_minute),
             )
-            await stack.enter_async_context(counting(db))
+            await stack.enter_async_context(gauges.telling(partial(_tell_reminders, db)))
             await stack.enter_async_context(gauges.telling(partial(_tell_imports, db)))
             answering = await stack.enter_async_context(grpc.serving(settings, rpc.registers(db)))
             yield Resources(services, {"grpc": answering})
 
     return create_app(NAME, settings, resources, steward_api.router, router, calendar_api.router, reminder_api.router)
+
+
+async def _tell_reminders(db: Database) -> None:
+    for state, number in (await reminder_store.counts(db)).items():
+        REMINDERS.labels(state).set(number)
 
 
 async def _tell_imports(db: Database) -> None:

@@ -1,14 +1,18 @@
 """Web Push: keys of this installation (VAPID, RFC 8292), and a message as a push service takes it (RFC 8030, 8291)."""
 
 import base64
+import os
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import http_ece
 import jwt
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from eco2.recycling.reminders import bytes_of
@@ -16,8 +20,9 @@ from eco2.recycling.reminders import bytes_of
 KEY_BYTES = 32
 TOKEN_SECONDS = 12 * 3600
 """RFC 8292 allows a day."""
-LARGEST = 3000
-"""Bytes of a message before encryption: what every push service takes."""
+RECORD = 4096
+"""Bytes of the one record: a message is shorter."""
+LAST_RECORD = b"\x02"
 
 
 def text_of(data: bytes) -> str:
@@ -61,16 +66,20 @@ def read_keys(text: str) -> dict[str, Key]:
 def seal(
     content: bytes, p256dh: str, auth: str, salt: bytes | None = None, own: ec.EllipticCurvePrivateKey | None = None
 ) -> bytes:
-    """The message encrypted for one browser (aes128gcm). `salt` and `own` are new for each message, but in tests."""
-    sealed: bytes = http_ece.encrypt(
-        content,
-        salt=salt,
-        private_key=own or ec.generate_private_key(ec.SECP256R1()),
-        dh=bytes_of(p256dh),
-        auth_secret=bytes_of(auth),
-        version="aes128gcm",
-    )
-    return sealed
+    """The message encrypted for one browser: RFC 8291, one record of RFC 8188 (aes128gcm). `salt` and `own` are new for
+    each message, but in tests."""
+    salt, own = salt or os.urandom(16), own or ec.generate_private_key(ec.SECP256R1())
+    theirs, ours = bytes_of(p256dh), own.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    shared = own.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), theirs))
+    secret = _derived(shared, bytes_of(auth), b"WebPush: info\0" + theirs + ours, 32)
+    key = _derived(secret, salt, b"Content-Encoding: aes128gcm\0", 16)
+    nonce = _derived(secret, salt, b"Content-Encoding: nonce\0", 12)
+    head = salt + struct.pack("!LB", RECORD, len(ours)) + ours
+    return head + AESGCM(key).encrypt(nonce, content + LAST_RECORD, None)
+
+
+def _derived(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
+    return HKDF(hashes.SHA256(), length, salt, info).derive(secret)
 
 
 @dataclass
