@@ -294,7 +294,7 @@ resource "aws_iam_user_policy" "object_store" {
         Sid      = "Objects"
         Effect   = "Allow"
         Action   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-        Resource = ["${local.arns.images}/*", "${local.arns.uploads}/*", "${local.arns.ops}/backups/*", "${local.arns.ops}/reports/*"]
+        Resource = ["${local.arns.images}/*", "${local.arns.uploads}/*", "${local.arns.ops}/backups/*", "${local.arns.ops}/imports/*", "${local.arns.ops}/reports/*"]
       },
       { Sid = "List", Effect = "Allow", Action = ["s3:ListBucket"], Resource = [local.arns.images, local.arns.uploads, local.arns.ops] },
     ]

@@ -5,7 +5,7 @@ locals {
     uploads = { name = "${var.bucket_prefix}-uploads", days = 1, old_days = 0 }
     # Checked photos. No versions: deleted means deleted.
     images = { name = "${var.bucket_prefix}-images", days = 0, old_days = 0 }
-    # Backups, reports, archives of PostgreSQL, snapshots of etcd. What writes there removes what is old.
+    # Backups, reports, files to import, archives of PostgreSQL, snapshots of etcd. What writes there removes what is old.
     ops = { name = "${var.bucket_prefix}-ops", days = 0, old_days = 30 }
     # Files on their way to a node, while Ansible copies them through Session Manager.
     ssm = { name = "${local.name}-ssm-${local.account_id}", days = 1, old_days = 0 }

@@ -4,7 +4,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,8 @@ from eco2.cli import console
 
 if TYPE_CHECKING:
     from eco2.core.postgres import Database
-    from eco2.location.importing.loading import Progress, Report
+    from eco2.location.importing.loading import Order, Progress, Report
+    from eco2.location.importing.stored import Stored
     from eco2.location.store import Place
 
 places = typer.Typer(help="Places where things are taken: load, look up, retire.", no_args_is_help=True)
@@ -25,35 +26,68 @@ LICENCE_HELP = "unrestricted (이용허락범위 제한 없음), kogl-0, kogl-1 
 REJECTED = 3
 
 
+Kind = Annotated[str, typer.Option("--format", help=FORMAT_HELP)]
+Licence = Annotated[str, typer.Option(help=f"{LICENCE_HELP} Not needed for --dry-run.")]
+FeedName = Annotated[
+    str, typer.Option("--feed", help="Name under which a newer file replaces this one; default: file name, no date.")
+]
+Title = Annotated[str, typer.Option(help="Title of the data set, shown with each place.")]
+Publisher = Annotated[str, typer.Option(help="Who published it, shown with each place.")]
+Page = Annotated[str, typer.Option("--url", help="Page of the data set.")]
+Columns = Annotated[
+    Path | None,
+    typer.Option("--map", dir_okay=False, help="YAML that tells which column is what, for --format generic."),
+]
+DataDate = Annotated[
+    str, typer.Option("--date", help="Day of the data as 2026-06-30, where neither rows nor file name say it.")
+]
+Crs = Annotated[
+    str,
+    typer.Option(help="Coordinate system where no title names it: 4326, 5181, 5179, 5186, 5174, 2097, wcongnamul."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and compare everything, change nothing.")]
+AllowShrink = Annotated[bool, typer.Option("--allow-shrink", help="Also when most places of the feed vanish.")]
+
+
 @places.command("import")
 def load(
-    file: Path = typer.Argument(help="A CSV file of a public body; UTF-8 or CP949."),
-    kind: str = typer.Option(..., "--format", help=FORMAT_HELP),
-    licence: str = typer.Option("", help=f"{LICENCE_HELP} Not needed for --dry-run."),
-    feed: str = typer.Option("", help="Name under which a newer file replaces this one; default: file name, no date."),
-    title: str = typer.Option("", help="Title of the data set, shown with each place."),
-    publisher: str = typer.Option("", help="Who published it, shown with each place."),
-    url: str = typer.Option("", help="Page of the data set."),
-    columns: Path = typer.Option(None, "--map", help="YAML that tells which column is what, for --format generic."),
-    date: str = typer.Option("", help="Day of the data as 2026-06-30, where neither rows nor file name say it."),
-    crs: str = typer.Option(
-        "", help="Coordinate system where no title names it: 4326, 5181, 5179, 5186, 5174, 2097, wcongnamul."
-    ),
-    report: Path = typer.Option(None, help="CSV file for what was rejected or has to be looked at."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Read and compare everything, change nothing."),
-    allow_shrink: bool = typer.Option(False, "--allow-shrink", help="Also when most places of the feed vanish."),
-    as_json: bool = typer.Option(False, "--json", help="The summary as JSON, for programs."),
+    file: Annotated[
+        str,
+        typer.Argument(help="A CSV file of a public body, UTF-8 or CP949; or s3://BUCKET/imports/FILE in our bucket."),
+    ],
+    kind: Kind,
+    licence: Licence = "",
+    feed: FeedName = "",
+    title: Title = "",
+    publisher: Publisher = "",
+    url: Page = "",
+    columns: Columns = None,
+    date: DataDate = "",
+    crs: Crs = "",
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="CSV file for what was rejected or has to be looked at; that of a file in the bucket lies beside it.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    allow_shrink: AllowShrink = False,
+    allow_rejects: Annotated[
+        bool, typer.Option("--allow-rejects", help="Exit code 0 also when rows were rejected, as for a Job.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON, for programs.")] = False,
 ) -> None:
     """Load a file: its places become those of its feed, all or none; unchanged ones are left, vanished ones retired.
 
     Exit code 0: done. 3: done, but rows were rejected. 1: nothing was changed.
     """
-    from eco2.location.importing import loading
-    from eco2.location.settings import ImportSettings
+    from eco2.location.importing import loading, stored
+    from eco2.location.settings import ImportSettings, StoredImportSettings
 
-    with console.sentences():
-        asked = loading.order(
-            file,
+    def order(path: Path) -> "Order":
+        return loading.order(
+            path,
             kind,
             licence=licence,
             feed=feed,
@@ -66,15 +100,92 @@ def load(
             dry_run=dry_run,
             allow_shrink=allow_shrink,
         )
-    database_url = console.settings(ImportSettings).database_url
-    target = report or Path(f"{file.stem}.report.csv")
-    found = console.do(loading.load(database_url, asked, target, _progress(as_json)))
+
+    with console.sentences():
+        loading.require_known(kind, licence, crs, dry_run)
+    target: Path | None = None
+    if stored.is_address(file):
+        if report is not None:
+            raise typer.BadParameter("The report of a file in the bucket lies beside it.", param_hint="--report")
+        settings = console.settings(StoredImportSettings)
+        found = console.do(stored.load(settings, file, order, _progress(as_json), _say_where))
+    else:
+        with console.sentences():
+            asked = order(Path(file))
+        target = report or Path(f"{Path(file).stem}.report.csv")
+        database_url = console.settings(ImportSettings).database_url
+        found = console.do(loading.load(database_url, asked, target, _progress(as_json)))
     if as_json:
         console.print_json(found.public())
     else:
         _show_report(found, target)
-    if found.count("rejected"):
+    if found.count("rejected") and not allow_rejects:
         raise typer.Exit(REJECTED)
+
+
+def _say_where(report: "Stored") -> None:
+    typer.echo(f"Row by row: {report}", err=True)
+
+
+@places.command()
+def upload(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A CSV file, for an import in the cluster.")],
+) -> None:
+    """Put a file into the private bucket, and print its address for `import` and `job`. One of that name is replaced."""
+    from eco2.core.settings import OpsStorageSettings
+    from eco2.location.importing.stored import Shelf
+
+    shelf = Shelf(console.settings(OpsStorageSettings))
+    typer.echo(str(console.do(shelf.put(file))))
+
+
+@places.command()
+def job(
+    file: Annotated[str, typer.Argument(help="s3://BUCKET/imports/FILE, as `upload` prints it.")],
+    kind: Kind,
+    licence: Licence = "",
+    feed: FeedName = "",
+    title: Title = "",
+    publisher: Publisher = "",
+    url: Page = "",
+    columns: Columns = None,
+    date: DataDate = "",
+    crs: Crs = "",
+    dry_run: DryRun = False,
+    allow_shrink: AllowShrink = False,
+    template: Annotated[
+        typer.FileText, typer.Option(help="The CronJob places-import of the cluster, as YAML or JSON; default: stdin.")
+    ] = "-",  # type: ignore[assignment]
+) -> None:
+    """Print the Kubernetes Job that imports one file, for `kubectl apply -f -`. Asks no server.
+
+    kubectl -n location get cronjob places-import -o yaml | eco2 places job s3://… --format … | kubectl apply -f -
+    """
+    from eco2.location.importing import formats, loading, stored
+    from eco2.location.importing import job as jobs
+
+    if template.isatty():
+        raise typer.BadParameter("pipe the CronJob in: kubectl -n location get cronjob places-import -o yaml | …")
+    said = {
+        "--licence": licence,
+        "--feed": feed,
+        "--title": title,
+        "--publisher": publisher,
+        "--url": url,
+        "--date": date,
+        "--crs": crs,
+    }
+    arguments = [str(file), "--format", kind, "--allow-rejects"]
+    arguments += [f"{name}={value}" for name, value in said.items() if value]
+    arguments += ["--dry-run"] * dry_run + ["--allow-shrink"] * allow_shrink
+    with console.sentences():
+        stored.address(file)
+        loading.require_known(kind, licence, crs, dry_run)
+        if columns is not None:
+            formats.mapped(formats.FORMATS[kind], columns)
+        wanted = columns.read_text(encoding="utf-8") if columns else None
+        made = jobs.objects(template.read(), arguments, wanted, datetime.now(UTC))
+    typer.echo(jobs.text(made), nl=False)
 
 
 def _progress(quiet: bool) -> Any:
@@ -95,7 +206,7 @@ def _progress(quiet: bool) -> Any:
     return None if quiet else tell
 
 
-def _show_report(found: "Report", target: Path) -> None:
+def _show_report(found: "Report", target: Path | None) -> None:
     changes = found.changes
     rate = found.rows / found.seconds if found.seconds else 0
     console.out.print(
@@ -121,7 +232,8 @@ def _show_report(found: "Report", target: Path) -> None:
     ]
     if rows:
         console.table(rows, "outcome", "reason", "rows", "for example", empty="")
-        console.out.print(f"Row by row: {target}", highlight=False, markup=False)
+        if target is not None:
+            console.out.print(f"Row by row: {target}", highlight=False, markup=False)
 
 
 def _with_database(work: Any) -> Any:

@@ -123,12 +123,10 @@ class Fetcher:
                 self._checked(url)
         raise Unusable(f"{_host(url)} redirects more than {limits.hops} times.")
 
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], limits: Limits = Limits(), *, told: int = 0
-    ) -> Fetched:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], limits: Limits = Limits()) -> Fetched:
         """NotAllowed, Unreachable. A redirect is an answer like another: nothing is sent where it leads.
 
-        Of the answer's body no more than `told` bytes are read, for a log.
+        The answer's body is not read.
         """
         self._checked(url)
         assert self._session is not None
@@ -137,8 +135,7 @@ class Fetcher:
             self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
         ):
             names = {name.lower(): value for name, value in answer.headers.items()}
-            read = await answer.content.read(told) if told else b""
-            return Fetched(url, answer.status, names.get("content-type", ""), read, names)
+            return Fetched(url, answer.status, names.get("content-type", ""), b"", names)
 
     def _checked(self, url: str) -> SplitResult:
         try:

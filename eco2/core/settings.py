@@ -169,6 +169,11 @@ class StorageSettings(SettingsGroup):
         return self
 
 
+class OpsStorageSettings(StorageSettings):
+    ops_bucket: str = "eco2-ops"
+    """Private bucket of reports, backups and files to import."""
+
+
 class UploadSettings(SettingsGroup):
     tickets_per_minute: int = Field(default=30, ge=1)
     """Upload URLs that one user gets in any minute."""

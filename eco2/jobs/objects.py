@@ -9,8 +9,8 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError
 
 from eco2.core.errors import Unavailable
+from eco2.core.settings import OpsStorageSettings
 from eco2.core.storage import s3_store
-from eco2.jobs.settings import OpsStorageSettings
 
 LIST_CHUNK = 1000
 

@@ -9,17 +9,12 @@ from eco2.core.settings import (
     CacheSettings,
     DatabaseSettings,
     Duration,
+    OpsStorageSettings,
     Settings,
     SettingsGroup,
-    StorageSettings,
     TasksBrokerSettings,
     TasksWorkerSettings,
 )
-
-
-class OpsStorageSettings(StorageSettings):
-    ops_bucket: str = "eco2-ops"
-    """Private bucket of reports and backups."""
 
 
 class BackupSettings(DatabaseSettings, OpsStorageSettings):

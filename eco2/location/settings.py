@@ -10,6 +10,7 @@ from eco2.core.settings import (
     DatabaseSettings,
     Duration,
     KnowledgeSettings,
+    OpsStorageSettings,
     Settings,
     SettingsGroup,
     TasksBrokerSettings,
@@ -39,4 +40,8 @@ class ApiSettings(AppSettings, DatabaseSettings, CacheSettings, KnowledgeSetting
 
 
 class ImportSettings(Settings, DatabaseSettings):
-    """Settings of an import, the command of a steward or the one run of a Kubernetes Job."""
+    """Settings of an import."""
+
+
+class StoredImportSettings(ImportSettings, OpsStorageSettings):
+    """Settings of an import of a file in the private bucket, as that of a Kubernetes Job."""

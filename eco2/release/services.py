@@ -20,6 +20,8 @@ API_DOCUMENT = "docs/api/"
 OF_ONE_SERVICE = {
     MIGRATIONS: ("migrations/",),
     "info": (API_DOCUMENT,),
+    # What the Job of an import runs, in the image of location-api.
+    "location": ("eco2/location/importing/", "eco2/location/import_store.py", "eco2/cli/places.py"),
     # What scripts/web makes the page of.
     "web": ("web/", "scripts/web", "requirements/node.txt", API_DOCUMENT),
 }

@@ -15,6 +15,7 @@ from tools.manifests import settings_of
 
 DOMAINS = "workloads/domains/"
 IMAGE = "docker.io/mng990/eco2"
+MIGRATIONS, IMPORT = "migrations", "places-import"
 GENERATED = "Generated-0123456789-abcdefghijkl"
 """Stands for a value that Secrets Manager holds."""
 
@@ -26,6 +27,13 @@ def deployments(platform: Platform, environment: str) -> dict[str, Object]:
         for folder, item in platform.in_environment(environment)
         if item["kind"] == "Deployment" and folder.startswith(DOMAINS)
     }
+
+
+def jobs(platform: Platform, environment: str) -> dict[str, Object]:
+    """What runs once, as Jobs by name: the migrations, and what somebody makes of the template of imports."""
+    template = platform.find("CronJob", IMPORT, environment)
+    made = {**template, "kind": "Job", "spec": template["spec"]["jobTemplate"]["spec"]}
+    return {MIGRATIONS: platform.find("Job", MIGRATIONS, environment), IMPORT: made}
 
 
 def container(item: Object) -> Object:
@@ -200,9 +208,11 @@ def pods(platform: Platform, environment: str) -> dict[str, Pod]:
         )
         for name, item in deployments(platform, environment).items()
     ]
-    job = platform.find("Job", "migrations", environment)
-    migrations = Pod("migrations", "jobs", job["spec"]["template"]["metadata"]["labels"], "default")
-    return {pod.name: pod for pod in (*ours, migrations, *UPSTREAM)}
+    once = [
+        Pod(name, item["metadata"]["namespace"], item["spec"]["template"]["metadata"]["labels"], "default")
+        for name, item in jobs(platform, environment).items()
+    ]
+    return {pod.name: pod for pod in (*ours, *once, *UPSTREAM)}
 
 
 def rows() -> dict[str, Process]:

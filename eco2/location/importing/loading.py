@@ -9,7 +9,7 @@ import csv
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -18,7 +18,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from eco2.core.errors import BadRequest, Conflict
+from eco2.core.errors import AppError, BadRequest, Conflict
 from eco2.location import import_store
 from eco2.location.import_store import Changes, Feed
 from eco2.location.importing import coordinates
@@ -145,8 +145,8 @@ class Report:
 class _Writer:
     """Counts findings, and writes each into the CSV file of the report, which is made with the first."""
 
-    def __init__(self, report: Report, target: Path | None) -> None:
-        self._report, self._target = report, target
+    def __init__(self, report: Report, target: Path | None, keep: Callable[[Path], Awaitable[None]] | None) -> None:
+        self._report, self._target, self._keep = report, target, keep
         self._file: Any = None
         self._csv: Any = None
 
@@ -165,11 +165,15 @@ class _Writer:
                 self._csv.writerow(("line", "outcome", "reason", "detail", "name"))
             self._csv.writerow((line, found.outcome, found.reason, *map(_plain_cell, (found.detail, name))))
 
-    def flush(self) -> None:
-        """Before anything is changed, so that a full disk leaves no import without its report."""
-        if self._file is not None:
-            with self._told():
-                self._file.flush()
+    async def finish(self) -> None:
+        """Before anything is changed, so that a full disk or a lost store leaves no import without its report."""
+        if self._file is None or self._target is None:
+            return
+        with self._told():
+            self._file.flush()
+        if self._keep is not None:
+            keep, self._keep = self._keep, None
+            await keep(self._target)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -189,13 +193,31 @@ def _plain_cell(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-@contextmanager
-def _writing(report: Report, target: Path | None) -> Iterator[_Writer]:
-    writer = _Writer(report, target)
+@asynccontextmanager
+async def _writing(
+    report: Report, target: Path | None, keep: Callable[[Path], Awaitable[None]] | None
+) -> AsyncIterator[_Writer]:
+    writer = _Writer(report, target, keep)
     try:
         yield writer
+    except AppError:
+        with suppress(AppError):  # the refusal is what counts
+            await writer.finish()
+        raise
     finally:
         writer.close()
+
+
+def require_known(format_name: str, licence: str, crs: str, dry_run: bool) -> None:
+    """ImportRefused, whatever the file."""
+    if format_name not in FORMATS:
+        raise ImportRefused(f"There is no format {format_name!r}; one of {', '.join(FORMATS)}.")
+    if licence in REFUSED_LICENCES:
+        raise ImportRefused(f"{REFUSED_LICENCES[licence]}: this file cannot be used here ({licence}).")
+    if licence not in LICENCES and not (dry_run and not licence):
+        raise ImportRefused(f"Name the licence of the file: {', '.join(LICENCES)}. The page of the file says it.")
+    if crs and crs not in coordinates.SYSTEMS:
+        raise ImportRefused(f"The coordinate system {crs!r} is not known; one of {', '.join(coordinates.SYSTEMS)}.")
 
 
 def order(
@@ -214,14 +236,7 @@ def order(
     allow_shrink: bool = False,
 ) -> Order:
     """ImportRefused, FileRefused."""
-    if format_name not in FORMATS:
-        raise ImportRefused(f"There is no format {format_name!r}; one of {', '.join(FORMATS)}.")
-    if licence in REFUSED_LICENCES:
-        raise ImportRefused(f"{REFUSED_LICENCES[licence]}: this file cannot be used here ({licence}).")
-    if licence not in LICENCES and not (dry_run and not licence):
-        raise ImportRefused(f"Name the licence of the file: {', '.join(LICENCES)}. The page of the file says it.")
-    if crs and crs not in coordinates.SYSTEMS:
-        raise ImportRefused(f"The coordinate system {crs!r} is not known; one of {', '.join(coordinates.SYSTEMS)}.")
+    require_known(format_name, licence, crs, dry_run)
     if not path.is_file():
         raise ImportRefused(f"There is no file {path}.")
     found = mapped(FORMATS[format_name], map_file) if map_file else FORMATS[format_name]
@@ -248,16 +263,23 @@ def feed_of(path: Path) -> str:
 
 
 async def load(
-    database_url: str, asked: Order, report_file: Path | None = None, progress: Callable[[Progress], None] | None = None
+    database_url: str,
+    asked: Order,
+    report_file: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    keep: Callable[[Path], Awaitable[None]] | None = None,
 ) -> Report:
-    """Import the file. FileRefused, ImportRefused, ImportBusy, NothingKept, TooManyVanish: nothing was changed."""
+    """Import the file. FileRefused, ImportRefused, ImportBusy, NothingKept, TooManyVanish: nothing was changed.
+
+    `keep` is given the report, if there is one, before anything is changed, and also where nothing will be.
+    """
     start = time.monotonic()
     report = Report(asked.path.name, asked.feed.name, asked.format.name, dry_run=asked.dry_run)
     tell = progress or (lambda _: None)
     async with import_store.connect(database_url) as connection:
         async with _refusal_noted(connection, asked):
             rows, reader = _opened(asked)
-        with _writing(report, report_file) as writer:
+        async with _writing(report, report_file, keep) as writer:
             async with _refusal_noted(connection, asked), connection.transaction(force_rollback=asked.dry_run):
                 if not await import_store.lock(connection, asked.feed.name):
                     raise ImportBusy
@@ -270,7 +292,7 @@ async def load(
                 known = await import_store.feed_id(connection, asked.feed.name)
                 report.changes = await import_store.changes(connection, known)
                 _require_most(report.changes, asked)
-                writer.flush()
+                await writer.finish()
                 if not asked.dry_run:
                     tell(Progress("writing", report.rows, 1.0, time.monotonic() - start))
                     await import_store.apply(connection, await import_store.save_feed(connection, asked.feed))

@@ -7,7 +7,7 @@ import orjson
 
 from eco2.processes import SERVICES
 from tests.deploy.checks import checker
-from tests.deploy.fleet import Pod, deployments, given, of_kind, pods, variables_of
+from tests.deploy.fleet import IMPORT, MIGRATIONS, Pod, deployments, given, of_kind, pods, variables_of
 from tests.deploy.platform import ENVIRONMENTS, Platform
 from tests.deploy.reach import Mesh, Network
 from tools.manifests import settings_of
@@ -18,6 +18,7 @@ ARGO_CD, KIALI = 8080, 20001
 HTTP, GRPC, SIDECAR_METRICS = 8000, 50051, 15020
 STORES, BROKER = (POSTGRES, REDIS, SENTINEL), (AMQP, MANAGEMENT, BROKER_METRICS, DISTRIBUTION, EPMD)
 BROKER_URLS = ("ECO2_BROKER_URL", "ECO2_TASKS_BROKER_URL", "ECO2_CHAT_BROKER_URL")
+ONCE = {MIGRATIONS, IMPORT}
 LOOSE = {"stranger-in-scan"}
 """Further callers in dev: Pods started by hand in a namespace of the platform may use the data stores."""
 
@@ -37,7 +38,7 @@ def _expected(environment: str) -> Mapping[tuple[str, int], set[str]]:
         ("eco2-rabbitmq", EPMD): {"eco2-rabbitmq"},
         ("argocd-server", ARGO_CD): {"gateway"},
         ("kiali", KIALI): {"gateway"},
-        ("postgres", POSTGRES): _readers("ECO2_DATABASE_URL") | stores | loose | {"postgres", "migrations"},
+        ("postgres", POSTGRES): _readers("ECO2_DATABASE_URL") | stores | loose | {"postgres", *ONCE},
         **{
             ("redis", port): _readers("ECO2_REDIS_STREAMS_URL", "ECO2_REDIS_CACHE_URL") | stores | loose | {"redis"}
             for port in (REDIS, SENTINEL)
@@ -53,7 +54,7 @@ def _expected(environment: str) -> Mapping[tuple[str, int], set[str]]:
 
 def _services() -> set[str]:
     """All that runs in namespaces of processes."""
-    return {row.name for row in SERVICES} | {"migrations"}
+    return {row.name for row in SERVICES} | ONCE
 
 
 def _callers(target: str) -> set[str]:
@@ -133,7 +134,7 @@ def _operators_pages_for_all(platform: Platform) -> None:
 def ports_are_reached_by_those_who_need_them(platform: Platform) -> Iterator[str]:
     """Both walls together, then each by itself, so that neither hides a hole in the other."""
     for environment in ENVIRONMENTS:
-        kinds = ("AuthorizationPolicy", "NetworkPolicy", "Namespace", "Deployment", "Job")
+        kinds = ("AuthorizationPolicy", "NetworkPolicy", "Namespace", "Deployment", "Job", "CronJob")
         facts = orjson.dumps([environment, *of_kind(platform, environment, *kinds)], option=orjson.OPT_SORT_KEYS)
         key = sha256(facts).digest()
         if key not in _known:
@@ -216,9 +217,15 @@ def _no_way_out(platform: Platform) -> None:
     del labels["reaches-internet"]
 
 
-@checker(_to_the_internet, _no_way_out)
+def _import_without_files(platform: Platform) -> None:
+    template = platform.find("CronJob", IMPORT, "prod")["spec"]["jobTemplate"]["spec"]["template"]
+    del template["metadata"]["labels"]["reaches-internet"]
+
+
+@checker(_to_the_internet, _no_way_out, _import_without_files)
 def only_those_leave_the_cluster_who_call_somebody_there(platform: Platform) -> Iterator[str]:
     outside = _readers("ECO2_STORAGE_ENDPOINT", "ECO2_LLM_API_KEY", "ECO2_KAKAO_CLIENT_ID", "ECO2_KAKAO_REST_API_KEY")
+    outside.add(IMPORT)
     for environment in ("staging", "prod"):
         network = Network(platform, environment)
         for name, pod in pods(platform, environment).items():

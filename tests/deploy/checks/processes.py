@@ -8,13 +8,14 @@ from eco2.core.ops import OpsApp
 from eco2.processes import SERVERS, SERVICES, Process
 from eco2.release.services import name_of
 from tests.deploy.checks import checker
-from tests.deploy.fleet import IMAGE, container, deployments, given, of_kind, rows, secrets
+from tests.deploy.fleet import IMAGE, IMPORT, MIGRATIONS, container, deployments, given, jobs, of_kind, rows, secrets
 from tests.deploy.platform import ENVIRONMENTS, Object, Platform, title
 from tools.manifests import settings_of
 
 HTTP, GRPC = 8000, 50051
 GATEWAY = "istio-ingressgateway"
 DATABASE, WAIT = "postgres", ["eco2", "migrate", "--wait"]
+COMMAND = ["eco2", "places", "import"]
 TIERS = {"api": "business-logic", "grpc": "business-logic", "worker": "worker", "stream": "integration"}
 SEEDED = {
     "chat-api.chat": {HTTP},
@@ -246,7 +247,9 @@ def what_runs_is_found_by_its_labels(platform: Platform) -> Iterator[str]:
             wanted = {"app.kubernetes.io/part-of": "ecoeco-backend", "environment": environment}
             wanted["domain"] = item["metadata"]["namespace"]
             labels = [item["metadata"]["labels"]]
-            labels += [item["spec"]["template"]["metadata"]["labels"]] if item["kind"] in ("Deployment", "Job") else []
+            made = item["spec"]["jobTemplate"] if item["kind"] == "CronJob" else item
+            if item["kind"] in ("Deployment", "Job", "CronJob"):
+                labels.append(made["spec"]["template"]["metadata"]["labels"])
             for found in labels:
                 tierless = "tier" not in found and item["kind"] in ("Service", "ConfigMap")
                 if tierless or not wanted.items() <= found.items():
@@ -277,16 +280,32 @@ def _unprotected(platform: Platform) -> None:
     folder.remove(next(item for item in folder if title(item) == "PodDisruptionBudget auth/ext-authz"))
 
 
-@checker(_root, _writable, _token, _no_limit, _unprotected)
+def _import_as_root(platform: Platform) -> None:
+    template = platform.find("CronJob", IMPORT, "prod")["spec"]["jobTemplate"]["spec"]["template"]
+    del template["spec"]["securityContext"]["runAsUser"]
+
+
+def _import_that_may_write(platform: Platform) -> None:
+    template = platform.find("CronJob", IMPORT, "dev")["spec"]["jobTemplate"]
+    container(template)["securityContext"]["readOnlyRootFilesystem"] = False
+
+
+@checker(_root, _writable, _token, _no_limit, _unprotected, _import_as_root, _import_that_may_write)
 def pods_are_restricted_and_spread(platform: Platform) -> Iterator[str]:
     for environment in ENVIRONMENTS:
         budgets = {
             (item["metadata"]["namespace"], item["spec"]["selector"]["matchLabels"].get("app.kubernetes.io/name"))
             for item in of_kind(platform, environment, "PodDisruptionBudget")
         }
-        for name, item in deployments(platform, environment).items():
+        processes = deployments(platform, environment)
+        for name, item in {**processes, **jobs(platform, environment)}.items():
             pod, own = item["spec"]["template"]["spec"], container(item)
             inner, outer = own.get("securityContext", {}), pod.get("securityContext", {})
+            lasting = {
+                "is an identity of its own": pod.get("serviceAccountName") == name,
+                "has a PodDisruptionBudget": (item["metadata"]["namespace"], name) in budgets,
+                "is spread over nodes": bool(pod.get("topologySpreadConstraints")),
+            }
             wanted = {
                 "runs as a user of its own": outer.get("runAsNonRoot") is True and outer.get("runAsUser", 0) >= 10000,
                 "is confined by seccomp": outer.get("seccompProfile") == {"type": "RuntimeDefault"},
@@ -294,11 +313,9 @@ def pods_are_restricted_and_spread(platform: Platform) -> Iterator[str]:
                 "has no capability": inner.get("capabilities") == {"drop": ["ALL"]},
                 "writes nowhere but to its volumes": inner.get("readOnlyRootFilesystem") is True,
                 "has no token": pod.get("automountServiceAccountToken") is False,
-                "is an identity of its own": pod.get("serviceAccountName") == name,
                 "has requests and limits": {"cpu", "memory"}
                 <= own["resources"].get("requests", {}).keys() & own["resources"].get("limits", {}).keys(),
-                "has a PodDisruptionBudget": (item["metadata"]["namespace"], name) in budgets,
-                "is spread over nodes": bool(pod.get("topologySpreadConstraints")),
+                **(lasting if name in processes else {}),
             }
             yield from (f"{environment}: {name}: not true that it {what}" for what, held in wanted.items() if not held)
 
@@ -315,15 +332,18 @@ def _without_models(platform: Platform) -> None:
     container(platform.find("Deployment", "scan-worker", "staging"))["image"] = f"{IMAGE}:scan-staging-0.1.0"
 
 
-@checker(_tag_of_dev, _latest, _without_models)
+def _import_of_another_release(platform: Platform) -> None:
+    container(platform.find("CronJob", IMPORT, "prod")["spec"]["jobTemplate"])["image"] = f"{IMAGE}:jobs-prod-0.1.0"
+
+
+@checker(_tag_of_dev, _latest, _without_models, _import_of_another_release)
 def images_are_tagged_by_service_and_environment(platform: Platform) -> Iterator[str]:
     """The target of the image is that of the process. `latest` can change under a running Deployment."""
     targets = {row.name: row.image for row in SERVICES}
     for environment in ENVIRONMENTS:
-        items = {**deployments(platform, environment), "migrations": platform.find("Job", "migrations", environment)}
-        for name, item in items.items():
+        for name, item in {**deployments(platform, environment), **jobs(platform, environment)}.items():
             repository, _, tag = container(item)["image"].partition(":")
-            domain = "migrations" if name == "migrations" else item["metadata"]["namespace"]
+            domain = MIGRATIONS if name == MIGRATIONS else item["metadata"]["namespace"]
             start = f"{name_of(domain, targets.get(name, 'api'))}-{environment}"
             if repository != IMAGE or not tag.startswith(f"{start}-") or tag.endswith("-latest"):
                 yield f"{environment}: {name} runs {container(item)['image']}, not {start}-…"
@@ -349,3 +369,40 @@ def who_reads_the_database_waits_for_its_schema(platform: Platform) -> Iterator[
             first = found["spec"]["template"]["spec"].get("initContainers", [])
             if not any(one["command"][:3] == WAIT and one["image"] == release for one in first):
                 yield f"{environment}: {name} begins before the migrations of its release ({' '.join(WAIT)})"
+
+
+def _runs_by_itself(platform: Platform) -> None:
+    platform.find("CronJob", IMPORT, "prod")["spec"]["suspend"] = False
+
+
+def _goes_on_for_ever(platform: Platform) -> None:
+    del platform.find("CronJob", IMPORT, "staging")["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]
+
+
+def _tried_again_for_ever(platform: Platform) -> None:
+    platform.find("CronJob", IMPORT, "dev")["spec"]["jobTemplate"]["spec"]["backoffLimit"] = 100
+
+
+def _refused_again_and_again(platform: Platform) -> None:
+    platform.find("CronJob", IMPORT, "dev")["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"].pop()
+
+
+def _never_cleaned_away(platform: Platform) -> None:
+    del platform.find("CronJob", IMPORT, "prod")["spec"]["jobTemplate"]["spec"]["ttlSecondsAfterFinished"]
+
+
+@checker(_runs_by_itself, _goes_on_for_ever, _tried_again_for_ever, _refused_again_and_again, _never_cleaned_away)
+def an_import_is_made_by_hand_and_ends(platform: Platform) -> Iterator[str]:
+    for environment in ENVIRONMENTS:
+        spec = platform.find("CronJob", IMPORT, environment)["spec"]
+        job = jobs(platform, environment)[IMPORT]["spec"]
+        refused = [rule.get("onExitCodes", {}).get("values") for rule in job.get("podFailurePolicy", {}).get("rules", [])]
+        held = {
+            "is suspended": spec.get("suspend") is True,
+            "starts what imports": container(jobs(platform, environment)[IMPORT])["command"] == COMMAND,
+            "has a deadline": 0 < job.get("activeDeadlineSeconds", 0) <= 3600,
+            "is tried again a few times": job.get("backoffLimit", 6) <= 3,
+            "ends when it is refused": [1, 2] in refused,
+            "is cleaned away": 0 < job.get("ttlSecondsAfterFinished", 0),
+        }
+        yield from (f"{environment}: {IMPORT}: not true that it {what}" for what, true in held.items() if not true)

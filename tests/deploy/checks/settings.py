@@ -7,14 +7,18 @@ from unittest import mock
 from pydantic import ValidationError
 
 from eco2.core.settings import SERVERS, DatabaseSettings, Settings, SettingsGroup
+from eco2.location.settings import StoredImportSettings
 from tests.deploy.checks import checker
 from tests.deploy.fleet import (
+    IMPORT,
+    MIGRATIONS,
     Given,
     container,
     deployments,
     given,
     groups_of,
     image_environment,
+    jobs,
     of_kind,
     rows,
     secrets,
@@ -27,6 +31,10 @@ LOCAL_ONLY = {"ECO2_OAUTH_EMULATOR_URL"}
 DISPENSABLE = {"weather", "kakao-local", "push-key", "push-keys"}
 """Secrets of sources without which a process answers from what else it has."""
 SHARED = {"ECO2_CORS_ORIGINS", "ECO2_ENVIRONMENT"}
+OF_JOBS: dict[str, tuple[type[SettingsGroup], ...]] = {
+    MIGRATIONS: (Settings, DatabaseSettings),
+    IMPORT: (StoredImportSettings,),
+}
 
 
 def _processes(platform: Platform) -> Iterator[tuple[str, str, Object, Given]]:
@@ -71,6 +79,11 @@ def _migrations_without_database(platform: Platform) -> None:
     container(platform.find("Job", "migrations", "staging"))["envFrom"].remove({"secretRef": {"name": "postgres"}})
 
 
+def _import_without_a_bucket(platform: Platform) -> None:
+    template = platform.find("CronJob", IMPORT, "dev")["spec"]["jobTemplate"]
+    container(template)["envFrom"].remove({"secretRef": {"name": "object-store"}})
+
+
 @checker(
     _lost_component,
     _renamed_setting,
@@ -78,15 +91,16 @@ def _migrations_without_database(platform: Platform) -> None:
     _password_in_clear,
     _calls_itself_dev,
     _migrations_without_database,
+    _import_without_a_bucket,
 )
 def every_process_starts_with_what_it_is_given(platform: Platform) -> Iterator[str]:
     """Its own settings are made of the rendered values, with generated ones for the secrets."""
     for environment, name, _, found in _processes(platform):
         yield from (f"{environment}: {fault}" for fault in _faults(name, groups_of(rows()[name]), environment, found))
     for environment in ENVIRONMENTS:
-        found = given(platform, environment, platform.find("Job", "migrations", environment))
-        groups = (Settings, DatabaseSettings)
-        yield from (f"{environment}: {fault}" for fault in _faults("migrations", groups, environment, found))
+        for name, item in jobs(platform, environment).items():
+            faults = _faults(name, OF_JOBS[name], environment, given(platform, environment, item))
+            yield from (f"{environment}: {fault}" for fault in faults)
 
 
 def _faults(name: str, groups: Iterable[type[SettingsGroup]], environment: str, found: Given) -> Iterator[str]:
@@ -123,10 +137,24 @@ def _secret_for_all(platform: Platform) -> None:
     )
 
 
-@checker(_secret_for_all)
-def a_process_gets_no_secret_that_it_does_not_read(platform: Platform) -> Iterator[str]:
+def _secret_for_an_import(platform: Platform) -> None:
+    template = platform.find("CronJob", IMPORT, "prod")["spec"]["jobTemplate"]
+    container(template)["envFrom"].append({"secretRef": {"name": "redis-streams"}})
+
+
+def _runs(platform: Platform) -> Iterator[tuple[str, str, Object, Given, frozenset[str]]]:
+    """Processes and Jobs, with the variables that each reads."""
     for environment, name, item, found in _processes(platform):
-        read = variables_of(rows()[name])
+        yield environment, name, item, found, variables_of(rows()[name])
+    for environment in ENVIRONMENTS:
+        for name, item in jobs(platform, environment).items():
+            read = frozenset(f"ECO2_{field.upper()}" for group in OF_JOBS[name] for field in group.model_fields)
+            yield environment, name, item, given(platform, environment, item), read
+
+
+@checker(_secret_for_all, _secret_for_an_import)
+def a_process_gets_no_secret_that_it_does_not_read(platform: Platform) -> Iterator[str]:
+    for environment, name, item, found, read in _runs(platform):
         for source in container(item)["envFrom"]:
             secret = source.get("secretRef", {}).get("name")
             made = secrets(platform, environment).get((item["metadata"]["namespace"], secret)) if secret else None
