@@ -129,9 +129,11 @@ def _say_where(report: "Stored") -> None:
 
 @places.command()
 def upload(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A CSV file, for an import in the cluster.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A CSV file, for an import in the cluster.")
+    ],
 ) -> None:
-    """Put a file into the private bucket, and print its address for `import` and `job`. One of that name is replaced."""
+    """Put a file into the private bucket and print its address for `import` and `job`. One of that name is replaced."""
     from eco2.core.settings import OpsStorageSettings
     from eco2.location.importing.stored import Shelf
 

@@ -95,8 +95,8 @@ class Bucket:
     async def download(self, key: str, target: Path, limit: int) -> bool:
         """Write the object into a file, a part in memory at a time; False where there is none.
 
-        ObjectTooLarge past `limit` bytes, before they are read. StorageDown also when it is replaced meanwhile: each part
-        is a request of its own, since one for all would have to end within the time that any request is given.
+        ObjectTooLarge past `limit` bytes, before they are read. StorageDown also when it is replaced meanwhile: each
+        part is a request of its own, since one for all would have to end within the time that any request is given.
         """
         with _outages():
             try:

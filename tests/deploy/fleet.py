@@ -30,7 +30,7 @@ def deployments(platform: Platform, environment: str) -> dict[str, Object]:
 
 
 def jobs(platform: Platform, environment: str) -> dict[str, Object]:
-    """What runs once, as Jobs by name: the migrations, and what somebody makes of the template of imports."""
+    """Jobs by name: the migrations, and the one that somebody makes of the template of imports."""
     template = platform.find("CronJob", IMPORT, environment)
     made = {**template, "kind": "Job", "spec": template["spec"]["jobTemplate"]["spec"]}
     return {MIGRATIONS: platform.find("Job", MIGRATIONS, environment), IMPORT: made}

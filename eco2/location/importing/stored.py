@@ -50,7 +50,7 @@ class Stored:
         return FOLDER + self.name
 
     def report(self, at: datetime) -> "Stored":
-        """What an import at that time says of the file: beside it, and never in place of an earlier one."""
+        """Report of an import at that time: beside the file, and never in place of an earlier one."""
         return Stored(self.bucket, f"{self.name.removesuffix('.csv')}.report-{at:%Y%m%dT%H%M%SZ}.csv")
 
 
@@ -60,7 +60,9 @@ def address(text: str) -> Stored:
     name = key.removeprefix(FOLDER)
     fits = text.startswith(SCHEME) and bucket and key.startswith(FOLDER)
     if not fits or not _NAME.fullmatch(name) or name.startswith("."):
-        raise AddressRefused(f"{text[:200]!r} is no address of a file to import; write {SCHEME}BUCKET/{FOLDER}FILE.csv.")
+        raise AddressRefused(
+            f"{text[:200]!r} is no address of a file to import; write {SCHEME}BUCKET/{FOLDER}FILE.csv."
+        )
     return Stored(bucket, name)
 
 

@@ -168,11 +168,12 @@ def _replicas(platform: Platform, environment: str, item: Object) -> int:
 
 def _memory(item: Object) -> int:
     """MiB that a Pod asks for, its sidecars included."""
-    spec = item["spec"]
+    spec = item["spec"]["jobTemplate"]["spec"] if item["kind"] == "CronJob" else item["spec"]
     if "template" in spec:
-        parts = [row["resources"] for row in spec["template"]["spec"]["containers"]] + [
-            {"requests": {"memory": "64Mi"}}
-        ]
+        template = spec["template"]
+        parts = [row["resources"] for row in template["spec"]["containers"]]
+        if template["metadata"]["labels"].get("sidecar.istio.io/inject") != "false":
+            parts.append({"requests": {"memory": "64Mi"}})
     else:
         own = spec.get("resources") or spec["kubernetesConfig"]["resources"]
         parts = [own, *(row["resources"] for row in spec.get("sidecars", []))]

@@ -396,13 +396,15 @@ def an_import_is_made_by_hand_and_ends(platform: Platform) -> Iterator[str]:
     for environment in ENVIRONMENTS:
         spec = platform.find("CronJob", IMPORT, environment)["spec"]
         job = jobs(platform, environment)[IMPORT]["spec"]
-        refused = [rule.get("onExitCodes", {}).get("values") for rule in job.get("podFailurePolicy", {}).get("rules", [])]
+        refused = [
+            rule.get("onExitCodes", {}).get("values") for rule in job.get("podFailurePolicy", {}).get("rules", [])
+        ]
         held = {
             "is suspended": spec.get("suspend") is True,
             "starts what imports": container(jobs(platform, environment)[IMPORT])["command"] == COMMAND,
             "has a deadline": 0 < job.get("activeDeadlineSeconds", 0) <= 3600,
             "is tried again a few times": job.get("backoffLimit", 6) <= 3,
             "ends when it is refused": [1, 2] in refused,
-            "is cleaned away": 0 < job.get("ttlSecondsAfterFinished", 0),
+            "is cleaned away": job.get("ttlSecondsAfterFinished", 0) > 0,
         }
         yield from (f"{environment}: {IMPORT}: not true that it {what}" for what, true in held.items() if not true)

@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,12 @@ class Bench:
 
     async def keys(self, file: Stored) -> list[str]:
         stem = file.key.removesuffix(".csv")
-        return [found.key async for some in Bucket(self.raw).listed(stored.FOLDER) for found in some if found.key.startswith(stem)]
+        return [
+            found.key
+            async for some in Bucket(self.raw).listed(stored.FOLDER)
+            for found in some
+            if found.key.startswith(stem)
+        ]
 
     async def run(self, address: str, feed: str, settings: StoredImportSettings | None = None) -> Report:
         def order(path: Path) -> Order:
@@ -76,7 +82,9 @@ async def test_a_file_of_the_bucket_is_imported_and_its_report_lies_beside_it(
     assert text.splitlines()[1].startswith("3,rejected,no_place")
 
 
-async def test_a_refused_file_changes_nothing_and_says_why_beside_it(bench: Bench, feed: str, database: Database) -> None:
+async def test_a_refused_file_changes_nothing_and_says_why_beside_it(
+    bench: Bench, feed: str, database: Database
+) -> None:
     await bench.run(str(await bench.put([Place("1", "상자", 34.0, 126.0)])), feed)
     assert bench.kept == [], "there is nothing to say of a file without faults"
     broken = await bench.put([BROKEN])
@@ -143,7 +151,8 @@ async def test_an_object_is_read_in_parts_of_one_and_the_same(
         assert target.read_bytes() == b""
 
         await bucket.put(key, data, CSV)
-        get, asked = obstore.get_async, []
+        get = obstore.get_async
+        asked: list[Any] = []
 
         async def replaced(*arguments: Any, **options: Any) -> Any:
             if asked:
@@ -172,14 +181,17 @@ def invoke(environment: dict[str, str]) -> Callable[..., str]:
 async def test_the_job_that_is_printed_imports_the_file(
     bench: Bench, feed: str, database: Database, environment: dict[str, str], invoke: Callable[..., str]
 ) -> None:
-    """What its container would run, on this stack: upload, dry run, run."""
-    source = bench.load.file([Place("1", "상자", 34.0, 126.0), BROKEN], "관리번호,장소,어디,위도,경도,운영시간,데이터기준일자")
+    """Its container's command on this stack: upload, dry run, run."""
+    source = bench.load.file(
+        [Place("1", "상자", 34.0, 126.0), BROKEN], "관리번호,장소,어디,위도,경도,운영시간,데이터기준일자"
+    )
     columns = bench.load.folder / "columns.yaml"
     columns.write_text("dataset: icepack_box\ncolumns: {name: 장소, road: 어디, x: 경도, y: 위도}\n", encoding="utf-8")
     address = (await asyncio.to_thread(invoke, "upload", str(source))).strip()
     overlay = CHECKOUT / "workloads/domains/location/dev"
-    rendered = subprocess.run([KUBECTL, "kustomize", overlay], check=True, capture_output=True, text=True).stdout
-    template = next(one for one in yaml.safe_load_all(rendered) if one["kind"] == "CronJob")
+    rendering = partial(subprocess.run, check=True, capture_output=True, text=True)
+    rendered = await asyncio.to_thread(rendering, [KUBECTL, "kustomize", overlay])
+    template = next(one for one in yaml.safe_load_all(rendered.stdout) if one["kind"] == "CronJob")
     asked = ("job", address, "--format", "generic", "--licence", "own", "--feed", feed, "--map", str(columns))
     own = {**os.environ, **environment, "ECO2_ENVIRONMENT": "local"}
     for more, there in ((("--dry-run",), []), ((), ["상자"])):

@@ -72,7 +72,9 @@ def test_a_report_lies_beside_its_file() -> None:
 
 
 def test_a_job_is_what_is_deployed_with_a_file_and_without_the_cluster_s_marks() -> None:
-    (made,) = printed(FILE, "--format", "battery-boxes", "--licence", "kogl-1", "--title", "폐건전지 $(HOME)", "--dry-run")
+    (made,) = printed(
+        FILE, "--format", "battery-boxes", "--licence", "kogl-1", "--title", "폐건전지 $(HOME)", "--dry-run"
+    )
     (container,) = made["spec"]["template"]["spec"]["containers"]
     assert (made["kind"], container["image"], container["command"]) == (
         "Job",
@@ -96,7 +98,9 @@ def test_a_map_file_comes_as_a_config_map_that_is_named_by_its_content(tmp_path:
     (container,) = made["spec"]["template"]["spec"]["containers"]
     assert (config["kind"], config["immutable"], config["data"]) == ("ConfigMap", True, {"map.yaml": path.read_text()})
     assert container["args"][-2:] == ["--map", "/map/map.yaml"]
-    assert {"name": "map", "configMap": {"name": config["metadata"]["name"]}} in made["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "map", "configMap": {"name": config["metadata"]["name"]}} in made["spec"]["template"]["spec"][
+        "volumes"
+    ]
     assert {"name": "map", "mountPath": "/map", "readOnly": True} in container["volumeMounts"]
     assert printed(*asked)[0] == config
     path.write_text("dataset: lamp_box\n")

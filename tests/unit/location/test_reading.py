@@ -2,7 +2,7 @@
 
 import codecs
 import unicodedata
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from eco2.location.importing.coordinates import Point
 from eco2.location.importing.files import FileRefused, Rows
 from eco2.location.importing.loading import ImportRefused, feed_of, order
 from eco2.location.importing.normalising import Normaliser, Row, date_of_file
+from eco2.location.service import needs_check
 
 REGIONS = Regions.load()
 TODAY = date(2026, 11, 30)
@@ -382,6 +383,52 @@ def test_hours_of_a_recycling_centre_come_in_columns() -> None:
     assert row.hours is not None
     assert '"mon":[["09:00","18:00"]]' in row.hours
     assert '"sun":[]' in row.hours
+
+
+COMPENSATION = (
+    "positnSn,positnNm,positnRgnNm,positnLotnoAddr,positnRdnmAddr,positnPstnAddExpln,positnPstnLat,positnPstnLot,"
+    "monSalsHrExplnCn,bscTelnoCn,clctItemCn"
+)
+
+
+def test_a_centre_s_lot_is_its_longitude_and_its_items_stay_as_they_were_written() -> None:
+    lot, road = "광주광역시 동구 계림동 1", "필문대로205번길 17"
+    cells = ["7", "계림 거점", "동구", lot, road, "", "35.15", "126.92", "09:00~18:00", "", "투명패트병"]
+    row, findings = row_of(COMPENSATION, cells, "compensation")
+    assert row is not None
+    assert (row.x, row.y, row.lot_address, findings) == (126.92, 35.15, lot, [])
+    assert (row.region, row.collection_items, row.pickup_categories) == (
+        "광주광역시 동구",
+        "투명패트병",
+        '{"clear_pet"}',
+    )
+
+
+def test_items_that_nobody_named_are_not_guessed_from_the_introduction() -> None:
+    header = f"{COMPENSATION},positnIntdcCn"
+    cells = [
+        "7",
+        "계림 거점",
+        "광주광역시",
+        "",
+        "광주 동구 필문대로 17",
+        "",
+        "35.15",
+        "126.92",
+        "",
+        "",
+        "",
+        "캔을 모읍니다",
+    ]
+    row, _ = row_of(header, cells, "compensation")
+    assert row is not None
+    assert (row.pickup_categories, row.collection_items) == ("{}", None)
+
+
+def test_data_of_more_than_a_year_or_of_no_day_is_to_be_checked() -> None:
+    now = datetime(2026, 11, 30, 15, 30, tzinfo=UTC)  # the first of December in Korea
+    days = (date(2025, 12, 1), date(2025, 11, 30), None)
+    assert [needs_check(day, now) for day in days] == [False, True, True]
 
 
 KAKAO = "folderId,seq,favoriteType,color,memo,display1,display2,x,y,lon,lat,key,createdAt,updatedAt"
