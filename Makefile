@@ -192,6 +192,10 @@ release-publish: tools ## Make a release on GitHub of TAG, with what CHANGELOG.m
 bench: setup ## Measure speed and memory against the lines of docs/benchmarks/performance.md (ARGS=--quick for short rounds)
 	@$(BIN)/python -m tests.load $(ARGS)
 
+.PHONY: load
+load: setup ## Let 100 to 2000 users scan, chat, look at the map and read the page, and judge every pass line; writes build/load.html (docs/reliability.md; ARGS="--users 100,500 --quick")
+	@$(BIN)/python -m tests.load.journeys $(ARGS)
+
 .PHONY: chaos
 chaos: setup ## Break everything under load for 20 minutes, then audit that nothing was lost, doubled or paid again (docs/reliability.md; ARGS="--seed 7 --minutes 5")
 	@$(BIN)/python -m tests.chaos $(ARGS)

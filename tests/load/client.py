@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import orjson
@@ -43,14 +44,14 @@ class Client:
         start = time.perf_counter()
         try:
             async with asyncio.timeout(JOB_SECONDS):
-                status, ended = await self._follow(photo.user, await self.submit(photo))
+                last, ended = await self.follow(photo.user, await self.submit(photo))
         except (aiohttp.ClientError, TimeoutError) as error:
             return Outcome(repr(error), time.perf_counter() - start)
-        return Outcome(status, ended - start)
+        return Outcome("no terminal event" if last is None else str(last["result"]["outcome"]), ended - start)
 
-    async def _follow(self, user: User, path: str) -> tuple[str, float]:
-        """Outcome in the terminal event and when it came."""
-        status, ended = "no terminal event", 0.0
+    async def follow(self, user: User, path: str) -> tuple[dict[str, Any] | None, float]:
+        """Terminal event of a job, None where its stream ended without one, and when it came."""
+        last, ended = None, time.perf_counter()
         async with self.session.get(self.url + path, headers=user.headers) as response:
             response.raise_for_status()
             event = b""
@@ -58,8 +59,8 @@ class Client:
                 if line.startswith(b"event: "):
                     event = line[7:-1]
                 elif event == b"done" and line.startswith(b"data: "):
-                    status, ended = str(orjson.loads(line[6:])["result"]["outcome"]), time.perf_counter()
-        return status, ended
+                    last, ended = orjson.loads(line[6:]), time.perf_counter()
+        return last, ended
 
     async def scan_all(self, photos: Sequence[Photo], at_once: int) -> list[Outcome]:
         """Each photo once, always `at_once` of them in work."""
@@ -87,6 +88,12 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
 def failures(outcomes: Sequence[Outcome]) -> list[str]:
     """The first few different reasons."""
     return sorted({one.status for one in outcomes if not one.ok})[:5]
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds; None where an answer says none, or none that can be read."""
+    told = headers.get("Retry-After", "")
+    return float(told) if told.isdecimal() else None
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

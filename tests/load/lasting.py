@@ -52,7 +52,7 @@ JOIN bench_filling t ON t.id = n %% %(templates)s
 """
 
 
-async def _fill_database(url: str, scans: int) -> None:
+async def fill_database(url: str, scans: int) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as db:
         await db.execute(
             "CREATE TEMPORARY TABLE bench_filling (id bigint, vision jsonb, rule jsonb, answer jsonb, reward jsonb)"
@@ -65,7 +65,7 @@ async def _fill_database(url: str, scans: int) -> None:
         await db.execute("VACUUM ANALYZE scan.jobs")
 
 
-async def _fill_index(url: str) -> int:
+async def fill_index(url: str) -> int:
     """Photos in the stream of each version that the stack has."""
     async with redis.connect(url, decode_responses=False) as cache:
         streams = [name async for name in cache.scan_iter(match=f"{look_index.PREFIX}*")]
@@ -89,8 +89,8 @@ async def filled(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     empty = [await cost(bench, await bench.photos(jobs)) for _ in range(rounds)]
     scans = bench.sized(SCANS, SCANS_QUICK)
     start = time.monotonic()
-    await _fill_database(bench.target.environment["ECO2_DATABASE_URL"], scans)
-    looks = await _fill_index(bench.target.environment["ECO2_REDIS_CACHE_URL"])
+    await fill_database(bench.target.environment["ECO2_DATABASE_URL"], scans)
+    looks = await fill_index(bench.target.environment["ECO2_REDIS_CACHE_URL"])
     seconds = time.monotonic() - start
     await bench.scan_all(await bench.photos(30), AT_ONCE)  # the worker reads the photos of the index
     full = [await cost(bench, await bench.photos(jobs)) for _ in range(rounds)]
@@ -107,7 +107,7 @@ async def filled(bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     return [cpu_measure("filled_to_empty", median(path[1]) / median(path[0]), details)]
 
 
-def _whole_pss(bench: Bench) -> tuple[float, dict[str, float]]:
+def whole_pss(bench: Bench) -> tuple[float, dict[str, float]]:
     """MB of the stack, its supervisor included, and by process."""
     total, used = stack_pss(bench)
     supervisor = own_pss(bench.target.supervisor) / 1e6
@@ -119,7 +119,7 @@ async def memory_after_many(bench: Bench, _wanted: Collection[str]) -> list[Meas
     count = bench.sized(MANY, MANY_QUICK)
     while bench.scanned < count:
         await bench.scan_all(await bench.photos(min(BATCH, count - bench.scanned)), AT_ONCE)
-    total, used = _whole_pss(bench)
+    total, used = whole_pss(bench)
     return [Measure("memory_after_many", total, {"jobs": bench.scanned, "mb_by_process": used})]
 
 
@@ -175,7 +175,7 @@ async def _album(bench: Bench, count: int) -> list[Photo]:
 
 
 def _sample(bench: Bench, start: float) -> Sample:
-    total, used = _whole_pss(bench)
+    total, used = whole_pss(bench)
     keepers = sum(used[name] for name in KEEPERS)
     return Sample(time.monotonic() - start, total - keepers, keepers)
 

@@ -74,6 +74,11 @@ class Usage:
         by_process = {name: seconds - before.by_process.get(name, 0.0) for name, seconds in self.by_process.items()}
         return Usage(by_process, self.driver - before.driver, self.machine - before.machine, self.wall - before.wall)
 
+    def plus(self, other: "Usage") -> "Usage":
+        names = self.by_process.keys() | other.by_process.keys()
+        by_process = {name: self.by_process.get(name, 0.0) + other.by_process.get(name, 0.0) for name in names}
+        return Usage(by_process, self.driver + other.driver, self.machine + other.machine, self.wall + other.wall)
+
     @property
     def path(self) -> float:
         return sum(self.by_process.get(name, 0.0) for name in PATH)

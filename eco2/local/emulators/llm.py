@@ -4,9 +4,10 @@ fast or slow, and as faulty, as it is told to be.
     python -m eco2.local.emulators.llm --port 10045 --realistic
 
 `POST /_control` takes `{purpose: Behaviour}` ("*" for those not named) and replaces what was set for these purposes;
-`GET /_calls` counts requests and answers per job and purpose, `DELETE /_calls` forgets them. Job and purpose come in
-the headers `X-Eco2-Job` and `X-Eco2-Purpose`. Answers are derived from the request: the same photo is always seen as
-the same item. No authentication, but pages are refused (`guard`): it is for tests, benchmarks and the local stack.
+`GET /_calls` counts requests and answers per job and purpose, and seconds per job; `DELETE /_calls` forgets them. Job
+and purpose come in the headers `X-Eco2-Job` and `X-Eco2-Purpose`. Answers are derived from the request: the same photo
+is always seen as the same item. No authentication, but pages are refused (`guard`): it is for tests, benchmarks and the
+local stack.
 """
 
 import asyncio
@@ -104,6 +105,7 @@ class Emulator:
     def _forget(self) -> None:
         self._calls: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._connections: set[tuple[str, int]] = set()
         self._peak = self._refused = 0
 
@@ -146,6 +148,7 @@ class Emulator:
             "refused": self._refused,
             "connections": len(self._connections),
             "jobs": jobs,
+            "seconds": dict(self._seconds),
         }
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,12 +158,14 @@ class Emulator:
         self._connections.add(tuple(scope["client"]))
         self._open += 1
         self._peak = max(self._peak, self._open)
+        start = time.monotonic()
         try:
             raw = await _body(receive)
             if await self._answer(raw, purpose, receive, send, scope["path"]):
                 self._answers[job][purpose] += 1
         finally:
             self._open -= 1
+            self._seconds[job] += time.monotonic() - start
 
     async def _answer(self, raw: bytes, purpose: str, receive: Receive, send: Send, path: str) -> bool:
         """True when the client got a right answer."""
