@@ -16,6 +16,7 @@ NOT_STORED = {
     "info/cleaning.py": {"node"},
     "info/sources.py": {"content", "entry", "item", "one", "parsed", "tag"},
     "location/importing/formats.py": {"e", "places"},
+    "location/importing/job.py": {"container", "cron", "found", "job", "pod"},
     "location/kakao.py": {"body", "document"},
     "recycling/household.py": {"GROUPS", "found"},
     # Answers of the knowledge base, composed for a client in this process.
