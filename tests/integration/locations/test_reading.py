@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from eco2.contracts.pb import location_pb2 as pb
 from eco2.contracts.pb.location_pb2_grpc import LocationServiceStub
@@ -88,7 +89,7 @@ async def test_a_walk_finds_the_nearest_and_says_whether_it_came_to_an_end(
     assert len(ids) > 5
 
     async def walk(limit: int, among: int, radius: float = 2500) -> tuple[list[int], bool]:
-        found, complete = await store.nearest(database, *here, radius, lamps, limit, among)
+        found, complete = await store.nearest(database, store.Place, *here, radius, lamps, limit, among)
         return [place.id for place in found], complete
 
     assert await walk(50, 1000) == (ids, True), "in the whole radius"
@@ -98,7 +99,7 @@ async def test_a_walk_finds_the_nearest_and_says_whether_it_came_to_an_end(
     assert 0 < len(short) < len(ids)
     assert await walk(len(short), 20) == (short, True)
     assert await walk(50, 1000, radius=100) == ([], True)
-    rare = await store.nearest_of_rare(database, *here, 2500, lamps, 50)
+    rare = await store.nearest_of_rare(database, store.Place, *here, 2500, lamps, 50)
     assert [place.id for place in rare] == ids
 
 
@@ -130,6 +131,33 @@ async def test_the_nearest_places_are_the_same_by_their_short_cut(person: People
         assert short.content == long.content
         assert short.json()
         assert short.headers["cache-control"] == long.headers["cache-control"]
+
+
+async def test_words_that_json_escapes_are_the_same_by_the_short_cut(
+    load: Import, feed: str, person: People, database: Database
+) -> None:
+    """Also of a place that was renamed: its card follows every writer."""
+    await load(feed, [Place(str(n), f"상자{n}", 34.0 + n / 1000, 124.6) for n in range(4)])
+    strange = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028 가나👍é</script>'
+    await database.run(
+        """UPDATE location.places p SET name = %(strange)s, lot_address = %(strange)s, road_address = %(road)s,
+                  phone = %(strange)s, pickup_categories = ARRAY[%(strange)s], streams = '{}', hours = %(hours)s
+           FROM location.feeds f WHERE f.id = feed_id AND f.name = %(feed)s AND p.name = '상자1'""",
+        strange=strange,
+        road="",
+        hours=Jsonb({"raw": strange, "always": True}),
+        feed=feed,
+    )
+    await database.run(
+        """UPDATE location.places p SET hours = NULL, data_date = NULL, residents_only = true, place_url = 'https://a/"'
+           FROM location.feeds f WHERE f.id = feed_id AND f.name = %(feed)s AND p.name = '상자2'""",
+        feed=feed,
+    )
+    path, who = f"{API}/centers?lat=34.0&lon=124.6&radius=1000", person()
+    short, long = await who.http.get(path), await who.http.get(path.replace("34", "%334"))
+    assert short.content == long.content
+    assert [one["name"] for one in short.json()] == ["상자0", strange, "상자2", "상자3"]
+    assert (short.json()[1]["road_address"], short.json()[1]["is_open"]) == (strange, True)
 
 
 @pytest.mark.parametrize(
