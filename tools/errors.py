@@ -10,26 +10,26 @@ from tools import openapi
 
 _HEAD = """# Errors of the API
 
-Every refusal is JSON: `{"detail": "what to do, for people", "code": "CODE"}`; `VALIDATION_ERROR` adds `errors`, one row
-for each field. Decide by `code`, show `detail`. What is for the user to read is Korean where the user has not chosen
-English; what only a developer can mend is English.
+Every error is JSON: `{"detail": "what to do, for people", "code": "CODE"}`; `VALIDATION_ERROR` adds `errors`, one row
+for each field. Decide by `code`, show `detail`. Messages for users are Korean unless the user has chosen
+English; messages for developers are English.
 
-| status | what an app does |
+| status | the app |
 |---|---|
-| 400, 415, 422 | mends the request; the same one is refused again |
-| 401 | renews the tokens (`refreshTokens`), tries once more, else signs in |
-| 403 | signs in: the session was ended, and 403 means nothing else |
-| 404 | treats the thing as gone; what belongs to another user is 404, too |
+| 400, 415, 422 | corrects the request; repeating it fails again |
+| 401 | renews the tokens (`refreshTokens`) and tries once more, then signs in |
+| 403 | signs in: the session has ended (no other meaning) |
+| 404 | treats the resource as gone; another user's resource is also 404 |
 | 405 | reads the `Allow` header |
-| 409 | asks anew how the thing stands |
+| 409 | reads the current state again |
 | 413 | sends less |
-| 429, 503 | tries again after `Retry-After` seconds, with the same `X-Idempotency-Key` where it sent one |
-| 500 | tells the user; a second try may help |
+| 429, 503 | tries again after `Retry-After` seconds, with the same `X-Idempotency-Key` if it sent one |
+| 500 | shows the error; a second attempt may help |
 
-The table is written by `make openapi` from what the operations declare. Any operation may also answer 500
+`make openapi` writes the table from the declarations of the operations. Any operation may also answer 500
 `INTERNAL_ERROR`, 503 `UNAVAILABLE`, 404 `NOT_FOUND` and 405 `METHOD_NOT_ALLOWED`.
 
-| code | status | detail, as it stands for developers or in Korean for users | operations |
+| code | status | detail, for developers in English or for users in Korean | operations |
 |---|---|---|---|
 """
 _MANY = 6

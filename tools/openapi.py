@@ -65,30 +65,30 @@ PUBLIC = (
 DESCRIPTION = """Eco² tells how to sort a piece of waste from a photo.
 
 Sign in with the cookie `s_access` or a bearer token. Every error is `{"detail", "code"}`; validation adds `errors`.
-403 means that your session was revoked and nothing else; what belongs to another user is 404, and operations of the
-tag `stewards` refuse whoever is none with 409 `STEWARDS_ONLY`. Whoever has no account can be a guest (`enterAsGuest`):
+403 only means that your session was revoked; another user's resource is 404, and operations of the
+tag `stewards` refuse other users with 409 `STEWARDS_ONLY`. Users without an account can be guests (`enterAsGuest`):
 operations with `x-guests: false` refuse guests with 409 `GUEST_NOT_ALLOWED`.
 
-A page of an allowed origin can read every answer, refusals included, and the headers `X-Request-Id`, `Retry-After`,
-`X-Next-Cursor`, `ETag`, `Content-Disposition` and `Allow`. One exception: where several origins are allowed, a request
-whose headers are too large (431) or cannot be parsed is answered to the first of them only.
+A page of an allowed origin can read every answer, errors included, and the headers `X-Request-Id`, `Retry-After`,
+`X-Next-Cursor`, `ETag`, `Content-Disposition` and `Allow`. One exception: if several origins are allowed, a request
+with too large (431) or unparsable headers is answered for the first of them only.
 """
 
 TAGS = {
-    "auth": "Signing in with a provider, tokens and sessions.",
-    "images": "Addresses to upload photos to.",
-    "scan": "A photo becomes a guide: what it shows, how to get rid of it, what was earned.",
+    "auth": "Sign-in with a provider, tokens and sessions.",
+    "images": "URLs for uploading photos.",
+    "scan": "From a photo to a guide: the item, its disposal and the reward.",
     "waste": "The same in two steps, for apps that poll instead of following events.",
-    "chat": "Chats that go on from a scan or a question.",
+    "chat": "Conversations with the agent, also about a scan.",
     "events": "The progress of a job, live.",
     "recycling": "The knowledge base: items, streams, rules, districts, and questions in words.",
-    "locations": "Places where things are taken: the nearest, by name, in clusters, for a thing.",
+    "locations": "Drop-off places: the nearest, by name, in clusters, for an item.",
     "info": "News of the environment, and notices.",
     "characters": "Characters and points that scans earn, and leaderboards of districts.",
-    "users": "The signed-in user: profile, preferences, scans, all data.",
-    "stewards": "For stewards: what people call wrong, and what changed rules do to answers.",
+    "users": "The signed-in user: profile, preferences, scans, export.",
+    "stewards": "For stewards: disputed results, reports about places, changed answers.",
 }
-"""Of the operations, in the order in which a reader meets them."""
+"""Descriptions of the tags, in the order of the document."""
 RETRY_LATER = frozenset(("429", "503"))
 _EDGE = (ext_authz.NoToken, ext_authz.Revoked, ext_authz.Stale)
 """Answers of the check at the edge, on every route that needs a user."""
@@ -97,10 +97,10 @@ _MORE = (
     *(catalogue_api, changes_api, waste_api, user_scans_api, feedback_api, calendar_api, reminder_api, turn_api),
     *_STEWARDS,
 )
-"""Routes of a domain that do not stand in its `api`."""
+"""Routes of a domain outside its `api`."""
 _ONLY_WITHOUT_THE_EDGE = frozenset((MissingUser.code, BadUser.code))
 _RETRY_AFTER = {
-    "description": "Seconds after which the same request would be taken.",
+    "description": "Seconds after which the same request may succeed.",
     "schema": {"type": "integer", "minimum": 1},
 }
 
@@ -113,7 +113,7 @@ def _routers() -> list[APIRouter]:
 
 
 def routes() -> list[APIRoute]:
-    """Every route of the services; those of the event gateway are no routes of the framework."""
+    """Every route of the services; the event gateway does not use the framework."""
     return [route for router in _routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
