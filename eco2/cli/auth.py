@@ -26,22 +26,22 @@ class Granted(StrEnum):
 
 auth = typer.Typer(help="Sign-in: tokens of providers, signing keys, roles.", no_args_is_help=True)
 keys = typer.Typer(
-    help="The keys that tokens are signed with. Rotate: `add`, wait until the new one signs, `retire` the old one.",
+    help="Keys that sign tokens. Rotate: `add`, wait until the new one signs, `retire` the old one.",
     no_args_is_help=True,
 )
 auth.add_typer(keys, name="keys")
-role = typer.Typer(help="Users who are more than citizens: stewards and operators.", no_args_is_help=True)
+role = typer.Typer(help="Roles of users: stewards and operators.", no_args_is_help=True)
 auth.add_typer(role, name="role")
 
 
 @auth.command()
 def verify(
     provider: str = typer.Argument(help="kakao, google or naver."),
-    seconds: float = typer.Option(20.0, min=1, max=120, help="How long to wait for the worker."),
+    seconds: float = typer.Option(20.0, min=1, max=120, help="Time limit for the worker."),
 ) -> None:
-    """Ask a provider whose access token this is; the token is read from standard input, or asked for.
+    """Ask a provider for the owner of an access token, which is read from standard input or a prompt.
 
-    It goes through `q.api`, as the services ask it. Exit code 1 unless the provider knows the token.
+    The request goes through `q.api`, like those of the services. Exit code 1 unless the provider knows the token.
     """
     from dataclasses import asdict
 
@@ -77,13 +77,13 @@ def verify(
 
 @keys.command("list")
 def keys_list(as_json: bool = console.AS_JSON) -> None:
-    """Show every key, and what it does now."""
+    """List the keys with their state."""
     console.show([_shown(row) for row in _rows()], as_json, "kid", "made", "state", empty="No keys; `add` makes one.")
 
 
 @keys.command("add")
 def keys_add() -> None:
-    """Make a new key. It verifies at once, and signs when the edge has had the time to read it."""
+    """Create a key. It verifies at once, and signs once the edge has had the time to read it."""
     from eco2.auth import keys as ring
     from eco2.auth.settings import TokenSettings
 
@@ -99,10 +99,12 @@ def keys_add() -> None:
 
 @keys.command("retire")
 def keys_retire(
-    kid: str = typer.Argument(help="As `list` shows it."),
-    now: bool = typer.Option(False, "--now", help="Also while its tokens still count; their owners sign in again."),
+    kid: str = typer.Argument(help="The id, from `list`."),
+    now: bool = typer.Option(
+        False, "--now", help="Even while its tokens are valid; their owners have to sign in again."
+    ),
 ) -> None:
-    """Delete a key that signs nothing any more."""
+    """Delete a key that no longer signs."""
     found = {row.kid: row for row in _rows()}
     if kid not in found:
         raise typer.Exit(console.say(f"There is no key {kid!r}; `eco2 auth keys list` shows them."))
@@ -120,9 +122,9 @@ def keys_retire(
 
 @role.command("grant")
 def role_grant(
-    user: UUID = typer.Argument(help="The user's id, as `GET /api/v1/users/me` tells it."),
-    name: Granted = typer.Option(Granted.steward, "--role", help="What they become."),
-    by: str = typer.Option("operator", help="Who says so; it is kept."),
+    user: UUID = typer.Argument(help="The user's id, from `GET /api/v1/users/me`."),
+    name: Granted = typer.Option(Granted.steward, "--role", help="The new role."),
+    by: str = typer.Option("operator", help="Your name; it is stored."),
 ) -> None:
     """Make a user a steward or an operator. Open sessions get the role when they are refreshed."""
     from eco2.auth import roles
@@ -136,7 +138,7 @@ def role_grant(
 
 @role.command("withdraw")
 def role_withdraw(user: UUID = typer.Argument(help="The user's id.")) -> None:
-    """Make a user a citizen again. Their sessions end; they sign in anew."""
+    """Make a user a citizen again. Their sessions end; they have to sign in again."""
     from eco2.auth import roles
 
     async def do(db: "Database", settings: "TokenSettings") -> int:
@@ -148,7 +150,7 @@ def role_withdraw(user: UUID = typer.Argument(help="The user's id.")) -> None:
 
 @role.command("list")
 def role_list(as_json: bool = console.AS_JSON) -> None:
-    """Show who has a role, and who granted it."""
+    """List users with a role, and who granted it."""
     from eco2.auth import store
 
     async def find(db: "Database", _: "TokenSettings") -> list[console.Json]:

@@ -23,7 +23,7 @@ class Environment(StrEnum):
 
 
 ENVIRONMENT = typer.Option(help="dev, staging or prod.")
-DRY_RUN = typer.Option(False, "--dry-run", help="Say what would be done, and do nothing.")
+DRY_RUN = typer.Option(False, "--dry-run", help="Print the actions without doing them.")
 
 
 def _fail(sentence: str) -> NoReturn:
@@ -58,7 +58,7 @@ class _Told:
 
 @infra.command()
 def state() -> None:
-    """Make the bucket of Terraform's state if there is none, and print its name."""
+    """Create the bucket of Terraform's state if it is missing, and print its name."""
     from eco2.infra import state as bucket
 
     with _Told():
@@ -71,7 +71,7 @@ def leftovers(
     environment: Environment = ENVIRONMENT,
     delete: bool = typer.Option(False, "--delete", help="Delete them."),
 ) -> None:
-    """List what Kubernetes made in AWS for a cluster: load balancers, volumes, security groups with its tag."""
+    """List leftovers of Kubernetes in AWS for a cluster: load balancers, volumes, security groups with its tag."""
     from eco2.infra import leftovers as made
 
     cloud = made.Cloud(_client("ec2"), _client("elbv2"))
@@ -84,17 +84,19 @@ def leftovers(
         try:
             made.remove(cloud, cluster, lambda row: typer.echo(f"deleting {row}"))
         except made.StillThere as error:
-            _fail(f"{error}. Look for what uses it, then try again.")
+            _fail(f"{error}. Remove the resource that uses it, then try again.")
 
 
 @infra.command()
 def secrets(
     environment: Environment = ENVIRONMENT,
-    rotate: str = typer.Option("", metavar="SECRET.PROPERTY", help="Make this value anew, such as broker.scan_api."),
-    require: str = typer.Option("", metavar="SECRET", help="Fail while this one is still to be entered."),
+    rotate: str = typer.Option(
+        "", metavar="SECRET.PROPERTY", help="Generate this value again, such as broker.scan_api."
+    ),
+    require: str = typer.Option("", metavar="SECRET", help="Fail while this one has no value."),
     dry_run: bool = DRY_RUN,
 ) -> None:
-    """Generate the secrets that have no value yet, and name those that are to be entered by hand."""
+    """Generate missing secrets, and list those to enter by hand."""
     from eco2.infra import secrets as values
 
     cloud = values.Cloud(_client("secretsmanager"), _client("ssm"), _client("iam"))

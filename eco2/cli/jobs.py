@@ -22,10 +22,10 @@ Json = dict[str, Any]
 
 
 def show(
-    job: str = typer.Argument(help="The job id, as POST /scan answered it."),
+    job: str = typer.Argument(help="The job id, from the answer of POST /scan."),
     as_json: bool = typer.Option(False, "--json", help="Print it as JSON."),
 ) -> None:
-    """Show what is known about a job: its row, stages, timings, where its result came from, its trace.
+    """Show a job: its row, stages, timings, source of the result, trace.
 
     Reads ECO2_DATABASE_URL and ECO2_REDIS_STREAMS_URL, or else the local stack.
     """
@@ -65,16 +65,16 @@ def _print(found: Json) -> None:
     for event in found["events"]:
         ms = spent.get(event["stage"]) if event["status"] != "started" else None
         events.add_row(str(event["seq"]), event["stage"], event["status"], event["ts"], "" if ms is None else str(ms))
-    out.print(events if found["events"] else "Its events are gone; they are kept for an hour after the last.")
+    out.print(events if found["events"] else "Its events are gone; they are kept for 15 minutes after its end.")
 
 
 # --- feedback ---------------------------------------------------------------------------------------------------------
 
 
 def export(
-    target: Path = typer.Argument(help="File to write; it is replaced when all is read."),
+    target: Path = typer.Argument(help="File to write; replaced when everything has been read."),
     days: int = typer.Option(36500, min=1, max=36500, help="Only what was said in the last so many days."),
-    words: bool = typer.Option(False, "--words", help="With what users wrote, which may be personal."),
+    words: bool = typer.Option(False, "--words", help="Include users' comments, which may be personal."),
 ) -> None:
     """Write feedback whose true label is known as an evaluation set: one JSON object a line, without users.
 
@@ -85,7 +85,7 @@ def export(
     except OSError as error:
         err.print(f"Cannot write {target}: {error.strerror}.", highlight=False)
         raise typer.Exit(1) from None
-    err.print(f"{written} lines in {target}; {left} left out: nobody said what it was.", highlight=False)
+    err.print(f"{written} lines in {target}; {left} left out: the true item is unknown.", highlight=False)
 
 
 async def _export(target: Path, since: datetime, *, words: bool) -> tuple[int, int]:
@@ -114,7 +114,7 @@ def top(
     limit: int = typer.Option(20, min=1, max=1000, help="How many items."),
     as_json: bool = typer.Option(False, "--json", help="Print it as JSON."),
 ) -> None:
-    """Show the items that users dispute most, and what they say they were.
+    """Show the most disputed items with the items that users named.
 
     Reads ECO2_DATABASE_URL, or else the database of the local stack.
     """

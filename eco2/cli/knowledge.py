@@ -25,22 +25,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 Json = dict[str, Any]
 
-knowledge = typer.Typer(help="Look after the knowledge base.", no_args_is_help=True)
+knowledge = typer.Typer(help="Check and inspect the knowledge base.", no_args_is_help=True)
 
 
 def ask(
     question: Annotated[str, typer.Argument(help="What to get rid of, in your words, Korean or English.")],
     as_json: AsJson = False,
-    district: Annotated[str | None, typer.Option(help="Si, gun or gu whose rules count.")] = None,
+    district: Annotated[str | None, typer.Option(help="Si, gun or gu whose rules apply.")] = None,
     lang: Annotated[str | None, typer.Option(help="ko or en; default: that of the question.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask the running stack.")] = False,
-    sources: Annotated[bool, typer.Option("--sources", help="Tell what the answer rests on, too.")] = False,
+    sources: Annotated[bool, typer.Option("--sources", help="Show the sources of the answer.")] = False,
     data: Data = None,
 ) -> None:
-    """Ask how to get rid of something, or when to put it out.
+    """Ask how to dispose of something, or when to put it out.
 
-    The local stack answers where it runs, collection days included. Without it the rules of this checkout answer; no
-    server and no key is needed for that.
+    A running local stack answers, also about collection days. Otherwise the rules of this checkout answer; no
+    server and no key is needed.
     """
     if lang not in (None, "ko", "en"):
         raise typer.Exit(_say(f"--lang is ko or en, not {lang}."))
@@ -113,7 +113,7 @@ def show(
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Show everything known about one item, and what each situation makes of it."""
+    """Show an item with the effect of each situation."""
     from eco2.knowledge import search
     from eco2.knowledge.stewards import sheet
 
@@ -136,17 +136,17 @@ def show(
 def diff(
     since: Annotated[str, typer.Argument(help="A git revision, or a folder with another knowledge base.")] = "HEAD",
     answers: Annotated[
-        bool, typer.Option("--answers", help="Tell which evaluation questions are answered differently.")
+        bool, typer.Option("--answers", help="Show evaluation questions with different answers.")
     ] = False,
     publish: Annotated[
-        bool, typer.Option("--publish", help="Put these questions before the stewards, on their page; with --answers.")
+        bool, typer.Option("--publish", help="Show these questions on the stewards' page; with --answers.")
     ] = False,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
-    """Tell in words what changed in the files since a revision, or what that does to answers.
+    """Describe the changes of the files since a revision, or their effect on answers.
 
-    Exit code 1 where --answers finds an answer that is worse by what its question expects.
+    Exit code 1 if --answers finds a worse answer.
     """
     from eco2.knowledge.loading import default_directory
     from eco2.knowledge.stewards import lint, sheet

@@ -34,7 +34,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-local = typer.Typer(help="Only for the local stack.", no_args_is_help=True)
+local = typer.Typer(help="Commands for the local stack only.", no_args_is_help=True)
 app.add_typer(local, name="local")
 stack.register(app, local)
 app.command()(top.top)
@@ -54,7 +54,7 @@ app.add_typer(models.llm, name="llm")
 job = typer.Typer(help="Look into one job.", no_args_is_help=True)
 app.add_typer(job, name="job")
 job.command()(jobs.show)
-feedback = typer.Typer(help="What users say about results.", no_args_is_help=True)
+feedback = typer.Typer(help="Users' feedback about results.", no_args_is_help=True)
 app.add_typer(feedback, name="feedback")
 feedback.command()(jobs.export)
 feedback.command()(jobs.top)
@@ -89,9 +89,9 @@ def run(process: str = typer.Argument(help=f"One of: {', '.join(TARGETS)}.")) ->
 
 @app.command()
 def migrate(
-    wait: float = typer.Option(None, metavar="SECONDS", help="Change nothing; wait so long until somebody else has."),
+    wait: float = typer.Option(None, metavar="SECONDS", help="Only wait, at most so long, until the schema is there."),
 ) -> None:
-    """Bring the database of ECO2_DATABASE_URL to the newest schema."""
+    """Migrate the database of ECO2_DATABASE_URL to the newest schema."""
     from eco2.core import schema
     from eco2.core.settings import DatabaseSettings, Settings, load
 

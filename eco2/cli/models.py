@@ -30,8 +30,8 @@ async def _database() -> "AsyncIterator[Database]":
 
 
 @llm.command()
-def stop(why: Annotated[str, typer.Option(help="Stands in logs and in `eco2 llm show`.")] = "") -> None:
-    """Stop calls of paid models within two seconds; those under way end. The embedded model and the rules answer."""
+def stop(why: Annotated[str, typer.Option(help="The reason, for logs and `eco2 llm show`.")] = "") -> None:
+    """Stop paid models within two seconds; calls in progress finish. The embedded model and the rules answer."""
     from eco2.llm import control
 
     async def work() -> None:
@@ -56,7 +56,7 @@ def start() -> None:
 
 @llm.command()
 def price(model: Model, input_: Usd, output: Usd) -> None:
-    """Set what a model costs. Calls that begin two seconds later are counted so, in every process."""
+    """Set the price of a model, for calls that begin two seconds later, in every process."""
     from eco2.llm import control
     from eco2.llm.settings import Price
 
@@ -70,7 +70,7 @@ def price(model: Model, input_: Usd, output: Usd) -> None:
 
 @llm.command()
 def unprice(model: Model) -> None:
-    """Count a model by the price of the settings again."""
+    """Use the price of the settings for a model again."""
     from eco2.llm import control
 
     async def work() -> bool:
@@ -84,7 +84,7 @@ def unprice(model: Model) -> None:
 
 @llm.command()
 def show(as_json: bool = console.AS_JSON) -> None:
-    """Show whether paid models are stopped, and every price: those set here, then those that come with the platform."""
+    """Show the state of paid models, and every price: those set here, then the built-in ones."""
     from eco2.llm import control
     from eco2.llm.settings import DEFAULT_PRICES
 

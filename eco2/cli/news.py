@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from eco2.core.postgres import Database
     from eco2.info.store import Article, SourceState
 
-notice = typer.Typer(help="Notices that stand among the news.", no_args_is_help=True)
-news = typer.Typer(help="Where the news come from.", no_args_is_help=True)
+notice = typer.Typer(help="Notices among the news.", no_args_is_help=True)
+news = typer.Typer(help="Sources of the news.", no_args_is_help=True)
 
 SEOUL = ZoneInfo("Asia/Seoul")
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
@@ -34,14 +34,12 @@ async def _database() -> "AsyncIterator[Database]":
 @notice.command()
 def add(
     title: Annotated[str, typer.Argument(help="One line.")],
-    url: Annotated[str, typer.Option(help="A page that tells more, https://…")],
+    url: Annotated[str, typer.Option(help="A page with details, https://…")],
     text: Annotated[str, typer.Option(help="A sentence or two below the title.")] = "",
-    start: Annotated[
-        datetime | None, typer.Option("--from", formats=FORMATS, help="In Seoul's time; default: now.")
-    ] = None,
-    until: Annotated[datetime | None, typer.Option(formats=FORMATS, help="In Seoul's time; default: no end.")] = None,
+    start: Annotated[datetime | None, typer.Option("--from", formats=FORMATS, help="Seoul time; default: now.")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=FORMATS, help="Seoul time; default: no end.")] = None,
 ) -> None:
-    """Show a notice among the news. It is there for everybody within half a minute."""
+    """Add a notice to the news. All users see it within half a minute."""
     from eco2.info import service
 
     async def work() -> "Article":
@@ -61,7 +59,7 @@ def _seoul(at: datetime | None) -> datetime | None:
 
 @notice.command("list")
 def list_(as_json: bool = console.AS_JSON) -> None:
-    """Show the notices, the newest first, those that ended included."""
+    """List all notices, newest first, including ended ones."""
     from eco2.info import service, store
 
     async def find() -> "list[Article]":
@@ -98,7 +96,7 @@ def end(number: Annotated[str, typer.Argument(metavar="ID", help="The id, or how
 
 @news.command()
 def sources(as_json: bool = console.AS_JSON) -> None:
-    """Show how each source does: when it last answered, what went wrong, when it is asked again.
+    """Show the state of each source: last answer, last error, next attempt.
 
     `eco2 task run news.feeds` (news.naver, news.newsdata) asks now.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eco2.jobs.dead_letters import Urls
 
 task = typer.Typer(help="Scheduled and background work.", no_args_is_help=True)
-dlq = typer.Typer(help="Messages that could not be worked off, of every queue.", no_args_is_help=True)
+dlq = typer.Typer(help="Dead letters of every queue.", no_args_is_help=True)
 backup = typer.Typer(help="Encrypted backups of the database.", no_args_is_help=True)
 report = typer.Typer(help="The daily reports.", no_args_is_help=True)
 
@@ -47,10 +47,10 @@ def _short(value: object) -> object:
 
 @task.command("run")
 def task_run(
-    name: str = typer.Argument(help="The task, as analytics.daily."),
+    name: str = typer.Argument(help="The task, such as analytics.daily."),
     argument: str = typer.Argument("", help="Its argument; for analytics.daily and report.generate a day."),
 ) -> None:
-    """Order a run; the scheduler sends it, `eco2 task list` shows how it went."""
+    """Start a run; the scheduler sends it, `eco2 task list` shows its outcome."""
     from eco2.core.postgres import open_database
     from eco2.core.settings import DatabaseSettings
     from eco2.jobs import service
@@ -75,7 +75,7 @@ def _urls() -> "Urls":
 
 @dlq.command("list")
 def dlq_list(as_json: bool = console.AS_JSON) -> None:
-    """Show every dead letter: where it died, why, how often, and when it is sent again by itself."""
+    """List dead letters: queue, cause, attempts, next automatic replay."""
     from eco2.jobs import dead_letters
 
     rows = [letter.public() for letter in console.do(dead_letters.listed(_urls()))]
@@ -89,7 +89,7 @@ def dlq_list(as_json: bool = console.AS_JSON) -> None:
 
 @dlq.command("show")
 def dlq_show(letter: str = typer.Argument(help="The id, or how it begins.")) -> None:
-    """Show one dead letter whole, its trace and body included, as JSON."""
+    """Show one dead letter as JSON, with its trace and body."""
     from eco2.jobs import dead_letters
 
     async def find() -> list[dead_letters.DeadLetter]:
@@ -134,9 +134,9 @@ def dlq_replay(
     ids: list[str] = typer.Argument(None, help="Ids, or how they begin."),
     everything: bool = typer.Option(False, "--all", help="All of them."),
 ) -> None:
-    """Send dead letters to where they came from, each on its own; exit code 1 when some could not be sent.
+    """Send dead letters back to their queues; exit code 1 when some could not be sent.
 
-    Work that was done already is not done again.
+    Finished work is not repeated.
     """
     _settle(ids or [], everything, again=True)
 
@@ -155,7 +155,7 @@ def dlq_drop(
 
 @backup.command("run")
 def backup_run() -> None:
-    """Make a backup now and prove it by restoring it into a scratch database."""
+    """Make a backup now and verify it by a restore into a scratch database."""
     from eco2.jobs import backup as work
     from eco2.jobs.settings import BackupSettings
 
@@ -169,7 +169,7 @@ def backup_run() -> None:
 
 @backup.command("list")
 def backup_list(as_json: bool = console.AS_JSON) -> None:
-    """Show the backups, the newest first; one that is not proven is unfinished or was abandoned."""
+    """List backups, newest first; one without proof is unfinished or was abandoned."""
     from eco2.jobs import backup as work
     from eco2.jobs.settings import BackupSettings
 
@@ -180,13 +180,13 @@ def backup_list(as_json: bool = console.AS_JSON) -> None:
 
 @backup.command("restore")
 def backup_restore(
-    name: str = typer.Argument(help="As `eco2 backup list` shows it."),
+    name: str = typer.Argument(help="The name, from `eco2 backup list`."),
     into: str = typer.Option(..., "--into", help="postgresql:// URL of a new, empty database."),
     identity: Path | None = typer.Option(
         None, "--identity", exists=True, dir_okay=False, help="File with the age identity; default: the local stack's."
     ),
 ) -> None:
-    """Restore a backup into a database without tables of ours: all of it, or nothing."""
+    """Restore a backup into an empty database: all of it, or nothing."""
     from eco2.jobs import backup as work
     from eco2.jobs.settings import BackupSettings
 

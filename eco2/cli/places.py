@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eco2.location.importing.stored import Stored
     from eco2.location.store import Place
 
-places = typer.Typer(help="Places where things are taken: load, look up, retire.", no_args_is_help=True)
+places = typer.Typer(help="Drop-off places: import, search, retire.", no_args_is_help=True)
 
 FORMAT_HELP = (
     "compensation, clothing-bins, recycling-centres, medicine-boxes, battery-boxes, lamp-boxes, battery-lamp-boxes, "
@@ -252,7 +252,7 @@ def _with_database(work: Any) -> Any:
 
 
 @places.command()
-def show(place: int = typer.Argument(help="The id, as /locations shows it.")) -> None:
+def show(place: int = typer.Argument(help="The id, from /locations.")) -> None:
     """Show everything that is known about a place, as JSON: source, date, licence, what people say."""
     from dataclasses import asdict
 
@@ -324,7 +324,7 @@ def stale(
     limit: int = typer.Option(50, "-n", min=1, max=10_000),
     as_json: bool = console.AS_JSON,
 ) -> None:
-    """List the places whose data is old or of no known day, oldest first."""
+    """List places with old or undated data, oldest first."""
     from datetime import timedelta
 
     from eco2.location import store
@@ -342,7 +342,7 @@ def feedback(
     limit: int = typer.Option(50, "-n", min=1, max=10_000),
     as_json: bool = console.AS_JSON,
 ) -> None:
-    """List what people say about places that are not retired, newest first."""
+    """List users' reports about places that are not retired, newest first."""
     from eco2.location import feedback_store
 
     async def find(db: "Database") -> list[dict[str, Any]]:
@@ -354,7 +354,7 @@ def feedback(
 
 @places.command()
 def retire(place: int = typer.Argument(help="The id."), by: str = typer.Option("steward", help="Who says so.")) -> None:
-    """Take a place off the map. No import brings it back; `restore` does."""
+    """Remove a place from the map, also for later imports. `restore` puts it back."""
     from eco2.location import service, store
 
     if by.strip() == store.IMPORT:

@@ -38,16 +38,16 @@ def import_(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report; change nothing.")] = False,
     rejected: Annotated[
-        Path | None, typer.Option("--rejected", dir_okay=False, help="Write the lines that were left out to this CSV.")
+        Path | None, typer.Option("--rejected", dir_okay=False, help="Write rejected lines to this CSV.")
     ] = None,
     sample: Annotated[
-        bool, typer.Option("--sample", help="The days are made up: marked so, and never in the place of real ones.")
+        bool, typer.Option("--sample", help="The days are made up: mark them as samples, and never replace real ones.")
     ] = False,
 ) -> None:
-    """Take days, times and places of collection from the national household-waste data set, UTF-8 or CP949.
+    """Import days, times and places of collection from the national household-waste data set, UTF-8 or CP949.
 
-    The areas of the districts that the file holds are replaced, all in one transaction; other districts stay. Exit code
-    1 where nothing could be read.
+    The areas of the file's districts are replaced in one transaction; other districts stay. Exit code
+    1 if nothing could be read.
     """
     from eco2.knowledge.districts import Districts
     from eco2.recycling import calendar
@@ -92,7 +92,7 @@ def _report(left_out: "tuple[Rejected, ...]", file: Path | None) -> None:
 
 @regions.command("list")
 def list_(as_json: bool = console.AS_JSON) -> None:
-    """Show the districts whose days are known, how old the data are, and which are samples."""
+    """List districts with collection days, the age of the data, and samples."""
     from eco2.recycling import calendar, store
 
     async def find() -> list[store.DistrictRow]:
@@ -115,9 +115,9 @@ def list_(as_json: bool = console.AS_JSON) -> None:
 
 @regions.command()
 def show(
-    district: Annotated[str, typer.Argument(help="서울특별시 마포구, or 마포구 where that is clear.")],
+    district: Annotated[str, typer.Argument(help="서울특별시 마포구, or 마포구 if that is unique.")],
 ) -> None:
-    """Show when a district collects what, with the source."""
+    """Show the collection days of a district, with the source."""
     from eco2 import knowledge
     from eco2.knowledge import days
     from eco2.knowledge.districts import Districts

@@ -9,7 +9,7 @@ from eco2.cli import console
 
 CHECKOUT = Path(__file__).parents[2]
 release = typer.Typer(
-    help="Which images an environment runs. A release is a commit in the Git repository.", no_args_is_help=True
+    help="Releases of images to environments. A release is a commit in the Git repository.", no_args_is_help=True
 )
 ENVIRONMENT = typer.Argument(help="dev, staging or prod.")
 SERVICES = typer.Option(
@@ -53,7 +53,7 @@ def plan(
     revision: str = REVISION,
     remote: str = REMOTE,
 ) -> None:
-    """Say what a promotion would change, and change nothing."""
+    """Print the changes of a promotion without making them."""
     from eco2.release import repository
 
     with _Sentences(), repository.clone(_remote(remote), environment) as folder:
@@ -70,7 +70,7 @@ def promote(
     as_json: bool = AS_JSON,
     outputs: bool = OUTPUTS,
 ) -> None:
-    """Let an environment run images of a revision; Argo CD follows within three minutes."""
+    """Release a revision's images to an environment; Argo CD follows within three minutes."""
     from eco2.release import repository
 
     with _Sentences():
@@ -85,7 +85,7 @@ def rollback(
     as_json: bool = AS_JSON,
     outputs: bool = OUTPUTS,
 ) -> None:
-    """Undo a release: its services run again what they ran before. The schema of the database stays."""
+    """Undo a release: its services return to their former images. The schema of the database stays."""
     from eco2.release import repository
 
     with _Sentences():
@@ -94,11 +94,11 @@ def rollback(
 
 @release.command()
 def changed(
-    since: str = typer.Argument("", help="Commit to compare HEAD with; one that is not there means everything."),
-    branch: str = typer.Option("", help="Compare with what the environment of this branch runs instead."),
+    since: str = typer.Argument("", help="Commit to compare HEAD with; an unknown one means everything."),
+    branch: str = typer.Option("", help="Compare with the environment of this branch instead."),
     outputs: bool = typer.Option(False, "--outputs", help="Lines for $GITHUB_OUTPUT instead of one JSON object."),
 ) -> None:
-    """Print which services and targets of the image differ since a commit, or from what an environment runs."""
+    """List services and targets of the image that differ since a commit, or from an environment."""
     from eco2.release import repository, services
 
     if bool(since) == bool(branch):
@@ -127,11 +127,13 @@ def changed(
 @release.command()
 def wait(
     environment: str = ENVIRONMENT,
-    release_: str = typer.Option("", "--release", metavar="COMMIT", help="For what it changed. Default: everything."),
-    seconds: float = typer.Option(2700, help="How long at most; a canary takes 20 minutes when nothing is wrong."),
+    release_: str = typer.Option(
+        "", "--release", metavar="COMMIT", help="The release to wait for. Default: all services."
+    ),
+    seconds: float = typer.Option(2700, help="Time limit; a successful canary takes 20 minutes."),
     remote: str = REMOTE,
 ) -> None:
-    """Wait until Argo CD (ECO2_ARGOCD_URL, ECO2_ARGOCD_TOKEN) says that an environment runs a release and is well."""
+    """Wait until an environment runs a release and is healthy by Argo CD (ECO2_ARGOCD_URL, ECO2_ARGOCD_TOKEN)."""
     from eco2.core.settings import load
     from eco2.release import health, repository
 
@@ -150,13 +152,13 @@ def wait(
 def notice(
     environment: str = ENVIRONMENT,
     result: str = typer.Option(..., help="Of the deployment: success, failure or cancelled."),
-    release_: str = typer.Option("", "--release", metavar="COMMIT", help="The release, where one was made."),
-    rollback_: str = typer.Option("", "--rollback", help="Outcome of its rollback, where one was tried."),
-    undone: str = typer.Option("", metavar="COMMIT", help="The rollback, where it changed something."),
+    release_: str = typer.Option("", "--release", metavar="COMMIT", help="The release, if one was made."),
+    rollback_: str = typer.Option("", "--rollback", help="Outcome of its rollback, if one was tried."),
+    undone: str = typer.Option("", metavar="COMMIT", help="The rollback, if it changed something."),
     restored: str = typer.Option("", help="Outcome of waiting for the rollback."),
-    url: str = typer.Option("", help="Address where to read on."),
+    url: str = typer.Option("", help="Address of the details."),
 ) -> None:
-    """Tell Slack (ECO2_SLACK_WEBHOOK) and Discord (ECO2_DISCORD_WEBHOOK) how a deployment went."""
+    """Tell Slack (ECO2_SLACK_WEBHOOK) and Discord (ECO2_DISCORD_WEBHOOK) the outcome of a deployment."""
     from eco2.release import notices
 
     _tell(notices.of_deployment(environment, result, release_, rollback_, undone, restored, url))

@@ -11,7 +11,7 @@ reminders = typer.Typer(help="Reminders of collection days by Web Push.", no_arg
 def key(as_json: bool = console.AS_JSON) -> None:
     """Make a key pair (VAPID). Enter it as the secret `push`: former private keys stay behind the new one, with commas.
 
-    Nothing is stored or changed. Browsers that subscribed with a former key are reached with that key.
+    It stores and changes nothing. Browsers that subscribed with a former key are reached with that key.
     """
     from eco2.recycling.push import Key
 

@@ -126,7 +126,7 @@ def _account(name: str, address: str, secret: str) -> "UUID | None":
 def token(
     user: str = typer.Option(DEFAULT_USER, help="Any name; the same name is always the same user."),
     guest: bool = typer.Option(False, "--guest", help="A new guest instead, whose data is deleted after an hour."),
-    role: TokenRole = typer.Option(TokenRole.citizen, help="What the token says that they are."),
+    role: TokenRole = typer.Option(TokenRole.citizen, help="The role in the token."),
 ) -> None:
     """Print a bearer token for a user of the local stack."""
     try:
@@ -155,13 +155,13 @@ def platform(url: str | None, bearer: str | None, user: str) -> "Iterator[httpx2
 
 def scan(
     photo: Path = typer.Argument(help="A photo: JPEG, PNG, WebP, HEIC or GIF, up to 15 MB."),
-    say: str = typer.Option(None, help="What to say about it, such as '라벨을 못 뗐어요'."),
+    say: str = typer.Option(None, help="A note about it, such as '라벨을 못 뗐어요'."),
     as_json: bool = AS_JSON,
     url: str = URL,
     bearer: str = BEARER,
     user: str = USER,
 ) -> None:
-    """Scan a photo: what it is, how to prepare it, where it goes."""
+    """Scan a photo: show the item, its preparation and its collection stream."""
     with platform(url, bearer, user) as client:
         body = _follow(client, photo, say, quiet=as_json)
         if not as_json and body["needs_choice"] and sys.stdin.isatty():
@@ -181,7 +181,7 @@ def choose(
     bearer: str = BEARER,
     user: str = USER,
 ) -> None:
-    """Say what an uncertain scan shows, and get its guide."""
+    """Name the item of an uncertain scan, and get its guide."""
     from eco2.cli import client as api
 
     with platform(url, bearer, user) as client:

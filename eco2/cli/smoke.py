@@ -315,10 +315,12 @@ def smoke(
     token: str = typer.Option(
         "", envvar="ECO2_SMOKE_TOKEN", help="Bearer token of an account to scan with. Default: a session of a guest."
     ),
-    seconds: float = typer.Option(120.0, "--timeout", min=1, help="Seconds that the scan may take; a request has ten."),
+    seconds: float = typer.Option(
+        120.0, "--timeout", min=1, help="Time limit of the scan in seconds; a request has ten."
+    ),
     as_json: bool = typer.Option(False, "--json", help="A JSON object a line, for programs."),
 ) -> None:
-    """Ask a running platform for one of everything: each API, upload, scan, broker, events. Exit code 1: one failed."""
+    """Test a running platform by requests of each kind: APIs, upload, scan, broker, events. Exit code 1: one failed."""
     from urllib.parse import urlsplit
 
     from eco2.cli.stack import plain_errors

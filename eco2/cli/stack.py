@@ -72,9 +72,13 @@ Variables:
 
 
 def up(
-    foreground: bool = typer.Option(False, "--foreground", "-f", help="Stay here and show every process's output."),
-    only: str = typer.Option("", help=f"Comma-separated names; what they need is started too. Names: {NAMES}."),
-    origin: list[str] = typer.Option([], help="Another web app that may call the API, as http://localhost:3001."),
+    foreground: bool = typer.Option(
+        False, "--foreground", "-f", help="Run in the foreground and show the output of every process."
+    ),
+    only: str = typer.Option(
+        "", help=f"Comma-separated names; processes that they need are started too. Names: {NAMES}."
+    ),
+    origin: list[str] = typer.Option([], help="Another web app that may call the API, such as http://localhost:3001."),
     observe: bool = typer.Option(
         False, "--observe", help="With Prometheus, Alertmanager, exporters and traces, on ports of their own."
     ),
@@ -227,7 +231,7 @@ def _wait_until_ready(home: Path, ended: Callable[[], bool]) -> None:
                     return
             time.sleep(0.1)
     late = [row.name for row in now.processes if not row.ready] if now else ["the supervisor"]
-    raise LocalError(f"Not ready after {READY_SECONDS} s: {', '.join(late)}; `eco2 logs NAME` shows why.")
+    raise LocalError(f"Not ready after {READY_SECONDS} s: {', '.join(late)}; `eco2 logs NAME` shows the reason.")
 
 
 def _why_it_ended(home: Path, last: "StackState | None") -> str:
@@ -280,7 +284,7 @@ def _watching(at: "Layout") -> str:
 
 
 def down() -> None:
-    """Stop the platform; its data stays."""
+    """Stop the platform; its data is kept."""
     from eco2.local import config, state
 
     with plain_errors():
@@ -289,7 +293,7 @@ def down() -> None:
         if last is None or not (_stop_supervisor(last) | bool(state.end_orphans(state.load(home) or last))):
             out.print("Nothing is running.")
             return
-        out.print("Stopped; data is kept. `make clean` forgets it.")
+        out.print("Stopped; data is kept. `make clean` deletes it.")
 
 
 def _stop_supervisor(last: "StackState") -> bool:
@@ -354,10 +358,10 @@ def _last_known(at: "Layout") -> "StackState":
 
 def logs(
     name: str = typer.Argument("", help=f"One of: {NAMES}, supervisor. Without it, all.", show_default=False),
-    follow: bool = typer.Option(False, "-f", "--follow", help="Go on showing what is written."),
-    lines: int = typer.Option(50, "-n", min=0, help="How many of the last lines."),
+    follow: bool = typer.Option(False, "-f", "--follow", help="Keep showing new lines."),
+    lines: int = typer.Option(50, "-n", min=0, help="Number of lines."),
 ) -> None:
-    """Show what the processes wrote."""
+    """Show the logs of the processes."""
     from eco2.local import config
     from eco2.local import logs as files
 
@@ -392,7 +396,7 @@ def doctor() -> None:
 
 
 def repair() -> None:
-    """Prove each server of the stopped platform, and mend what is damaged; database and photos stay."""
+    """Test each server of the stopped platform, and repair damaged ones; database and photos stay."""
     from eco2.local import config
     from eco2.local import repair as mending
 
@@ -421,7 +425,7 @@ def show_check(name: str, ok: bool, text: str) -> None:
 
 
 def env(
-    of: str = typer.Option("", "--process", help="A name of the table of processes: adds the ports of that one."),
+    of: str = typer.Option("", "--process", help="A process, whose ports are added."),
 ) -> None:
     """Print the environment of the local processes as shell `export` lines."""
     import shlex
@@ -438,7 +442,7 @@ def env(
 
 
 def url() -> None:
-    """Print the address of the gateway: of the stack that runs, or that would be started."""
+    """Print the address of the gateway."""
     from eco2.local import config, state
 
     with plain_errors():

@@ -36,10 +36,10 @@ out = Console()
 
 
 def top(
-    once: bool = typer.Option(False, "--once", help="Print one picture of a second, and end."),
+    once: bool = typer.Option(False, "--once", help="Print one summary of a second, and exit."),
     as_json: bool = typer.Option(False, "--json", help="The same as JSON, for programs."),
-    svg: Path = typer.Option(None, "--svg", metavar="FILE", help="Write one picture of a second as SVG, and end."),
-    every: float = typer.Option(2.0, "--every", min=0.5, max=60, help="Seconds from one picture to the next."),
+    svg: Path = typer.Option(None, "--svg", metavar="FILE", help="Write one summary of a second as SVG, and exit."),
+    every: float = typer.Option(2.0, "--every", min=0.5, max=60, help="Seconds between updates."),
 ) -> None:
     """Show processes, queues, stages, streams, cost and alerts of the running stack, live. `q` ends it.
 

@@ -22,10 +22,10 @@ Json = dict[str, Any]
 
 
 def trace(
-    job: str = typer.Argument("", help="The job id, as POST /scan answered it. Without it, the newest traces."),
+    job: str = typer.Argument("", help="The job id, from the answer of POST /scan. Without it, the newest traces."),
     as_json: bool = typer.Option(False, "--json", help="Spans as JSON, for programs."),
 ) -> None:
-    """Show the trace of one job as a tree: which process did what, how long it took, and where it waited.
+    """Show the trace of one job as a tree: work of each process, durations, waits.
 
     Needs a stack that was started with `eco2 up --observe`; the newest traces are kept, in memory.
     """

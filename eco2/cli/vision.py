@@ -28,9 +28,9 @@ def classify(
     paths: list[Path] = typer.Argument(help="Photos, or folders of photos.", metavar="PATH..."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object a line."),
 ) -> None:
-    """Tell what photos show, with the embedded model; no server and no key is needed.
+    """Classify photos with the embedded model; no server and no key is needed.
 
-    Exit code 1 when a photo cannot be read; the others are told all the same.
+    Exit code 1 when a photo cannot be read; the others are classified.
     """
     files = list(_photos(paths))
     failed = 0
