@@ -1,4 +1,4 @@
-"""The table of processes: what runs, how it is started, where it listens, what it consumes.
+"""The table of processes: entry point, ports and queues of each.
 
 `eco2 run NAME`, the local supervisor, the edge configuration and the deployment tests all read this table;
 nothing else names a process twice.

@@ -1,4 +1,4 @@
-"""Routes for guests: who has no account yet gets a short session for a small proof of work."""
+"""Routes for guests: a short session without an account, for a small proof of work."""
 
 from typing import Annotated
 

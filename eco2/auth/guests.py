@@ -1,6 +1,6 @@
-"""Guests: a short session for whoever has done a small proof of work, without an account and without a provider.
+"""Guests: a short session for a small proof of work, without an account and without a provider.
 
-A challenge is sealed and kept nowhere. What makes it count once is the session that it gives: its id is made of the
+A challenge is sealed and not stored. It counts once by the session that it gives: its id is derived from the
 challenge, so a second one meets the first in the table of sessions, whatever Redis has forgotten. The proof makes many
 sessions cost something; the limits of browser and address keep one place from making them all.
 """

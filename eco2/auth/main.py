@@ -1,4 +1,4 @@
-"""auth-api: sign in, stay signed in, be locked out; and the keys that tokens are verified with."""
+"""auth-api: sign-in, sessions, revocation; and the public keys of tokens."""
 
 import asyncio
 import contextlib

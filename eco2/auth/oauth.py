@@ -1,7 +1,7 @@
-"""Kakao, Google and Naver: where a sign-in begins, who came back with a code, and whose a provider's token is.
+"""Kakao, Google and Naver: start of a sign-in, profile for a code, owner of a provider's token.
 
-Authlib does the protocol. What differs between the three is the table below and how a profile is read. What a provider
-answers is read up to ANSWER_MAX bytes and taken by type; only its id of the user has to be there.
+Authlib does the protocol. The three differ in the table below and in the reading of a profile. An answer of a provider
+is read up to ANSWER_MAX bytes and by type; only its id of the user is required.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Tells every ext-authz what was revoked: what the request could not do itself, and what Redis has forgotten.
+"""Sends revocations to every ext-authz: those that a request could not send itself, and those lost by Redis.
 
 Any number of auth-api processes do this side by side. Each step may happen twice, none may be left out.
 """

@@ -1,4 +1,4 @@
-"""Roles that an operator grants. They are in the tokens, so a role that is withdrawn ends the sessions that have it."""
+"""Roles that an operator grants. They are in the tokens, so withdrawing a role ends the sessions that have it."""
 
 from datetime import timedelta
 from typing import Literal

@@ -1,4 +1,4 @@
-"""gRPC services of auth-api: it ends somebody's sessions, and copies or removes what it keeps of them."""
+"""gRPC services of auth-api: end a user's sessions; export or remove a user's data."""
 
 from collections.abc import Mapping
 from datetime import UTC

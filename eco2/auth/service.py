@@ -1,7 +1,7 @@
-"""Stay signed in, be locked out.
+"""Sessions: refresh and revocation.
 
 A session has one pair of tokens at a time. Its refresh token is used once: the answer carries the pair that replaces
-it. Used again within the grace it gives that same pair (requests that were under way, answers that were lost); used
+it. Used again within the grace it gives that same pair (requests under way, lost answers); used
 later it is a stolen copy, and the whole session ends. Tokens are dated by the database's clock.
 """
 

@@ -1,4 +1,4 @@
-"""Sign in: the start that leads to a provider, and the callback that the browser comes back to.
+"""Sign-in: the start, which leads to a provider, and the callback, to which the browser returns.
 
 A sign-in belongs to the browser that began it, by a cookie that was issued here. Its callback may come several times (a
 double tap, a page that was fetched ahead): one does the work, the others wait and end the same way. It ends in the web

@@ -1,4 +1,4 @@
-"""Schema `auth`. Users are kept by the users domain; here are their sessions."""
+"""Schema `auth`: sessions. Users belong to the users domain."""
 
 from sqlalchemy import CheckConstraint, Column, DateTime, Index, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID

@@ -1,4 +1,4 @@
-"""The people: asked of the users domain, which alone keeps them."""
+"""Users, requested from the users domain, the only one that stores them."""
 
 from uuid import UUID
 

@@ -1,9 +1,9 @@
-"""`oauth.verify`: whose a provider's access token is, asked by a worker so that no caller waits on a provider.
+"""`oauth.verify`: the owner of a provider's access token, requested by a worker so that no caller waits for a provider.
 
-What is asked lies in the cache for TICKET_SECONDS, as long as a message waits in `q.api`; the message carries only its
-id, so no token gets into a queue, a dead letter or a log. The outcome lies there as long again, for who asked.
+The request is cached for TICKET_SECONDS, as long as a message waits in `q.api`; the message carries only its
+id, so no token gets into a queue, a dead letter or a log. The outcome is cached for as long, for the caller.
 
-The outcome does not say for which app the token was issued: it tells whose it is, and is no proof of sign-in.
+The outcome does not say for which app the token was issued, so it is no proof of a sign-in.
 """
 
 import asyncio

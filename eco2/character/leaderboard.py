@@ -1,6 +1,6 @@
-"""Leaderboards of districts: who takes part, under which name, and what others see of it.
+"""Leaderboards of districts: membership, nicknames, and the public view.
 
-Others see a nickname, its points and its rank, of people who asked for it, where there are enough of them; no ids.
+Others see nickname, points and rank of members, if there are enough members; no ids.
 """
 
 import re

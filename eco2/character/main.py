@@ -1,4 +1,4 @@
-"""character-api: the catalogue, who owns which, points and leaderboards."""
+"""character-api: the catalogue, ownerships, points and leaderboards."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,7 @@
-"""Points that a scan is worth: the rules of points, without servers.
+"""Rules of points for a scan, without servers.
 
 A scan that earned a character earns points, unless its photo has earned some already: for the same person ever, for
-anybody on the same day. A photo is the same when its bytes are, or when its perceptual hash is within TWIN_BITS.
+any person on the same day. A photo is the same if its bytes are, or if its perceptual hash is within TWIN_BITS.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""gRPC services of character-api: characters, and a user's data, to copy or to remove."""
+"""gRPC services of character-api: characters; export and removal of a user's data."""
 
 from collections.abc import Mapping
 from functools import partial

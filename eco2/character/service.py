@@ -1,4 +1,4 @@
-"""The catalogue of characters, who owns which, and the grants that give characters and points."""
+"""The catalogue of characters, ownerships, and the grants that give characters and points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

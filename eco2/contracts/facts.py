@@ -1,4 +1,4 @@
-"""Scan data that others may read: the views `FACTS`, one row for each scan, and `VERDICTS`, what users said last of the
+"""Scan data for other domains: the views `FACTS`, one row for each scan, and `VERDICTS`, users' last verdicts on
 results.
 
 The views are the contract: statistics read them and no table of the domain. None of their columns has what a user

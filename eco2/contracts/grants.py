@@ -1,4 +1,4 @@
-"""The message on `reward.character`: one character that a user comes to own."""
+"""The message on `reward.character`: one character granted to a user."""
 
 from typing import Annotated, Literal, Self
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The tasks of the vhost `tasks`: which queue carries each, how urgent it is there, how long it may take.
+"""Tasks of the vhost `tasks`: the queue, priority and time limit of each.
 
 A message is a Celery task message (protocol 2, JSON) with one string as its argument: of ARGUMENT_LENGTH characters at
 most, printable. It is due at once and has no end: one with a countdown, an expiry or a time limit is refused.

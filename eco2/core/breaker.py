@@ -1,4 +1,4 @@
-"""A breaker for a server of somebody else: left alone for a while after failures in a row."""
+"""A circuit breaker for a foreign server: it is left alone for a while after failures in a row."""
 
 import time
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Fetching addresses that others name (feeds, articles, pictures), so that they lead to nothing of ours.
+"""Requests to addresses from outside (feeds, articles, pictures) that cannot reach internal servers.
 
-The address of every connection is checked where its socket is made: after resolving, on every redirect, and for literal
+The address of every connection is checked as its socket is opened: after resolving, on every redirect, and for literal
 addresses, which no resolver sees. Everything is bounded: hops, time, bytes (unpacked), types.
 """
 

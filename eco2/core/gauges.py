@@ -1,4 +1,4 @@
-"""Gauges of what the database holds: set again as time goes by, whether somebody asks the API or not."""
+"""Gauges of database contents, set again at intervals, also without requests."""
 
 import asyncio
 import logging

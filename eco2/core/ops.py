@@ -1,7 +1,7 @@
 """Operator's endpoints of every process: `/health`, `/ready`, `/metrics`; and how a process serves HTTP.
 
 `/health` says that the process runs, `/ready` that it can do its work now (each named check passed within its time),
-`/metrics` is the Prometheus text, or OpenMetrics for who asks for it. The edge never routes to them.
+`/metrics` is the Prometheus text, or OpenMetrics on request. The edge never routes to them.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Short-lived proofs that identity headers come from our edge, and gRPC calls from our own services.
 
-The second wall behind the mesh's mTLS and its policies: a caller that reaches a port without being one of us is not
-believed. Proofs are JWTs signed with the key that all processes share (`ECO2_SERVICE_SECRET`). A process without the
+A second check behind the mesh's mTLS and its policies: a foreign caller that reaches a port is not
+trusted. Proofs are JWTs signed with the key that all processes share (`ECO2_SERVICE_SECRET`). A process without the
 key, which only a local one may be, asks for none.
 """
 

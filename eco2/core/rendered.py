@@ -1,4 +1,4 @@
-"""Answers that change with a release only: rendered once, with an ETag, and not sent to whoever has them already."""
+"""Answers that change only with a release: rendered once, with an ETag, and not sent to clients that have them."""
 
 import gzip
 import hashlib

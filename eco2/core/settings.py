@@ -1,7 +1,7 @@
 """Typed settings. Each process composes its `Settings` from the groups below; nothing else reads the environment.
 
-Every field is read from `ECO2_<FIELD>`. What has no safe default has none: a process that lacks it, or that is given a
-password that can be guessed, refuses to start and says which variable is wrong. Only in the environment `local`, which
+Every field is read from `ECO2_<FIELD>`. A field without a safe default has none: a process that lacks it, or gets a
+password that can be guessed, refuses to start and names the variable. Only in the environment `local`, which
 has to be named like every other, may a server of one's own have such a password or none.
 """
 

@@ -3,7 +3,7 @@
 `setup` is called once by every process. Logs are JSON lines on stdout; each carries the request, job and
 trace it belongs to. Traces continue over HTTP headers, AMQP headers and events through W3C `traceparent` strings.
 
-Spans of entry points (a request, a message, a task) are always there: they carry the ids. `detail` and `record` make
+Spans of entry points (a request, a message, a task) always exist, as they carry the ids. `detail` and `record` create
 further spans only where somebody collects them.
 """
 

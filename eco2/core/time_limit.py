@@ -1,4 +1,4 @@
-"""A time limit that a process which was paused does not hold against others."""
+"""A time limit that does not count the time in which the process was paused."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Revocations in memory: heard on the fanout, read from the list that auth-api keeps in Redis.
+"""The denylist in memory: from broadcasts of the fanout, and from the list that auth-api keeps in Redis.
 
 The broadcasts are fast, the list is complete: it is a stream, followed from its beginning, so nothing is missed between
 two reads, whatever happened to the broker. A Redis that auth-api has not declared complete is not believed. What was

@@ -1,11 +1,11 @@
-"""One decision per request: who is asking, from the claims that the edge has verified.
+"""One decision per request: the identity of the caller, from the claims that the edge has verified.
 
 The edge (native JWT verification) checks signature, issuer, audience and times, and hands the claims over as dynamic
 metadata of the request, which no client can write. Here the claims become identity headers, or the answer is 401.
 Which paths need no identity is decided by the edge's policy alone (workloads/routing): they never get here.
 
-Everything that an answer depends on is in memory. A session that was revoked is 403, a list of the revoked that is too
-old is 503 for everybody, and a cross-origin page that uses the cookies to change something is 400.
+All inputs of an answer are in memory. A revoked session is 403, a denylist that is too
+old is 503 for every request, and a cross-origin page that uses the cookies for a change is 400.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""`cleanup.uploads`: uploads of the other channels that nobody used, and rows of uploads without a photo, after a day.
+"""`cleanup.uploads`: removes unused uploads of the other channels, and rows of uploads without a photo, after a day.
 
-Which photos of scans are needed, the scans know (`eco2.scan.photo_cleanup`).
+`eco2.scan.photo_cleanup` does the same for photos of scans.
 """
 
 from collections.abc import AsyncIterator, Sequence

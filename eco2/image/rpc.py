@@ -1,4 +1,4 @@
-"""gRPC services of image-api: a user's uploads, to copy or to remove; checked photos for other services."""
+"""gRPC services of image-api: export and removal of a user's uploads; checked photos for other services."""
 
 from functools import partial
 from uuid import UUID

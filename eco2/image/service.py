@@ -1,4 +1,4 @@
-"""Presigned uploads: a URL for one PUT, and the check of what was put there."""
+"""Presigned uploads: a URL for one PUT, and the check of the uploaded file."""
 
 from dataclasses import dataclass, field
 from functools import partial

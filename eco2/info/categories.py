@@ -1,4 +1,4 @@
-"""Categories of news: told by words of data/news.yaml, and by what was searched for."""
+"""Categories of news, by words of data/news.yaml and by the search term."""
 
 import re
 from collections.abc import Iterable

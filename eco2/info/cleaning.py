@@ -1,4 +1,4 @@
-"""Text, addresses, titles, pictures and dates of strangers, made fit to be shown and compared."""
+"""Cleaning of untrusted texts, addresses, titles, pictures and dates for display and comparison."""
 
 import html
 import re

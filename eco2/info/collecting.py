@@ -1,4 +1,4 @@
-"""One round of a source: ask it, clean what it answers, keep what is new.
+"""One round of a source: request it, clean its answer, store new articles.
 
 A source that is away costs its own news only.
 """

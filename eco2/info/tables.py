@@ -1,4 +1,4 @@
-"""Schema `info`: articles, notices of operators among them, and how each source does."""
+"""Schema `info`: articles, including notices of operators, and the state of each source."""
 
 from sqlalchemy import ARRAY, Column, DateTime, Index, Integer, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP

@@ -1,7 +1,7 @@
 """The scheduled tasks of the domain, one for each kind of source; each runs in a process of its own (docs/adr/0017).
 
-What a source answers is parsed there, so nothing that it does reaches another process. A task without a source to ask
-ends before it imports what asks.
+Answers of a source are parsed there, so a hostile one reaches no other process. A task without a source to ask
+ends before it imports the clients.
 """
 
 import asyncio

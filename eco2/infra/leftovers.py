@@ -1,6 +1,6 @@
 """Resources that Kubernetes made in AWS for one cluster, which Terraform does not know: balancers, volumes, groups.
 
-Everything is found by the tags that the controllers write with the name of the cluster, never by names or by what is
+Everything is found by the tags that the controllers write with the name of the cluster, never by names or by being
 unused: another cluster of the same account is left alone.
 """
 

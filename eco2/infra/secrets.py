@@ -1,6 +1,6 @@
-"""Values of the secrets that Terraform makes empty: what can be generated is, and the rest is named.
+"""Values of the secrets that Terraform creates empty: those that can be are generated, the others are listed.
 
-Nothing that has a value is changed unless it is asked for, so that this can be repeated.
+An existing value changes only on request, so that this can be repeated.
 """
 
 import base64

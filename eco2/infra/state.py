@@ -1,4 +1,4 @@
-"""The bucket of Terraform's state: made once for an account, versioned, encrypted, closed."""
+"""The bucket of Terraform's state: created once for an account, versioned, encrypted, private."""
 
 import json
 from typing import Any

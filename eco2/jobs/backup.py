@@ -5,7 +5,7 @@ has been read back, decrypted and restored into a scratch database whose tables 
 that was dumped. Then its note (`NAME.json`) is written, and what is older than the retention wants is deleted.
 
 The archive is encrypted for the operator's age key, of which this process has the public half, and for a key that lives
-as long as this run, so that it can be proven. Who takes over the worker can read the database, but no older backup.
+as long as this run, so that it can be proven. An attacker on the worker can read the database, but no older backup.
 """
 
 import asyncio

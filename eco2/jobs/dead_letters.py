@@ -1,7 +1,7 @@
 """The dead letters of all vhosts: look at them, send them again, drop them.
 
-They stay in their queues until somebody decides. Looking takes them out and puts them back, so whoever looks waits for
-the one who does already; the letters are in the broker all the time. Sending again publishes with a confirm and then
+They stay in their queues until an operator decides. Looking takes them out and puts them back, so one reader waits for
+another; the letters are in the broker all the time. Sending again publishes with a confirm and then
 takes the letter away: dying in between doubles the message, and every consumer does a message's work once.
 
 A letter may hold anything: what cannot be read of it is left out, and a letter is sent to no place but a queue of work.

@@ -1,4 +1,4 @@
-"""`report.generate`: the day's figures as a page and as a PDF for the people who run the service.
+"""`report.generate`: the day's figures as a page and as a PDF, for operators.
 
 Both are made of one template; its charts are SVG, so nothing has to be drawn twice.
 """

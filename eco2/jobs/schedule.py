@@ -1,4 +1,4 @@
-"""When a scheduled task is due: pure functions of a cron expression and two points of time."""
+"""Due times of scheduled tasks: pure functions of a cron expression and two points of time."""
 
 from dataclasses import dataclass
 from datetime import datetime

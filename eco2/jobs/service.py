@@ -1,6 +1,6 @@
 """Runs of scheduled and background work: each is a row that outlives every process and message.
 
-The row is made in the transaction that decides that something is to be done. The leading scheduler sends its message,
+The row is inserted in the transaction that decides to run the task. The leading scheduler sends its message,
 a worker does it, and repeating any of the steps does no harm: a run that is done is skipped, one in work is waited for.
 """
 

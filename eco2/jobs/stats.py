@@ -1,4 +1,4 @@
-"""The statistics of one day: what was scanned, what it took and what it cost, from one grouping of the day's scans.
+"""The statistics of one day: scans, durations and costs, from one grouping of the day's scans.
 
 Long form, (metric, label) → value, so that a new figure is a new row and no migration:
 

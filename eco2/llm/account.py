@@ -1,4 +1,4 @@
-"""A counter of spending in Redis, shared by processes: what was billed, and leases of what may be billed yet.
+"""A counter of spending in Redis, shared by processes: billed costs, and leases of costs that may be billed yet.
 
 Beside the counter lies a hash of leases, one for each process that holds something and one for each hold whose outcome
 is unknown. The counter is always the sum of the costs and the leases. A process renews its lease with every change; one

@@ -1,7 +1,7 @@
-"""Calls of paid language models through the OpenAI API and whatever speaks its chat completions.
+"""Calls of paid language models through the OpenAI API and compatible ones.
 
 One client per provider and process, a bounded number of calls at once, a token bucket, retries with a deadline, and a
-daily budget that all processes share through Redis. Everything that goes wrong is one `LlmFailed` with its reason.
+daily budget that all processes share through Redis. Every failure is an `LlmFailed` with its reason.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""When calls of one provider may begin: at once, until the provider says that they come too fast."""
+"""Start times of calls to one provider: at once, until the provider says that they come too fast."""
 
 from asyncio import Lock, get_running_loop, sleep
 

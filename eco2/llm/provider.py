@@ -1,4 +1,4 @@
-"""One provider of models: its client, its limits, and what its answers and failures mean."""
+"""One provider of models: its client, its limits, and the meaning of its answers and failures."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Schema `llm`: what an operator changes while processes run."""
+"""Schema `llm`: settings that an operator changes while processes run."""
 
 from sqlalchemy import CheckConstraint, Column, DateTime, Double, Table, Text, func
 

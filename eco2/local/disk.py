@@ -1,4 +1,4 @@
-"""Room on the disk of a stack: when to warn, and below what nothing is started that would write there."""
+"""Free disk space of a stack: thresholds for a warning, and for starting no process that writes there."""
 
 import os
 from dataclasses import dataclass

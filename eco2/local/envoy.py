@@ -1,6 +1,6 @@
-"""The edge of the local stack: the Envoy configuration that the mesh would make of `workloads/routing`.
+"""The edge of the local stack: the Envoy configuration that the mesh would derive from `workloads/routing`.
 
-It follows the mesh in what these manifests use and refuses what it does not know, so that a route cannot work here and
+It follows the mesh in the features that these manifests use and refuses others, so that a route cannot work here and
 mean something else in the cluster. Clusters have the mesh's names (`outbound|<port>||<host>`); EnvoyFilters use them.
 """
 

@@ -1,4 +1,4 @@
-"""Health of the queues of a broker: it listens also when the files of a queue are spoilt."""
+"""Health of a broker's queues: the broker also listens when the files of a queue are damaged."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Starts each private server alone, and mends what does not start or serve. Database and photos are never removed."""
+"""Starts each private server alone, and repairs those that do not work. Database and photos are never removed."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""SQL statements of what users report about places."""
+"""SQL statements of users' reports about places."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Opening hours as public data writes them, in many ways. What cannot be read is unknown, never "closed"."""
+"""Opening hours in the many forms of public data. An unreadable text is unknown, never "closed"."""
 
 import re
 from collections.abc import Iterable, Mapping

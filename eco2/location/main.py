@@ -1,4 +1,4 @@
-"""location-api: places where things are taken, over HTTP for clients and over gRPC for services."""
+"""location-api: drop-off places, over HTTP for clients and over gRPC for services."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -1,6 +1,6 @@
-"""Opening hours: their stored form, and whether a place is open at a moment.
+"""Opening hours: their stored form, and the state of a place at a moment.
 
-Times are minutes of one day, so hours past midnight are split: the rest belongs to the next day. What is not known is
+Times are minutes of one day, so hours past midnight are split: the rest belongs to the next day. A missing value is
 unknown, never "closed".
 """
 

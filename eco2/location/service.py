@@ -1,4 +1,4 @@
-"""Places: the nearest, by name, in clusters, for a thing to get rid of; what people say about them."""
+"""Places: the nearest, by name, in clusters, for an item; users' reports about them."""
 
 import logging
 import math

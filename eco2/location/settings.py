@@ -1,4 +1,4 @@
-"""Settings of location-api and of what imports places."""
+"""Settings of location-api and of imports of places."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Routes of stewards: what people say about places, and taking a place off the map."""
+"""Routes of stewards: users' reports about places, and removal of a place from the map."""
 
 from datetime import datetime
 from typing import Annotated

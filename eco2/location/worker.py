@@ -1,6 +1,6 @@
-"""`map.search`: a question that Kakao was late to answer, asked again in `q.api` for who asks next.
+"""`map.search`: repeats a search that Kakao was late to answer, in `q.api`, for the next user.
 
-What is asked lies in the cache for TICKET_SECONDS, as long as a message waits in `q.api`; the message carries its id.
+The search is cached for TICKET_SECONDS, as long as a message waits in `q.api`; the message carries its id.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The broker as every process sees it: publishing with confirms, the pulse of a consumer, riding out an outage."""
+"""The broker's client: publishing with confirms, health of a consumer, retries during an outage."""
 
 import asyncio
 import contextlib

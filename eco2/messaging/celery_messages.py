@@ -1,4 +1,4 @@
-"""Task messages as they come to Celery: read whatever they hold, made plain, or told from what is none.
+"""Task messages on their way to Celery: read safely, made plain, and refused if they are no task.
 
 Celery and py-amqp take a message at its word. A time that Python cannot represent ends the worker's connection, and
 again at each delivery; an `eta` holds a message for as long as it says; a task of Celery's own runs others; a

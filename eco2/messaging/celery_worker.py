@@ -1,7 +1,7 @@
 """Celery workers of vhost `tasks`, whose task bodies are async.
 
 Task bodies run as coroutines on one event loop per process, so a service function is written once (docs/adr/0003). What
-fails, or is no task at all, ends in the dead letters by `dead_letters`; a message is given back only while a server is
+fails, or is no task at all, becomes a dead letter (`dead_letters`); a message is given back only while a server is
 away, after a pause. Scan stages are consumers of their own (`consumer`).
 """
 

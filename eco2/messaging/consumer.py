@@ -1,8 +1,8 @@
 """Consumers on an event loop: message by message, in batches, or as an observer of dead letters.
 
-Every one acknowledges after its work is done and gives back what failed for a passing reason, after a pause; the broker
+Each acknowledges after its work is done and gives back a message with a temporary failure, after a pause; the broker
 counts deliveries and dead-letters a message at the limit of its queue, so a poison message ends there whatever happens
-to the worker. While a server is away messages are kept and tried again. A connection that is lost ends no work: the
+to the worker. While a server is away messages are kept and tried again. A lost connection does not interrupt work: the
 message is delivered again, and that delivery waits for the work that goes on.
 """
 

@@ -1,8 +1,8 @@
-"""Work of vhost `tasks` that fails becomes a dead letter that says why.
+"""Failed work of vhost `tasks` becomes a dead letter with its error.
 
 Its queues are classic, and count no deliveries: a worker that gave the message back would get it again without end. So
 it sends the letter itself, with the reason, and acknowledges the message. Should the process die between the two,
-the work is tried once more. What it cannot take as a task at all becomes a letter in the same way.
+the work is tried once more. A message that is no task becomes a dead letter in the same way.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Headers of messages as they really come: whatever a sender wrote there, reading it must not end the connection.
+"""Safe reading of message headers: no header of a sender may end the connection.
 
 pamqp, the codec of aio-pika, raises on a time past the year 9999, on names that are not UTF-8, and on tables nested too
 deeply. That ends the connection with all that came by it, and the broker counts a failed delivery for each message in

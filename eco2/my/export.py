@@ -1,4 +1,4 @@
-"""A copy of everything that the platform keeps about a user, from every service that keeps something."""
+"""Export of a user's data from every service that stores some."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence

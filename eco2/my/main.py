@@ -1,4 +1,4 @@
-"""my-api: people and their accounts, over HTTP for themselves and over gRPC for auth-api."""
+"""my-api: users and their accounts, over HTTP for users and over gRPC for auth-api."""
 
 import asyncio
 import logging

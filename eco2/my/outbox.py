@@ -1,7 +1,7 @@
-"""Outbox of what other services have to be told: committed with the change it is about, delivered after it, never lost.
+"""Outbox of messages to other services: committed with their change, delivered after it, never lost.
 
-A message is taken for a while, delivered, then deleted; who dies in between leaves it to the next. So each may arrive
-more than once, and late: what it does there can be repeated, and what has a newer state there is left alone.
+A message is leased, delivered, then deleted; after a crash in between another process delivers it. So each may arrive
+more than once, and late: its effect can be repeated, and a newer state of the receiver is kept.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""UsersService over gRPC: what auth-api asks when somebody signs in."""
+"""UsersService over gRPC, which auth-api calls at a sign-in."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

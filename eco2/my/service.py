@@ -1,4 +1,4 @@
-"""People: who signed in, what they tell about themselves, and how they leave."""
+"""Users: sign-in, profile and deletion."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""The processes that decode photos: a template that has imported what is needed, and decoders forked off it.
+"""The processes that decode photos: a template with the imported libraries, and decoders forked off it.
 
 `python -m eco2.photos.child SECONDS MEGABYTES` is the template. Standard input is a socket of packets: each brings one
 end of a connection, for which a decoder is forked, and is answered with its process id. A decoder answers request after

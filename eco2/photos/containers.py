@@ -1,4 +1,4 @@
-"""Shared by the readers of photo files: their errors, bounds, and the one thing that is kept of EXIF."""
+"""Shared by the readers of photo files: errors, bounds, and the orientation, the only part of EXIF that is kept."""
 
 import struct
 

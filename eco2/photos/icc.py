@@ -1,4 +1,4 @@
-"""Colour profiles with nothing but what colours are computed from: no names, no dates, no tags of vendors."""
+"""Colour profiles reduced to the values that colours are computed from: no names, dates or tags of vendors."""
 
 import struct
 

@@ -1,6 +1,6 @@
-"""Photos that are not needed any more: uploads that were not used in time, and public copies that nothing names.
+"""Photos that are no longer needed: uploads that were not used in time, and public copies without a reference.
 
-The buckets are listed instead of noting every photo somewhere: that works on any store, and finds what a crash left.
+The buckets are listed, without a record of every photo: that works on any store, and finds leftovers of a crash.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

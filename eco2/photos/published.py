@@ -1,7 +1,7 @@
 """The public copy of a photo: the first use of a photo checks it, strips its metadata and publishes it.
 
-What a client uploads is never public. Its copy is written once, so whatever is uploaded to the same key later changes
-nothing for anybody (docs/adr/0025-what-is-public-was-checked.md).
+A client's upload is never public. Its copy is written once, so a later upload to the same key changes
+nothing (docs/adr/0025-what-is-public-was-checked.md).
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,6 +1,6 @@
 """Opening and decoding of photos with Pillow.
 
-What users upload is opened in decoding processes only (`eco2.photos.pool`); files of our own may be anywhere. Size,
+Uploads are opened in decoding processes only (`eco2.photos.pool`), our own files in any process. Size,
 pixels and the memory that decoding will take are checked on the header, before anything is decoded.
 """
 

@@ -1,6 +1,6 @@
-"""Photos that change their owner: the tag in the key is that of the owner, so they get a new key.
+"""Change of a photo's owner: the tag in the key is that of the owner, so the photo gets a new key.
 
-The new key follows from the old one and the owner, so whoever knows a photo, and asks again, finds the same copy.
+The new key follows from the old one and the owner, so a repeated call finds the same copy.
 """
 
 from uuid import UUID

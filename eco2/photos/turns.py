@@ -1,4 +1,4 @@
-"""Fair turns at something of which there are few."""
+"""Fair turns at a scarce resource."""
 
 import asyncio
 import contextlib

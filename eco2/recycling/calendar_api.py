@@ -1,4 +1,4 @@
-"""Routes of collection days. Public, like the rest of the catalogue; what holds for a day only is never kept."""
+"""Routes of collection days. Public, like the rest of the catalogue; an answer for a single day is never cached."""
 
 from datetime import date
 from hashlib import sha256

@@ -2,8 +2,8 @@
 
 Skipped without a key.
 
-What is graded is what users would get: a wording that says anything but the rules falls back to the composed answer,
-and counts as that. MOST (60) bounds what it costs; the questions are taken evenly from the set.
+The answers that users would get are graded: a wording that deviates from the rules falls back to the composed answer,
+and counts as that. MOST (60) bounds the cost; the questions are taken evenly from the set.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Reading the national household-waste data set (행정안전부 생활쓰레기배출정보): when and where districts collect.
 
-A CSV with one line for each collection area of a si, gun or gu. A line that cannot be read is left out and told, never
+A CSV with one line for each collection area of a si, gun or gu. An unreadable line is skipped and reported, never
 guessed.
 """
 

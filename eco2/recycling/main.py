@@ -1,4 +1,4 @@
-"""recycling-api: the knowledge base as an API, the collection days of districts, and who is reminded of them.
+"""recycling-api: the knowledge base as an API, the collection days of districts, and reminders of them.
 
 The knowledge base is loaded at start. The rest is in PostgreSQL; while that is away the knowledge base answers."""
 

@@ -1,6 +1,6 @@
-"""The scheduled task `reminders.send`: every ten minutes of the evening, what is put out tomorrow.
+"""The scheduled task `reminders.send`: sends tomorrow's collections, every ten minutes of the evening.
 
-A reminder is marked with the day once its push service has the message. Whoever dies between the two sends again: the
+A reminder is marked with the day once its push service has the message. After a crash in between it is sent again: the
 message has the topic and the tag of the day, so the browser shows it once.
 """
 

@@ -1,4 +1,4 @@
-"""Reminders of collection days by Web Push: who wants which, and what they are told (docs/adr/0051).
+"""Reminders of collection days by Web Push: subscriptions and their texts (docs/adr/0051).
 
 A reminder belongs to a browser: its push service gives it an address, to which nothing is sent before that was held
 against the list of known services.

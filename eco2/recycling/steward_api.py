@@ -1,4 +1,4 @@
-"""The route of stewards: what changed rules do to answers."""
+"""The route of stewards: effects of changed rules on answers."""
 
 from datetime import datetime
 from typing import Annotated

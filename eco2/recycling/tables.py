@@ -1,4 +1,4 @@
-"""Schema `recycling`: when districts collect what, as imported."""
+"""Schema `recycling`: collection days of districts, as imported."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, Date, DateTime, Index, Integer, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID

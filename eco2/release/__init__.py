@@ -1,1 +1,1 @@
-"""Releases: which image every service of an environment runs, as the Git repository says, and how that changes."""
+"""Releases: the image of every service of an environment, as the Git repository has it, and its changes."""

@@ -1,4 +1,4 @@
-"""Tells people of a deployment in the channels that they read."""
+"""Sends notices of a deployment to Slack and Discord."""
 
 import httpx2
 

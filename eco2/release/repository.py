@@ -1,6 +1,6 @@
 """A release is a commit: it changes the tags of the image in the overlays of one environment, and Argo CD follows.
 
-Every change is made in a clone of its own and pushed; who loses the race begins again from what the other left."""
+Every change is made in a clone of its own and pushed; after a conflict it is made again on the new head."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""Services as tags of the image name them, and which of them a change concerns.
+"""Services by the names of their image tags, and the services that a change concerns.
 
 A service is a domain of `workloads/domains` in one target of the image (`scan`, `scan-worker`), or `migrations`."""
 

@@ -1,4 +1,4 @@
-"""Refusal of new scans while more are waiting than the workers get done in a while."""
+"""Refusal of new scans while too many are waiting for the workers' rate."""
 
 import time
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Routes that submit a photo and tell its result."""
+"""Routes that submit a photo and return its result."""
 
 from typing import Annotated, Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Candidates of a photo that is not sure, and whether a photo bears out what its user says."""
+"""Candidates of an unsure scan, and the check that a photo confirms its user's words."""
 
 from collections.abc import Sequence
 from dataclasses import replace

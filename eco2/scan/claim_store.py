@@ -1,4 +1,4 @@
-"""Every SQL statement about guests: what they have at work, and its change of owner."""
+"""Every SQL statement about guests: their open jobs, and the change of owner."""
 
 from collections.abc import Sequence
 from typing import LiteralString

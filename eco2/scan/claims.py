@@ -1,7 +1,7 @@
-"""Scans of a guest who has signed in: the jobs, what was said about them, their events and photos become the user's.
+"""Scans of a guest who has signed in: jobs, feedback, events and photos become the user's.
 
-Whoever dies on the way leaves a part of it to the next call. The events go first: between the two nobody reads the
-result, and then both are the user's. A job that runs goes on; its photo gets its new key when it has ended.
+After a crash the next call continues. The events go first: in between the result cannot be read, and then
+both are the user's. A running job continues; its photo gets its new key at the end.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""`cleanup.cache`: what the result cache keeps about photos whose results are gone.
+"""`cleanup.cache`: removes digests of photos whose cached results are gone.
 
 Redis forgets results by itself. The streams that find look-alikes outlive them, since a new photo renews its stream:
 they would fill with digests that lead nowhere, and every worker would compare with them.

@@ -1,6 +1,6 @@
-"""A scan that its user deletes: the job, what was said about it, its events, and its photo unless another job shows it.
+"""Deletion of a scan by its user: the job, its feedback, its events, and its photo unless another job shows it.
 
-A job that still runs ends with it: whatever a worker finds out later changes no row, grants nothing and tells nobody.
+A running job ends with it: a later result of a worker changes no row, grants nothing and is not announced.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Checks that a new job has to pass before it gets a row."""
+"""Checks of a new job before it gets a row."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,7 @@
-"""Feedback on a result: right, or wrong and what it was. For the statistics, the stewards, and as an evaluation set.
+"""Feedback on a result: right, or wrong with the true item. For statistics, stewards and evaluation sets.
 
-One per job, changeable. What is kept says what we answered at that time and who looked at the photo, so that it keeps
-its meaning when the job's other rows change. It leaves with its job.
+One per job, changeable. It is stored with the answer of that time and the model that saw the photo, so that it keeps
+its meaning when the job's other rows change. It is deleted with its job.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Jobs that this process works on, marked in their rows while they take long.
 
-A job in work is in no queue: without a mark it could not be told from one whose message was lost. Most scans are done
+A job in work is in no queue: without a mark it would look like one whose message was lost. Most scans are done
 before their first mark is due, and cost none.
 """
 

@@ -1,4 +1,4 @@
-"""`eco2 job show`: everything that is known about one job, for the operator who has to explain it."""
+"""`eco2 job show`: all data about one job, for operators."""
 
 from datetime import datetime
 from typing import Any

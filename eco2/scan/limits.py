@@ -1,4 +1,4 @@
-"""Limits of one user's share of what all users share, and what a user past them is told."""
+"""Limits of one user's share of common resources, and the refusals past them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone

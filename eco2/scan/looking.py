@@ -1,4 +1,4 @@
-"""gRPC service of scan-worker: a look at a photo for chats, with the models, the cache and the decoders of scans."""
+"""gRPC service of scan-worker: vision for photos of chats, with the models, the cache and the decoders of scans."""
 
 import asyncio
 from collections.abc import Iterable, Mapping

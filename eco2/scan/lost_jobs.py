@@ -1,4 +1,4 @@
-"""Tells a job whose message was lost from one that waits.
+"""Detection of jobs whose message was lost, among those that wait.
 
 Both are silent. A queue says how many messages it holds, and hands them out in the order in which they came: of the
 silent jobs of its stage it holds the newest ones, and the others are not in it. A job that is not in its queue, and of

@@ -1,4 +1,4 @@
-"""Marks on rows, written a moment later since no request waits for them: those of many jobs in one statement.
+"""Marks on rows, written a moment later for many jobs in one statement, as no request waits for them.
 
 A process that dies before it has written its marks leaves rows that look as if the step had not been taken. The sweeper
 takes it again, which changes nothing.

@@ -1,4 +1,4 @@
-"""`cleanup.photos`: uploads for scans that nobody used, and public photos that no scan shows, after a day."""
+"""`cleanup.photos`: removes unused uploads for scans, and public photos that no scan shows, after a day."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

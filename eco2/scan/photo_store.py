@@ -1,4 +1,4 @@
-"""SQL that asks which photos jobs show."""
+"""SQL for the photos of jobs."""
 
 from collections.abc import Sequence
 from datetime import datetime

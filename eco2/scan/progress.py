@@ -1,4 +1,4 @@
-"""Progress of a scan: the events of its stages, and how far a stored job is."""
+"""Progress of a scan: the events of its stages, and the progress of a stored job."""
 
 from eco2.contracts.events import Draft, Stage, Status
 from eco2.scan.job import Job

@@ -1,4 +1,4 @@
-"""Jobs that this process has sent to their next stage, as they are stored: what comes here too need not be read."""
+"""Jobs that this process has sent to their next stage, as stored: if it gets them itself, it need not read them."""
 
 import time
 from uuid import UUID

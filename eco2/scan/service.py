@@ -1,4 +1,4 @@
-"""The way of a scan: hand a job over, match its rule, write its answer, announce its end.
+"""Steps of a scan: hand a job over, match its rule, write its answer, announce its end.
 
 Every step is stored before anything that follows from it leaves the process, and every step can be repeated: a message
 delivered twice finds its output stored, emits the same events (the bus drops repeats) and hands over again.

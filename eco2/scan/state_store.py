@@ -1,4 +1,4 @@
-"""SQL of who looks at jobs from outside their pipeline: their states and times, and the mark of those in work."""
+"""SQL for views of jobs from outside the pipeline: states and times, and the mark of jobs in work."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""States of jobs, for those who ask or wait."""
+"""States of jobs, for callers that ask or wait."""
 
 import asyncio
 import logging

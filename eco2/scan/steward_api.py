@@ -1,4 +1,4 @@
-"""Routes of stewards: what people call wrong. Neither who said it nor their photo is shown."""
+"""Routes of stewards: disputed results, without their users and photos."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""SQL of a job on its way. Each statement is one transaction; what changes a job is conditional on its state."""
+"""SQL for a job's steps. Each statement is one transaction; a change of a job is conditional on its state."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -179,6 +179,3 @@ async def announced(db: Database, at: Mapping[UUID, datetime]) -> None:
         ids=list(at),
         at=list(at.values()),
     )
-
-
-# --- what a user has here ---------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""From a request for a scan to its row: what the user may still have, what the platform can take, the photo, the row.
+"""From a request for a scan to its row: limits of the user and of the platform, the photo, the row.
 
-A known idempotency key is answered with its job whatever the limits say.
+A known idempotency key is answered with its job, regardless of limits.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
-"""Capacity of the workers at the moment, told to scan-api and to operators once a second.
+"""Current capacity of the workers, published once a second for scan-api and operators.
 
-One hash in the durable Redis, one field per worker. Nothing of it is needed for a scan to work.
+One hash in the durable Redis, one field per worker. No scan depends on it.
 """
 
 import asyncio

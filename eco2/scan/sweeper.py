@@ -1,4 +1,4 @@
-"""scan-sweeper: takes the jobs that a dying process, a dead letter or a lost message left behind to their end.
+"""scan-sweeper: ends or continues jobs that a crash, a dead letter or a lost message left behind.
 
 A process of its own, so that it outlives the workers whose jobs it looks after (docs/adr/0028).
 """

@@ -1,4 +1,4 @@
-"""SQL of what a user has in use, as parts of the statements that accept a job."""
+"""SQL for a user's usage, as parts of the statements that accept a job."""
 
 from typing import LiteralString
 

@@ -1,4 +1,4 @@
-"""Data of a user here: the history of scans, a copy of it all, its removal; and what the user prefers."""
+"""Data of a user in this domain: history of scans, export, removal, preferences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

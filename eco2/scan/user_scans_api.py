@@ -1,4 +1,4 @@
-"""The user's scans as a list: GET /users/me/scans, which the edge routes here because the scans are here."""
+"""The user's scans as a list: GET /users/me/scans, which the edge routes to scan-api."""
 
 from datetime import date, datetime
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""SQL of what a user sees, chooses, prefers and deletes among their scans."""
+"""SQL for a user's list, choice, preferences and deletion of scans."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""scan-worker: the stages vision, rule and answer on their queues; a look at a photo of a chat over gRPC.
+"""scan-worker: the stages vision, rule and answer on their queues; vision for photos of chats over gRPC.
 
 A message is a Celery task of protocol 2 whose only argument is the job's id (docs/adr/0011).
 """

@@ -1,7 +1,7 @@
 """The live side of the gateway: one Pub/Sub connection per process, one channel per job that a client follows.
 
-A channel hands each live frame to its listeners. Frames may be lost, late, doubled or in another order; whoever
-listens has the log to set that right, and is woken to look at it whenever the channel is subscribed anew.
+A channel hands each live frame to its listeners. Frames may be lost, late, doubled or in another order; a listener
+corrects that by the log, and is woken to read it whenever the channel is subscribed again.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The state of a job as its own service knows it, for streams whose events are silent or gone."""
+"""The state of a job from its own service, for streams without events."""
 
 import asyncio
 from collections.abc import Mapping

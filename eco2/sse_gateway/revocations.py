@@ -1,6 +1,6 @@
 """Ends streams whose session has ended: ext-authz refuses its new requests, but an open stream is not checked again.
 
-While the Redis that has the denylist is away nothing is learnt, and no stream gets an event either.
+While the Redis with the denylist is away no revocation arrives, and no event either.
 """
 
 import asyncio

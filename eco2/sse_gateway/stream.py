@@ -1,4 +1,4 @@
-"""One client's stream: every event of its job once and in order, from where it left off to the terminal one."""
+"""One client's stream: every event of its job once and in order, from its last one to the terminal one."""
 
 import asyncio
 import contextlib

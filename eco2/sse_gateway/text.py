@@ -1,4 +1,4 @@
-"""Text that is being written, as one client follows it: live parts, and the text so far where some are missing."""
+"""Text in progress for one client: live parts, and the text so far if some are missing."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,6 +1,6 @@
-"""The page as a raw ASGI app: built files from memory, and the pages of the knowledge base.
+"""The web app's server as a raw ASGI app: built files from memory, and the pages of the knowledge base.
 
-Whatever it is asked for is answered with the headers of `eco2.web.headers`, errors included.
+Every answer has the headers of `eco2.web.headers`, errors included.
 """
 
 import hashlib

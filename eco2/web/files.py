@@ -1,4 +1,4 @@
-"""The built files of the page: which there are, how each is compressed, and what a browser may keep."""
+"""The built files of the web app, their compression and caching."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

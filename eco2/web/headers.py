@@ -1,4 +1,4 @@
-"""Headers that tell a browser what not to do with any answer."""
+"""Security headers of every answer."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""Entry point of web: the page that anyone can open."""
+"""Entry point of web."""
 
 import logging
 from html import escape

@@ -1,4 +1,4 @@
-"""Pages of the knowledge base as text: what a search engine reads, and a browser shows before any script runs."""
+"""Pages of the knowledge base as text, for search engines and browsers without scripts."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -4,7 +4,7 @@
 
 `/{provider}/authorize` shows the page, `/{provider}/token` and `/{provider}/profile` answer in that provider's own
 format. `POST /_control` takes `{provider: Behaviour}` ("*" for those not named) and replaces what was set;
-`GET /_calls` counts the requests of each step. Whoever opens the page signs in as anybody: it is for the local stack
+`GET /_calls` counts the requests of each step. The page signs in as any user: it is for the local stack
 and the tests, and auth-api refuses to use it elsewhere. Pages of other sites are refused (`guard`).
 """
 

@@ -1,4 +1,4 @@
-"""Prometheus, Alertmanager and the exporters, as Debian's packages bring them."""
+"""Prometheus, Alertmanager and the exporters of Debian's packages."""
 
 import shutil
 

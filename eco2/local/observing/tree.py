@@ -1,4 +1,4 @@
-"""One trace as a tree: what ran when, in which process, and what the time between was spent on."""
+"""One trace as a tree: spans with their times and processes, and the cause of each gap."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

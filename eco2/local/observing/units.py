@@ -1,4 +1,4 @@
-"""Units that watch a stack. All listen on 127.0.0.1, keep what they know in the stack's folder, and run as who started
+"""Units that watch a stack. All listen on 127.0.0.1, store their data in the stack's folder, and run as the user of
 the stack."""
 
 import json

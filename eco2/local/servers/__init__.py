@@ -1,4 +1,4 @@
-"""The private servers: how each is prepared, started, asked whether it is ready, and ended.
+"""The private servers: preparation, start, readiness check and end of each.
 
 All listen on 127.0.0.1 only. PostgreSQL and RabbitMQ refuse root or should not have it, so root starts them, and
 Redis, as the users that their packages bring; anyone else starts them as themselves.

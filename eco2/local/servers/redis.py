@@ -1,4 +1,4 @@
-"""The two Redis servers: streams, which keeps what it was told, and a cache, which may forget."""
+"""The two Redis servers: streams, which never evicts, and a cache, which may."""
 
 import shutil
 from functools import partial

@@ -1,4 +1,4 @@
-"""Reading a CSV file of a public body: its encoding, its rows with their line numbers, and whether it is cut.
+"""Reading a CSV file of a public body: its encoding, its rows with their line numbers, and a cut end.
 
 Everything is read in pieces, so that the size of the file does not matter.
 """

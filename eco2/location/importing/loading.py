@@ -1,6 +1,6 @@
 """An import: a file becomes the places of its feed, all of it or nothing.
 
-The rows are copied into a staging table and compared with what is there; one transaction changes the difference. A
+The rows are copied into a staging table and compared with the stored ones; one transaction changes the difference. A
 process that dies leaves everything as it was.
 """
 

@@ -1,4 +1,4 @@
-"""A record of a file as a place, and what is wrong with it."""
+"""A record of a file as a place, with its faults."""
 
 import hashlib
 import re

@@ -1,10 +1,10 @@
-"""Results by image content: what was paid for once is not paid for again within 7 days.
+"""Results by image content: a paid result is reused for 7 days.
 
 A vision result is found by the exact bytes, or, for a paid model, by a perceptual hash within NEAR_BITS: a photo
 that was cropped by a pixel, scaled or saved again. The version in the key names model, prompt and taxonomy, so a
 change of any of them starts afresh. Callers of the same key at the same time share one call, across processes.
 
-Redis being away costs money, never a job: then every call is made.
+While Redis is away every call is made: that costs money, never a job.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Choice of the model for a job, reuse of its answers, and the way on when it fails."""
+"""Choice of the model for a job, reuse of its answers, and the fallback when it fails."""
 
 import hashlib
 import logging

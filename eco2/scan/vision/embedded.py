@@ -1,4 +1,4 @@
-"""The embedded vision model: photo in, disposal item out, honest when unsure."""
+"""The embedded vision model: from a photo to an item, or candidates when unsure."""
 
 import threading
 from collections.abc import Collection

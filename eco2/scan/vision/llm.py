@@ -1,4 +1,4 @@
-"""The paid provider: an LLM looks at the photo and chooses what the answer tells of the rules.
+"""The paid provider: an LLM looks at the photo and selects the facts of the answer.
 
 The model picks from the closed lists of items and situations and never invents one; rules, steps and faults come
 from the knowledge base, and so do the sentences that the user reads: the model only chooses among them.

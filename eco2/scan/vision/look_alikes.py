@@ -1,4 +1,4 @@
-"""Things that are taken for one of the materials and go elsewhere, so that a question names them.
+"""Objects that look like one of the materials and belong to another stream, so that a question names them.
 
 The head was trained on few kinds of things: a beverage carton looks like paper to it, a plank like cardboard. The
 labels of the network hint at some of them. Table: `data/vision/look_alikes.csv`.

@@ -1,4 +1,4 @@
-"""A photo while it is looked at. Decoding is most of what a large one costs: one decoding gives all that is wanted."""
+"""A photo in work. Decoding is most of the cost of a large one, so one decoding gives all results."""
 
 import base64
 import hashlib
