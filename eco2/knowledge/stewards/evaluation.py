@@ -9,7 +9,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from eco2.knowledge import Knowledge, ask, default_directory, load
 from eco2.knowledge.models import Model
+from eco2.knowledge.words.text import normalize
 
 ROUNDS, REPORT = "eval/rounds", "eval/report.json"
 KNOWN_ROUND = "round:00"
@@ -109,7 +110,8 @@ def score(question: Question, answer: Answer) -> Score:
         "facts": found < len(facts),
     }
     if not turned_back:
-        faults |= _section_faults(question, streams, asked_back)
+        sections = [Section(item["stream"], _names(question, item, answer["answer"])) for item in answer["items"]]
+        faults |= _section_faults(question, sections, asked_back)
     return Score(
         question=question,
         faults=frozenset(name for name, there in faults.items() if there),
@@ -123,27 +125,91 @@ def _holds(text: str, words: Iterable[str]) -> bool:
     return any(word.lower() in text for word in words)
 
 
-def _section_faults(question: Question, streams: Sequence[str], asked_back: bool) -> dict[str, bool]:
-    wanted = [expected.streams for expected in question.expect]
-    dangerous = [accepted for accepted in wanted if HAZARDOUS.issuperset(accepted)]
-    covered = _covered(wanted, streams)
-    may_have_more = (question.kind == "emergency" and not wanted) or (question.kind == "clarify" and asked_back)
+@dataclass(frozen=True)
+class Section:
+    """`names`: the things that a section names as those it is about, in the words of the question."""
+
+    stream: str
+    names: tuple[str, ...] = ()
+
+
+def _names(question: Question, item: Mapping[str, Any], text: str) -> tuple[str, ...]:
+    """The names in the heading of a section that is about several things: only those that the question says and the
+    answer shows, so that a section counts for no thing that it does not tell of."""
+    names = [name for name in str(item.get("name", "")).split(", ") if name in text]
+    asked = normalize(question.question)
+    told = [name for name in dict.fromkeys(map(normalize, names)) if name and name in asked]
+    return tuple(told) if len(told) > 1 else ()
+
+
+def _section_faults(question: Question, sections: Sequence[Section], asked_back: bool) -> dict[str, bool]:
+    dangerous = [expected for expected in question.expect if HAZARDOUS.issuperset(expected.streams)]
+    covered, used = _covered(question.expect, sections)
+    whole = covered == len(question.expect)
+    may_have_more = (question.kind == "emergency" and not question.expect) or (
+        question.kind == "clarify" and asked_back
+    )
     return {
-        "lost": _covered(dangerous, streams) < len(dangerous),
-        "stream": covered < len(wanted),
-        "unasked": len(streams) > covered and covered == len(wanted) and not may_have_more,
-        "asks": (question.kind == "clarify" and not asked_back) or (question.kind == "refuse" and not wanted),
+        "lost": _covered(dangerous, sections)[0] < len(dangerous),
+        "stream": not whole,
+        "unasked": len(sections) > used and whole and not may_have_more,
+        "asks": (question.kind == "clarify" and not asked_back) or (question.kind == "refuse" and not question.expect),
     }
 
 
-def _covered(wanted: Sequence[Sequence[str]], streams: Sequence[str]) -> int:
-    """Number of wanted entries that can each have a stream of their own."""
-    if not wanted or not streams:
-        return 0
-    without = partial(_covered, wanted[1:])
-    fits = [n for n, stream in enumerate(streams) if stream in wanted[0]]
-    ways = [1 + without([*streams[:n], *streams[n + 1 :]]) for n in fits]
-    return max([*ways, without(streams)] if not ways or max(ways) < len(wanted) else ways)
+def _covered(wanted: Sequence[Expected], sections: Sequence[Section]) -> tuple[int, int]:
+    """(number of wanted entries that are told of, number of sections that tell of them).
+
+    A section tells of one entry, by its stream. One that names several things tells of each entry that is one of them,
+    where there is more than one."""
+    return max(_best(wanted, slots) for slots in product(*map(_slots, sections)))
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Room for one entry in a section. `name`: what the entry must be, "" for anything of its stream."""
+
+    section: int
+    stream: str
+    name: str = ""
+
+
+def _slots(section: Section) -> Sequence[tuple[str, tuple[str, ...]]]:
+    """The ways to let a section tell of its things: (stream, names of the room that it has)."""
+    return [(section.stream, way) for way in [("",), section.names] if way]
+
+
+def _best(wanted: Sequence[Expected], ways: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[int, int]:
+    slots = tuple(Slot(n, stream, name) for n, (stream, names) in enumerate(ways) for name in names)
+    single = frozenset(n for n, (_, names) in enumerate(ways) if len(names) == 1)
+    return _fill(tuple(wanted), slots, frozenset(), single)
+
+
+def _fill(
+    wanted: tuple[Expected, ...], slots: tuple[Slot, ...], used: frozenset[int], single: frozenset[int]
+) -> tuple[int, int]:
+    """The most entries that each have a room of their own, and then the most sections that are used."""
+    if not wanted or not slots:
+        return 0, len(used)
+    best = (0, 0)
+    seen: set[tuple[object, ...]] = set()
+    for place, slot in enumerate(slots):
+        alike = (slot.stream, slot.name, slot.section if slot.section not in single else "")
+        if slot.stream not in wanted[0].streams or alike in seen or not _is(wanted[0], slot.name):
+            continue
+        seen.add(alike)
+        rest = (*slots[:place], *slots[place + 1 :])
+        count, sections = _fill(wanted[1:], rest, used | {slot.section}, single)
+        best = max(best, (count + 1, sections))
+    if best[0] < len(wanted):
+        best = max(best, _fill(wanted[1:], slots, used, single))
+    return best
+
+
+def _is(expected: Expected, name: str) -> bool:
+    """True when an entry is the thing that a section names: "가죽 벨트" is a "벨트"."""
+    described = normalize(expected.item)
+    return name in described or (described in name and bool(described))
 
 
 def figures(scores: Iterable[Score]) -> dict[str, dict[str, float]]:

@@ -89,6 +89,32 @@ def test_sections_are_scored(asked: Question, given: dict[str, Any], faults: set
     assert score(asked, given).faults == faults
 
 
+BELT = (Expected(item="가죽 벨트", streams=("clothing_bin",)), Expected(item="모자", streams=("clothing_bin",)))
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "text", "faults"),
+    [
+        ("벨트 모자", "벨트, 모자", "벨트, 모자: 모두 같은 방법이에요.", set()),
+        ("벨트 모자", "벨트, 모자", "벨트: 같은 방법이에요.", {"stream"}),
+        ("벨트 모자", "벨트", "벨트, 모자: 모두 같은 방법이에요.", {"stream"}),
+        ("벨트", "벨트, 모자", "벨트, 모자: 모두 같은 방법이에요.", {"stream"}),
+        ("벨트 장갑", "벨트, 장갑", "벨트, 장갑: 모두 같은 방법이에요.", {"stream"}),
+    ],
+)
+def test_a_section_counts_for_each_thing_that_it_names(said: str, name: str, text: str, faults: set[str]) -> None:
+    given = answer("clothing_bin", text=text)
+    given["items"][0]["name"] = name
+    assert score(question(question=said, expect=BELT), given).faults == faults
+
+
+def test_a_section_that_names_two_things_counts_for_no_third() -> None:
+    given = answer("clothing_bin", text="벨트, 모자: 모두 같은 방법이에요.")
+    given["items"][0]["name"] = "벨트, 모자"
+    third = Expected(item="장갑", streams=("clothing_bin",))
+    assert score(question(question="벨트 모자 장갑", expect=(*BELT, third)), given).faults == {"stream"}
+
+
 @pytest.mark.parametrize(
     ("fields", "text", "faults"),
     [
