@@ -11,8 +11,9 @@ from eco2.knowledge.attribution import dangerous, dangers, meant, settled
 from eco2.knowledge.composing import ask_which, names_of
 from eco2.knowledge.heads import may_have_held
 from eco2.knowledge.knowledge import DANGEROUS, Knowledge
+from eco2.knowledge.mentions import Mention, Reading
 from eco2.knowledge.models import Ambiguity, Emergency, Item, Region, Situation, Source, Topic
-from eco2.knowledge.reading import Mention, Reading, read
+from eco2.knowledge.reading import read
 from eco2.knowledge.words.index import names as item_names
 from eco2.knowledge.words.text import bounded, is_korean, normalize, topic
 from eco2.knowledge.words.vocabulary import COMPOUND
@@ -20,6 +21,8 @@ from eco2.knowledge.words.vocabulary import COMPOUND
 LONGEST_QUESTION = 500
 MAX_ITEMS = 8
 MAX_DONTS = 4
+MANY = 3
+"""Things that are a list of what is thrown away, whatever else is asked."""
 
 DISPOSAL = re.compile(
     r"버리|버려|버릴|버린|버림|분리|재활용|수거|배출|폐기|처분|처리|쓰레기|내놓|내놔|봉투|수거함|버렸|뿌리|보증금|"
@@ -115,6 +118,7 @@ TEXTS: dict[str, dict[Lang, str]] = {
     "which": {"ko": "혹시 {names} 가운데 하나인가요?", "en": "Do you mean one of these: {names}?"},
     "assumed": {"ko": "‘{said}’ 대신 {name} 기준으로 안내해요.", "en": 'I take "{said}" as: {name}.'},
     "same": {"ko": "{said} {name} 방법 그대로 버려 주세요.", "en": "{said}: the same way as {name}."},
+    "several": {"ko": "{names}: 모두 같은 방법이에요.", "en": "{names}: all the same way."},
     "no_region": {
         "ko": "‘{district}’의 자료는 아직 없어 전국 기준으로 안내해요. 다른 점은 구청이나 지역번호+120에 확인하세요.",
         "en": 'I have no data for "{district}" yet; this is the national rule. '
@@ -155,9 +159,14 @@ class Asked:
 
     @property
     def mentions(self) -> Sequence[Mention]:
-        """Things to answer: not those that only say what a question about the system is about."""
+        """Things to answer: not those that only say what a question about the system is about, unless a danger is
+        named beside them."""
         alone = any(one.alone for one in self.topics) and not (self.emergency or self.to_be_rid_of)
-        return () if alone else self.reading.mentions
+        found = self.reading.mentions
+        if not alone or len(found) >= MANY:
+            return found
+        grave = [one for one in found if isinstance(one.subject, Item) and dangerous(one.subject)]
+        return grave if len(found) > 1 else ()
 
 
 def understand(knowledge: Knowledge, question: str, district: str | None = None, lang: Lang | None = None) -> Asked:
@@ -169,7 +178,7 @@ def understand(knowledge: Knowledge, question: str, district: str | None = None,
     emergency, topics = recognising.emergency(knowledge, text), tuple(recognising.topics(knowledge, text))
     named = reading.mentions or reading.candidates or reading.material
     sure = emergency or topics or DANGER.search(text) or _dangers(knowledge, reading)
-    told = sure or reading.mentions
+    told = sure or reading.mentions or reading.dangers
     off_topic = OFF_TOPIC.search(text) or not (named or place.found)
     return Asked(
         text=text,
@@ -207,13 +216,14 @@ def answer(knowledge: Knowledge, asked: Asked) -> dict[str, Any]:
     parts, items, questions, candidates = _about_things(knowledge, asked)
     topics = [topic_text(one, asked) for one in asked.topics]
     if not items and not asked.emergency and not asked.topics:
-        parts += _dangers_told(knowledge, asked)
-        items += [_unknown_danger(knowledge, lang)] if parts or DANGER.search(asked.text) else []
+        told = _dangers_told(knowledge, asked)
+        if told or asked.reading.dangers or DANGER.search(asked.text):
+            parts += told or [say("danger", lang)]
+            items.append(_unknown_danger(knowledge, lang))
     if not (items or questions or topics or first):
         more, questions, candidates = _nothing_named(asked)
         parts += more
     elif items and items[0]["item"] is None and not topics:
-        parts += [] if parts else [say("danger", lang)]
         questions = questions or [say("unknown", lang)]
     named = bool(items or topics)
     return _body(
@@ -235,8 +245,12 @@ def _about_things(knowledge: Knowledge, asked: Asked) -> tuple[list[str], list[d
         if item:
             advice = _advice(knowledge, asked, mention, item)
             said = _said(item, mention) if mention and any(item.id == other["item"] for other in items) else ""
-            items.append(entry(knowledge, advice, lang) | ({"name": said} if said else {}))
+            several = _all_said(item, mention)
+            name = ", ".join(several) or said
+            items.append(entry(knowledge, advice, lang) | ({"name": name} if name else {}))
             parts.append(text_of(knowledge, advice, asked, mention))
+            if several:
+                parts[-1] = f"{say('several', lang, names=name)}\n{parts[-1]}"
             if said and parts[-1] in parts[:-1]:
                 parts[-1] = say(
                     "same", lang, said=topic(said) if lang == "ko" else said, name=localized(item, "", lang)
@@ -336,6 +350,14 @@ def _said(item: Item, mention: Mention) -> str:
     """The word that a thing was called by, as the item's names write it."""
     written = {normalize(name): name for name in item_names(item)}
     return written.get(mention.span.term, mention.guessed or mention.span.term)
+
+
+def _all_said(item: Item, mention: Mention | None) -> list[str]:
+    """The words for things of one item that share a section: "벨트, 모자"."""
+    if mention is None or not mention.also:
+        return []
+    others = (replace(mention, span=span, guessed="") for span in mention.also)
+    return unique([_said(item, one) for one in (mention, *others)])
 
 
 def _open_question(knowledge: Knowledge, asked: Asked, mention: Mention | None) -> Ambiguity | None:

@@ -7,8 +7,9 @@ from functools import lru_cache
 
 from eco2.knowledge.answer import Named, decide
 from eco2.knowledge.knowledge import DANGEROUS, Knowledge
+from eco2.knowledge.mentions import Mention
 from eco2.knowledge.models import Ambiguity, Item, Region, Situation
-from eco2.knowledge.reading import Mention, read
+from eco2.knowledge.reading import read
 from eco2.knowledge.words.text import squash
 
 HOLDS = "battery"

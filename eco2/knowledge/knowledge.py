@@ -124,7 +124,7 @@ class Knowledge:
                 continue
             alike = self.terms.get(one) == self.terms.get(other) == self.terms[span.term] and len(one) > 1 < len(other)
             generic = other in self.lexicon.korean.containers | self.lexicon.korean.parts
-            if (alike and not generic) or (span.term in self._pairs and one in self.terms and other in self.terms):
+            if (alike and not generic) or (span.term in self.pairs and one in self.terms and other in self.terms):
                 yield from (Span(span.start, place, one), Span(place, span.end, other))
                 return
         yield span
@@ -199,7 +199,7 @@ class Knowledge:
         return frozenset(normalize(name) for name in names if re.search(r"[,/&+(]", name))
 
     @cached_property
-    def _pairs(self) -> frozenset[str]:
+    def pairs(self) -> frozenset[str]:
         """Names of two things, as 기저귀·생리대."""
         return frozenset(normalize(item.ko) for item in self.items.values() if "·" in item.ko)
 

@@ -65,7 +65,9 @@ def joined(
             continue
         if one in nouns and other in nouns and _head_of(knowledge, one, other):
             found.append(Span(one.start, other.end, one.term))
-        elif term := _compound(knowledge, one, other, known=other in nouns):
+        elif (term := _compound(knowledge, one, other, known=other in nouns)) and not (
+            one in nouns and other in nouns and _two(knowledge, term, one, other)
+        ):
             found.append(Span(one.start, other.end, term))
     return longest([*nouns, *found])
 
@@ -91,6 +93,12 @@ def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> s
             fits = all(_fits(knowledge, item, other.term[:start]) for item in knowledge.named(term))
             return term if fits else None
     return None
+
+
+def _two(knowledge: Knowledge, term: str, one: Span, other: Span) -> bool:
+    """True for two things that stand together in the name of their item only: 벨트 and 모자 in "벨트·모자"."""
+    alike = knowledge.terms[one.term] == knowledge.terms[other.term] == knowledge.terms[term]
+    return alike and term in knowledge.pairs and term == one.term + other.term and len(other.term) > 1
 
 
 def _head_of(knowledge: Knowledge, one: Span, other: Span) -> bool:
@@ -235,7 +243,12 @@ def _english_compound(knowledge: Knowledge, squashed: Squashed, span: Span) -> I
 def _of_material(knowledge: Knowledge, squashed: Squashed, around: _Around, span: Span) -> Item | None:
     """The item that the word names with a material told elsewhere: a "jar … (plastic)" is a plastic jar."""
     english = not is_hangul(span.term[0])
-    edges = [edge for edge in squashed.starts if span.start < edge < span.end and english]
+    known = knowledge.named(span.term)
+    fitting = [m for m in knowledge.lexicon.materials.materials if m.id in SOLID and around.says(m.said)]
+    if len(known) == 1 and any(known[0].stream in material.streams for material in fitting):
+        return None  # an "egg carton (paper)" is one already
+    parted = english and not knowledge.dangerous(span.term)  # fluorescent tubes in plastic are no plastic tubes
+    edges = [edge for edge in squashed.starts if span.start < edge < span.end and parted]
     heads = [span.term, *(squashed.text[edge : span.end] for edge in edges)]
     solid = [word for m in knowledge.lexicon.materials.materials if m.id in (*SOLID, "wood") for word in m.said]
     names = (knowledge.terms.get(word + head, ()) for word in solid if around.says((word,)) for head in heads)
@@ -266,6 +279,9 @@ def containers_of(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span
                 (t for t in (said + noun.term, said.removesuffix("s") + noun.term) if t in knowledge.terms), None
             )
             contents = [word for word in (said, said[:-1], said[:-2]) if word in knowledge.terms]
+            furniture = noun.term not in knowledge.lexicon.english.containers
+            if furniture and any(knowledge.dangerous(word) for word in contents):
+                break  # a "cabinet of medicine" has to be emptied, unlike a medicine cabinet
             if full and any(knowledge.solid(word) or knowledge.medicine(word) for word in contents):
                 break  # what is in it has to leave it, and is asked about as well
             if term and len(rest) >= many:

@@ -7,32 +7,24 @@ bigrams that they share with names. A word that is close to nothing gives candid
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
 
 from eco2.knowledge import matching
+from eco2.knowledge.guarding import dangers_of, unanswered
 from eco2.knowledge.heads import with_compounds
 from eco2.knowledge.knowledge import Knowledge
-from eco2.knowledge.models import Ambiguity, Item, Situation
+from eco2.knowledge.mentions import AND_THEN, Found, Mention, Reading, Role, name_of, signed, together, within
+from eco2.knowledge.models import Ambiguity, Item
 from eco2.knowledge.naming import MOST, containers_of, joined, neighbours, subject
+from eco2.knowledge.owning import with_situations
 from eco2.knowledge.words import english, index, korean, tokens
-from eco2.knowledge.words.clauses import AND, CHAINED
 from eco2.knowledge.words.headings import heading
 from eco2.knowledge.words.korean import Part
-from eco2.knowledge.words.text import (
-    Span,
-    Squashed,
-    bounded,
-    in_list,
-    is_hangul,
-    is_korean,
-    phrase_spans,
-    squash,
-)
-from eco2.knowledge.words.tokens import Token, is_word
+from eco2.knowledge.words.text import Span, Squashed, bounded, is_hangul, is_korean, squash
+from eco2.knowledge.words.tokens import is_word
 from eco2.knowledge.words.vocabulary import COMPOUND
 
 MOST_UNKNOWN = 12
@@ -49,54 +41,9 @@ FALLBACKS: tuple[tuple[Part, ...], ...] = (
     ("into",),
 )
 """Subjects of a question where nothing is plainly so: the first of these that is there."""
-AND_THEN = re.compile(r"(?:랑|하고|그리고|and|plus)")
 POINTING = re.compile(r"그거|이거|저거|요거|고거|그것|이것|저것")
 COPULAS = ("is", "was", "are")
 """After a word that is told again: "jar of kimchi, jar is glass"."""
-LOOSE = frozenset(("out", "up", "off", "down", "old", "empty", "aa", "used", "my", "big", "small", "dead"))
-"""Between an English adjective and its noun: "a burnt out tube"."""
-Role = Literal["main", "beside", "option"]
-"""Of a mention: asked about, told as one more thing ("…도 있어요"), or offered by an A-or-B question about the thing
-before it ("비닐인가요 은박인가요")."""
-
-
-@dataclass(frozen=True)
-class Mention:
-    """A thing that is named. `guessed`: the words it was found by, where these are no name of it."""
-
-    subject: Item | Ambiguity
-    span: Span
-    situations: tuple[Situation, ...] = ()
-    guessed: str = ""
-    role: Role = "main"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Understanding of a sentence.
-
-    `mentions` are what is to be answered, each with its own situations; `around` are things that the sentence only
-    needs to tell of them: contents, containers, places, tools, what is bought or excluded. `candidates`: what may be
-    meant where nothing is named. `material`: a material that is all that was told. `unread`: words of a list that may
-    name a thing and are not known."""
-
-    mentions: tuple[Mention, ...] = ()
-    situations: tuple[Situation, ...] = ()
-    candidates: tuple[Item, ...] = ()
-    material: str = ""
-    around: tuple[Mention, ...] = ()
-    unread: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Nouns and words of a sentence, before their meaning there is told. `parts` are those of the nouns."""
-
-    squashed: Squashed
-    tokens: Sequence[Token]
-    nouns: Sequence[Span]
-    phrases: Sequence[Span]
-    parts: Mapping[Span, Part]
 
 
 @lru_cache(maxsize=512)
@@ -119,7 +66,7 @@ def _named_letters(reading: Reading) -> int:
 def subjects(knowledge: Knowledge, text: str) -> list[Item | Ambiguity]:
     """The things that a sentence asks about, in order, each once: an item or the question that tells which one."""
     named = [mention.subject for mention in read(knowledge, text).mentions if mention.role != "option"]
-    return list({_name(subject): subject for subject in named}.values())
+    return list({name_of(subject): subject for subject in named}.values())
 
 
 def _read(knowledge: Knowledge, text: str) -> Reading:
@@ -132,7 +79,10 @@ def _read(knowledge: Knowledge, text: str) -> Reading:
     mentions, unread = _with_unknown_words(knowledge, found, mentions)
     if not mentions:
         mentions, candidates = _guesses(knowledge, found)
-    mentions = _unique(knowledge, found, _with_situations(knowledge, found, mentions))
+    mentions, around = _guarded(knowledge, found, with_situations(knowledge, found, mentions), around)
+    mentions = _unique(knowledge, found, mentions)
+    dangers = dangers_of(knowledge, found, mentions)
+    unread = (*unread, *(word for word in dangers if not any(word in other for other in unread)))
     return Reading(
         mentions=tuple(mentions),
         situations=situations,
@@ -140,14 +90,28 @@ def _read(knowledge: Knowledge, text: str) -> Reading:
         material="" if mentions else _material(knowledge, found.squashed),
         around=tuple(around),
         unread=unread,
+        dangers=dangers,
     )
 
 
-def _found(knowledge: Knowledge, text: str) -> _Found:
+def _guarded(
+    knowledge: Knowledge, found: Found, mentions: Sequence[Mention], around: Sequence[Mention]
+) -> tuple[list[Mention], list[Mention]]:
+    """The mentions with every danger that none of them answers."""
+    left = unanswered(knowledge, found, mentions)
+    if not left:
+        return list(mentions), list(around)
+    added = [replace(_mention(knowledge, found, span), role="beside") for span in left]
+    ordered = sorted([*mentions, *added], key=lambda mention: mention.span.start)
+    told = {mention.span for mention in added}
+    return with_situations(knowledge, found, ordered), [one for one in around if one.span not in told]
+
+
+def _found(knowledge: Knowledge, text: str) -> Found:
     squashed = squash(text)
     in_korean = any(is_hangul(letter) for letter in squashed.text)
     split = tokens.korean(squashed) if in_korean else tokens.english(squashed)
-    nouns = knowledge.nouns(squashed, split)[:MOST]
+    names = nouns = knowledge.nouns(squashed, split)[:MOST]
     phrases = knowledge.phrases_in(squashed, nouns, split)[:MOST]
     nouns = containers_of(knowledge, squashed, joined(knowledge, squashed, split, nouns, phrases))
     nouns = with_compounds(knowledge, squashed, split, nouns, phrases)
@@ -170,24 +134,20 @@ def _found(knowledge: Knowledge, text: str) -> _Found:
             parts[span] = "from"
         elif not squashed.aside(span) and any(_told_in(knowledge, span, phrase) for phrase in phrases):
             parts[span] = "part"
-    return _Found(squashed, split, nouns, phrases, parts)
+    return Found(squashed, split, nouns, phrases, parts, names)
 
 
 def _told_in(knowledge: Knowledge, span: Span, phrase: Span) -> bool:
     """True when a noun only helps to tell a state, unlike the container of "빈 병"."""
     asked = span.end == phrase.end and span.start > phrase.start and span.term in knowledge.lexicon.korean.containers
     more = phrase.end - phrase.start > span.end - span.start or not knowledge.dangerous(span.term)
-    return _within(span, phrase) and more and not asked
-
-
-def _within(span: Span, phrase: Span) -> bool:
-    return phrase.start <= span.start and span.end <= phrase.end
+    return within(span, phrase) and more and not asked
 
 
 # --- what is asked about ---------------------------------------------------------------------------------------------
 
 
-def _mentions(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], list[Mention]]:
+def _mentions(knowledge: Knowledge, found: Found) -> tuple[list[Mention], list[Mention]]:
     """The things to answer, and those around them."""
     asked = next(filter(None, (_of_parts(found, wanted) for wanted in FALLBACKS)), [])
     if asked and found.parts[asked[0]] == "into" and POINTING.search(found.squashed.text):
@@ -198,16 +158,16 @@ def _mentions(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], list[
     around = [
         _mention(knowledge, found, span) for span in found.nouns if span not in asked and found.parts[span] != "not"
     ]
-    offered = {_name(mention.subject) for mention in around if mention.span in options}
+    offered = {name_of(mention.subject) for mention in around if mention.span in options}
     around = [replace(m, role="option") if m.span in options else m for m in around]
     if offered and len(mentions) > 1:
-        mentions = [mention for mention in mentions if _name(mention.subject) not in offered] or mentions
+        mentions = [mention for mention in mentions if name_of(mention.subject) not in offered] or mentions
     inside = [m for m in around if found.parts[m.span] == "content"]
-    leaving = [m for m in inside if _spoiled(knowledge, found, m.span) or _dangerous_inside(knowledge, found, m.span)]
+    leaving = [mention for mention in inside if _spoiled(knowledge, found, mention.span)]
     return [*mentions, *(replace(m, role="beside") for m in leaving)], [m for m in around if m not in leaving]
 
 
-def _spoiled(knowledge: Knowledge, found: _Found, span: Span) -> bool:
+def _spoiled(knowledge: Knowledge, found: Found, span: Span) -> bool:
     """True for food that has to leave what it is in: told to be spoiled ("상한 김치가 든 병"), or to fill it."""
     ko, en, text = knowledge.lexicon.korean, knowledge.lexicon.english, found.squashed.text
     if any(word in text for word in ko.spoiled) or any(token.surface in en.spoiled for token in found.tokens):
@@ -217,15 +177,7 @@ def _spoiled(knowledge: Knowledge, found: _Found, span: Span) -> bool:
     return filled and knowledge.solid(span.term)
 
 
-def _dangerous_inside(knowledge: Knowledge, found: _Found, span: Span) -> bool:
-    """True for a danger that is in a thing now ("배터리가 든 서랍장"), unlike one that was ("들었던")."""
-    if not knowledge.dangerous(span.term):
-        return False
-    after = found.squashed.text[span.end : span.end + NEAREST]
-    return any(word in after for word in knowledge.lexicon.korean.holding) and "던" not in after
-
-
-def _narrows(knowledge: Knowledge, found: _Found, span: Span) -> bool:
+def _narrows(knowledge: Knowledge, found: Found, span: Span) -> bool:
     """True when a noun only tells which kind of the next one is meant: the 로봇 of "로봇 장난감"."""
     following = next((noun for noun in found.nouns if noun.start == span.end), None)
     if following is None or span.end in found.squashed.breaks | found.squashed.stops:
@@ -233,18 +185,18 @@ def _narrows(knowledge: Knowledge, found: _Found, span: Span) -> bool:
     return set(knowledge.terms[span.term]) < set(knowledge.terms[following.term])
 
 
-def _of_parts(found: _Found, wanted: Iterable[Part]) -> list[Span]:
+def _of_parts(found: Found, wanted: Iterable[Part]) -> list[Span]:
     return [span for span in found.nouns if found.parts[span] in wanted]
 
 
-def _clear(knowledge: Knowledge, found: _Found, meant: Sequence[Span]) -> list[Span]:
+def _clear(knowledge: Knowledge, found: Found, meant: Sequence[Span]) -> list[Span]:
     """A word that could mean several items counts where no word is clear, or as part of a list: the lid of
     "생수병인데 뚜껑은요?" is no second thing, the bottle of "캔이랑 유리병" is one."""
     listed = {
         span
         for one, other in pairwise(meant)
         for span in (one, other)
-        if _together(knowledge, found, one, other) or _signed(found, one, other)
+        if together(knowledge, found, one, other) or signed(found, one, other)
     }
     clear = [
         span
@@ -258,24 +210,7 @@ def _clear(knowledge: Knowledge, found: _Found, meant: Sequence[Span]) -> list[S
     return clear or list(meant[:1])
 
 
-def _signed(found: _Found, one: Span, other: Span) -> bool:
-    """True when a sign of a list stands between two nouns."""
-    return any(one.end <= place <= other.start for place in found.squashed.breaks)
-
-
-def _together(knowledge: Knowledge, found: _Found, one: Span, other: Span) -> bool:
-    """True when two nouns are told one after the other as in a list: the 벨트 of "브래지어 가죽벨트" as well."""
-    begins = max((place for place in found.squashed.starts if one.end <= place <= other.start), default=other.start)
-    between = found.squashed.text[one.end : begins if is_hangul(other.term[0]) else other.start]
-    return (
-        between == ""
-        or between in knowledge.lexicon.korean.states
-        or in_list(found.squashed, one, other)
-        or between.endswith(("랑", "하고", "그리고", "and", "와", "과"))
-    )
-
-
-def _mention(knowledge: Knowledge, found: _Found, span: Span) -> Mention:
+def _mention(knowledge: Knowledge, found: Found, span: Span) -> Mention:
     role: Role = "beside" if found.parts.get(span) == "beside" else "main"
     others = [noun for noun in found.nouns if noun == span or found.parts.get(noun) in ("main", "beside", "option")]
     if span.term.startswith(COMPOUND):
@@ -284,7 +219,7 @@ def _mention(knowledge: Knowledge, found: _Found, span: Span) -> Mention:
     return Mention(subject(knowledge, found.squashed, span, others), span, role=role)
 
 
-def _unique(knowledge: Knowledge, found: _Found, mentions: Iterable[Mention]) -> list[Mention]:
+def _unique(knowledge: Knowledge, found: Found, mentions: Iterable[Mention]) -> list[Mention]:
     """Each thing once; two words of a list may be the same item, and two of an item in different states."""
     ordered = sorted(mentions, key=lambda mention: mention.span.start)
     kept: list[Mention] = []
@@ -295,21 +230,33 @@ def _unique(knowledge: Knowledge, found: _Found, mentions: Iterable[Mention]) ->
         )
         if listed or all(_told_as_another(knowledge, found, one, mention, len(ordered)) for one in same):
             kept.append(mention)
+        elif _named_besides(knowledge, found, same[0], mention):
+            kept[kept.index(same[0])] = replace(same[0], also=(*same[0].also, mention.span))
     return kept
 
 
-def _listed(knowledge: Knowledge, found: _Found, mentions: Sequence[Mention]) -> bool:
+def _named_besides(knowledge: Knowledge, found: Found, one: Mention, other: Mention) -> bool:
+    """True when a word for the same item stands in one list with another: the 모자 of "벨트 모자"."""
+    terms = [span.term for span in (one.span, *one.also)]
+    again = any(other.span.term in term or term in other.span.term for term in terms)
+    if again or other.guessed or one.guessed or isinstance(other.subject, Ambiguity):
+        return False
+    last = one.also[-1] if one.also else one.span
+    return together(knowledge, found, last, other.span) or signed(found, last, other.span)
+
+
+def _listed(knowledge: Knowledge, found: Found, mentions: Sequence[Mention]) -> bool:
     """True when three things or more stand in one list, each by a name of its own."""
     run = [mentions[-1]]
     for one, other in reversed(list(pairwise(mentions))):
-        if not (_together(knowledge, found, one.span, other.span) or _signed(found, one.span, other.span)):
+        if not (together(knowledge, found, one.span, other.span) or signed(found, one.span, other.span)):
             break
         run.append(one)
     same = [mention for mention in mentions[:-1] if _same(mention.subject, mentions[-1].subject)]
     return len(run) > 2 and len({m.span.term for m in run}) == len(run) and all(mention in run for mention in same)
 
 
-def _renamed(found: _Found, start: int, one: Mention, other: Mention) -> bool:
+def _renamed(found: Found, start: int, one: Mention, other: Mention) -> bool:
     """True when a word only says what the one before it is, in a list that has signs: "안약, 마데카솔 연고"."""
     signs = found.squashed.breaks or AND_THEN.search(found.squashed.text, start, other.span.end)
     return (
@@ -317,7 +264,7 @@ def _renamed(found: _Found, start: int, one: Mention, other: Mention) -> bool:
         and not is_word(one.span.term)
         and _same(one.subject, other.subject)
         and one.span.end == other.span.start
-        and not _signed(found, one.span, other.span)
+        and not signed(found, one.span, other.span)
     )
 
 
@@ -325,14 +272,14 @@ def _same(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:
     """True when a word names again what another one did, as "장난감" after "소리 나는 장난감"."""
     if isinstance(one, Item) and isinstance(other, Ambiguity):
         return one.id in other.candidates
-    return _name(one) == _name(other)
+    return name_of(one) == name_of(other)
 
 
-def _told_as_another(knowledge: Knowledge, found: _Found, one: Mention, other: Mention, things: int) -> bool:
+def _told_as_another(knowledge: Knowledge, found: Found, one: Mention, other: Mention, things: int) -> bool:
     """True when two words for one item name two things: a 공유기 and a 셋톱박스 of one list."""
-    signs = _signed(found, one.span, other.span)
+    signs = signed(found, one.span, other.span)
     between = found.squashed.text[one.span.end : other.span.start]
-    linked = signs or _together(knowledge, found, one.span, other.span) or AND_THEN.search(between) is not None
+    linked = signs or together(knowledge, found, one.span, other.span) or AND_THEN.search(between) is not None
     if one.span.term == other.span.term and found.squashed.text.startswith(COPULAS, other.span.end):
         return False
     if one.span.term == other.span.term or isinstance(other.subject, Ambiguity):
@@ -341,15 +288,11 @@ def _told_as_another(knowledge: Knowledge, found: _Found, one: Mention, other: M
     return linked and (signs or bool(between) or (things > 2 and bare))
 
 
-def _name(subject: Item | Ambiguity) -> str:
-    return subject.id if isinstance(subject, Item) else subject.term
-
-
 # --- words that the index does not know ------------------------------------------------------------------------------
 
 
 def _with_unknown_words(
-    knowledge: Knowledge, found: _Found, known: Sequence[Mention]
+    knowledge: Knowledge, found: Found, known: Sequence[Mention]
 ) -> tuple[list[Mention], tuple[str, ...]]:
     """Compounds and typing errors: where nothing else is named, or told in one list with what is. Words of such a list
     that are close to no name are told as not understood."""
@@ -359,7 +302,7 @@ def _with_unknown_words(
     mentions: list[Mention] = []
     unread: list[Span] = []
     for word in words[:MOST_UNKNOWN]:
-        if any(_within(word, mention.span) for mention in mentions) or _left_out(knowledge, found, word):
+        if any(within(word, mention.span) for mention in mentions) or _left_out(knowledge, found, word):
             continue
         term = matching.closest(knowledge, word.term, alone=not known or _broken(found, word))
         if term:
@@ -368,21 +311,21 @@ def _with_unknown_words(
             mentions.append(mention)
         else:
             unread.append(word)
-    unread = [word for word in unread if not any(_within(word, m.span) or _within(m.span, word) for m in mentions)]
-    singles = [word for word in unread if not any(other != word and _within(other, word) for other in unread)]
+    unread = [word for word in unread if not any(within(word, m.span) or within(m.span, word) for m in mentions)]
+    singles = [word for word in unread if not any(other != word and within(other, word) for other in unread)]
     told = tuple(word.term for word in singles) if known else ()
     known = [one for one in known if not any(_held_by(knowledge, found, one, other) for other in mentions)]
     ordered = sorted([*known, *(mentions if known else mentions[:3])], key=lambda mention: mention.span.start)
     return ordered, told
 
 
-def _held_by(knowledge: Knowledge, found: _Found, one: Mention, other: Mention) -> bool:
+def _held_by(knowledge: Knowledge, found: Found, one: Mention, other: Mention) -> bool:
     """True when a thing only tells what a container is of whose name is not known: the 영양제 of "영양제 앰플통"."""
     container = other.span.term in knowledge.lexicon.korean.containers and one.span.end == other.span.start
-    return container and not knowledge.dangerous(one.span.term) and not _signed(found, one.span, other.span)
+    return container and not knowledge.dangerous(one.span.term) and not signed(found, one.span, other.span)
 
 
-def _beside(knowledge: Knowledge, found: _Found, words: Sequence[Span], known: Sequence[Span]) -> list[Span]:
+def _beside(knowledge: Knowledge, found: Found, words: Sequence[Span], known: Sequence[Span]) -> list[Span]:
     """The words that stand in one list with a known thing, or with another of these words."""
     listed, kept = list(known), list[Span]()
     kinds = re.compile(f"(?:{knowledge.lexicon.kinds}){{1,3}}")
@@ -398,12 +341,12 @@ def _beside(knowledge: Knowledge, found: _Found, words: Sequence[Span], known: S
     return kept
 
 
-def _broken(found: _Found, word: Span) -> bool:
+def _broken(found: Found, word: Span) -> bool:
     """True when the dictionary has no such word, so that it is misspelt or a new name."""
     return any(word.start <= token.start < word.end and token.tags[0] == "UNKNOWN" for token in found.tokens)
 
 
-def _left_out(knowledge: Knowledge, found: _Found, word: Span) -> bool:
+def _left_out(knowledge: Knowledge, found: Found, word: Span) -> bool:
     """True when a word is only said not to be meant, to be where things go, or what is done with them."""
     rest = found.squashed.text[word.end :]
     if word.term.startswith(tuple(stem for stem in knowledge.lexicon.korean.verbs.dispose if len(stem) > 1)):
@@ -411,7 +354,7 @@ def _left_out(knowledge: Knowledge, found: _Found, word: Span) -> bool:
     return rest.startswith((*knowledge.lexicon.korean.excluded, "에", "으로", "로"))
 
 
-def _guesses(knowledge: Knowledge, found: _Found) -> tuple[list[Mention], tuple[Item, ...]]:
+def _guesses(knowledge: Knowledge, found: Found) -> tuple[list[Mention], tuple[Item, ...]]:
     loose = [noun for noun in knowledge.nouns(found.squashed, found.tokens, loose=True) if noun not in found.nouns]
     if loose:
         return [Mention(subject(knowledge, found.squashed, loose[0]), loose[0])], ()
@@ -429,74 +372,3 @@ def _material(knowledge: Knowledge, squashed: Squashed) -> str:
         if material.streams and any(word in squashed.text for word in material.said):
             return material.id
     return ""
-
-
-# --- which situation belongs to which thing --------------------------------------------------------------------------
-
-
-def _with_situations(knowledge: Knowledge, found: _Found, mentions: Sequence[Mention]) -> list[Mention]:
-    if not mentions:
-        return []
-    owned: list[set[str]] = [set() for _ in mentions]
-    for span in [*found.phrases, *_dangers_in_parts(knowledge, found, mentions)]:
-        owned[_owner(found, mentions, span)].add(span.term)
-    for n in range(1, len(mentions)):
-        # "곰팡이 핀 이불이랑 옷": what is said of the first entry of a list holds for its like.
-        if not owned[n] and _alike(mentions[n - 1].subject, mentions[n].subject):
-            owned[n] |= owned[n - 1] if _share(found, mentions[n - 1].span, mentions[n].span) else set()
-    told = [tuple(knowledge.situations_of(keywords)) for keywords in owned]
-    return [replace(mention, situations=told[n]) for n, mention in enumerate(mentions)]
-
-
-def _dangers_in_parts(knowledge: Knowledge, found: _Found, mentions: Sequence[Mention]) -> list[Span]:
-    """Phrases of safety that are part of the name of something else: the "bulging battery" of a phone."""
-    parts = [noun for noun in found.nouns if not any(_within(noun, m.span) for m in mentions)]
-    phrases = phrase_spans(found.squashed, knowledge.dangers) if parts else ()
-    return [phrase for phrase in phrases if any(_within(phrase, noun) for noun in parts)]
-
-
-def _share(found: _Found, one: Span, other: Span) -> bool:
-    """True when what is said before one noun holds for the next: "곰팡이 핀 이불이랑 옷"; not "젖은 상자, 책"."""
-    between = found.squashed.text[one.end : other.start]
-    return not _signed(found, one, other) and (between in AND or between in ("and", "s", "sand", "esand"))
-
-
-def _alike(one: Item | Ambiguity, other: Item | Ambiguity) -> bool:
-    return isinstance(one, Item) and isinstance(other, Item) and one.stream == other.stream
-
-
-def _owner(found: _Found, mentions: Sequence[Mention], phrase: Span) -> int:
-    """The thing that a phrase is said of. A verb with an adnominal ending belongs to the noun after it ("깨진 유리컵"),
-    another one to the noun before it ("유리컵이 깨졌어요")."""
-    later = [n for n, mention in enumerate(mentions) if mention.span.start >= phrase.end]
-    earlier = [n for n, mention in enumerate(mentions) if mention.span.start < phrase.end]
-    if not later or not earlier:
-        return later[0] if later else earlier[-1]
-    signs = found.squashed.breaks | found.squashed.stops
-    before = any(mentions[earlier[-1]].span.end <= place <= phrase.start for place in signs)
-    after = any(phrase.end <= place <= mentions[later[0]].span.start for place in signs)
-    if before != after:
-        return later[0] if before else earlier[-1]
-    return later[0] if _modifies(found, phrase, mentions[later[0]].span) else earlier[-1]
-
-
-def _modifies(found: _Found, phrase: Span, noun: Span) -> bool:
-    """True when a phrase ends in an adnominal ending and no other noun or sentence stands between it and a noun."""
-    squashed = found.squashed
-    if any(phrase.end <= place <= noun.start for place in squashed.stops):
-        return False
-    if not is_hangul(phrase.term[0]):
-        words = [token.surface for token in found.tokens if phrase.end <= token.start < noun.start]
-        return len(words) <= 2 and all(word in LOOSE for word in words)
-    last = [token for token in found.tokens if token.start < phrase.end and token.end > phrase.start]
-    between = [token for token in found.tokens if phrase.end <= token.start < noun.start]
-    tags = [token for token in [*last[-1:], *between] if token.tags[0] != "VX"]
-    for token in tags:
-        if token.tags[-1] == "ETM":
-            return all(
-                other.tags[-1] in ("ETM", "MM", "MAG", "NNG", "XPN", "NR", "SN", "NNBC")
-                for other in tags[tags.index(token) + 1 :]
-            )
-        if token.tags[-1] in ("EC", "EF") and not token.surface.endswith(CHAINED):
-            return False
-    return not between and bool(last) and last[-1].noun

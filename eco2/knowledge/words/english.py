@@ -17,35 +17,21 @@ SUBJECTS = frozenset(
 USERS = SUBJECTS | {"was", "were", "is", "are", "it", "that", "which", "been", "be"}
 """Before "used" as a verb; elsewhere it tells of what state a thing is."""
 KINDS = frozenset(("kind", "type", "sort", "version", "one", "flavor", "flavour"))
-STILL_IN = frozenset(
-    (
-        "inside",
-        "stuck",
-        "left",
-        "soaked",
-        "stained",
-        "attached",
-        "residue",
-        "remaining",
-        "on",
-        "off",
-        "not",
-        "still",
-        "wont",
-        "cant",
-        "doesnt",
-        "isnt",
-    )
-)
-STATES = frozenset(
+LEFTOVER = frozenset(("still", "left", "stuck", "residue", "dried"))
+STATES = frozenset(("won", "doesn", "isn", "didn")) | frozenset(
     ("cant", "wont", "doesnt", "isnt", "already", "gone", "missing", "removed", "stuck", "off", "out", "still", "not")
 )
 """After a part, also behind a comma, what is told of it: "lid already gone"."""
 ASKED_AS = frozenset(
     ("is", "are", "as", "it", "count", "counts", "considered", "or", "this", "that", "with", "goes", "go")
 )
+HEAPS = frozenset(("full", "kind", "pair", "couple", "lot", "lots", "tons", "bunch", "rid", "top"))
+"""Before an "of" that tells nothing of a container."""
 OWN, OWNERS = frozenset(("have", "had", "got")), frozenset(("i", "we", "ive", "weve", "theres", "still", "also", "now"))
 SHAPED = frozenset(("size", "sized", "shaped", "style"))
+COLOURS = frozenset(("orange", "peach", "olive", "cream"))
+TURNED = frozenset(("still", "is", "its", "turned", "stained", "was", "went"))
+IS = frozenset(("is", "was", "are", "were", "wont", "cant", "doesnt", "has"))
 DUMMIES = frozenset(("thing", "things", "stuff", "something"))
 QUESTIONS = frozenset(("is", "are", "can", "does", "do", "isnt", "arent", "so"))
 LOOK_BACK = 4
@@ -56,7 +42,11 @@ CAN = re.compile(
     re.IGNORECASE,
 )
 """The verb "can", which is no thing."""
-BIN = re.compile(r"\b(?:trash|garbage|rubbish|waste|recycling)[ -]?(?:can|bin|box|bag|chute)s?\b", re.IGNORECASE)
+BIN = re.compile(
+    r"\b(?:(?:trash|garbage|rubbish|waste|recycling|food waste)[ -]?(?:can|bin|box|bag|chute)|"
+    r"(?:clothes|clothing|donation)[ -]?bin)s?\b",
+    re.IGNORECASE,
+)
 
 
 def prepared(text: str) -> str:
@@ -116,11 +106,7 @@ class Sentence:
             earlier = self.tokens[k - 1].surface if k else ""
             if (word == "used" and earlier not in USERS) or (word == "got" and earlier in ("ve", "have", "has")):
                 continue
-            if (
-                word == "of"
-                and k
-                and self.tokens[k - 1].surface in ("full", "kind", "pair", "couple", "lot", "lots", "tons", "bunch")
-            ):
+            if word == "of" and k and self.tokens[k - 1].surface in HEAPS | self.words.heaps:
                 continue
             if word == "to" and unknown:
                 return ""  # before a verb: "to ditch a lamp"
@@ -175,14 +161,14 @@ class Sentence:
         if following in SHAPED and later:
             return "content"  # "a thermos size can"
         if before in self.words.into and (earlier or later):
-            return "main" if self._arrived(n) else "into"
+            return "main" if self._arrived(n) or self._still_in(n) else "into"
         if before == "of" and n and (plain(self.things[n - 1].term) in self.words.heaps or thing in self.dangerous):
             return "main"
         if (
             following == "of"
             and n + 1 < len(found)
             and found[n + 1] == "main"
-            and plain(thing.term) in self.words.heaps | self.words.containers
+            and plain(self.tokens[end - 1].surface) in self.words.heaps | self.words.containers
         ):
             return "content"
         if following == "of" and earlier and self.squashed.text.startswith(("it", "them"), self.tokens[end].end):
@@ -195,12 +181,33 @@ class Sentence:
             return "bought"
         if earlier and following in KINDS:
             return "content"
+        last = self.tokens[end - 1].surface
         told = thing.term in self.words.soils or thing.term in self.words.parts
         if earlier and told and before not in ("and", "or") and not self._signed(n) and following:
             return "content"
-        if earlier and told and following in STATES:
+        if earlier and (told or last in self.words.parts) and following in STATES:
             return "content"
+        if earlier and thing.term in COLOURS and self.tokens[self._edges[n][0] - 1].surface in TURNED:
+            return "content"
+        if earlier and thing.term in self.words.parts and following in IS and self._the(n):
+            return "content"  # "…, the screw is stripped"
+        if earlier and thing.term in self.materials and self._alone(n) and self._only_material(n, found):
+            return "content"  # "a mug, ceramic"
         return "main"
+
+    def _the(self, n: int) -> bool:
+        first = self._edges[n][0]
+        return first > 0 and self.tokens[first - 1].surface == "the"
+
+    def _alone(self, n: int) -> bool:
+        """True when nothing else stands between the signs around a thing."""
+        first, end = self._edges[n]
+        return self._parted(first) and (end == len(self.tokens) or self._parted(end))
+
+    def _only_material(self, n: int, found: Sequence[Part]) -> bool:
+        """True when one material is told of the one thing before it."""
+        others = [m for m, part in enumerate(found) if m != n and part == "main"]
+        return len(others) == 1 and others[0] < n and self.things[others[0]].term not in self.materials
 
     def _of_a_dummy(self, n: int) -> bool:
         """True when where it is is all that is told of something: "an old thing from my closet"."""
@@ -214,6 +221,12 @@ class Sentence:
         """True when something came in a thing: "it came in a box"."""
         before = self.tokens[max(0, self._edges[n][0] - LOOK_BACK) : self._edges[n][0]]
         return any(token.surface in self.words.arrives for token in before)
+
+    def _still_in(self, n: int) -> bool:
+        """True for a container that something is still in: "there is still jam in the jar"."""
+        first, end = self._edges[n]
+        held = self.tokens[end - 1].surface in self.words.containers
+        return held and any(token.surface in LEFTOVER for token in self.tokens[:first])
 
     def _words(self, n: int) -> int:
         first, end = self._edges[n]

@@ -21,6 +21,33 @@ FILMS = frozenset(("비닐", "film"))
 COLD, CLOSETS = frozenset(("냉장고", "냉동고", "냉동실", "김치냉장고")), frozenset(("옷장", "장롱", "서랍장", "신발장"))
 STORED = frozenset(("물먹는하마", "제습제", "습기제거제", "방충제", "좀약", "나프탈렌", "탈취제"))
 """Stored in closets: the closet of "옷장 물먹는하마" is not asked about."""
+TRACES = frozenset(("튀", "묻", "묻히", "배", "물들", "닦", "바르", "칠하"))
+CLEARED = frozenset(("치우", "엎", "뒤집", "털", "뒤엎"))
+WHILE = (
+    "는데",
+    "ㄴ데",
+    "은데",
+    "었는데",
+    "았는데",
+    "다가",
+    "다",
+    "니까",
+    "더니",
+    "면서",
+    "고",
+    "는데요",
+    "었더니",
+    "았더니",
+)
+"""Endings of a clause that only tells what was done when the things of the next one turned up."""
+WENT = re.compile(r"([가-힣])(?:고요?|는데요?|지만|으니|구요?)$")
+PAST = 20
+"""Number of the last consonant ㅆ."""
+KEPT = frozenset(("내놓", "내", "넣", "분리하", "어쩌", "어떡하"))
+BODIES = frozenset(("본체", "몸체", "몸통", "기계"))
+ANAPHORS = frozenset(("이", "그", "저"))
+SIDES = frozenset(("겉", "안", "속", "밖", "바깥", "안쪽", "바깥쪽", "겉면"))
+ONLY = "만"
 EITHER = ("아니면", "아님", "혹은", "vs")
 AS_KIND = re.compile(
     r"(?:류)?(?:인가요?|인감|인지요?|일까요?|이?예요|이?에요|이?에여|이야|야|이?지요?|이?죠|이?냐|임|이?래유|이?래요|이?여|유|이?니|"
@@ -40,7 +67,31 @@ class Sentence(Walk):
         found: list[Part] = ["main"] * len(self.things)
         for n in reversed(range(len(self.things))):
             found[n] = self._part(n, found)
-        return self._with_options(found)
+        return self._with_options(self._only(found))
+
+    def _only(self, found: list[Part]) -> list[Part]:
+        """Without what is told before the thing that alone is left: "맥주병은 줬고 병뚜껑만 남았어요"."""
+        only = [n for n, part in enumerate(found) if n and part in ("main", "part", "beside") and self._left_alone(n)]
+        if not only or not any(part in ("main", "part") for part in found[: only[0]]):
+            return found
+        n = only[0]
+        if self.things[n].term in BODIES:
+            found[n] = "part"
+            for m in range(n):
+                found[m] = "not" if self._given_away(self.clause(self.tail(m)[1])) else found[m]
+            return found
+        while n and self.tail(n - 1)[0] in AND and found[n - 1] == "main":
+            n -= 1
+        for m in range(n):
+            if found[m] in ("main", "part") and self.things[m] not in self.dangerous:
+                found[m] = "bought"
+        found[only[0]] = "main"
+        return found
+
+    def _left_alone(self, n: int) -> bool:
+        particles, k = self.tail(n)
+        clause = self.clause(k) if particles == ONLY else None
+        return clause is not None and clause.stems[0] in ("남", "남기", "버리", "있", "처리하", "내놓")
 
     # --- the part of one thing ---
 
@@ -67,6 +118,8 @@ class Sentence(Walk):
             return "content"
         if n and thing.term in self.classes and not particles and self._answers(n):
             return "into"
+        if n and self._again(n):
+            return "content"
         if n and thing.term in self.classes and (self._asked_to_be(k) or particles.startswith((*AT, *BY))):
             return "into"
         if self._of_a_quality(n) and (n or self._later(n, found)):
@@ -91,6 +144,11 @@ class Sentence(Walk):
             if told and self._later(following, found) and not thing.term.endswith(tuple(self.words.containers)):
                 return found[following] if not self._in_list(n) else "main"
             return "main"
+        if thing.term in self.materials and thing.term in self.classes and self._of_later(n, particles, found):
+            return "content"
+        kept = thing in self.dangerous or particles in AND or not self._later(n, found)
+        if not kept and self._given_away(self.clause(k)):
+            return "not"
         last = k == len(self.tokens) - 1
         if not particles and k < len(self.tokens) and self._event(k) and (self._later(n, found) or (n and last)):
             return "bought"
@@ -133,6 +191,13 @@ class Sentence(Walk):
         dangerous = self.things[n - 1] in self.dangerous and self.things[n] not in self.dangerous
         return generic and dangerous and self._adjacent(n - 1)
 
+    def _again(self, n: int) -> bool:
+        """True when a general word points back at a thing before it: "등유가 남았어요 이 기름만 …"."""
+        first = self._edges[n][0]
+        before = self.tokens[first - 1] if first else None
+        pointed = before is not None and before.tags[0] == "MM" and before.surface in ANAPHORS
+        return pointed and bool(self.tail(n)[0]) and self.things[n].term in self.words.soils | self.words.containers
+
     def _answers(self, n: int) -> bool:
         """True when a class is all that is told of the topic before it: "닭뼈는 종량제, 튀김옷은 음쓰"."""
         particles, k = self.tail(n - 1)
@@ -141,7 +206,12 @@ class Sentence(Walk):
     def _asked_to_be(self, k: int) -> bool:
         """True when a token asks if something may count as the noun before: "음식물 되나요"."""
         return (
-            k < len(self.tokens) and self.tokens[k].stem in ("되", "돼", "맞", "가능", "아니") and not self._parted(k)
+            k < len(self.tokens)
+            and (
+                self.tokens[k].stem in ("되", "돼", "맞", "가능", "아니")
+                or self.tokens[k].surface.startswith(("맞", "ㄱㄴ", "ㄱㄱ", "직행"))
+            )
+            and not self._parted(k)
         )
 
     def _written_as_one(self, n: int) -> bool:
@@ -183,6 +253,12 @@ class Sentence(Walk):
         before = n > 0 and self._adjacent(n - 1) and not self.tail(n)[0] and self.things[n].term not in FILMS
         beside = ([n - 1] if before else []) + ([n + 1] if self._adjacent(n) else [])
         return any(self.things[m].term not in self.materials for m in beside)
+
+    def _of_later(self, n: int, particles: str, found: list[Part]) -> bool:
+        """True for materials that only tell what a later thing is of: "겉은 종이 안은 은박인데 … 보냉봉투"."""
+        first = self._edges[n][0]
+        side = first > 1 and self.tokens[first - 1].surface in ("은", "는") and self.tokens[first - 2].surface in SIDES
+        return side and particles not in AND and self._later(n, found)
 
     def _of_a_quality(self, n: int) -> bool:
         """True when a thing only tells of which smell, stain or fee: "김치 냄새"."""
@@ -236,6 +312,8 @@ class Sentence(Walk):
             and clause.stems[0] in ("있", "나오", "남", "같이", "생기", "필요없", "없", "버리")
         ):
             return "beside"
+        if not n and self.things[n].term in self.words.parts and clause.ending == "ETM":
+            return "part" if isinstance(self.head(clause.end), int) else "main"  # "뚜껑도 안 연 참치캔"
         if self._is(clause, "dispose") or not n:
             return "main"
         return self._of_the_one_before(n) or "main"
@@ -256,7 +334,8 @@ class Sentence(Walk):
         """A thing before a verb with an adnominal ending: told of the noun after it."""
         head = self.head(clause.end)
         if head == "time":
-            return "bought" if self._later(n, found) and self._is(clause, "buy", "consume", "contain") else "main"
+            told = self._is(clause, "buy", "consume", "contain") or not self._is(clause, "dispose")
+            return "bought" if self._later(n, found) and told and self.things[n] not in self.dangerous else "main"
         if not isinstance(head, int):
             if particles.startswith(AT) and self._is(clause, "contain") and self._later(n, found):
                 return "container"
@@ -276,6 +355,8 @@ class Sentence(Walk):
                 return self._of_the_one_before(n) or "main"
             return "main"
         if self.things[n] in self.dangerous and self.things[head].term in self.words.containers:
+            if clause.stems[0] in TRACES:
+                return "content"  # "페인트 튄 상자"
             found[head] = "content"
             return "main"
         if particles.startswith(FROM):
@@ -286,6 +367,8 @@ class Sentence(Walk):
             return "container" if self.things[n].term not in self.words.places else "from"
         if particles.startswith(("이", "가", "을", "를")):
             return "bought" if self._is(clause, "buy") else "content"
+        if self.things[n].term in self.words.soils and self.things[n] not in self.dangerous and clause.stems[0] == "닦":
+            return "content"  # the 기름 of "기름 닦은 걸레"
         if self._is(clause, "contain", "emerge") and not (
             self.things[n] in self.dangerous and clause.stems[0] in (*LEFT, "쓰")
         ):
@@ -316,6 +399,11 @@ class Sentence(Walk):
             return "tool" if self._others(n, found) else "main"
         if later and self._is(clause, "buy") and clause.ending in ("EC", "ETN") and not self._is(clause, "dispose"):
             return "bought"
+        if later and self._is(clause, "buy", "practise") and clause.ending == "EF" and self._ends_here(clause):
+            return "bought"  # "유화 그립니다. 쓰고 남은 …"
+        cleared = not particles and clause.stems[0] in CLEARED and clause.form.endswith(WHILE)
+        if later and cleared and self.things[n] not in self.dangerous:
+            return "bought"  # a place that is cleared out: "장독대 치우는데 …"
         if later and clause.stems[0] == "맞" and clause.ending == "EC":
             return "bought"  # an injection that somebody gets
         if (
@@ -335,6 +423,17 @@ class Sentence(Walk):
         if n and not self._is(clause, "dispose") and particles.startswith(("이", "가", "을", "를", "")):
             return self._of_the_one_before(n) or "main"
         return "main"
+
+    def _given_away(self, clause: Clause | None) -> bool:
+        """True for a clause that tells what has become of a thing: "…은 마트에 줬고"."""
+        if clause is None or not self._is(clause, "dispose", "give") or clause.stems[0] in KEPT:
+            return False
+        end = self.tokens[clause.end - 1].end
+        match = WENT.search(self.squashed.text, max(0, end - 6), end)
+        return match is not None and (ord(match[1]) - ord("가")) % 28 == PAST
+
+    def _ends_here(self, clause: Clause) -> bool:
+        return clause.end < len(self.tokens) and self.tokens[clause.end].start in self.squashed.stops
 
     def _held(self, n: int) -> bool:
         """True when the thing before is what this one is in: "유리병 안에 왁스가 굳어 있어요"."""

@@ -29,10 +29,12 @@ class Verbs(Model):
     contain: Words = frozenset()
     consume: Words = frozenset()
     buy: Words = frozenset()
+    practise: Words = frozenset()
     emerge: Words = frozenset()
     put: Words = frozenset()
     sort: Words = frozenset()
     dispose: Words = frozenset()
+    give: Words = frozenset()
 
 
 class Nouns(Model):
@@ -47,7 +49,7 @@ class Nouns(Model):
     excluded: Words = frozenset()
     spoiled: Words = frozenset()
     filled: Words = frozenset()
-    holding: Words = frozenset()
+    dangers: Words = frozenset()
 
 
 class Korean(Nouns):
@@ -166,6 +168,14 @@ class Lexicon(Model):
     materials: Materials = Materials()
     names: Names = Names()
     heads: Heads = Heads()
+
+    @cached_property
+    def dangers_by_letter(self) -> Mapping[str, tuple[str, ...]]:
+        """The words of danger in Korean by their first letter, the longest first."""
+        found: dict[str, list[str]] = {}
+        for word in sorted(self.korean.dangers, key=lambda word: (-len(word), word)):
+            found.setdefault(word[0], []).append(word)
+        return {letter: tuple(words) for letter, words in found.items()}
 
     @cached_property
     def kinds(self) -> str:

@@ -73,7 +73,9 @@ def spans(
     def begins(start: int, term: str) -> bool:
         first = at.get(start)
         if first is not None and first.tags[0] in ("VV", "VX") and len(term) < APART and start + len(term) not in at:
-            return start in squashed.starts and start + len(term) in squashed.ends
+            following = at.get(start + len(term))
+            verb = following is not None and following.tags[0] == "NNB"  # "드릴 수 없어요"
+            return start in squashed.starts and start + len(term) in squashed.ends and not verb
         if start in squashed.starts:
             return True
         if start not in at or not is_hangul(term[0]):

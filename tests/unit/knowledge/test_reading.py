@@ -5,8 +5,9 @@ import unicodedata
 import pytest
 
 from eco2.knowledge import Knowledge, load
+from eco2.knowledge.mentions import Mention
 from eco2.knowledge.models import Item
-from eco2.knowledge.reading import Mention, read
+from eco2.knowledge.reading import read
 from eco2.knowledge.words import lexicon
 from eco2.knowledge.words.lexicon import Lexicon
 
