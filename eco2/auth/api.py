@@ -124,7 +124,7 @@ RefreshTokens = Annotated[list[str], Depends(_refresh_tokens)]
 
 
 def _browser_cookie(settings: Settings) -> tuple[str, str, str | None]:
-    """Name, path, domain. Nobody but this very host can set a cookie of the first name."""
+    """Name, path, domain. Only this host can set a cookie of the first name."""
     if settings.over_https:
         return f"__Host-{BROWSER_COOKIE}", "/", None
     return BROWSER_COOKIE, AUTH_PATH, settings.cookie_domain

@@ -97,7 +97,7 @@ async def enter(
 
 
 def _known(at: Services, browsers: Sequence[str]) -> bytes | None:
-    """The id that an earlier cookie of this browser holds; what was not sealed here is not believed."""
+    """The id that an earlier cookie of this browser holds; one that was not sealed here is refused."""
     found = (at.keyring.unseal(_BROWSER, one) for one in browsers)
     return next((one for one in found if one is not None), None)
 
@@ -137,7 +137,7 @@ def _proven(at: Services, proof: str) -> str:
 
 
 async def of_browser(at: Services, tokens: Sequence[str]) -> store.Session | None:
-    """The session of the guest who signs in: whoever has one of its tokens is that guest, as long as it goes on."""
+    """The session of the guest who signs in: a holder of one of its tokens is that guest until it ends."""
     for token in tokens:
         claims = service.claims_of(at, token)
         if claims and claims.role == GUEST and claims.sid:
@@ -148,7 +148,7 @@ async def of_browser(at: Services, tokens: Sequence[str]) -> store.Session | Non
 
 
 async def leave(at: Services, session: store.Session) -> None:
-    """End the session of a guest who has signed in. What it may still do meanwhile is claimed later."""
+    """End the session of a guest who has signed in. Data stored meanwhile are claimed later."""
     try:
         await service.end(at, session.user_id, "claimed", session.id)
     except tuple(AWAY) as error:  # NotLockedOut is one of them

@@ -101,7 +101,7 @@ def _jwks(keys: dict[str, rsa.RSAPrivateKey]) -> dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class KeyRow:
-    """A key of the folder and what it does now: `signs`, will sign from `signs_from`, or only verifies."""
+    """A key of the folder with its state: `signs`, will sign from `signs_from`, or only verifies."""
 
     kid: str
     path: Path
@@ -129,7 +129,7 @@ def rows(settings: TokenSettings) -> list[KeyRow]:
 
 
 def _seal_key(key: rsa.RSAPrivateKey) -> bytes:
-    """A secret that only who has the signing key can make."""
+    """A secret derived from the signing key."""
     der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return hmac.new(b"eco2 seal", der, hashlib.sha256).digest()
 
@@ -171,7 +171,7 @@ class Keyring:
         self._names = names
 
     def signing_kid(self) -> str:
-        """The newest key that everybody has had the time to read; the oldest where all are too new."""
+        """The newest key that the edge has had the time to read; the oldest if all are too new."""
         known_since = time.time() - self._settings.key_lead.total_seconds()
         known = [kid for kid in self._keys if self._made_at.get(kid, 0) <= known_since]
         return known[-1] if known else next(iter(self._keys))

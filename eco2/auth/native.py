@@ -72,7 +72,7 @@ async def exchange(at: Services, caller: Caller, code: str, verifier: str, redir
     """Tokens of a new session for a code. CodeRefused, TooMany.
 
     A wrong verifier uses the code up. A code that comes again with the right one ends the session that it gave: either
-    the answer was lost, and nobody has those tokens, or a thief has code and verifier.
+    the answer was lost with those tokens, or a thief has code and verifier.
     """
     await limit(at, "codes", caller.network, at.settings.sign_ins_per_minute_of_network)
     found = await store.grant(at.cache, _digest(code))

@@ -106,7 +106,7 @@ async def begin_app(
 ) -> Response:
     """The app opens this address in the system browser (never in a web view of its own). It ends at `redirect_uri`
     with `code` and `state`, or with `error` and `state`: the errors are those of the callback. The code is good once,
-    for a minute, for whoever has the verifier."""
+    for a minute, with the verifier."""
     headers = {"Cache-Control": "no-store"}
     try:
         made = await sign_in.start(at, caller, provider, None, None, device_id, browsers, app)

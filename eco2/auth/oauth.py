@@ -83,7 +83,7 @@ def _naver(body: Json) -> Profile:
 
 
 def _id(value: object) -> str:
-    """ValueError: without an id nobody is anybody."""
+    """ValueError without an id."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not 0 < len(text) <= ID_MAX or not text.isprintable():
         raise ValueError("the profile has no id")
@@ -96,7 +96,7 @@ def _object(body: Json, name: str) -> Json:
 
 
 def _nickname(value: object) -> str | None:
-    """On one line; what is too long is cut."""
+    """On one line, cut to a limit."""
     if not isinstance(value, str):
         return None
     return " ".join(_UNPRINTABLE.sub(" ", value).split())[:NICKNAME_MAX].strip() or None
@@ -249,7 +249,7 @@ class _Bounded(httpx2.AsyncBaseTransport):
         response = await self._inner.handle_async_request(request)
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
-            raise httpx2.DecodingError("a compressed answer, which nobody asked for")
+            raise httpx2.DecodingError("a compressed answer, which was not requested")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _BoundedStream(response.stream)
         return response
@@ -289,7 +289,7 @@ async def _profile(at: Endpoints, client: AsyncOAuth2Client, access_token: str) 
 
 @contextmanager
 def _plain_errors(provider: str) -> Iterator[None]:
-    """Whatever a provider does wrong is one of two things: it is away, or it said no."""
+    """Reduce every fault of a provider to two: it is away, or it refused."""
     try:
         yield
     except (OAuthError, AuthlibBaseError) as error:

@@ -25,7 +25,7 @@ BATCH = 200
 
 
 async def run(at: Services, publisher: Publisher) -> None:
-    """Until cancelled: at once after each revocation, and every second for what was left lying."""
+    """Run until cancelled: at once after each revocation, and every second for leftovers."""
     tidied, age = 0.0, timedelta(0)
     while True:
         try:
@@ -72,7 +72,7 @@ async def deliver(at: Services, publisher: Publisher, age: timedelta) -> bool:
     """One batch of the outbox, of rows at least so old; True when there may be more.
 
     A row stays until both ways are done. While Redis is away it is published again and again: an ext-authz that starts
-    in the meantime hears of it too. No row is locked meanwhile: a broker that is away would hold up whoever logs out.
+    in the meantime hears of it too. No row is locked meanwhile: a broker that is away would delay logouts.
     """
     rows = await store.undelivered(at.db, BATCH, age)
     if not rows:
@@ -98,7 +98,7 @@ async def _deny(at: Services, rows: list[store.Pending]) -> bool:
 
 
 async def _publish(publisher: Publisher, rows: list[store.Pending], denied: bool) -> list[UUID]:
-    """The ids of what every connected ext-authz has been sent."""
+    """The ids of revocations that every connected ext-authz has been sent."""
     done = []
     try:
         for row in rows:

@@ -13,7 +13,7 @@ Grantable = Literal["steward", "operator"]
 
 
 class NoRole(NotFound):
-    """This user has no role to withdraw; `eco2 auth role list` shows who has one."""
+    """This user has no role to withdraw; `eco2 auth role list` shows all roles."""
 
     code = "NO_ROLE"
 

@@ -357,7 +357,7 @@ async def end_one(at: Services, user: UUID, session: UUID) -> None:
 async def end_all(at: Services, user: UUID, reason: str, *also: UUID, before: datetime | None = None) -> int:
     """Log out everywhere: how many sessions that were. `also`: ids of tokens without a session. NotLockedOut.
 
-    Repeated after a NotLockedOut it tries again what was left over.
+    Repeated after a NotLockedOut it continues with the rest.
     """
     alive = [row.id for row in await sessions(at, user) if before is None or row.created_at < before]
     left = await store.not_denied(at.db, user)
@@ -402,7 +402,7 @@ def life_seconds(settings: Settings) -> int:
 
 
 def check_origin(settings: Settings, origin: str | None, fetch_site: str | None) -> None:
-    """OriginRefused. Browsers send one of the two with whatever changes something; what sends neither is none."""
+    """OriginRefused. Browsers send one of the two with every change; a client that sends neither is no browser."""
     if origin is not None and origin not in settings.origins:
         raise OriginRefused
     if origin is None and fetch_site not in (None, "same-origin", "none"):

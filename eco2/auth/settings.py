@@ -50,7 +50,7 @@ class ProviderSettings(SettingsGroup):
     naver_client_id: str | None = None
     naver_client_secret: str | None = None
     oauth_emulator_url: str | None = None
-    """Emulated providers stand in for those without an id. Everybody can sign in as anybody there: only locally."""
+    """Emulated providers stand in for those without an id. Any visitor can sign in as any user there: only locally."""
     oauth_timeout: Duration = timedelta(seconds=5)
     """For each wait on a provider; a sign-in has twice as much for its two calls."""
 

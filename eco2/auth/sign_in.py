@@ -108,7 +108,7 @@ async def start(
 
 async def _known(at: Services, browsers: Sequence[str]) -> str | None:
     """The cookie of this browser, kept so that two sign-ins may be under way in two tabs. One that was not issued here
-    may be known to whoever planted it."""
+    may be known to an attacker who planted it."""
     digests = {_digest(one): one for one in browsers}
     known = await store.known_browsers(at.cache, list(digests))
     return digests[known[0]] if known else None
@@ -152,7 +152,7 @@ async def finish(
 ) -> Ending:
     """The callback. However it ends, the browser is sent to the app that began, or to the default one.
 
-    `tokens`: those of the browser; where they are a guest's, what the guest has becomes the user's."""
+    `tokens`: those of the browser; if they are a guest's, the guest's data become the user's."""
     found: SignIn | None = None
     try:
         found, settled = await _begun(at, provider, answer, browsers)
@@ -168,7 +168,7 @@ async def finish(
 
 
 async def _begun(at: Services, provider: str, answer: Answer, browsers: Sequence[str]) -> tuple[SignIn, Outcome | None]:
-    """Load what `start` kept for this state, and what became of it; only for the browser that it was made for."""
+    """Load the state stored by `start` and its outcome; only for the browser that it was made for."""
     known = await store.sign_in(at.cache, answer.state) if answer.state and len(answer.state) <= STATE_MAX else None
     settled = known if isinstance(known, Outcome) else None
     found = known.sign_in if isinstance(known, Outcome) else known

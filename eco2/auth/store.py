@@ -278,7 +278,7 @@ _PENDING: LiteralString = """id, ceil(extract(epoch FROM until - now()))::int, u
 
 
 async def add_revocations(db: Db, user: UUID, ids: Sequence[UUID], life: timedelta, reason: str) -> None:
-    """Repeated: what is there is kept."""
+    """May be repeated: an existing row is kept."""
     await db.run(
         """INSERT INTO auth.revocations (id, user_id, until, reason)
            SELECT ended.id, %(user)s, clock_timestamp() + %(life)s, %(reason)s
@@ -359,7 +359,7 @@ async def declare_complete(redis: Redis, run_id: str) -> None:
     await redis.set(COMPLETE_KEY, run_id)
 
 
-# Sign-ins under way, and how often somebody has tried (the Redis that may forget)
+# Sign-ins under way, and counters of attempts (the Redis that evicts)
 
 
 @dataclass(frozen=True)
@@ -373,7 +373,7 @@ class AppTarget:
 
 @dataclass(frozen=True)
 class SignIn:
-    """Keep what the start of a sign-in leaves for its callback. `browser` is the digest of the cookie."""
+    """Store the state of a sign-in for its callback. `browser` is the digest of the cookie."""
 
     provider: str
     redirect_uri: str
@@ -442,7 +442,7 @@ def _document(value: SignIn | Outcome) -> bytes:
 
 
 async def claim_sign_in(redis: Redis, state: str, seconds: int) -> bool:
-    """True for one caller; the others wait for what it makes of it, or until its time is over."""
+    """True for one caller; the others wait for its result, or until its time is over."""
     return bool(await redis.set(_OUTCOME.format(state), _CLAIMED, nx=True, ex=seconds))
 
 

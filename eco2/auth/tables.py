@@ -31,7 +31,7 @@ sessions = Table(
     schema="auth",
 )
 
-# Users who are more than citizens.
+# Users with a role.
 roles = Table(
     "roles",
     metadata,
@@ -43,7 +43,7 @@ roles = Table(
     schema="auth",
 )
 
-# The list of what is denied, and the outbox of what ext-authz has not been told yet.
+# The denylist, and the outbox of revocations that ext-authz has not been sent yet.
 revocations = Table(
     "revocations",
     metadata,

@@ -17,7 +17,7 @@ class Users:
         self._stub = UsersServiceStub(channel)
 
     async def find_or_create(self, profile: Profile, guest: UUID | None = None) -> UUID:
-        """The account of this social account. Notes the sign-in, and that what the guest has becomes this user's.
+        """The account of this social account. Notes the sign-in, and the claim of the guest's data for this user.
 
         BadRequest for a profile that cannot be kept."""
         request = pb.GetOrCreateFromOAuthRequest(

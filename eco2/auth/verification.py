@@ -34,7 +34,7 @@ PAUSES = (0.5, 1.0, 2.0)
 """Before each further attempt at a provider that does not answer."""
 POLL_SECONDS = 0.1
 
-VERIFICATIONS = Counter("eco2_oauth_verifications_total", "Tokens of providers, by what became of them", ["status"])
+VERIFICATIONS = Counter("eco2_oauth_verifications_total", "Tokens of providers, by outcome", ["status"])
 
 
 class UnknownProvider(BadRequest):

@@ -116,7 +116,7 @@ class PointsEntry(BaseModel):
         Reason,
         Field(
             description="`scan`: it earned points. It earned none: `seen_before`, you have shown this photo already; "
-            "`seen_today`, somebody has today; `daily_cap`, the day's points are earned",
+            "`seen_today`, another user has today; `daily_cap`, the day's points are earned",
             examples=["scan"],
         ),
     ]
@@ -181,7 +181,7 @@ def _entry(at: Services, line: store.Line) -> PointsEntry:
 class Participation(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"nickname": "분리배출왕", "district": "서울 금천구"}]})
 
-    nickname: Annotated[Text, Field(max_length=100, description="2 to 20 characters; everybody can read it")]
+    nickname: Annotated[Text, Field(max_length=100, description="2 to 20 characters; public")]
     district: Annotated[Text, Field(max_length=100, description="One of GET /api/v1/character/districts")]
 
 
@@ -230,7 +230,7 @@ async def membership(user: User, at: At) -> Membership:
     ),
 )
 async def join(body: Participation, user: User, at: At) -> Membership:
-    """Nobody is on one without asking. Again changes the nickname or the district."""
+    """Membership is optional. A repeated call changes the nickname or the district."""
     return _membership(await leaderboard.join(at.db, at.districts, user, body.nickname, body.district))
 
 

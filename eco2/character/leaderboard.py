@@ -27,13 +27,13 @@ _NICKNAME = re.compile(r"[\w .·-]{2,20}")
 
 class NicknameRefused(BadRequest):
     """Use 2 to 20 letters (Korean, Latin, Chinese or Japanese), digits, spaces or . · - _ as your nickname, no phone
-    number and no name of staff; everybody can read it."""
+    number and no name of staff; it is public."""
 
     code = "INVALID_NICKNAME"
 
 
 class NicknameTaken(Conflict):
-    """Somebody on this leaderboard has a nickname that looks the same; choose another one."""
+    """Another member of this leaderboard has a nickname that looks the same; choose another one."""
 
     code = "NICKNAME_TAKEN"
 
@@ -45,7 +45,7 @@ class DistrictUnknown(BadRequest):
 
 
 class DistrictRequired(BadRequest):
-    """Name a district; only who is on a leaderboard can leave it out."""
+    """Name a district; only members of a leaderboard can leave it out."""
 
     code = "DISTRICT_REQUIRED"
 
@@ -137,7 +137,7 @@ async def board(
 
 
 def ranked(rows: list[tuple[UUID, str, int]], user: UUID) -> list[Entry]:
-    """The first SHOWN, and the user wherever that is; the same points give the same rank. Who has none is not shown."""
+    """The first SHOWN members with points, and the user at any rank; equal points give equal ranks."""
     entries: list[Entry] = []
     for place, (who, nickname, points) in enumerate(rows, 1):
         if not points:

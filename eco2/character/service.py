@@ -60,7 +60,7 @@ def by_code(knowledge: Knowledge) -> dict[str, Character]:
 
 
 async def owned(db: Session, knowledge: Knowledge, user: UUID) -> list[Owned]:
-    """The user's characters, oldest first. The default one is everybody's, also while its grant is on its way."""
+    """The user's characters, oldest first. Every user has the default one, also while its grant is on its way."""
     characters = by_code(knowledge)
     rows = [(code, at) for code, at in await store.owned(db, user) if code in characters]
     if DEFAULT_CHARACTER not in {code for code, _ in rows}:
@@ -75,7 +75,7 @@ async def owns(db: Session, knowledge: Knowledge, user: UUID, name: str) -> bool
     return any(row.character.name == name for row in await owned(db, knowledge, user))
 
 
-# --- what a scan earns ------------------------------------------------------------------------------------------------
+# --- rewards of a scan ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Written:
 async def grant(tx: Transaction, knowledge: Knowledge, rates: Rates, messages: Sequence[Message]) -> Written:
     """Write the grants of a batch: the characters, and the points of those that come from a scan.
 
-    The character is given whatever the photo is: the result of the scan has already said so. Only one batch is in work
+    The character is given for any photo: the result of the scan has already said so. Only one batch is in work
     at a time, among all workers, since what a photo is worth depends on what was written before.
     """
     found = [parse(message, knowledge) for message in messages]

@@ -205,7 +205,7 @@ async def member(db: Session, user: UUID) -> Member | None:
 
 
 async def ranking(db: Session, district: str, since: datetime | None) -> list[tuple[UUID, str, int]]:
-    """(user, nickname, points since then) of everybody on the leaderboard of a district, most points first."""
+    """(user, nickname, points since then) of all members of a district's leaderboard, most points first."""
     earned: LiteralString = "points.user_id = members.user_id"
     if since is not None:
         earned += " AND points.earned_at >= %(since)s"

@@ -87,7 +87,7 @@ class Draft:
 
     @property
     def terminal(self) -> bool:
-        """`done` ends the job whatever its status; no event follows it."""
+        """`done` ends the job with any status; no event follows it."""
         return self.stage is Stage.DONE
 
 

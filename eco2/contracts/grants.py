@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_CHARACTER = "char-eco"
-"""Code of the character that everybody owns from the sign-up on."""
+"""Code of the character that every user owns from the sign-up on."""
 
 PHASH_BITS = 256
 TWIN_BITS = 24

@@ -12,7 +12,7 @@ Role = Literal["guest", "citizen", "steward", "operator"]
 STEWARDS: frozenset[Role] = frozenset({"steward", "operator"})
 """Roles that look after rules and places."""
 GUEST: Role = "guest"
-"""Role, and in place of a provider, of somebody who has not signed in: a short session, and no account."""
+"""Role, also in place of a provider, of a user without an account, in a short session."""
 
 GUEST_VERSION = 8
 """Version of a UUID (RFC 9562: one's own) that ids of guests have, and no account has. Whoever meets an id, in a row, a
@@ -40,7 +40,7 @@ ROLE_HEADER = "x-user-role"
 SESSION_HEADER = "x-session-id"
 """Subject of a revocation: the session of the request, or the token itself where it belongs to none."""
 IDENTITY_HEADERS = (USER_ID_HEADER, PROVIDER_HEADER, ROLE_HEADER, SESSION_HEADER)
-"""Set by ext-authz only; whatever a client sends under these names is removed at the edge."""
+"""Set by ext-authz only; the edge removes such headers of clients."""
 
 IDENTITY_PROOF_HEADER = "x-identity-proof"
 """Signed by ext-authz over the identity headers. A service believes none without it (`eco2.core.proof`)."""

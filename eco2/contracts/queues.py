@@ -109,7 +109,7 @@ class TaskQueue:
 
     @property
     def dead_letter_key(self) -> str:
-        """Routing key on `TASKS_EXCHANGE` of what died in this queue."""
+        """Routing key on `TASKS_EXCHANGE` of this queue's dead letters."""
         return f"dlq.{self.name.removeprefix('q.')}"
 
     @property

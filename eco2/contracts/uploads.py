@@ -42,7 +42,7 @@ def key_channel(key: str) -> Channel | None:
 
 
 def reissued(secret: str, owner: str, key: str) -> str:
-    """The key of the same object for another owner: always the same one. ValueError for what is no key."""
+    """The key of the same object for another owner: always the same one. ValueError for an invalid key."""
     match = _KEY.fullmatch(key)
     if match is None:
         raise ValueError(f"{key!r} is no key of an upload")

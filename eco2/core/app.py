@@ -173,7 +173,7 @@ User = Annotated[uuid.UUID, Depends(_member_id)]
 
 
 class StewardsOnly(Conflict):
-    """This is for stewards. An operator makes somebody one by `eco2 auth role grant`."""
+    """This is for stewards. An operator grants the role by `eco2 auth role grant`."""
 
     code = "STEWARDS_ONLY"
 
@@ -194,7 +194,7 @@ STEWARD_ERRORS = (MissingUser, BadUser, GuestNotAllowed, StewardsOnly)
 
 
 def guests_may(route: APIRoute) -> bool:
-    """True where guests may use the route: those that need no user are for everybody."""
+    """True if guests may use the route, as they may those without a user."""
     return not any(found.call is _member_id for found in _dependencies(route.dependant))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 LONG = 200
-"""Letters from which on reading a text may take 10 ms of CPU, if somebody made it up for that."""
+"""Letters from which on reading a crafted text may take 10 ms of CPU."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

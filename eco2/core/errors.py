@@ -11,7 +11,7 @@ from typing import ClassVar
 class AppError(Exception):
     """Base of all expected errors. `message` is shown to the caller: say what to do.
 
-    `english`: the same for a citizen who reads English, where `message` is Korean.
+    `english`: the same in English, where `message` is Korean.
     """
 
     status: ClassVar[int] = 500

@@ -202,7 +202,7 @@ async def _bounded(url: str, limits: Limits) -> AsyncIterator[None]:
 async def _body(answer: aiohttp.ClientResponse, most: int) -> bytes:
     encoding = answer.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
-        raise Unusable(f"The answer is packed as {encoding[:20]}, which nobody asked for.")
+        raise Unusable(f"The answer is packed as {encoding[:20]}, which was not requested.")
     unpack = zlib.decompressobj(wbits=31) if encoding != "identity" else None
     body = bytearray()
     try:

@@ -8,7 +8,7 @@ from prometheus_client import Gauge
 
 IMPORTED = Gauge(
     "eco2_import_rows",
-    "Rows of the last import of each feed by what became of them, all feeds together",
+    "Rows of the last import of each feed by their outcome, all feeds together",
     ["data", "outcome", "reason"],
 )
 REFUSED = Gauge("eco2_imports_refused", "Feeds whose last import was refused as a whole", ["data"])

@@ -14,7 +14,7 @@ from eco2.core import schema as schemas
 log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = "3s"
-"""Longest wait of a step for a lock: whoever comes to the table meanwhile waits behind it."""
+"""Longest wait of a step for a lock: other statements on the table wait behind it."""
 LOCK_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0, 30.0, 30.0)
 """Seconds before a step that got no lock is tried again."""
 

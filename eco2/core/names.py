@@ -66,6 +66,6 @@ _STAFF_KEYS = frozenset(map(key, _STAFF))
 
 
 def is_staff(text: str) -> bool:
-    """True when readers may take the bearer of this name for somebody of the platform."""
+    """True if readers may take the bearer of this name for staff of the platform."""
     found = key(text)
     return found in _STAFF_KEYS or any(part in found for part in _STAFF_PART_KEYS)

@@ -72,7 +72,7 @@ def _has_rows(cursor: AsyncCursor[Row]) -> bool:
 
 
 class OneConnection:
-    """Statements on one connection, each a transaction of its own, for what belongs to a session, such as a lock."""
+    """Statements on one connection, each a transaction of its own, for uses of a session, such as a lock."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -96,7 +96,7 @@ class OneConnection:
             yield Transaction(self._connection)
 
     async def end_session(self) -> None:
-        """End it on the server, and with it its locks, whatever state it is in."""
+        """End it on the server with its locks, in any state."""
         await self._connection.close()
 
 
@@ -183,7 +183,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """The driver's connection for as long as the block, for what `OneConnection` has no words for."""
+        """The driver's connection for as long as the block, for features that `OneConnection` lacks."""
         async with self._pool.connection() as connection:
             try:
                 yield connection

@@ -86,7 +86,7 @@ def _claims_of(secret: str, audience: str, proof: str) -> dict[str, Any] | None:
 
 @lru_cache(maxsize=4096)
 def _verified(secret: str, audience: str, proof: str) -> dict[str, Any] | None:
-    """Claims of a proof with a valid signature. Its end is not looked at here: what is remembered grows old."""
+    """Claims of a proof with a valid signature. Its end is not checked here, as cached claims grow old."""
     options: Any = {"require": ["aud", "exp"], "verify_exp": False}
     try:
         return jwt.decode(proof, secret, algorithms=[ALGORITHM], audience=audience, options=options)

@@ -64,7 +64,7 @@ def wait(database_url: str, seconds: float) -> None:
 
 
 def _applied_or_none(database_url: str) -> str | None:
-    """None also while the server is away: whoever waits for the schema waits for the server as well."""
+    """None also while the server is away: a wait for the schema includes the wait for the server."""
     try:
         return applied(database_url)
     except psycopg.OperationalError as error:

@@ -151,7 +151,7 @@ class StorageSettings(SettingsGroup):
     """The host that upload URLs are signed for, where the store is asked under another name than clients see, as S3 is
     behind a CDN; by default `storage_public_endpoint`."""
     storage_bucket: str = "eco2-images"
-    """Of checked photos; everybody reads it, only the services write it."""
+    """Bucket of checked photos; publicly readable, only the services write it."""
     upload_bucket: str = "eco2-uploads"
     """Of uploads, private; clients write it by presigned URLs. Nothing stays there for more than a day."""
     storage_access_key: str

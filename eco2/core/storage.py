@@ -166,7 +166,7 @@ def _outages() -> Iterator[None]:
 class Storage:
     """Photos in two buckets, under the same keys.
 
-    `uploads`: as clients sent them; only the platform reads it. `public`: checked copies, which everybody reads and
+    `uploads`: as clients sent them; only the platform reads it. `public`: checked copies, publicly readable and
     `eco2.photos.published` alone writes.
     """
 
@@ -192,7 +192,7 @@ class Storage:
         return url.removeprefix(base) if url.startswith(base) else None
 
     async def find(self, key: str) -> ObjectInfo | None:
-        """Read what was uploaded; when that has expired, the checked copy of it. None when there is neither."""
+        """Read the upload or, when that has expired, its checked copy. None when there is neither."""
         return await self.uploads.head(key) or await self.public.head(key)
 
     async def delete(self, keys: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Typed readers of what is stored as JSON.
+"""Typed readers of stored JSON.
 
 A form is a dataclass. A field that is new needs a default, which stands for its absence, and a field that is not known
 is left out: during a roll-out one release reads what the other wrote.
@@ -12,7 +12,7 @@ Form = TypeVar("Form")
 
 
 class Unreadable(ValueError):
-    """A stored document that no release has written. Says which fields are wrong, never what is in them."""
+    """A stored document that no release has written. Names the wrong fields, never their values."""
 
 
 class Reader(Generic[Form]):

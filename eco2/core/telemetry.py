@@ -4,7 +4,7 @@
 trace it belongs to. Traces continue over HTTP headers, AMQP headers and events through W3C `traceparent` strings.
 
 Spans of entry points (a request, a message, a task) always exist, as they carry the ids. `detail` and `record` create
-further spans only where somebody collects them.
+further spans only if traces are exported.
 """
 
 import logging
@@ -71,7 +71,7 @@ def _setup_tracing(name: str, settings: Settings) -> None:
     global _exporting
     _exporting = settings.otlp_endpoint is not None
     resource = Resource.create({"service.name": name, "deployment.environment": settings.environment})
-    # Spans that nobody collects only carry ids: unsampled ones do that for less than half.
+    # Spans that are not exported only carry ids: unsampled ones do that for less than half.
     share = sampling.ParentBased(sampling.TraceIdRatioBased(settings.trace_share))
     sampler = share if settings.otlp_endpoint else sampling.ALWAYS_OFF
     provider = TracerProvider(sampler=sampler, resource=resource)
@@ -126,7 +126,7 @@ def record(
 
 
 def exemplar() -> dict[str, str] | None:
-    """The trace to which a measurement leads; None where nobody collects it."""
+    """The trace of a measurement; None if it is not exported."""
     if not _exporting:
         return None
     span = trace.get_current_span().get_span_context()

@@ -175,7 +175,7 @@ class Follower:
             self._wanted.clear()
 
     async def read(self) -> bool:
-        """Read what is new in the list, or all of it where that is due; True when there is more. RedisError."""
+        """Read new entries of the list, or all of it when due; True when there is more. RedisError."""
         began = time.monotonic()
         if began - self._snapshot_at > RESNAPSHOT_SECONDS:
             self._list.restart()

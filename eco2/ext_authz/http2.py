@@ -115,7 +115,7 @@ class _Call:
 
 
 class Connection(asyncio.Protocol):
-    """One peer. `methods` maps the `:path` of a call to what answers it."""
+    """One peer. `methods` maps the `:path` of a call to its handler."""
 
     def __init__(self, methods: Mapping[bytes, Method], peers: "set[Connection]") -> None:
         self._methods, self._peers = methods, peers
@@ -391,7 +391,7 @@ def _unpadded(flags: int, payload: bytes) -> bytes:
 
 
 def _message(body: bytearray) -> bytes | None:
-    """The one message of a unary call; None when the body is none, or compressed, which nobody offered."""
+    """The one message of a unary call; None when the body is none, or compressed, which was not offered."""
     if len(body) < _MESSAGE.size:
         return None
     compressed, size = _MESSAGE.unpack_from(body)
@@ -426,7 +426,7 @@ class Server:
         self._tending = loop.call_later(min(1.0, self._idle / 4), self._tend)
 
     async def check_ready(self) -> None:
-        """Raises when nobody listens."""
+        """Raises when the server does not listen."""
         if self._server is None or not self._server.is_serving():
             raise RuntimeError("not serving")
 

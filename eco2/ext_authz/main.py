@@ -35,7 +35,7 @@ _SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.
 
 @asynccontextmanager
 async def grpc_server(settings: Settings, denylist: Denylist) -> "AsyncIterator[Server | OfficialServer]":
-    """Answers checks until it is left: then it says so to its peers, and finishes what is in flight."""
+    """Answers checks until it is left: then it sends GOAWAY to its peers, and finishes checks in flight."""
     check = Authorization(denylist, settings.cors_origins, settings.service_secret).check
     server = _server({CHECK: check, HEALTH: lambda _request: _SERVING}, settings)
     await server.listen(settings.host, settings.grpc_port, share=settings.share_port)

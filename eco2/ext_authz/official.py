@@ -24,7 +24,7 @@ class OfficialServer:
         return bound
 
     async def check_ready(self) -> None:
-        """Raises when nobody listens."""
+        """Raises when the server does not listen."""
         if self._server is None:
             raise RuntimeError("not serving")
 

@@ -108,7 +108,7 @@ class Stale(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`session` is what a revocation names: the `sid` of the token, or its `jti`."""
+    """`session` is the id in revocations: the `sid` of the token, or its `jti`."""
 
     user: str
     provider: str

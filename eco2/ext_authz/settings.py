@@ -17,4 +17,4 @@ class Settings(BaseSettings, CorsSettings, StreamsSettings, BrokerSettings):
     stale_after_unheard: Duration = timedelta(seconds=5)
     """The same while the broadcasts are not heard either."""
     idle_connection: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=5)
-    """Silence after which a connection of the edge is closed, once what comes meanwhile is answered."""
+    """Silence after which a connection of the edge is closed, once late requests are answered."""

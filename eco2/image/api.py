@@ -29,7 +29,7 @@ _ETAG = "9e107d9d372bb6826bd81d3542a419d6"
 
 
 def _small_json(value: dict[str, Any]) -> dict[str, Any]:
-    """Refuses what PostgreSQL cannot store as JSON, and what nobody needs with a photo."""
+    """Refuses values that PostgreSQL cannot store as JSON, and excessive ones."""
     try:
         text = orjson.dumps(value)
     except (TypeError, ValueError) as error:  # integers past 64 bits, too deep
@@ -48,7 +48,7 @@ class UploadRequest(BaseModel):
 
     filename: Annotated[Text, Field(min_length=1, max_length=255)]
     content_type: Annotated[
-        str, Field(max_length=255, description="As the client guesses, or empty: what the file holds decides")
+        str, Field(max_length=255, description="As the client guesses, or empty: the content of the file decides")
     ] = "application/octet-stream"
     uploader_id: UUID | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_small_json)] = Field(default_factory=dict)

@@ -65,7 +65,7 @@ class Services:
 
 
 def may_ask(closed: Closed, user: UUID) -> None:
-    """TooManyTickets for a user who was refused and is not yet due: a storm costs the database nothing."""
+    """TooManyTickets for a user who was refused and is not yet due: a flood does not reach the database."""
     if wait := closed.seconds(user):
         raise TooManyTickets(retry_after=wait)
 
@@ -154,7 +154,7 @@ async def keep(services: Services, user: UUID, key: str, data: bytes, metadata: 
 
 
 async def complete(db: Session, storage: Storage, key: str, checked: Checked) -> None:
-    """Note what was published. UploadNotFound, and no photo: the owner left while it was checked."""
+    """Note the published photo. UploadNotFound, and no photo, if the owner was deleted during the check."""
     if not await store.complete(db, key, checked.content_type, checked.etag, checked.size):
         await storage.delete([key])
         raise UploadNotFound

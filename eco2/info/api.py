@@ -91,7 +91,7 @@ async def news(
     limit: Annotated[int, Query(ge=1, le=50)] = 10,
     has_image: Annotated[bool, Query(description="Only articles with a picture")] = False,
 ) -> NewsPage:
-    """While a source is away what it brought before is shown. A page that follows another repeats nothing of it."""
+    """While a source is away its earlier articles are shown. A next page repeats no article."""
     page = await service.page(at.db, at.categories, category, source, has_image, cursor, limit)
     total, seconds = await at.counts.total(category, source, has_image)
     response.headers["Cache-Control"] = f"private, max-age={MAX_AGE}"

@@ -65,7 +65,7 @@ def plain_title(title: str) -> str:
 
 
 def published(given: datetime | None, now: datetime) -> datetime:
-    """To the millisecond; nothing is published in the future, whatever the source says."""
+    """To the millisecond; a date in the future becomes now."""
     at = given.astimezone(UTC) if given and given.tzinfo else now
     at = min(at, now)
     return at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -148,7 +148,7 @@ def _digits(text: str) -> str:
 
 
 async def with_pictures(http: Fetcher, articles: Sequence[Article], most: int) -> list[Article]:
-    """Look at the pages of some that have no picture; what cannot be read has none."""
+    """Read the pages of some articles without a picture; an unreadable page has none."""
     places = asyncio.Semaphore(PAGES_AT_ONCE)
     bare = [one.id for one in articles if one.thumbnail_url is None][:most]
 

@@ -27,7 +27,7 @@ class CollectorSettings(Settings, DatabaseSettings, KnowledgeSettings):
     news_pictures: int = Field(default=20, ge=0)
     """Pages of articles looked at for a picture in one round of a source."""
     news_jitter: Duration = timedelta(seconds=20)
-    """A round begins up to so much after its time, so that not everybody asks a source on the minute."""
+    """Longest random delay of a round, so that not all installations ask a source on the minute."""
     news_emulator_url: str | None = None
     """Emulated sources of the local stack: the only address on this machine that is fetched."""
 

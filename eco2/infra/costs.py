@@ -14,7 +14,7 @@ SOURCE = (
     "AWS: compare with its calculator before you count on them"
 )
 INSTANCES = {"t3.small": 0.026, "t3.medium": 0.052, "t3.large": 0.104, "t3.xlarge": 0.208}
-"""An hour. Spot nodes are counted like the others: what they cost changes by the hour, mostly a third."""
+"""Prices of an hour. Spot nodes are counted like others: their price changes by the hour, mostly a third."""
 DISK = 0.0912
 """A GiB of gp3 for a month."""
 ADDRESS = 0.005

@@ -50,7 +50,7 @@ def find(cloud: Cloud, cluster: str) -> list[Leftover]:
 
 
 def remove(cloud: Cloud, cluster: str, told: Callable[[Leftover], None]) -> None:
-    """StillThere when AWS holds on to something; what is gone already is no error, so that this can be repeated."""
+    """StillThere when AWS keeps a resource; a missing one is no error, so that this can be repeated."""
     for balancer in _balancers(cloud, "describe_load_balancers", cluster):
         told(Leftover("load balancer", balancer))
         cloud.elb.delete_load_balancer(LoadBalancerArn=balancer)

@@ -29,7 +29,7 @@ ENTERED = (
     *("backups", "dockerhub", "kakao-local", "news-sources", "paid-model", "push", "sign-in-providers"),
     *("signing-keys", "slack", "weather"),
 )
-"""Secrets that somebody else gives us: workloads/secrets/README.md says who."""
+"""Secrets of third parties: workloads/secrets/README.md has their sources."""
 ETCD_KEY = "etcd-encryption-key"
 UNSET = "unset"
 
@@ -69,7 +69,7 @@ def generated(checkout: Path) -> Mapping[str, tuple[str, ...]]:
 
 
 def fill(cloud: Cloud, environment: str, checkout: Path, rotate: str = "", dry_run: bool = False) -> Report:
-    """Generate what has no value, and what `rotate` names as SECRET.PROPERTY, else UnknownSecret."""
+    """Generate missing values, and those that `rotate` names as SECRET.PROPERTY. UnknownSecret."""
     report = Report([], [], [])
     wanted = generated(checkout)
     names = {f"{name}.{key}" for name, keys in wanted.items() for key in keys} | {"object-store.access_key"}
@@ -123,7 +123,7 @@ def _access_key(cloud: Cloud, environment: str, report: Report, rotate: bool, dr
 
 
 def _etcd_key(cloud: Cloud, environment: str, report: Report, dry_run: bool) -> None:
-    """Never rotated here: what is in etcd has to be written again with the new key, which is Ansible's matter."""
+    """Never rotated here: the contents of etcd would have to be written again with the new key."""
     name = f"/eco2/{environment}/{ETCD_KEY}"
     if cloud.parameters.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"] != UNSET:
         report.kept.append(ETCD_KEY)

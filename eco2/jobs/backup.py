@@ -167,7 +167,7 @@ def _last_words(errors: IO[bytes]) -> str:
 
 
 def upload_dump(settings: BackupSettings, key: str, what: Sequence[str], recipients: Sequence[Any]) -> _Counted:
-    """Dump, encrypt and store in one pass; the counts of what was stored. What is incomplete is deleted again."""
+    """Dump, encrypt and store in one pass; the counts of the stored rows. An incomplete backup is deleted again."""
     store = OpsStore(settings).raw
     command = ["pg_dump", "--format=custom", "--no-owner", "--no-privileges", *what]
     with tempfile.TemporaryFile() as errors:
@@ -284,7 +284,7 @@ async def _count(db: psycopg.AsyncConnection[Any]) -> tuple[tuple[str, ...], dic
 
 @asynccontextmanager
 async def snapshot(database_url: str) -> AsyncIterator[Snapshot]:
-    """Held open for as long as the block lasts, so that pg_dump sees what was counted."""
+    """Keep the snapshot open for as long as the block lasts, so that pg_dump sees the counted rows."""
     async with await psycopg.AsyncConnection.connect(database_url, connect_timeout=10) as db:
         await db.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         await db.set_read_only(True)
@@ -296,7 +296,7 @@ async def snapshot(database_url: str) -> AsyncIterator[Snapshot]:
 
 @asynccontextmanager
 async def scratch(settings: BackupSettings) -> AsyncIterator[str]:
-    """URL of an empty database that is gone afterwards; so is what a run that died left behind."""
+    """URL of an empty database that is dropped afterwards, like leftovers of earlier crashes."""
     url = make_url(settings.database_url)
     name = f"{SCRATCH}{secrets.token_hex(4)}"
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as db:
@@ -359,7 +359,7 @@ async def _alone(database_url: str) -> AsyncIterator[None]:
 
 
 async def make(settings: BackupSettings, now: datetime) -> dict[str, Any]:
-    """Dump, prove, note down, and delete what is too old, which needs a new one that is proven; the note."""
+    """Dump, prove, write the note, and only then delete old backups; the note."""
     operator, own = a_recipient(settings.backup_recipient), pyrage.x25519.Identity.generate()
     name = f"{now.astimezone(UTC):%Y-%m-%dT%H-%M-%SZ}"
     key, objects = f"{PREFIX}{name}{DUMP}", OpsStore(settings)
@@ -444,7 +444,7 @@ def kept(backups: Collection[Backup], settings: BackupSettings) -> set[str]:
 
 
 async def expire(settings: BackupSettings, now: datetime) -> list[str]:
-    """Delete what the retention does not want, and what was abandoned; the names."""
+    """Delete backups past the retention, and abandoned ones; their names."""
     backups = await shelf(settings)
     stay = kept(backups, settings) | {b.name for b in backups if not b.proven and now - b.made_at < ABANDONED}
     gone = [backup.name for backup in backups if backup.name not in stay]

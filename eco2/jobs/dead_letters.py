@@ -111,14 +111,14 @@ class DeadLetterUnsendable(BadRequest):
 
 
 class DeadLettersBusy(Unavailable):
-    """Somebody else looks at the dead letters; try again in a moment."""
+    """Another process reads the dead letters; try again in a moment."""
 
     code = "LETTERS_BUSY"
 
 
 @dataclass(frozen=True)
 class Urls:
-    """AMQP URLs of the vhosts. Without `chat` its letters are left alone: nobody sends them again by themselves."""
+    """AMQP URLs of the vhosts. Without `chat` its letters are left alone: they are not replayed automatically."""
 
     eco2: str
     tasks: str
@@ -174,7 +174,7 @@ class DeadLetter:
 
 
 def read(vhost: str, held_in: str, message: AbstractIncomingMessage) -> DeadLetter:
-    """Whatever the message is: nonsense is a letter, too."""
+    """Accept any message: nonsense is a letter, too."""
     headers: dict[str, Any] = dict(message.headers)
     own = ERROR_HEADER in headers
     death = {} if own else _death(headers)
@@ -240,7 +240,7 @@ def _origin(vhost: str, death: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _moment(value: object) -> datetime:
-    """In UTC; the beginning of time for what is none, or lies where nothing can be counted from."""
+    """In UTC; the beginning of time for a value that is no time or out of range."""
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
@@ -270,7 +270,7 @@ def _trace_id(headers: dict[str, Any]) -> str | None:
 
 
 class _Box:
-    """One dead-letter queue, opened: its letters, of which what is not settled goes back at the end."""
+    """One dead-letter queue, opened: its letters; unsettled ones go back at the end."""
 
     def __init__(self, channel: AbstractChannel, name: str, letters: list[DeadLetter]) -> None:
         self.channel, self._name = channel, name
@@ -301,7 +301,7 @@ class _Box:
             await asyncio.sleep(ACKS_PAUSE)
 
     async def back(self) -> None:
-        """Return when the queue has what was put back: a quorum queue takes its time, and the next look misses some."""
+        """Return when the queue has all returned letters: a quorum queue is slow, and a reader would miss some."""
         left = sum(id(letter) not in self._settled for letter in self.letters)
         async with asyncio.timeout(PUT_BACK_SECONDS):
             while await self._waiting() < left:  # noqa: ASYNC110 - the broker tells nobody
@@ -370,7 +370,7 @@ async def _put_back(boxes: Sequence[_Box]) -> None:
 
 
 async def _turn(connection: AbstractConnection) -> None:
-    """Wait until nobody else looks: a queue of this name can belong to one connection only, and goes with it."""
+    """Wait for other readers: a queue of this name can belong to one connection only, and ends with it."""
     try:
         async with asyncio.timeout(TURN_SECONDS):
             while True:
@@ -399,7 +399,7 @@ async def _take(channel: AbstractChannel, vhost: str, name: str) -> list[DeadLet
 
 
 async def _handful(queue: AbstractQueue, wanted: int) -> list[AbstractIncomingMessage]:
-    """Take what the queue sends; less than `wanted` when it has no more for LULL_SECONDS."""
+    """Take up to `wanted` letters; fewer when the queue sends none for LULL_SECONDS."""
     inbox: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
     tag, found = await queue.consume(inbox.put), list[AbstractIncomingMessage]()
     try:
@@ -412,7 +412,7 @@ async def _handful(queue: AbstractQueue, wanted: int) -> list[AbstractIncomingMe
     return found + [inbox.get_nowait() for _ in range(inbox.qsize())]
 
 
-# --- what the operator and the scheduler do ---------------------------------------------------------------------------
+# --- actions of operators and the scheduler ---------------------------------------------------------------------------
 
 
 async def listed(urls: Urls, vhosts: Sequence[str] | None = None) -> list[DeadLetter]:

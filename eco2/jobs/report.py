@@ -36,7 +36,7 @@ class NoStatistics(NotFound):
 
 @dataclass(frozen=True)
 class Cache:
-    """Count of paid and embedded looks that were saved, and what that would have cost."""
+    """Count of paid and embedded inference calls that were saved, and their cost."""
 
     remembered: float
     asked: float

@@ -25,14 +25,14 @@ def following(expression: str, now: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`last` is what to remember as dealt with; `run` whether there is a run to make for it."""
+    """`last`: the time to remember as handled; `run`: True when a run has to be created for it."""
 
     last: datetime
     run: bool
 
 
 def judge(expression: str, last: datetime | None, now: datetime) -> Verdict | None:
-    """Decide what to do at `now` when everything planned up to `last` is dealt with; None: nothing.
+    """Decide about the times between `last`, which is handled, and `now`; None: nothing to do.
 
     Times that were missed make one run, for the newest of them. A clock that was set back makes none: what has run for
     a time does not run for it again. Should `last` lie beyond the next planned time, the clock was wrong when it was

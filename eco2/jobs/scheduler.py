@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 LEADING = Gauge("eco2_scheduler_leading", "1 while this scheduler leads")
 PLANNED = Counter("eco2_runs_planned_total", "Runs made because their time had come")
 LAST_DONE = Gauge("eco2_task_last_done_timestamp_seconds", "When a run of the task was done last", ["task"])
-OLDEST = Gauge("eco2_runs_oldest_waiting_seconds", "Age of the oldest run that nobody has begun; 0 without one")
+OLDEST = Gauge("eco2_runs_oldest_waiting_seconds", "Age of the oldest run that has not begun; 0 without one")
 MEASURE_SECONDS = 15.0
 REPLAYED = Counter("eco2_letters_replayed_total", "Dead letters sent again by the scheduler")
 
 
 async def tick(session: OneConnection, publisher: Publisher) -> int:
-    """Make what is due, then send it; how many runs were made. What is made is committed before it is sent."""
+    """Create due runs, commit them, then send them; the number of runs created."""
     async with session.transaction() as tx:
         made = await service.plan(tx, await store.now(tx))
     PLANNED.inc(len(made))
@@ -57,7 +57,7 @@ async def _lead(session: OneConnection, publisher: Publisher, settings: Schedule
             try:
                 REPLAYED.inc(await dead_letters.replay_due(urls, await store.now(session)))
             except dead_letters.DeadLettersBusy:
-                log.info("somebody looks at the dead letters; next time")
+                log.info("another process reads the dead letters; next time")
             except tuple(AWAY) as error:
                 log.warning("the dead letters cannot be looked at: %s", str(error).partition("\n")[0])
             except Exception:  # the runs go on whatever lies there
@@ -74,7 +74,7 @@ async def _measure(session: OneConnection) -> None:
 
 
 async def lead(db: Database, publisher: Publisher, settings: SchedulerSettings) -> None:
-    """Lead whenever nobody else does, for as long as the process lives."""
+    """Lead while no other process does, for as long as this one lives."""
     passing: tuple[type[Exception], ...] = (psycopg.Error, *AWAY)
     while True:
         try:

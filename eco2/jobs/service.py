@@ -85,7 +85,7 @@ async def order(db: Session, name: str, argument: str) -> str:
 
 
 async def execute(db: Database, publisher: Publisher, task: Task, run_id: str, work: Work) -> None:
-    """Do the run once, whatever is delivered how often. A failure is noted and becomes a dead letter."""
+    """Do the run once, however often it is delivered. A failure is noted and becomes a dead letter."""
     async with store.alone(db, run_id):
         run = await store.claim(db, run_id)
         if run is None:

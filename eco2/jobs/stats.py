@@ -108,7 +108,7 @@ async def daily(argument: str) -> Outcome:
 
 
 def missing(newest: date | None, today: date) -> list[date]:
-    """The days to compute: yesterday, which may have been looked at while it lasted, and what was missed before."""
+    """The days to compute: yesterday, which may have been computed before its end, and missed days before."""
     yesterday = today - timedelta(days=1)
     first = max(newest, yesterday - timedelta(days=CATCH_UP_DAYS - 1)) if newest else yesterday
     first = min(first, yesterday)

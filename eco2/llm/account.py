@@ -99,7 +99,7 @@ class Ledger:
         self._waiting: list[tuple[str, tuple[int | str, ...], asyncio.Future[tuple[int, int]]]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self.usual = 0.25
-        """Part of what is held that calls cost in the end, by those of late."""
+        """Part of the held amount that recent calls really cost."""
 
     def account(self, key: str) -> "Account":
         found = self._accounts.get(key)
@@ -163,7 +163,7 @@ class Account:
         self._lost = 0
         self._lost_id = ""
         self._unsure = False
-        """The end of a trip was not seen: what it told may not have arrived."""
+        """The end of a trip was not seen: its report may not have arrived."""
         self._trips = 0
 
     @property
@@ -172,17 +172,17 @@ class Account:
 
     @property
     def stale(self) -> bool:
-        """True where the lease may have run out: others may have taken what it held."""
+        """True if the lease may have run out: other processes may have taken its amount."""
         told = self._told_at
         return told is not None and asyncio.get_running_loop().time() - told > LEASE_SECONDS / 2
 
     def pay(self, held: int, cost: int) -> None:
-        """Replace what was held by its cost, with the next trip."""
+        """Replace the held amount by the cost, with the next trip."""
         self.held -= held
         self._cost += cost
 
     def lose(self, held: int) -> None:
-        """Leave what was held to a lease of its own: its call may have been billed."""
+        """Move the held amount to a lease of its own: its call may have been billed."""
         self.held -= held
         self._lost += held
         self._lost_id = self._lost_id or uuid4().hex
@@ -216,7 +216,7 @@ class Account:
         return spent, taken
 
     def _again(self, cost: int, lost: int, lost_id: str) -> None:
-        """Note what may not have been told. A cost may then be counted twice; never not at all."""
+        """Keep amounts that may not have been reported. A cost may then be counted twice, but is never missed."""
         self._unsure = True
         self._cost += cost
         if lost:

@@ -25,7 +25,7 @@ BUSY, POCKET, POCKET_SHARE = 8, 16, 0.05
 
 
 spender: ContextVar[str] = ContextVar("spender", default="")
-"""Id of the user whose work a call is made for; "" where it is nobody's."""
+"""Id of the user that a call is made for; "" without a user."""
 
 chat_node: ContextVar[str] = ContextVar("chat_node", default="")
 """Node of a chat's turn that a call is made for; "" where it is for no chat."""
@@ -148,7 +148,7 @@ class Budget:
         """Hold as much of the user's part of the day, on the counters that are then in `held`; on none where no part is
         limited.
 
-        LlmFailed where the user has had it: one user cannot spend the day of everybody."""
+        LlmFailed once the user has spent it: one user cannot spend the whole day's budget."""
         user = spender.get()
         if not self._shared_out or not user or not amount:
             return
@@ -191,7 +191,7 @@ class Budget:
             raise
 
     async def settle(self, held: Held, cost: int) -> None:
-        """Replace what was held by what it cost."""
+        """Replace the held amount by the cost."""
         self._end(held)
         account = self._ledger.account(held.key)
         if self._cap is None:
@@ -218,7 +218,7 @@ class Budget:
         return min(POCKET * amount, int(POCKET_SHARE * (self._cap or 0)))
 
     def lose(self, held: Held) -> None:
-        """The outcome is unknown: what was held stays so for a while."""
+        """The outcome is unknown: the amount stays held for a while."""
         self._end(held)
         for key in (held.key, *held.shares) if held.amount else ():
             account = self._ledger.account(key)

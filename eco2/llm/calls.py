@@ -92,7 +92,7 @@ class Llm:
     def room(self) -> int | None:
         """Number of jobs that may be at once with the provider of the default model; None: any number.
 
-        For whoever takes jobs from a queue: what has to wait for the provider is better left there."""
+        For consumers of a queue: work that has to wait for the provider should stay there."""
         provider = self._default_provider()
         return provider.room() if provider else None
 
@@ -123,7 +123,7 @@ class Llm:
         return provider is not None and provider.breaker.open
 
     def estimate_usd(self, model: str, input_tokens: int, output_tokens: int) -> float:
-        """Estimate the cost of a call of this size, for reports of what was saved; the budget counts what is billed."""
+        """Estimate the cost of a call of this size, for reports of savings; the budget counts billed costs."""
         price = self.price(model)
         return (input_tokens * price.input + output_tokens * price.output) / 1e6
 

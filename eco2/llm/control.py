@@ -13,7 +13,7 @@ from eco2.core.postgres import Database
 from eco2.llm.settings import Price
 
 FRESH_SECONDS = 2.0
-"""Age up to which what was read is believed."""
+"""Age up to which a reading is trusted."""
 READ_SECONDS = 1.0
 STOPPED = "stopped by an operator"
 

@@ -9,7 +9,7 @@ LONGEST_PAUSE_SECONDS = 60.0
 DEFAULT_PAUSE_SECONDS = 1.0
 """Of a provider that refuses a call and does not say for how long."""
 CUT, GROWTH = 0.7, 1.05
-"""A rate that was refused is cut to this part of what went through, and grows by this factor each second after."""
+"""A refused rate is cut to this part of the accepted one, and grows by this factor each second after."""
 LEAST_RATE = 2.0
 """Calls a second after a cut, where the provider told no rate of its own."""
 RELIEF_SECONDS = 30.0
@@ -50,7 +50,7 @@ class Pace:
 
     There is no rate at first, unless one is configured. A refusal (429) brings one: that of the provider's headers, or
     a part of what went through lately. `patience`: seconds that a call waits at most; a provider that asks for a longer
-    pause is left alone for its length, and nobody waits for it.
+    pause is left alone for its length, and no call waits for it.
     """
 
     def __init__(self, per_minute: int | None, patience: float) -> None:

@@ -107,7 +107,7 @@ class LlmSettings(SettingsGroup):
     """Of all processes together, per day (UTC); `none` for no limit."""
     llm_user_share: float = Field(default=0.1, gt=0, le=1)
     """Part of the day's budget that one user may spend, of scans, questions and chats together; then they are answered
-    without the paid model, as everybody is when the day's budget is spent. 1: no user is limited."""
+    without the paid model, as all users are when the day's budget is spent. 1: no user is limited."""
     llm_guest_share: float = Field(default=0.2, gt=0, le=1)
     """The same of all guests together."""
     llm_prices: dict[str, Price] = Field(default_factory=dict)

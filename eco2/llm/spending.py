@@ -9,7 +9,7 @@ from eco2.llm.settings import LlmSettings
 
 
 async def described(settings: LlmSettings, llm: Llm | None, otherwise: str) -> str:
-    """A line for the log: model, provider, the day's budget, and what happens once it is spent (`otherwise`)."""
+    """A line for the log: model, provider, the day's budget, and the behaviour once it is spent (`otherwise`)."""
     model = settings.llm_default_model
     if llm is None or not llm.serves(model):
         return f"no paid model: {otherwise}"

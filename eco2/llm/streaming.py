@@ -151,7 +151,7 @@ class Written:
 
 
 def reply(written: Written, tools: Sequence[Tool]) -> Reply:
-    """Raises Again where the model asks for what is no call of one of the tools, LlmFailed where it refuses."""
+    """Raises Again for an invalid call of a tool, LlmFailed for a refusal."""
     if written.refusal or written.finish_reason == "content_filter":
         raise LlmFailed("refused", (written.refusal or "content filter")[:200])
     cut = written.finish_reason == "length"
