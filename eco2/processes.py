@@ -22,8 +22,8 @@ class Process:
     `target` is `module:function`, a function without arguments that serves until SIGTERM (None for the servers,
     which `eco2.local` knows how to start). `service` is the in-cluster host that routes name; of a worker,
     the one that other services call by gRPC.
-    `needs` lists what has to be ready before this process is started. `image` is the target of the Dockerfile that
-    has what it imports.
+    `needs` lists processes that have to be ready before this one starts. `image` is the target of the Dockerfile that
+    has its libraries.
     """
 
     name: str
@@ -122,7 +122,7 @@ SERVICES = (
     ),
     Process("web", "api", 53, "eco2.web.main:run", "web.web"),
     Process("sse-gateway", "stream", 35, "eco2.sse_gateway.main:run", "sse-gateway.sse", needs=("redis-streams",)),
-    # It is not ready before auth-api has written the list of what was revoked.
+    # It is not ready before auth-api has written the denylist.
     Process(
         "ext-authz",
         "grpc",

@@ -43,7 +43,7 @@ SPAN = 60
 
 
 class LocalError(Exception):
-    """One sentence for the person at the terminal: what is wrong and what to do."""
+    """One sentence for the terminal: the fault and the remedy."""
 
 
 def _listed(value: object) -> object:
@@ -259,7 +259,7 @@ def _others_can_enter(folder: Path) -> bool:
 
 
 def credentials(path: Path) -> Credentials:
-    """Those of the file; what it lacks is made, and kept there."""
+    """Credentials of the file; missing ones are generated and stored there."""
     known = json.loads(path.read_text()) if path.exists() else {}
     made = Credentials(**known)
     if known.keys() == asdict(made).keys():

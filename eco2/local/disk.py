@@ -46,7 +46,7 @@ _CONSEQUENCE = {
 
 
 def room(folder: Path) -> Room:
-    """On the disk of `folder`, or of where it would be made, for everybody but root."""
+    """On the disk of `folder`, or of its future parent, for all users but root."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     found = os.statvfs(there)
     return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)

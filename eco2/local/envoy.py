@@ -295,7 +295,7 @@ def _domains(hosts: Sequence[str]) -> list[str]:
 
 
 def _elsewhere(virtual_host: Json) -> Json:
-    """Hosts that are not ours: whatever they are asked for is not found."""
+    """Hosts that are not ours: every request is not found."""
     routes = [route for route in virtual_host["routes"] if route["name"] == "not-found"]
     return {**virtual_host, "name": "elsewhere", "domains": ["*"], "routes": routes}
 

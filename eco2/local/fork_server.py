@@ -185,7 +185,7 @@ class Nursery:
             self._early[told["pid"]] = told["code"]
 
     def _lose(self) -> None:
-        """The nursery is gone, and with it what it forked; the next process starts another one."""
+        """The nursery is gone with its children; the next process starts another one."""
         if self._wire is not None:
             asyncio.get_running_loop().remove_reader(self._wire)
             self._wire.close()
@@ -211,7 +211,7 @@ class _Asked:
     environment: dict[str, str]
     stop: int
     output: int
-    """File descriptor of what it writes."""
+    """File descriptor of its output."""
 
 
 def preload() -> None:
@@ -235,7 +235,7 @@ def _load_knowledge() -> None:
 
 
 def serve(wire: socket.socket) -> _Asked | None:
-    """Fork what is asked for. Returns in the child what it is to become, and in the nursery None when it is over."""
+    """Fork a child for each request. Returns the request in the child, and in the nursery None at the end."""
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)

@@ -24,7 +24,7 @@ class QueuesDead(LocalError):
 
 @dataclass(frozen=True)
 class Management:
-    """The management API of a broker, and who may use it."""
+    """The management API of a broker, and its user."""
 
     url: str
     user: str

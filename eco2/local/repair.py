@@ -14,7 +14,7 @@ from eco2.local.supervisor import Supervisor, Unit
 
 READY_SECONDS = 180
 Attempt = Callable[[Layout], str | None]
-"""Says what it did; None: it does not apply, and nothing was changed."""
+"""Description of a repair; None if it does not apply and nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _proven(at: Layout, name: str, attempts: Sequence[Attempt]) -> Outcome:
 
 
 def _problem(at: Layout, name: str) -> str | None:
-    """Find what fails when the server is started with nothing but what it needs. LocalError: it cannot be tried."""
+    """Find the fault of a server by starting it only with its needs. LocalError if it cannot be tried."""
     return asyncio.run(_started_alone(stack.units(at, {name}, with_migrations=False), at.home))
 
 
@@ -103,7 +103,7 @@ def _renew_broker(at: Layout) -> str:
 def _set_aside(folder: Path) -> str:
     kept = folder.with_name(f"{folder.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
     folder.rename(kept)
-    return f"what was there is in {kept}; delete it when you like"
+    return f"the former data are in {kept}; delete them when you like"
 
 
 _ATTEMPTS: dict[str, tuple[Attempt, ...]] = {

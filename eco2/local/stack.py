@@ -47,7 +47,7 @@ def load_samples(at: Layout) -> None:
 
 
 def _run_once(at: Layout, module: str, *arguments: str, failed: str) -> None:
-    """In a process of its own, whose memory is given back. LocalError with what it said."""
+    """Run in a process of its own, whose memory is given back. LocalError with its output."""
     command = (sys.executable, "-m", module, *arguments)
     done = subprocess.run(
         command, env=inherited(at), capture_output=True, text=True, timeout=MIGRATION_SECONDS, check=False
@@ -130,7 +130,7 @@ def selection(only: Collection[str]) -> list[Process]:
 
 
 def units(at: Layout, only: Collection[str] = (), *, with_migrations: bool = True) -> list[Unit]:
-    """All processes of the table, or those named in `only` with what they need."""
+    """All processes of the table, or those named in `only` with the ones that they need."""
     made: list[Unit] = []
     for row in selection(only):
         if row in SERVICES:

@@ -59,7 +59,7 @@ def _spare(home: Path) -> Path:
 
 
 def save(home: Path, state: StackState) -> bool:
-    """False: it could not be written anywhere, and what was saved before still stands."""
+    """False if it could not be written anywhere; the earlier state then remains."""
     text = json.dumps(asdict(state))
     try:
         write_private(_path(home), text)
@@ -100,7 +100,7 @@ def _read(path: Path) -> StackState | None:
 
 
 def as_running(at: Layout) -> Layout:
-    """`at` on the ports of the stack that runs there, whatever the environment says by now."""
+    """`at` on the ports of the stack that runs there, regardless of the environment."""
     last = load(at.home)
     if last is None or not last.alive:
         return at
@@ -134,7 +134,7 @@ def is_process(pid: int | None, started: int | None) -> bool:
 
 
 def end_orphans(state: StackState, seconds: float = STOP_SECONDS) -> int:
-    """End what a dead supervisor left behind, each with its group and its children. Return how many there were."""
+    """End the processes that a dead supervisor left, each with its group and its children. Return their number."""
     left = [row for row in state.processes if is_process(row.pid, row.started)]
     children = descendants(*(row.pid for row in left if row.pid is not None))
     for row in left:

@@ -54,7 +54,7 @@ class Unit:
     """Once, when it is ready for the first time and before what needs it starts; blocking. Returns what a person has to
     know of it."""
     serving: Probe | None = None
-    """Asked as well once it was set up: a server can listen without doing what it is there for."""
+    """Checked as well once it was set up: a server can listen without doing its work."""
     side_ports: tuple[int, ...] = ()
     forked: bool = False
     """Forked off the nursery as the service of its name, in the checkout; `command` starts the same on its own."""
@@ -143,7 +143,7 @@ class Supervisor:
                 raise error
 
     async def stop(self) -> None:
-        """Ends what nothing needs first, then what that needed, and so on."""
+        """Ends processes in reverse order of their needs."""
         if self._lock is None:
             return
         self._stopping = True
@@ -210,7 +210,7 @@ class Supervisor:
         return level
 
     async def _watch_disk(self) -> None:
-        """Says when room gets scarce and when there is enough again; saves what could not be saved. Never returns."""
+        """Logs when disk space gets scarce and when there is enough again; repeats failed saves. Never returns."""
         said = disk.Level.ENOUGH
         while True:
             level = self._measure()
@@ -323,7 +323,7 @@ async def _end(process: Running, unit: Unit) -> None:
             await asyncio.wait_for(process.wait(), unit.stop_seconds)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await asyncio.to_thread(state.kill, children)  # first: `wait` lasts until nobody holds the pipe of its output
+    await asyncio.to_thread(state.kill, children)  # first: `wait` lasts until no process holds the pipe of its output
     await process.wait()
 
 

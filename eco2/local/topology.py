@@ -24,7 +24,7 @@ def manifests(*directories: Path) -> Iterator[dict[str, Any]]:
 
 
 def apply(management_url: str, user: str, password: str, *directories: Path) -> int:
-    """Declares what is missing, changes nothing that is there; LocalError where it differs. Returns the count."""
+    """Declares missing objects and changes no existing one; LocalError if one differs. Returns the count."""
     resources = list(manifests(*directories))
     with httpx2.Client(base_url=management_url, auth=(user, password), timeout=30) as api:
         for resource in resources:

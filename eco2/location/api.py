@@ -325,7 +325,7 @@ async def search(
     "/suggest",
     operation_id="suggestPlaces",
     response_model=list[Suggestion],
-    summary="Suggestions while somebody types",
+    summary="Suggestions while a user types",
     responses=error_responses(*_USER_ERRORS, searching.TooManySearches),
 )
 async def suggest(at: At, user: AnyUser, q: Words) -> Any:

@@ -1,4 +1,4 @@
-"""Lists of places as JSON, of what is kept of it with each place (migration 0047) and what the moment adds.
+"""Lists of places as JSON, from the part stored with each place (migration 0047) and the part that depends on time.
 
 A short cut: `eco2.location.service.entry` says the same field by field, and the framework writes it.
 """

@@ -116,7 +116,7 @@ _STREAM_WORDS: tuple[tuple[str, "re.Pattern[str]"], ...] = (
 
 
 def corrected(text: str) -> str:
-    """Collected items with the typing errors of public data put right, for reading; what is shown stays as it came."""
+    """Collected items with typing errors of public data corrected, for reading; shown texts stay as published."""
     for pattern, right in _TYPOS:
         text = pattern.sub(right, text)
     return text
@@ -124,7 +124,7 @@ def corrected(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def pickups(text: str) -> tuple[str, ...]:
-    """Pickup categories that the words name; none where there are no words: what is not said is not guessed."""
+    """Pickup categories that the words name; none without words: nothing is guessed."""
     plain = corrected(text)
     found = {name for name, pattern in _WORDS if pattern.search(plain)}
     clear, coloured = _CLEAR.search(plain) is not None, _COLOURED.search(plain) is not None

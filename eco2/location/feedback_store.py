@@ -90,5 +90,5 @@ async def reported(db: Database, kind: str | None, after: tuple[datetime, UUID] 
 
 
 async def settle(db: Database, report: UUID) -> bool:
-    """Forget what was said; False where there is no such report."""
+    """Delete a report; False if there is none."""
     return bool(await db.run("DELETE FROM location.feedback WHERE id = %(id)s", id=report))

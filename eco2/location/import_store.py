@@ -244,7 +244,7 @@ FROM staging s FULL JOIN (SELECT * FROM location.places WHERE feed_id = %(feed)s
 
 
 async def changes(tx: AsyncConnection, feed: int | None) -> Changes:
-    """Difference between the file and what is there; without a feed nothing is."""
+    """Difference between the file and the stored rows; without a feed there are none."""
     if feed is None:
         cursor = await tx.execute("SELECT count(*), 0, 0, 0, 0 FROM staging")
     else:

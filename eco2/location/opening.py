@@ -128,7 +128,7 @@ def today(hours: Hours | None, now: datetime, calendar: Holidays) -> Today:
         return UNKNOWN
     is_open: bool | None = _covers(spans, at)
     if not is_open and night is None and _covers(_of_week(hours, before), at + MIDNIGHT):
-        is_open = None  # nobody knows whether it opened on yesterday's holiday
+        is_open = None  # unknown on a holiday yesterday
     return Today(is_open, not spans and not from_night, *shown)
 
 

@@ -109,7 +109,7 @@ class Suggestion:
 
 
 async def suggest(services: Services, user: UUID, q: str) -> list[Suggestion]:
-    """While somebody types: our own places; Kakao's where there are none. TooManySearches."""
+    """Suggestions for a text in progress: our own places; Kakao's if there are none. TooManySearches."""
     _count(services, user)
     own = once(await store.search(services.db, read(services.regions, q), SUGGEST_LIMIT))
     if own:

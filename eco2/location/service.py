@@ -219,7 +219,7 @@ async def centers(
 async def written(
     services: Services, lat: float, lon: float, radius: float | None, chosen: Filters, limit: int, now: datetime
 ) -> bytes:
-    """JSON of `centers`, of what is kept of it with each place."""
+    """JSON of `centers`, from the part stored with each place."""
     found = await _nearest(services, Card, lat, lon, radius, chosen.groups, limit)
     return cards.written(once(found), now, services.clock)
 

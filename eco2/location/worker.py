@@ -25,7 +25,7 @@ SEARCHES = Counter("eco2_map_searches_total", "Searches in the background, by wh
 
 
 class Background:
-    """Orders searches. One that cannot be ordered is not made: nobody waits for it."""
+    """Orders searches. One that cannot be ordered is dropped, as no user waits for it."""
 
     def __init__(self, cache: Redis, publisher: Publisher) -> None:
         self._cache, self._publisher = cache, publisher

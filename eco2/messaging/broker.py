@@ -61,7 +61,7 @@ class _Connection(aio_pika.Connection):
 
 
 async def open_connection(url: str, heartbeat: int | None = None) -> AbstractConnection:
-    """BROKER_ERRORS when there is none within PUBLISH_SECONDS. `heartbeat`: seconds, else what the broker says."""
+    """BROKER_ERRORS when there is none within PUBLISH_SECONDS. `heartbeat`: seconds, by default the broker's."""
     more: dict[str, Any] = {} if heartbeat is None else {"heartbeat": heartbeat}
     found: AbstractConnection = await aio_pika.connect(
         url, timeout=PUBLISH_SECONDS, connection_class=_Connection, **more

@@ -57,7 +57,7 @@ def _any_properties(buffer: Any, offset: int) -> Properties:
 
 
 def _salvaged(data: bytes) -> dict[str, Any]:
-    """As the codec of our other consumers reads them, which leaves out what cannot be read."""
+    """As the codec of our other consumers reads them: without unreadable values."""
     properties = commands.Basic.Properties()
     properties.unmarshal(int.from_bytes(data[:2]), data[2:])
     named = {"headers": "application_headers", "message_type": "type"}

@@ -253,7 +253,7 @@ class _Desk:
         task.add_done_callback(done)
 
     async def drain(self, grace: float) -> None:
-        """Begin nothing more, and return when nothing is in work; what is after `grace` seconds is cancelled."""
+        """Begin no more work, and return when none is left; after `grace` seconds the rest is cancelled."""
         self._closed = True
         if self._running:
             await asyncio.wait(self._running.values(), timeout=grace)
@@ -308,7 +308,7 @@ def waited(task: str, sent: object, deliveries: int) -> None:
 
 
 def _deliveries(message: Message) -> int:
-    """Number of earlier deliveries of the message; what a sender wrote there may be anything."""
+    """Number of earlier deliveries of the message; the header may hold any value."""
     return whole_number(message.headers.get("x-delivery-count"))
 
 

@@ -82,7 +82,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 return tonumber(terminal)
 """
 
-# A part of the text: appended to what was said, and published to followers. The first part of a newer round
+# A part of the text: appended to the text so far, and published to followers. The first part of a newer round
 # drops the text of the one before. A repeated part, one of an older round, and one after the end change nothing. Nor
 # does one after a part that did not fit: a shorter one could, and the text would have a hole.
 _SAY = f"""
@@ -153,7 +153,7 @@ class EventBus:
         await pipeline.execute()
 
     async def give(self, job_id: str, owner: str) -> None:
-        """Let somebody else read the events of a job, of those to come and of those that are there."""
+        """Let another user read the events of a job, past and future ones."""
         await self._give(keys=[job_key(job_id)], args=[owner])
 
     async def emit(self, job_id: str, *drafts: Draft, owner: str = "") -> list[int]:
@@ -215,7 +215,7 @@ class EventBus:
                     return
 
     async def standing(self, job_id: str) -> tuple[str | None, dict[str, object] | None]:
-        """(owner, newest forwarded frame) in one round trip: what a poll needs."""
+        """(owner, newest forwarded frame) in one round trip, for a poll."""
         owner, frame = await self._standing(keys=[job_key(job_id), log_key(job_id)])
         return owner, orjson.loads(frame) if frame else None
 

@@ -18,7 +18,7 @@ UNREADABLE = (ValueError, OverflowError, OSError, RecursionError)
 """Errors that the codecs raise on values that they cannot represent. UnicodeError is a ValueError."""
 
 DEEPEST = 16
-"""Lists and tables in each other that are read; what a broker notes has three."""
+"""Levels of nested lists and tables that are read; the broker's own headers have three."""
 
 _SIZE = 4
 _NESTED = (b"A", b"F")
@@ -29,12 +29,12 @@ _table: Callable[[bytes], tuple[int, Any]] = decode.field_table
 
 
 def whole_number(value: object) -> int:
-    """A count as a header may hold it; 0 for whatever else stands there."""
+    """A count from a header; 0 for any other value."""
     return value if type(value) is int and 0 <= value < 1 << 31 else 0
 
 
 def moment(value: object) -> float:
-    """A time in epoch seconds as a header may hold it; 0 for whatever else stands there."""
+    """A time in epoch seconds from a header; 0 for any other value."""
     return value if type(value) is float and 0 < value < 1 << 33 else 0.0
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A service and the first page of what it has."""
+    """A service and the first page of its data."""
 
     service: "UserDataServiceAsyncStub"
     page: pb.ExportResponse

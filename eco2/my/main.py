@@ -84,7 +84,7 @@ def app(settings: Settings) -> OpsApp:
             async with delivering(outbox), grpc.serving(settings, services) as answering:
                 limits = PerMinute(settings.exports_per_minute), PerMinute(settings.changes_per_minute)
                 at = Services(db, outbox, districts, settings.cookie_domain, *limits)
-                # The services that are told are not checked: what cannot be told yet waits in the outbox.
+                # The receiving services are not checked: messages that cannot be delivered yet wait in the outbox.
                 yield Resources(at, {"postgres": db.ping, "grpc": answering})
 
     return create_app(NAME, settings, resources, router)

@@ -38,14 +38,14 @@ class Left(Body):
 
 
 class Purge(Body):
-    """Delete what a service keeps of the user."""
+    """Delete a user's data in a service."""
 
     kind = "purge"
     service: str
 
 
 class Claim(Body):
-    """Give what a service keeps of the guest to the user who claimed it."""
+    """Give a guest's data in a service to the user who claimed them."""
 
     kind = "claim"
     service: str

@@ -63,7 +63,7 @@ class Others:
 
 
 async def _survive(work: Awaitable[T]) -> T | None:
-    """Do the work and return what it gives; None when it failed: it is done again by the next round."""
+    """Return the result of the work; None when it failed and is left to the next round."""
     try:
         return await work
     except tuple(AWAY) as error:
@@ -117,7 +117,7 @@ class Outbox:
             for user in users:
                 claimed = await store.claimed_by(tx, user)
                 for name in self.others.data:
-                    # auth-api keeps nothing that somebody could claim: the sessions of a guest go.
+                    # auth-api has nothing to claim: the sessions of a guest are deleted.
                     body = Claim if claimed and name != "auth-api" else Purge
                     await store.tell(tx, user, body(service=name))
         gone = await store.drop_purged(self.db)
@@ -130,7 +130,7 @@ class Outbox:
         OLDEST.set(await store.oldest_message(self.db))
 
     async def deliver(self, kind: str) -> int:
-        """Deliver what is due, at most a batch; returns how many messages were tried."""
+        """Deliver due messages, at most a batch; returns the number of attempts."""
         async with self.db.transaction() as tx:
             messages = await store.take_messages(tx, kind, LEASE, BATCH)
         await asyncio.gather(*(self._deliver(message) for message in messages))
@@ -192,7 +192,7 @@ class Outbox:
         if service is None:
             raise NotConnected
         user = await store.claimed_by(self.db, message.user_id)
-        if user is None:  # who had claimed it has left meanwhile
+        if user is None:  # the user who claimed it was deleted meanwhile
             await self._purge(message)
             return
         request = user_data_pb2.ClaimRequest(guest_id=str(message.user_id), user_id=str(user))

@@ -93,7 +93,7 @@ async def sign_in(
     guest: UUID | None = None,
     keepers: Sequence[str] = (),
 ) -> tuple[Account, SocialAccount, bool]:
-    """(account, social account, whether they are new). `guest`: who signs in, whose data `keepers` keep.
+    """(account, social account, True if they are new). `guest`: the guest who signs in, with data at `keepers`.
 
     What a provider tells beside its id of the person is taken as far as it fits.
     """

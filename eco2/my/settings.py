@@ -21,11 +21,11 @@ class Settings(AppSettings, CookieSettings, DatabaseSettings, BrokerSettings, Kn
     grpc_auth_api: str | None = None
     """`host:port`. Without it nothing ends the sessions of a deleted account: they run out."""
     grpc_location_api: str | None = None
-    """Without it what somebody said about places is neither in the copy of their data nor removed with it."""
+    """Without it users' reports about places are neither exported nor removed."""
     grpc_chat_api: str | None = None
-    """Without it the chats of somebody are neither in the copy of their data nor removed with it."""
+    """Without it chats are neither exported nor removed."""
     grpc_recycling_api: str | None = None
-    """Without it reminders of somebody are neither in the copy of their data nor removed with it."""
+    """Without it reminders are neither exported nor removed."""
     purge_after: Duration = timedelta(days=30)
     """Time in which a deleted account can be restored by signing in. Longer than messages live (a day), or what a
     message brings late would stay."""

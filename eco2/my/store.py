@@ -204,7 +204,7 @@ async def delete_account(db: Session, user: UUID) -> datetime | None:
 
 
 GUEST_MARGIN = timedelta(minutes=10)
-"""Time after the session of a guest in which what it began may still arrive somewhere."""
+"""Time after a guest's session in which its last data may still arrive at a service."""
 
 
 async def start_purge(db: Session, older: timedelta, limit: int) -> list[UUID]:

@@ -80,7 +80,7 @@ outbox = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("user_id", UUID(as_uuid=True), ForeignKey(accounts.c.id), nullable=False, index=True),
-    # What has to be told to another service, committed with what it is about (eco2/my/outbox.py).
+    # Messages to other services, committed with their change (eco2/my/outbox.py).
     Column("kind", Text, nullable=False),
     Column("body", JSONB, nullable=False),
     _time("created_at", now=True),

@@ -20,7 +20,7 @@ _SIZES = {b"ispe": 12, b"irot": 1, b"imir": 1, b"clap": 32, b"pasp": 8, b"lsel":
 """Properties of one size each, in bytes of their content."""
 _PARAMETER_SETS = range(32, 35)
 _PICTURE_UNITS = range(35)
-"""Of HEVC: slices and parameter sets; what follows are delimiters and messages."""
+"""Of HEVC: slices and parameter sets; higher numbers are delimiters and messages."""
 
 
 class Property(NamedTuple):
@@ -197,7 +197,7 @@ def read(data: bytes) -> Heif:
 
 
 def _by_kind(data: bytes, start: int, end: int, *, tolerant: bool = False) -> dict[bytes, _Box]:
-    """The first box of each kind. `tolerant`: what comes after the items may be anything."""
+    """The first box of each kind. `tolerant`: accept any data after the items."""
     found: dict[bytes, _Box] = {}
     try:
         for box in _boxes(data, start, end):

@@ -35,7 +35,7 @@ def _tags(profile: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _tag(kind: bytes, tag: bytes) -> bytes:
-    """A tag without what may stand behind its values."""
+    """A tag without data behind its values."""
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
         return tag[: 12 + 2 * count]

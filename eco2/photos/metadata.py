@@ -3,7 +3,7 @@ frames, chunks of vendors or trailing data.
 
 Works on the container only and never decodes; the picture stays as it is coded, and so do its orientation (JPEG, PNG
 and WebP in an EXIF block that holds nothing else, HEIC in its own properties) and what its colours are computed from.
-What comes out is built from what is known to be needed. Hostile input costs at most a few passes over the file.
+The result is built only from parts that are needed. Hostile input costs at most a few passes over the file.
 """
 
 import re
@@ -83,7 +83,7 @@ class _Kept:
 
     def take(self, marker: int, payload: bytes) -> None:
         if marker == 0xE0 and payload.startswith(_JFIF) and len(payload) >= 14:
-            self._jfif = payload[:12] + b"\0\0"  # without the thumbnail, which may show what was cropped
+            self._jfif = payload[:12] + b"\0\0"  # without the thumbnail, which may show cropped parts
         elif marker == 0xE1 and payload.startswith(_EXIF):
             self._exif = self._exif or orientation_only(payload)
         elif marker == 0xE2 and payload.startswith(_PROFILE):
@@ -137,7 +137,7 @@ _CHROMATICITY_MOST = 1_000_000  # ten times of what there is
 _PNG_ORDER = (*_PNG_SIZES, b"iCCP", b"PLTE", b"tRNS", b"eXIf")
 _PNG_PALETTE = 3
 _PNG_CLEAR = {0: 2, 2: 6, _PNG_PALETTE: 256}
-"""Colour type → bytes that tell what is transparent, at most."""
+"""Colour type → most bytes of transparency."""
 
 
 def _strip_png(data: bytes) -> bytes:

@@ -47,8 +47,8 @@ _ERRORS = {error.code: error for error in (PhotoTooLarge, PhotoTypeRefused, Phot
 _MOST_JSON, _MOST_REPLY = 10_000, 2 * MAX_BYTES
 _ENVIRONMENT = {
     "PYTHONPATH": str(Path(eco2.__path__[0]).parent),
-    # One arena, since addresses are what is limited. What a usual photo takes stays with the process, which costs 7 MB
-    # and saves a sixth of the work of a 3-megapixel photo; what a large one takes goes back.
+    # One arena, since the address space is limited. The memory of a usual photo stays with the process: it costs 7 MB
+    # and saves a sixth of the work of a 3-megapixel photo; that of a large one is returned.
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(8 * 1024**2),
     "MALLOC_TRIM_THRESHOLD_": str(16 * 1024**2),
@@ -213,7 +213,7 @@ class Decoders:
             self._idle.append(await self._fork())
 
     async def open(self, data: bytes, wanted: Wanted, user: object) -> Opened:
-        """Compute what is wanted of a photo of `user`. Raises the errors of `eco2.photos.check`, and DecodersDown."""
+        """Compute the wanted views of a photo of `user`. Raises the errors of `eco2.photos.check`, and DecodersDown."""
         check_bytes(data)
         asked = _request(wanted)
         async with self._turns.turn(user):
@@ -227,7 +227,7 @@ class Decoders:
         return _opened(*reply, data)
 
     async def inspect(self, data: bytes, user: object) -> tuple[bytes, str]:
-        """(what may be public, its content type) of an upload."""
+        """(public form, its content type) of an upload."""
         opened = await self.open(data, Wanted(), user)
         assert opened.info is not None
         return opened.clean, opened.info.content_type

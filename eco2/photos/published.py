@@ -17,7 +17,7 @@ async def take(storage: Storage, key: str, inspect: Inspect) -> tuple[bytes, str
     """(public photo, content type) of `key`, published if it is not yet; None when nothing was uploaded.
 
     An upload that is no photo within the limits is deleted and refused with the errors of `eco2.photos.check`. The
-    owner may have left meanwhile: whoever publishes looks afterwards whether the photo is still wanted, and deletes it
+    owner may have left meanwhile: the caller checks afterwards that the photo is still wanted, or deletes it
     if not.
     """
     try:
@@ -27,7 +27,7 @@ async def take(storage: Storage, key: str, inspect: Inspect) -> tuple[bytes, str
         published = await _published(storage, key)
         if published is None:
             raise
-        return published  # what was refused came after the photo that was checked
+        return published  # the refused file replaced the photo that was checked
     if upload is not None and await storage.public.create(key, *upload):
         return upload
     return await _published(storage, key)

@@ -22,7 +22,7 @@ class Published:
 
 
 async def publish(db: Database, before: str, after: str, found: Sequence[Changed]) -> None:
-    """In the place of what was published before."""
+    """Publish in place of earlier ones."""
     async with db.transaction() as tx:
         await tx.run("DELETE FROM recycling.answer_changes")
         await tx.run(

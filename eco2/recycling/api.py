@@ -147,7 +147,7 @@ class Meaning(BaseModel):
 
 
 class FirstAid(BaseModel):
-    """Somebody is in danger now: what to do in two lines, and whom to call (119, a vet, a doctor)."""
+    """Acute danger: first steps in two lines, and the number to call (119, a vet, a doctor)."""
 
     id: Annotated[str, Field(examples=["swallowed_battery"])]
     call: Annotated[str, Field(examples=["119"])]
@@ -189,7 +189,7 @@ class Answer(BaseModel):
     calendar: Annotated[
         str | None,
         Field(
-            description="Where the days of collection are that were asked for; ask there when you show them",
+            description="Path of the collection days in the question; request it when you show them",
             examples=[
                 "/api/v1/recycling/regions/%EC%84%9C%EC%9A%B8%ED%8A%B9%EB%B3%84%EC%8B%9C%20%EB%A7%88%ED%8F%AC%EA%B5%AC/calendar?stream=vinyl"
             ],
@@ -234,7 +234,7 @@ async def item(at: At, item_id: str) -> ItemDetail:
 
 
 @router.get(
-    "/search", operation_id="suggestItems", response_model=list[ItemSummary], summary="Suggestions while somebody types"
+    "/search", operation_id="suggestItems", response_model=list[ItemSummary], summary="Suggestions while a user types"
 )
 async def search(
     at: At,
@@ -283,7 +283,7 @@ async def rule(at: At, stream_id: str) -> Rule:
     "/situations",
     operation_id="listSituations",
     response_model=list[Situation],
-    summary="The conditions that change what to do",
+    summary="The conditions that change the advice",
 )
 async def situations(at: At) -> list[Situation]:
     """In order of precedence: safety first."""
@@ -321,7 +321,7 @@ async def region(at: At, region_id: str) -> Region:
     responses=error_responses(MissingUser, BadUser, service.TooManyQuestions),
 )
 async def ask(at: At, body: Question, user: AnyUser) -> Any:
-    """Answered item by item, from the rules; what is no question about waste is declined. An ambiguous word is answered
+    """Answered item by item, from the rules; other questions are declined. An ambiguous word is answered
     with `clarify` and `candidates`."""
     service.count_question(at.questions, user)
     budget.spender.set(str(user))

@@ -118,7 +118,7 @@ def district_of(knowledge: Knowledge, districts: Districts, region: str) -> str:
 
 
 async def schedule(db: Database, knowledge: Knowledge, district: str) -> Schedule | None:
-    """Look up what is known of a district by its full name."""
+    """Look up a district's calendar by its full name."""
     rows = await store.areas_of(db, district)
     if not rows:
         return None
@@ -158,7 +158,7 @@ def areas(found: Schedule, name: str | None) -> tuple[Area, ...]:
 
 
 def collection(knowledge: Knowledge, stream: str | None) -> Collection | None:
-    """Look up what is put out with a disposal stream, or a collection as the calendar names it. NotCollected."""
+    """Look up the collections of a disposal stream, or a collection by its name in the calendar. NotCollected."""
     if stream is None:
         return None
     named: dict[str, Collection] = {name: name for name in COLLECTIONS} | days.STREAMS

@@ -103,7 +103,7 @@ async def listed(at: At, user: User) -> Reminders:
     ),
 )
 async def put(at: At, user: User, body: ReminderWish) -> ReminderOut:
-    """In the evening before (from 19:00 in Seoul) the browser is sent what is put out the next day there.
+    """In the evening before (from 19:00 in Seoul) the browser gets the next day's collections.
 
     A browser has one reminder: another call takes the place of the one before. Only known push services are sent to."""
     if wait := at.changes.take(user):

@@ -163,7 +163,7 @@ class Sender:
             asked = retry_after(answer.headers.get("retry-after"), now)
             if asked:
                 self.pauses[host] = max(asked, self.pauses.get(host, asked))
-            # Not in this run, whatever was asked for: it would come back to the same message without end.
+            # Never in this run: it would come back to the same message without end.
             await reminder_store.later(self.db, reminder.id, max(asked or now, now + PAUSE))
             return "later"
         log.error("a push service refuses", extra={"host": host, "status": answer.status})

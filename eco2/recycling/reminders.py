@@ -167,7 +167,7 @@ def id_of(endpoint: str) -> str:
 async def put(
     db: Database, offer: Offer, knowledge: Knowledge, districts: Districts, user: UUID, wish: Wish
 ) -> Reminder:
-    """Remind this browser of these days, in the place of what it was reminded of before."""
+    """Remind this browser of these days, in place of earlier ones."""
     if not offer.public_key:
         raise NotOffered
     if wish.public_key != offer.public_key:
@@ -243,7 +243,7 @@ def _hours(area: Area, name: Collection) -> str:
 
 
 def message(reminder: Reminder, put_out: Due, day: date) -> dict[str, str]:
-    """Compose what the browser shows. Repeated, it takes its own place: `tag` is that of the day."""
+    """Compose the notification. A repeated one replaces itself: `tag` is that of the day."""
     names = [name for name in COLLECTIONS if name in put_out.hours and _wants(reminder, name)]
     said = ", ".join(COLLECTIONS[name][0 if reminder.lang == "ko" else 1] for name in names)
     hours = list(dict.fromkeys(filter(None, (put_out.hours[name] for name in names))))

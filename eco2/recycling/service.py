@@ -94,7 +94,7 @@ def page(rows: Sequence[Item], cursor: str | None, limit: int) -> tuple[Sequence
 
 
 def search(knowledge: Knowledge, typed: str, limit: int) -> list[Item]:
-    """Completions of what somebody may be typing; where nothing begins so, what the words are about."""
+    """Completions of a text in progress; if no name begins so, items that the words are about."""
     found = suggest(knowledge, typed)
     if not found:
         reading = read(knowledge, typed)
@@ -114,7 +114,7 @@ def count_question(questions: PerMinute, user: UUID) -> None:
 
 @dataclass(frozen=True)
 class Paid:
-    """The model that chooses what is told."""
+    """The model that selects the facts."""
 
     llm: Llm
     model: str
@@ -220,7 +220,7 @@ def _named(knowledge: Knowledge, question: str) -> list[Item]:
 
 
 def _taken(knowledge: Knowledge, item: Item, lang: Lang) -> str:
-    """Sentence about a thing that is put out on no day: where it goes instead."""
+    """Sentence about an item without a collection day: its destination."""
     stream, ko = knowledge.stream(item.stream), lang == "ko"
     places = [place.where_ko if ko else place.where_en for place in drop_offs(knowledge, item, item.stream)[:1]]
     if ko:

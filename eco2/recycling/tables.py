@@ -8,7 +8,7 @@ from eco2.core.tables import metadata
 areas = Table(
     "areas",
     metadata,
-    # Digest of district, area and covers: what the source has instead of a number.
+    # Digest of district, area and covers, as the source has no number.
     Column("id", Text, primary_key=True),
     # Full name, as in data/districts.yaml.
     Column("district", Text, nullable=False),
@@ -43,14 +43,14 @@ answer_changes = Table(
     schema="recycling",
 )
 
-# Browsers that are told in the evening what is put out the next day.
+# Browsers that are reminded in the evening of the next day's collections.
 reminders = Table(
     "reminders",
     metadata,
     # Digest of the endpoint: a browser has one reminder.
     Column("id", Text, primary_key=True),
     Column("user_id", UUID(as_uuid=True), nullable=False),
-    # The address that the push service gave the browser, and its keys: whoever has them can send to it.
+    # The address that the push service gave the browser, and its keys, which allow sending to it.
     Column("endpoint", Text, nullable=False),
     Column("p256dh", Text, nullable=False),
     Column("auth", Text, nullable=False),

@@ -81,7 +81,7 @@ def _refresh(client: httpx2.Client, names: Iterable[str]) -> None:
 def _looked_at(
     client: httpx2.Client, environment: str, tags: Mapping[str, str], before: Collection[str]
 ) -> tuple[str, bool]:
-    """(what is still to be waited for, empty: nothing; some of it has failed)"""
+    """(reasons to wait, empty when done; True when one of them is a failure)"""
     try:
         answer = client.get("/api/v1/applications", params={"fields": "items.metadata.name,items.status"})
         answer.raise_for_status()

@@ -20,7 +20,7 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 BRANCHES = {"dev": "develop", "staging": "main", "prod": "main"}
 """Branches that Argo CD follows (clusters/*/root-app.yaml)."""
 BEFORE = {"prod": "staging"}
-"""Environment → the one whose images it takes over. Dev and staging take what was built from their branch."""
+"""Environment → the one whose images it takes over. Dev and staging take images built from their branch."""
 ATTEMPTS = 6
 AUTHOR = ("-c", "user.name=eco2 release", "-c", "user.email=release@eco2.invalid")
 _TAG = re.compile(r"^(?P<start>\s+newTag: )(?P<tag>\S+)$", re.MULTILINE)
@@ -41,7 +41,7 @@ class RepositorySettings(SettingsGroup):
 
 
 class ReleaseError(Exception):
-    """One sentence for whoever releases."""
+    """One sentence for the operator of the release."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _write(folder: Path, environment: str, wanted: Mapping[str, str]) -> None:
 
 
 def plan(folder: Path, environment: str, services: Collection[str] = (), revision: str = "") -> tuple[Change, ...]:
-    """The changes of a promotion. Without a revision: what the environment before runs. The gateway changes where it is
+    """Changes of a promotion. Without a revision: the images of the environment before. The gateway changes if it is
     named alone; its revision is a version of the chart."""
     now = state(folder, environment)
     unknown = set(services) - now.keys()
@@ -206,7 +206,7 @@ def plan(folder: Path, environment: str, services: Collection[str] = (), revisio
         target = dict.fromkeys(wanted, short)
     elif environment in BEFORE:
         source = tags(folder, BEFORE[environment])
-        # The schema goes before the code that reads it, whoever else stays behind.
+        # The schema is released before the code that reads it, even if other services stay behind.
         target = {name: source[name] for name in wanted | {MIGRATIONS} if name in source}
     else:
         raise ReleaseError(f"{environment} takes what was built from {BRANCHES[environment]}: name it with --revision.")
@@ -353,7 +353,7 @@ def _commit(folder: Path, title: str, environment: str, changes: Iterable[Change
 
 
 def _pushed(folder: Path, remote: str, branch: str) -> bool:
-    """False when somebody else was faster; any other refusal is a ReleaseError."""
+    """False when another push was faster; any other refusal is a ReleaseError."""
     done = _git(
         folder, "push", "--quiet", "origin", f"HEAD:{branch}", remote=remote, lang="C"
     )  # its English is read below

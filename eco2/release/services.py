@@ -36,7 +36,7 @@ class Service:
 
 
 def domain_of(row: Process) -> str:
-    """Its namespace; a process that nobody calls belongs to the domain of its code."""
+    """Its namespace; a process without callers belongs to the domain of its code."""
     package = str(row.target).split(".")[1]
     return row.service.partition(".")[2] if row.service else HOMES.get(package, package)
 

@@ -23,7 +23,7 @@ from eco2.scan.supply import Supply, spending_text
 
 DEPTH_SECONDS = 1.0
 BUSY_SECONDS = 10.0
-"""When to come again, as long as nobody has told how fast the workers are."""
+"""Seconds for `Retry-After` while the workers' rate is unknown."""
 LEAST_RATE = 0.1
 LONGEST_SECONDS = 600.0
 KEPT_SECONDS = 30.0
@@ -63,7 +63,7 @@ class Admission:
     """Refuses new jobs while too many wait, or the memory for events is nearly full: an answer now, no endless wait.
 
     Who is refused gets a time at which there will be room, each user another one, at the rate at which scans end; who
-    comes back then is let in. Asking again before changes nothing, so nobody is served better for asking more.
+    comes back then is admitted. Asking again before changes nothing, so no user gains by asking more.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Admission:
             self._of_guests = await self._guest_jobs()
         self._promises = {user: at for user, at in self._promises.items() if at > now - KEPT_SECONDS}
         if self._depth < self._limit() / 2:
-            self._last_promise = float("-inf")  # nobody has to wait for those who did not come back
+            self._last_promise = float("-inf")  # users who did not come back delay no others
 
     def _limit(self) -> int:
         limit = self._supply.limit if self._supply else None

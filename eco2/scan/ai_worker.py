@@ -78,7 +78,7 @@ async def analyze(resources: Resources, job_id: str) -> None:
 
 
 async def classify(resources: Resources, job_id: str) -> None:
-    """The vision stage alone: what is seen is stored with the job, and its pipeline finds it there."""
+    """The vision stage alone: its output is stored with the job, where the pipeline finds it."""
     from eco2.scan import worker
 
     # A classic queue counts no deliveries: a message that kills the process would come back without end.

@@ -110,7 +110,7 @@ class ScanResult(BaseModel):
     """`reward` is always present: null means that none was earned."""
 
     task_id: UUID
-    status: Annotated[Literal["completed"], Field(description="The scan is over, whatever its outcome")]
+    status: Annotated[Literal["completed"], Field(description="The scan is over, with any outcome")]
     outcome: Annotated[
         Outcome,
         Field(
@@ -132,7 +132,7 @@ class ScanResult(BaseModel):
     needs_choice: Annotated[bool, Field(description="There are candidates: POST the right one to …/choice")]
     candidates: Annotated[
         list[Candidate],
-        Field(description="To choose from; the steps say of each where it goes"),
+        Field(description="To choose from; the steps name the stream of each"),
     ]
 
 

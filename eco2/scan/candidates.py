@@ -62,7 +62,7 @@ def _middle(knowledge: Knowledge, item_id: str) -> str:
 
 
 def options(knowledge: Knowledge, named: Sequence[Item], seen: VisionResult) -> tuple[Option, ...]:
-    """Meanings of the words, with confidence 0 where the photo does not show it, then what the photo shows."""
+    """Meanings of the words, with confidence 0 if the photo does not show them, then the items of the photo."""
     guesses = {guess.item_id: guess.confidence for guess in seen.candidates} if seen.waste else {}
     shown = [item_id for item_id, confidence in guesses.items() if confidence >= WORTH_SHOWING]
     ids = list(dict.fromkeys([*(item.id for item in named), *shown, *_look_alikes(knowledge, shown)]))[:MAX_CANDIDATES]

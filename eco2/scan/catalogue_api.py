@@ -1,4 +1,4 @@
-"""Routes of scan-api that list what a scan can name: classes of waste, and items."""
+"""Routes of scan-api that list classes of waste, and items."""
 
 from typing import Annotated
 

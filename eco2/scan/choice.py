@@ -13,7 +13,7 @@ from eco2.scan.services import Services
 
 
 async def grant_choice(services: Services, job: Job) -> None:
-    """Grant what a choice has earned, then mark it as announced."""
+    """Grant the reward of a choice, then mark it as announced."""
     await grant(services, job)
     services.announced_marks.add(services.db, job.id)
 

@@ -9,7 +9,7 @@ from eco2.core.postgres import Database
 from eco2.scan.job import IS_OPEN, UNFINISHED
 
 _LATELY: LiteralString = "created_at > now() - interval '7 days'"
-"""Longer ago nobody was a guest whose jobs are still to be claimed."""
+"""Age beyond which no guest's jobs are still to be claimed."""
 
 
 async def open_jobs_of_guests(db: Database) -> int:

@@ -17,7 +17,7 @@ PAGE = 100
 
 
 async def claim(services: Services, guest: UUID, user: UUID) -> int:
-    """Number of jobs that became the user's. RedisError, StorageDown: what is left is claimed by the next call."""
+    """Number of jobs that became the user's. RedisError, StorageDown: the next call claims the rest."""
     await user_scans_store.forget_user(services.db, guest)
     claimed = 0
     while jobs := await claim_store.jobs_of(services.db, guest, PAGE):

@@ -16,7 +16,7 @@ from eco2.scan.services import Services
 MOST_WAITING = 100
 """Requests of one user that wait for their turn; a turn takes some milliseconds."""
 REFUSED_SECONDS = 5.0
-"""Time for which a user who was refused is asked for first, before the photo is looked for."""
+"""Time for which a refused user's limits are checked first, before the photo."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class NoFeedback(NotFound):
 
 @dataclass(frozen=True)
 class Judgement:
-    """`item_id`: what we answered; `actual_item_id`: what it was, where the user knows."""
+    """`item_id`: the answered item; `actual_item_id`: the true one, if the user named it."""
 
     verdict: Verdict
     item_id: str
@@ -66,7 +66,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Judged:
-    """Feedback with what is known of its scan."""
+    """Feedback with data of its scan."""
 
     job_id: UUID
     verdict: Verdict
@@ -94,7 +94,7 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Disputed:
-    """An item with how often it was judged, how often wrong, and what it was instead: `{item, times}`, most first."""
+    """An item with its numbers of verdicts and of wrong ones, and the true items: `{item, times}`, most first."""
 
     item_id: str
     judged: int
@@ -126,7 +126,7 @@ def judge(
 def example(knowledge: Knowledge, row: Judged, *, words: bool) -> Json | None:
     """A line of the evaluation set: a photo with its true label. None where the label is not known (any more).
 
-    `words`: with what the user said about the photo, which may be personal. Who the user is is never in it.
+    `words`: with the user's words about the photo, which may be personal. The user's identity is never in it.
     """
     item = knowledge.items.get(row.item_id if row.verdict == "right" else row.actual_item_id or "")
     if item is None:

@@ -8,7 +8,7 @@ from eco2.core.errors import TooMany
 
 KOREA = timezone(timedelta(hours=9), "KST")
 OPEN_SECONDS = 5
-"""About what a scan takes: then one of those that are open has ended."""
+"""Approximate time of a scan, after which an open one has ended."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Vision(VisionServiceServicer):
             return _response(await self._look(user, request.key, request.model or None, asked=request.asked))
 
     async def _look(self, user: UUID, key: str, model: str | None, *, asked: bool) -> VisionResult:
-        """Look at the published copy: what the upload holds by now may be another photo, or none."""
+        """Look at the published copy, since the upload may have been replaced or removed."""
         data = await self._storage.public.get(key, photos.MAX_BYTES)
         if data is None:
             raise ImageGone

@@ -23,7 +23,7 @@ Store = Callable[[Database, Mapping[UUID, datetime]], Awaitable[None]]
 
 
 class Marks:
-    """Marks of one kind; `store` writes job id → time of the step. `name` says in the log what they mark."""
+    """Marks of one kind; `store` writes job id → time of the step. `name` names the step in the log."""
 
     def __init__(self, name: str, store: Store) -> None:
         self._name = name

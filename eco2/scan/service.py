@@ -128,7 +128,7 @@ async def announce(services: Services, job: Job) -> None:
 
 
 async def _announce(services: Services, job: Job) -> None:
-    """Emit what is left to say about a finished job, and grant its reward before the last event."""
+    """Emit the remaining events of a finished job, and grant its reward before the last one."""
     job_id = str(job.id)
     log.info("scan %s", job.status, extra={"item": job.rule.item_id if job.rule else None})
     done = done_event(services.knowledge, job)

@@ -50,7 +50,7 @@ class ApiSettings(
     UploadSettings,
 ):
     models: tuple[str, ...] = CLIENT_MODELS
-    """Models that a client may name; without an LLM key the embedded model answers whatever is named."""
+    """Models that a client may name; without an LLM key the embedded model always answers."""
     max_backlog: int = Field(default=2000, ge=1)
     """Messages waiting for a worker past which new jobs are refused (429)."""
     longest_wait: Duration = timedelta(seconds=60)

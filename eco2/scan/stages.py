@@ -21,7 +21,7 @@ NO_WASTE = "not_waste"  # the situation of a photo that shows nothing to throw a
 
 
 def match(knowledge: Knowledge, seen: VisionResult, user_input: str | None, audience: Audience = ANYBODY) -> Rule:
-    """From what was seen and said to an item with its rule, or to the candidates that the user chooses from."""
+    """From photo and words to an item with its rule, or to the candidates that the user chooses from."""
     shown = knowledge.item(seen.item_id) if seen.item_id else None
     called = attribution.called(knowledge, user_input, shown, audience.region)
     item = called.item
@@ -42,7 +42,7 @@ def match(knowledge: Knowledge, seen: VisionResult, user_input: str | None, audi
 
 
 def _other(knowledge: Knowledge, other: Other, audience: Audience) -> OtherThing:
-    """Another thing in the photo: what the user said was about the main one."""
+    """Another item in the photo; the user's words are about the main one."""
     rule = rule_of(knowledge, knowledge.item(other.item_id), None, other.situations, audience=audience)
     return OtherThing(
         classification_result=classification(knowledge, rule, None),
@@ -119,7 +119,7 @@ def answer(knowledge: Knowledge, rule: Rule, user_input: str | None, audience: A
 def _with_emergency(
     knowledge: Knowledge, composed: FinalAnswer, user_input: str | None, audience: Audience
 ) -> FinalAnswer:
-    """The answer after what somebody in danger has to do first; it earns nothing."""
+    """The answer after the first steps in an emergency; it earns nothing."""
     emergency = recognising.emergency(knowledge, user_input)
     if emergency is None:
         return composed

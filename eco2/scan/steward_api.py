@@ -23,7 +23,7 @@ class Meant(BaseModel):
 
 
 class DisputedItem(BaseModel):
-    item: Annotated[str, Field(description="Id of what was answered", examples=["paper_cup"])]
+    item: Annotated[str, Field(description="Id of the answered item", examples=["paper_cup"])]
     name: Annotated[str, Field(examples=["종이컵"])]
     judged: Annotated[int, Field(examples=[31])]
     wrong: Annotated[int, Field(examples=[9])]
@@ -34,7 +34,7 @@ class Dispute(BaseModel):
     job_id: Annotated[UUID, Field(examples=["0b6f3c1e-4a55-4f0c-8a39-6a1f0d9d2c11"])]
     item: Annotated[str, Field(examples=["paper_cup"])]
     name: Annotated[str, Field(examples=["종이컵"])]
-    meant: Annotated[str | None, Field(description="Name of what it was, where it was said", examples=["우유팩"])]
+    meant: Annotated[str | None, Field(description="Name of the true item, if the user gave it", examples=["우유팩"])]
     comment: Annotated[str | None, Field(examples=["안쪽이 은색이에요"])]
     model: Annotated[str | None, Field(description="Looked at the photo", examples=["embedded"])]
     updated_at: Annotated[datetime, Field(examples=["2026-11-22T09:30:00Z"])]

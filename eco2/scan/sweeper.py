@@ -131,7 +131,7 @@ async def _each(jobs: Sequence[F], act: Callable[[F], Awaitable[None]]) -> int:
         async with room:
             try:
                 await act(job)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the other jobs have no part in it
+            except Exception as error:  # noqa: BLE001 - no error of one job may stop the others
                 log.warning("a job could not be swept: %r", error, extra={"job_id": str(job.id)})
                 return False
         return True

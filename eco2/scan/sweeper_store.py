@@ -54,7 +54,7 @@ class Backlog:
 
 
 async def backlog(db: Database) -> Backlog:
-    """Count what has not ended, and find the oldest that waits for its message, its end and its announcement."""
+    """Count open jobs, and find the oldest that waits for its message, its end and its announcement."""
     row = await db.row(
         f"""SELECT count(*) FILTER (WHERE {IS_OPEN}),
             min(created_at) FILTER (WHERE status = 'queued' AND enqueued_at IS NULL),

@@ -56,7 +56,7 @@ jobs = Table(
     Column("marked_at", DateTime(timezone=True)),
     # When the sweeper last sent the job's message again.
     Column("swept_at", DateTime(timezone=True)),
-    # What histories and statistics look for in the documents, for whoever reads millions of rows.
+    # Values of the documents that histories and statistics filter by, for millions of rows.
     Column("seen_by", Text, Computed("vision ->> 'model'", persisted=True)),
     Column("vision_source", Text, Computed("vision ->> 'source'", persisted=True)),
     Column("answer_source", Text, Computed("answer ->> 'source'", persisted=True)),
@@ -80,7 +80,7 @@ feedback = Table(
     Column("job_id", UUID(as_uuid=True), ForeignKey(jobs.c.id, ondelete="CASCADE"), nullable=False),
     Column("user_id", UUID(as_uuid=True), nullable=False),
     Column("verdict", Text, nullable=False),
-    # What was answered, and what it was where the user knows: ids of items.
+    # Ids of the answered item, and of the true one if the user named it.
     Column("item_id", Text, nullable=False),
     Column("actual_item_id", Text),
     Column("comment", Text),

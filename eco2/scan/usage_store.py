@@ -12,7 +12,7 @@ STANDING: LiteralString = f"""
 
 HAS_ROOM: LiteralString = "open_jobs < %(open_jobs)s AND scans_today < %(scans_per_day)s"
 
-# A counter, since a user can delete the rows; it counts on its newest version, whatever the snapshot shows.
+# A counter, since a user can delete the rows; it counts on its newest version, regardless of the snapshot.
 COUNT: LiteralString = f"""
     INSERT INTO scan.usage AS usage (user_id, day, scans)
     SELECT %(user)s, {TODAY}, 1 FROM standing WHERE {HAS_ROOM}"""

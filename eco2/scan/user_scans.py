@@ -104,7 +104,7 @@ async def history(
 
 
 def entry(services: Services, row: Dated) -> Json:
-    """One scan in a list: what it was, without the whole answer."""
+    """One scan in a list, without the whole answer."""
     return _entry(services, row, result_of(services.knowledge, row.job))
 
 

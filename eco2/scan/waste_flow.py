@@ -53,7 +53,7 @@ async def open_events(services: Services, job_id: UUID, user: UUID) -> None:
 async def accept_upload(services: Services, job_id: UUID, user: UUID, limits: Limits = UNLIMITED) -> Job:
     """The job, queued when its photo is there. One that runs or is over already stays as it is.
 
-    TooMany where it would be past the limits; then it goes on waiting."""
+    TooMany past the limits; then the job keeps waiting."""
     job = await find(services.db, job_id, user)
     if job.status in ("waiting", "aborted"):
         await require_object(services, job.image_key)
@@ -80,7 +80,7 @@ async def status(services: Services, job_id: UUID, user: UUID) -> Json:
         seen = services.polled.note(job)
     told, known = (str(frame["stage"]), int(str(frame["progress"]))), (seen.stage, seen.percent)
     first, second = (known, told) if silent else (told, known)
-    stage, percent = second if second[1] > first[1] else first  # an event that was lost takes nobody back
+    stage, percent = second if second[1] > first[1] else first  # a lost event must not turn progress back
     message = stage_text(stage, seen.language)
     return {"job_id": str(job_id), "progress": percent, "message": message, "result": None}
 

@@ -63,7 +63,7 @@ async def see(resources: Resources, job: Job, *, with_rule: bool = False) -> Job
 
 
 async def _rule(resources: Resources, seen: Job) -> Rule | None:
-    """None where that fails: what was seen is stored first, and stage `rule` meets the error again."""
+    """None where that fails: vision is stored first, and stage `rule` meets the error again."""
     try:
         return await service.find_rule(resources, seen)
     except Exception:
@@ -113,7 +113,7 @@ async def work(resources: Resources, queue: str, message: Message) -> None:
 
 
 def _has_to_wait(resources: Resources, queue: str) -> bool:
-    """True where the process ends, or the paid model's provider limits the rate: the queue lets in what it takes."""
+    """True where the process ends, or the paid model's provider limits the rate: the queue waits for capacity."""
     return resources.ending.is_set() or _room(resources, queue) is not None
 
 

@@ -40,7 +40,7 @@ class Resources(Services):
     llm: Llm | None
     teller: Teller
     ending: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the process is to end: what is in work finishes, and no stage or look is begun."""
+    """Set when the process is to end: stages in work finish, and none begins."""
 
     def checks(self) -> Mapping[str, Check]:
         return {

@@ -24,11 +24,11 @@ from eco2.sse_gateway.text import Part
 
 PING_SECONDS = 5.0
 DEAD_SECONDS = 12.0
-"""Nothing received for so long, not even a pong: the connection is dead, whatever TCP says."""
+"""Nothing received for so long, not even a pong: the connection is dead, even if TCP has no error."""
 SUBSCRIBE_SECONDS = 2.0
 BACKOFF_SECONDS = (0.1, 2.0)
 KEPT_FRAMES = 16
-"""Live frames kept for one slow listener; what comes after them it reads from the log."""
+"""Live frames kept for one slow listener, which reads later ones from the log."""
 
 SUBSCRIBED = Gauge("eco2_sse_subscribed_jobs", "Jobs whose channel is subscribed")
 
@@ -76,7 +76,7 @@ class Listener:
         self.wake()
 
     def take(self, after: int) -> list[Frame]:
-        """The frames that directly follow `after`; what is older is dropped, what is newer stays."""
+        """The frames that directly follow `after`; older ones are dropped, newer ones stay."""
         # After a drop there is more to see than what is here: the next wait is to end at once.
         self.woken, self.dropped = self.dropped, False
         ready = []
@@ -202,7 +202,7 @@ class Hub:
             entry.confirmed = False
 
     async def _session(self) -> None:
-        """One connection, until it breaks: subscribe what is wanted, then follow changes and receive."""
+        """One connection, until it breaks: subscribe the wanted channels, then follow changes and receive."""
         pool = self.redis.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
@@ -267,7 +267,7 @@ def _received(text: str) -> Frame | Part:
 
 
 def _confirm(entry: _Channel) -> None:
-    """Whatever was published before this moment may have been missed: everybody looks at the log."""
+    """Wake all listeners to read the log, since earlier frames may have been missed."""
     entry.confirmed = True
     for listener in entry.listeners:
         listener.wake()

@@ -38,7 +38,7 @@ class Revocations:
             await asyncio.sleep(READ_SECONDS)
 
     async def read(self) -> bool:
-        """Read what is new in the list; True when there is more. RedisError."""
+        """Read new entries of the list; True when there are more. RedisError."""
         page = await self._list.read()
         for entry in page.entries:
             self.recent[entry.session] = entry.since

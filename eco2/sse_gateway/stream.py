@@ -20,7 +20,7 @@ from eco2.sse_gateway.settings import Settings
 from eco2.sse_gateway.text import Told
 
 CHUNK = 64
-"""Frames read from the log in one go: bounds what a slow client holds in memory."""
+"""Frames read from the log at once, which bounds the memory of a slow client."""
 WRITING = frozenset({Service.CHAT})
 """Services whose jobs write a text."""
 GAP_SECONDS = (0.05, 1.0)
@@ -95,7 +95,7 @@ class Stream:
         return (silent and not parts) or (self.told is not None and self.told.behind(parts, self.last))
 
     def _with_parts(self, frames: list[Frame]) -> Iterator[bytes]:
-        """The frames, each with the parts of the text that were written before it; then what was written after them."""
+        """The frames, each with the parts of the text before it; then the parts after the last."""
         for frame in frames:
             yield from self._parts(frame.seq - 1)
             yield frame.data
@@ -115,7 +115,7 @@ class Stream:
         return parts
 
     async def _text_so_far(self) -> bytes:
-        """The frame that brings the client up to what is written; empty where it has that."""
+        """The frame with the text so far; empty if the client has it."""
         if self.told is None or not self.hub.connected:
             return b""
         try:
@@ -157,7 +157,7 @@ class Stream:
         return min(self._pause(), keepalive - silence)
 
     def _pause(self) -> float:
-        """Seconds until the log is to be read even if nobody wakes us: soon while we know that something is there."""
+        """Seconds until the log is read without a wake-up: few while it is known to have more."""
         if not self.behind and not self.listener.frames:
             return self.settings.sse_check.total_seconds()
         self.gap_pause = min(max(self.gap_pause * 2, GAP_SECONDS[0]), GAP_SECONDS[1])

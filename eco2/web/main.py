@@ -31,7 +31,7 @@ def _map(settings: WebSettings) -> str:
 
 
 def _files(settings: WebSettings) -> dict[str, files.File] | None:
-    """SystemExit where the page is not built; a local stack does without, and says so to whoever opens it."""
+    """SystemExit if the app is not built; a local stack shows a page that says so."""
     try:
         return files.load(settings.static_dir)
     except files.NotBuilt as error:

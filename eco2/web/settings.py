@@ -33,4 +33,4 @@ class WebSettings(Settings, KnowledgeSettings):
     map_tiles: Annotated[str, AfterValidator(_tiles)] = ""
     """Address of the map's tiles, as https://tiles.example.org/{z}/{x}/{y}.png; without one its ground is plain."""
     map_credit: str = ""
-    """Shown on the map: what the licence of the tiles asks for."""
+    """Attribution on the map, as the licence of the tiles requires."""

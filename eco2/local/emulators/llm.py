@@ -74,7 +74,7 @@ class Behaviour(BaseModel):
     pause: float = Field(default=0, ge=0)
     calls: list[ToolUse] = []
     pages: list[tuple[str, str]] = [("https://news.example.com/1", "환경 소식")]
-    """(address, title) of what a search finds."""
+    """(address, title) of the search results."""
     obeys: bool = False
     flags: bool = False
     """Moderation flags every message."""

@@ -228,7 +228,7 @@ async def _endless(send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": rows})
     while True:
         await send({"type": "http.response.body", "body": b" " * 65_536, "more_body": True})
-        await asyncio.sleep(0)  # lets it notice that nobody reads any more
+        await asyncio.sleep(0)  # lets it notice that the client is gone
 
 
 def _laughs() -> bytes:

@@ -50,7 +50,7 @@ fields of other types than documented; a profile still has its id."""
 
 
 class User(BaseModel):
-    """Somebody at a provider; the same name is always the same person there."""
+    """A person at a provider; the same name is always the same person there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,7 +72,7 @@ USERS = (
 
 
 class Behaviour(BaseModel):
-    """`token` and `profile`: what goes wrong at that step. `seconds`: how long both take. `users`: who is offered."""
+    """`token` and `profile`: the fault of that step. `seconds`: the time of both. `users`: the names offered."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -141,7 +141,7 @@ async def _endless() -> AsyncIterator[bytes]:
     until = time.monotonic() + ENDLESS_SECONDS
     while time.monotonic() < until:
         yield b" " * 65_536
-        await asyncio.sleep(0)  # lets it notice that nobody reads any more
+        await asyncio.sleep(0)  # lets it notice that the client is gone
 
 
 @cache
@@ -278,7 +278,7 @@ class Emulator:
         return RedirectResponse(f"{form['redirect_uri']}?{urlencode({'code': code, **answer})}", 302)
 
     def _chosen(self, provider: str, form: Mapping[str, str]) -> User:
-        """One of those offered by name, or somebody new."""
+        """One of those offered by name, or a new person."""
         offered = {user.name: user for user in self._behaviour(provider).users}
         if form.get("user"):
             return offered.get(form["user"]) or User(name=form["user"], email=form.get("email") or None)

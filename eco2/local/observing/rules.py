@@ -73,7 +73,7 @@ def alertmanager(receiver: Callable[[Json], Json], pace: int = 1) -> Json:
 
 
 def to_webhook(url: str | None) -> Callable[[Json], Json]:
-    """Receivers that post to `url` where the committed ones write to somebody; without a URL they are silent."""
+    """Receivers that post to `url` in place of the committed ones; without a URL they are silent."""
 
     def receiver(row: Json) -> Json:
         writes = url is not None and row.keys() != {"name"}

@@ -1,6 +1,6 @@
 """A small collector of traces: takes OTLP over HTTP, keeps the newest in memory, answers for one job.
 
-`POST /v1/traces` takes what the processes and the gateway export; `GET /traces` lists what is kept, newest first, and
+`POST /v1/traces` takes spans of the processes and the gateway; `GET /traces` lists the kept traces, newest first, and
 `GET /traces?job=ID` is the trace of a job with its spans.
 """
 

@@ -54,7 +54,7 @@ def complete(spans: Sequence[Json]) -> bool:
 
 @dataclass(frozen=True)
 class Line:
-    """A span, or (without one) what a gap was spent on. `depth` is that in the tree, times are milliseconds."""
+    """A span, or (without one) the cause of a gap. `depth` is that in the tree, times are milliseconds."""
 
     depth: int
     text: str
@@ -76,7 +76,7 @@ def _of(node: Node, depth: int, zero: int) -> Iterator[Line]:
     yield Line(depth, node.span["name"], (node.start - zero) / 1e6, node.milliseconds, node.span)
     reached = node.start
     for child in node.children:
-        within = child.start < node.end  # what comes later runs beside its parent
+        within = child.start < node.end  # a later one runs beside its parent
         since = reached if within else max(reached, node.end)
         gap = (child.start - since) / 1e6
         if gap >= GAP_MS:

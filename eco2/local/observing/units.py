@@ -17,7 +17,7 @@ from eco2.local.servers.common import PLAIN, own_file, own_folder
 from eco2.local.supervisor import Unit
 
 LEAN = {**PLAIN, "GOGC": "50"}
-"""These programs share the machine with what they watch: memory back sooner, for a little CPU."""
+"""Returns memory sooner, for a little CPU, as these programs share the machine with the platform."""
 NODE_COLLECTORS = ("cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "time", "uname", "vmstat")
 KEPT_TIME, KEPT_SIZE = "3d", "512MB"
 ALWAYS = ("prometheus", "alertmanager", "node-exporter", "traces")
@@ -136,7 +136,7 @@ def _node_exporter(at: Layout) -> Unit:
 
 
 def _postgres_exporter(at: Layout) -> Unit:
-    """As the cluster's sidecar: on the database of the platform, by a user who may read statistics."""
+    """As the cluster's sidecar: on the database of the platform, with a user that may read statistics."""
     url = at.given.get("ECO2_DATABASE_URL")
     admin = at.credentials.postgres_admin_password
     own = f"postgresql://postgres:{admin}@127.0.0.1:{at.port_of('postgres')}/{config.DATABASE}?sslmode=disable"

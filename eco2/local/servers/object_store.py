@@ -56,7 +56,7 @@ def unit(at: Layout) -> Unit:
         "s3.localSocket": str(folder / "s3.sock"),
         "filer": "true",
         "filer.localSocket": str(folder / "filer.sock"),
-        # Any page in a browser on this machine can send forms to its other ports, which ask nobody for a name: master
+        # Any page in a browser on this machine can send forms to its other ports, which do not authenticate: master
         # and filer speak gRPC only, the volumes want tokens (below).
         "disableHttp": "true",
         "filer.disableHttp": "true",
@@ -80,14 +80,14 @@ def unit(at: Layout) -> Unit:
         # always in use it has the garbage collector run without pause, 8 to 15 % of an idle core.
         environment={**PLAIN, "HOME": str(folder), "GOGC": "10", **_volume_keys(at)},
         folder=folder,
-        stop_seconds=3,  # its filer waits 15 s for its own streams; what it stored is in the files already
+        stop_seconds=3,  # its filer waits 15 s for its own streams; stored objects are in the files already
         prepare=partial(_prepare, at),
         side_ports=tuple(at.port(offset) for offset in _STORE_SIDE_PORTS.values()),
     )
 
 
 def setup_buckets(environment: dict[str, str]) -> None:
-    """Of photos, which anyone reads and nobody lists; of uploads, which our origins write; a private one."""
+    """Buckets of photos (public, not listed), of uploads (written by our origins), and a private one."""
     import boto3
     from botocore.exceptions import ClientError
 

@@ -141,7 +141,7 @@ _FIELD_OF = {alias: (name, rank) for name, aliases in ALIASES.items() for rank, 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: its kind of places, columns it must have (one of each group), what follows from the kind."""
+    """A kind of file: its kind of places, columns it must have (one of each group), values by the kind."""
 
     name: str
     title: str
@@ -224,7 +224,7 @@ class MapFile(BaseModel):
 
 
 def mapped(base: Format, path: Path) -> Format:
-    """`base` with what the file says. FileRefused names what is wrong in it."""
+    """`base` with the values of the file. FileRefused names its fault."""
     try:
         content = MapFile.model_validate(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader) or {})
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

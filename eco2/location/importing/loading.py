@@ -184,7 +184,7 @@ class _Writer:
 
     def close(self) -> None:
         if self._file is not None:
-            with suppress(OSError):  # said already, by what could not be written
+            with suppress(OSError):  # the failed write has been reported already
                 self._file.close()
 
 
@@ -209,7 +209,7 @@ async def _writing(
 
 
 def require_known(format_name: str, licence: str, crs: str, dry_run: bool) -> None:
-    """ImportRefused, whatever the file."""
+    """ImportRefused for any file."""
     if format_name not in FORMATS:
         raise ImportRefused(f"There is no format {format_name!r}; one of {', '.join(FORMATS)}.")
     if licence in REFUSED_LICENCES:

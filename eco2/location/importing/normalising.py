@@ -106,7 +106,7 @@ class Normaliser:
         if len(cells) < self.width:
             cells = [*cells, *[""] * (self.width - len(cells))]
         row = self._read(line, cells)
-        if row is None:  # what else is wrong with a row that is not stored matters to nobody
+        if row is None:  # further faults of a rejected row do not matter
             self.findings = [found for found in self.findings if found.outcome == "rejected"]
         return row
 
@@ -298,7 +298,7 @@ def _written(found: Hours | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _taken(dataset: str, items: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(pickup categories, streams): what the kind of place takes, and what its items name. Nothing is guessed."""
+    """(pickup categories, streams) by the kind of place and its items. Nothing is guessed."""
     pickup = dict.fromkeys((*categories.DATASET_PICKUPS.get(dataset, ()), *categories.pickups(items)))
     streams = dict.fromkeys((*categories.DATASET_STREAMS[dataset], *categories.streams(items)))
     return tuple(name for name in categories.PICKUP_CATEGORIES if name in pickup), tuple(streams)

@@ -30,9 +30,9 @@ MIXED = "trash"
 
 _NO_ITEM = {"-", "?"}  # in the table: no waste at all, or waste that has no item of its own
 _TYPICAL = 0.15
-"""Weight of what is typical of a material against what the labels say of the photo."""
+"""Weight of a material's typical items against the labels of the photo."""
 INPUTS = network.FEATURES + network.TEXTURES + len(MATERIALS) + 2
-"""Features and textures, and what the labels give to each material, to other things and to no waste."""
+"""Features, textures, and the labels' evidence for each material, for other objects and for no waste."""
 _FLOOR = 1e-4  # label mass below it says nothing
 
 Floats = npt.NDArray[np.float32]
@@ -78,7 +78,7 @@ class Head:
     `sure` has the least probability at which each category of ANSWERED is told. The head has seen few kinds of things
     and may be sure of others: the item is told without a question where the labels give `witnessed` at least to things
     that go the same way. `sure_item` is the least probability of anything else; where the labels give more than
-    `most_nothing` to what is no waste, no material is answered however sure the head is.
+    `most_nothing` to no waste, no material is answered, however sure the head is.
     """
 
     weights: Floats  # (inputs, materials and one for none of them)
@@ -121,7 +121,7 @@ class Senses:
     not_waste: Floats  # (labels,)
     material: npt.NDArray[np.int64]  # of each item; len(MATERIALS) for none of them
     typical: Floats  # of each item: its share of its material where nothing else is known
-    places: tuple[str, ...]  # where each item goes
+    places: tuple[str, ...]  # stream of each item
     categories: tuple[str, ...]  # the middle class of each item
     look_alikes: LookAlikes
     look_alike_places: tuple[str, ...]
@@ -223,7 +223,7 @@ def believe(senses: Senses, features: Floats, labels: Floats) -> Beliefs:
 
 
 def placed(senses: Senses, beliefs: Beliefs, item: int) -> float:
-    """The probability that the thing goes where this item goes: which of two kinds of can it is changes nothing."""
+    """The probability of this item's stream: which of two kinds of can it is changes nothing."""
     where = senses.places[item]
     return float(
         sum(share for place, share in zip(senses.places, beliefs.items.tolist(), strict=True) if place == where)

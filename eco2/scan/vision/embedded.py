@@ -161,7 +161,7 @@ def _is_thing(senses: Senses, beliefs: Beliefs) -> bool:
 
 
 def _result(senses: Senses, beliefs: Beliefs, category: str | None, material: str | None, name: str) -> VisionResult:
-    """The item is told when the category is sure, the labels bear it out, and it is sure where the item goes."""
+    """The item is answered when the category is sure, the labels confirm it, and its stream is sure."""
     ranked = np.argsort(-beliefs.items, kind="stable")[:CANDIDATES]
     share = placed(senses, _for_things(senses, beliefs), int(ranked[0]))
     sure = category is not None and share >= _least(senses, beliefs, material)
@@ -184,7 +184,7 @@ def _result(senses: Senses, beliefs: Beliefs, category: str | None, material: st
 
 
 def _least(senses: Senses, beliefs: Beliefs, material: str | None) -> float:
-    """The least probability of where a thing goes at which it is told, more than 1 where it has to be asked for."""
+    """The least probability of a stream for an answer without a question; over 1 if a question is always needed."""
     if material is None or _is_thing(senses, beliefs):
         return senses.head.sure_item
     category, _ = _leading(beliefs)
@@ -193,14 +193,14 @@ def _least(senses: Senses, beliefs: Beliefs, material: str | None) -> float:
 
 
 def witnessed(senses: Senses, beliefs: Beliefs) -> float:
-    """Label mass of the things that go where the likeliest item goes."""
+    """Label mass of the items with the likeliest item's stream."""
     return placed(senses, replace(beliefs, items=beliefs.witness), int(np.argmax(beliefs.items)))
 
 
 def _with_look_alike(
     senses: Senses, beliefs: Beliefs, candidates: list[Candidate], places: Collection[str]
 ) -> list[Candidate]:
-    """With what is taken for such a thing and goes elsewhere, in the last place: it must not be asked past."""
+    """Add, in the last place, a look-alike of another stream: a question must not omit it."""
     category, share = _leading(beliefs)
     if share < WORTH_A_LOOK_ALIKE:
         return candidates

@@ -27,7 +27,7 @@ from eco2.scan.vision.picture import Picture
 from eco2.scan.vision.providers import ProviderFailed
 
 VISION_PROMPT_VERSION = "2"
-"""Raise them when a prompt, a schema or what is made of the reply changes: results in the cache are then left alone."""
+"""Raise them when a prompt, a schema or the reading of replies changes: cached results are then not used."""
 
 CONFIDENT = 0.6
 LETTERS_A_TOKEN, PHOTO_TOKENS, LOOK_OUTPUT_TOKENS = 2.5, 1000, 150
@@ -117,7 +117,7 @@ class Prompts:
     answer: orjson.Fragment
     schema: type[Vision]
     look_tokens: int
-    """About what a look takes in: prompt, schema and photo."""
+    """Approximate tokens of prompt, schema and photo."""
 
     @classmethod
     def of(cls, knowledge: Knowledge) -> Self:

@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float32]
 HINTED = 0.2
 """Label mass of the look-alikes of a category from which on it is not answered: one answer in twenty on our photos."""
 NOTED = 0.05
-"""Label mass from which on a look-alike is named before the usual one; what is less is noise."""
+"""Label mass from which on a look-alike is named before the usual one; less is noise."""
 
 
 @dataclass(frozen=True)

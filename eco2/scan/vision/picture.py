@@ -31,7 +31,7 @@ class Picture:
         self._square = self._jpeg = b""
 
     async def inspect(self, data: bytes) -> tuple[bytes, str]:
-        """(what may be public, its content type) of an upload, which is the photo from now on; its views come too."""
+        """(public form, its content type) of an upload, which is the photo from now on, with its views."""
         opened = await self._decoders.open(data, self._wanted, self._user)
         assert opened.info is not None
         self._use(opened.clean)

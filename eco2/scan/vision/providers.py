@@ -26,10 +26,10 @@ class Provider(Protocol):
 
     @property
     def look_usd(self) -> float:
-        """About what one look costs."""
+        """Estimated cost of one look."""
 
     async def look(self, picture: Picture, hint: VisionResult | None = None) -> VisionResult:
-        """Look at the (checked) photo. `hint`: what a lesser model made of it."""
+        """Look at the (checked) photo. `hint`: the result of a lesser model."""
 
     async def answer(
         self, rule: Rule, composed: FinalAnswer, user_input: str | None, audience: Audience
