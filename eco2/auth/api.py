@@ -196,11 +196,11 @@ _REFUSED = (MissingUser, BadUser)
     "/sessions",
     operation_id="listSessions",
     response_model=list[SessionInfo],
-    summary="Where you are signed in",
+    summary="Your sessions",
     responses=error_responses(*_REFUSED),
 )
 async def sessions(user: User, at: At, this: ThisSession) -> list[SessionInfo]:
-    """The session that was used last comes first."""
+    """Last used first."""
     return [
         SessionInfo(
             id=row.id,
@@ -247,7 +247,7 @@ async def logout_everywhere(request: Request, user: User, at: At, this: ThisSess
 RedirectUri = Annotated[
     str | None, Query(max_length=500, description="Default: the callback of this API. Only known ones are accepted")
 ]
-FrontendOrigin = Annotated[str | None, Query(max_length=200, description="Where it ends; only known origins")]
+FrontendOrigin = Annotated[str | None, Query(max_length=200, description="Web app to return to; only known origins")]
 DeviceId = Annotated[str | None, Query(max_length=200, pattern=r"^[\x21-\x7e]*$")]
 FrontendHeader = Annotated[str | None, Header(alias="X-Frontend-Origin", max_length=200)]
 _STARTS = error_responses(sign_in.RedirectRefused, NotOffered, service.TooMany)
@@ -280,7 +280,7 @@ Started = Annotated[Start, Depends(_start)]
 
 
 @router.get(
-    "/{provider}", operation_id="beginSignIn", response_model=ProviderUrl, summary="Begin to sign in", responses=_STARTS
+    "/{provider}", operation_id="beginSignIn", response_model=ProviderUrl, summary="Begin a sign-in", responses=_STARTS
 )
 async def begin(started: Started) -> ProviderUrl:
     """Send the browser to `authorization_url`; the same browser has to come back to the callback within ten minutes."""
@@ -324,7 +324,7 @@ def _authorization(started: Start) -> AuthorizationUrl:
     operation_id="completeSignIn",
     status_code=302,
     response_class=RedirectResponse,
-    summary="Where the provider sends the browser back",
+    summary="Callback of the provider",
     responses={
         302: {
             "description": "Signed in: to `/#/home` of the web app, with both cookies. To the native app that began, "
@@ -394,7 +394,7 @@ def _is_prefetch(request: Request) -> bool:
 )
 async def refresh(request: Request, at: At, tokens: RefreshTokens) -> Response:
     """A refresh token is used once. For a minute it still gives the pair that replaced it, so that neither requests
-    that were under way nor a lost answer sign anybody out; used later, it ends the session.
+    that were under way nor a lost answer sign the user out; used later, it ends the session.
 
     Of several cookies of the name the first counts that a session goes on with. Where there is none, they are taken
     back."""

@@ -39,7 +39,7 @@ class Proof(BaseModel):
 
 
 class SessionOfGuest(BaseModel):
-    role: Annotated[str, Field(description="Another one where the browser was signed in", examples=["guest"])]
+    role: Annotated[str, Field(description="Another role if the browser was signed in", examples=["guest"])]
     expires_in: Annotated[int, Field(description="Seconds until the session ends", examples=[86400])]
 
 

@@ -90,7 +90,7 @@ def _app(
     operation_id="beginAppSignIn",
     status_code=302,
     response_class=RedirectResponse,
-    summary="Begin to sign in to a native app",
+    summary="Begin a sign-in to a native app",
     responses={
         302: {"description": "To the provider, or to redirect_uri with `error=rate_limited`"},
         **error_responses(native.AppRedirectRefused, NotOffered),

@@ -56,7 +56,7 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged s
     responses={**_UNCHANGED, **error_responses(*_USER_ERRORS)},
 )
 async def catalogue(request: Request, at: At) -> Response:
-    """Changes with a release only: send `If-None-Match` with the `ETag` that you got."""
+    """Changes only with a release: send `If-None-Match` with the `ETag`."""
     return at.catalogue.answer(request)
 
 
@@ -99,7 +99,7 @@ async def owned(user: User, at: At) -> list[OwnedCharacter]:
     "/users/me/characters/{name}/ownership",
     operation_id="getCharacterOwnership",
     response_model=Ownership,
-    summary="Whether you own a character",
+    summary="Your ownership of a character",
     responses=error_responses(*_USER_ERRORS, service.CharacterNotFound),
 )
 async def ownership(name: Annotated[str, Path(max_length=100)], user: User, at: At) -> Ownership:
@@ -144,7 +144,7 @@ class PointsAccount(BaseModel):
     "/users/me/points",
     operation_id="getPoints",
     response_model=PointsAccount,
-    summary="Your points, your streak, and how they came about",
+    summary="Your points, your streak, and the ledger",
     responses=error_responses(*_USER_ERRORS, BadCursor),
 )
 async def points(
@@ -205,15 +205,15 @@ class Leaderboard(BaseModel):
     since: Annotated[
         datetime | None, Field(description="Null: from the beginning", examples=["2026-11-01T00:00:00+09:00"])
     ]
-    members: Annotated[int | None, Field(description="Null: too few to show anything", examples=[12])]
-    entries: Annotated[list[Rank], Field(description="Most points first; those who have any, and you")]
+    members: Annotated[int | None, Field(description="Null: too few members to show", examples=[12])]
+    entries: Annotated[list[Rank], Field(description="Most points first; members with points, and you")]
 
 
 @router.get(
     "/users/me/leaderboard",
     operation_id="getLeaderboardMembership",
     response_model=Membership,
-    summary="Whether you are on a leaderboard",
+    summary="Your membership of a leaderboard",
     responses=error_responses(*_USER_ERRORS),
 )
 async def membership(user: User, at: At) -> Membership:
@@ -224,7 +224,7 @@ async def membership(user: User, at: At) -> Membership:
     "/users/me/leaderboard",
     operation_id="joinLeaderboard",
     response_model=Membership,
-    summary="Be on the leaderboard of a district",
+    summary="Join the leaderboard of a district",
     responses=error_responses(
         *_USER_ERRORS, leaderboard.NicknameRefused, leaderboard.NicknameTaken, leaderboard.DistrictUnknown
     ),
@@ -265,7 +265,7 @@ async def board(
     district: Annotated[str | None, Query(max_length=100, description="Default: yours")] = None,
     period: Period = "month",
 ) -> Leaderboard:
-    """Shows people who asked for it, where there are enough of them; no ids."""
+    """Shows members only, if there are enough of them; no ids."""
     min_members = at.settings.leaderboard_min_members
     found = await leaderboard.board(at.db, at.districts, user, district, period, datetime.now(UTC), min_members)
     return Leaderboard.model_validate(asdict(found))

@@ -103,7 +103,7 @@ _PHOTO_ERRORS = (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBrok
     "/{channel}",
     operation_id="createUpload",
     response_model=UploadTicket,
-    summary="Ask for a URL to upload one photo to",
+    summary="Get a URL for uploading one photo",
     responses=error_responses(
         MissingUser,
         BadUser,
@@ -116,7 +116,7 @@ _PHOTO_ERRORS = (photos.PhotoTypeRefused, photos.PhotoTooLarge, photos.PhotoBrok
 async def start(channel: Channel, body: UploadRequest, user: AnyUser, at: At) -> UploadTicket:
     """The file goes straight to the object store: PUT it to `upload_url` within `expires_in` seconds.
 
-    A user gets so many of them a minute: a 429 says after how many seconds there is another one (`Retry-After`)."""
+    A user gets a limited number a minute; a 429 has the seconds until the next one in `Retry-After`."""
     if body.uploader_id not in (None, user):
         raise service.UploaderMismatch
     async with at.turns.turn(user):
@@ -146,7 +146,7 @@ async def start(channel: Channel, body: UploadRequest, user: AnyUser, at: At) ->
     "/{channel}/callback",
     operation_id="completeUpload",
     response_model=UploadedImage,
-    summary="Tell that the upload is complete",
+    summary="Complete an upload",
     responses=error_responses(
         MissingUser,
         BadUser,

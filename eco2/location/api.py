@@ -46,10 +46,10 @@ class Entry(BaseModel):
     road_address: Annotated[str | None, Field(examples=[_ROAD])] = None
     latitude: Annotated[float | None, Field(examples=[37.5553])] = None
     longitude: Annotated[float | None, Field(examples=[126.9019])] = None
-    distance_km: Annotated[float, Field(description="0 where the request says no place", examples=[0.412])]
+    distance_km: Annotated[float, Field(description="0 if the request has no location", examples=[0.412])]
     distance_text: Annotated[str | None, Field(examples=["410m"])] = None
     store_category: Annotated[str, Field(examples=["public_dropbox"])]
-    pickup_categories: Annotated[list[str], Field(description="Empty where it is not known", examples=[["general"]])]
+    pickup_categories: Annotated[list[str], Field(description="Empty if unknown", examples=[["general"]])]
     is_holiday: Annotated[bool | None, Field(description="Closed all day. Null: unknown", examples=[False])] = None
     is_open: Annotated[bool | None, Field(description="Null: unknown", examples=[True])] = None
     start_time: Annotated[str | None, Field(description="Today's, in Korea", examples=["09:00"])] = None
@@ -112,7 +112,7 @@ class Detail(BaseModel):
     introduction: Annotated[str | None, Field(examples=[None])] = None
     dataset: Annotated[str | None, Field(examples=["battery_box"])] = None
     streams: Annotated[list[str], Field(examples=[["battery_bin"]])] = []
-    detail: Annotated[str | None, Field(description="Where in the building", examples=["1층 민원실 입구"])] = None
+    detail: Annotated[str | None, Field(description="Location in the building", examples=["1층 민원실 입구"])] = None
     residents_only: Annotated[bool, Field(examples=[False])] = False
     needs_check: Annotated[bool, Field(examples=[False])] = False
     opening_hours: Annotated[str | None, Field(description="As the source says it", examples=["평일 09:00~18:00"])] = (
@@ -163,7 +163,7 @@ class KindOfPlace(BaseModel):
 class Nearest(BaseModel):
     stream: Annotated[str, Field(examples=["battery_bin"])]
     item: Annotated[str | None, Field(examples=["dry_cell"])] = None
-    drop_offs: Annotated[list[KindOfPlace], Field(description="Kinds of places that take it, also where none is near")]
+    drop_offs: Annotated[list[KindOfPlace], Field(description="Kinds of places that take it, even if none is near")]
     places: Annotated[list[Entry], Field(description="Nearest first")]
 
 
@@ -263,11 +263,11 @@ CENTERS = Shortcut(ShortCut.NEAREST_PLACES, f"{router.prefix}/centers", _centers
     operation_id="listPlaceSources",
     response_model=list[FeedSource],
     dependencies=[any_user],
-    summary="Where the places come from, and under which licences",
+    summary="Sources and licences of the places",
     responses=error_responses(*_USER_ERRORS),
 )
 async def sources(at: At) -> Any:
-    """All that a page has to say of them: institution, title, date of the data, licence, address."""
+    """The attribution that a page has to show: institution, title, date of the data, licence, address."""
     return await service.sources(at)
 
 
@@ -337,7 +337,7 @@ async def suggest(at: At, user: AnyUser, q: Words) -> Any:
     operation_id="listPlaceClusters",
     response_model=list[Cluster],
     dependencies=[any_user],
-    summary="How many places are where, for a wide view",
+    summary="Numbers of places by area, for a wide view",
     responses=error_responses(*_USER_ERRORS, *_FILTER_ERRORS, service.BadBox, service.OneFilter),
 )
 async def clusters(
@@ -358,7 +358,7 @@ async def clusters(
     operation_id="findPlacesForWaste",
     response_model=Nearest,
     dependencies=[any_user],
-    summary="Where to take a thing",
+    summary="Drop-off places for an item",
     responses=error_responses(*_USER_ERRORS, service.StreamOrItem, service.BadStream, service.ItemNotFound),
 )
 async def nearest(
@@ -382,9 +382,9 @@ async def nearest(
     operation_id="reportPlace",
     response_model=PlaceReport,
     status_code=201,
-    summary="Say that something about a place is wrong",
+    summary="Report a mistake about a place",
     responses=error_responses(*_USER_ERRORS, service.LocationNotFound, service.TooManyReports),
 )
 async def feedback(at: At, user: User, place_id: PlaceId, body: PlaceReportRequest) -> Any:
-    """Stewards read it. The same kind again replaces what you said."""
+    """Stewards read it. A report of the same kind replaces your earlier one."""
     return asdict(await service.say(at, user, place_id, body.kind, body.comment))

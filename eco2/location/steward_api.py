@@ -36,7 +36,7 @@ class ReportedPlaces(BaseModel):
     "/reports",
     operation_id="listPlaceReports",
     response_model=ReportedPlaces,
-    summary="What people say about places",
+    summary="Users' reports about places",
     responses=error_responses(*STEWARD_ERRORS, BadCursor),
 )
 async def reports(
@@ -45,7 +45,7 @@ async def reports(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
 ) -> ReportedPlaces:
-    """For stewards. Newest first, of places that are on the map; who said it is not shown."""
+    """For stewards. Newest first, of places that are on the map, without users."""
     rows = await feedback_store.reported(at.db, kind, cursors.decode_uuid(cursor) if cursor else None, limit + 1)
     shown = rows[:limit]
     return ReportedPlaces(

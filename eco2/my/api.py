@@ -77,7 +77,9 @@ class ProfileChange(BaseModel):
 
 class Preferences(BaseModel):
     language: Annotated[Language, Field(examples=["ko"])]
-    district: Annotated[str | None, Field(description="Where you put out your waste", examples=["서울특별시 마포구"])]
+    district: Annotated[
+        str | None, Field(description="District in which you put out waste", examples=["서울특별시 마포구"])
+    ]
 
 
 class PreferencesChange(BaseModel):
@@ -181,7 +183,7 @@ class Exported(BaseModel):
     responses=error_responses(*_ERRORS, TooMany, Unavailable),
 )
 async def export_all(user: User, at: At) -> StreamingResponse:
-    """Some times a minute; a 429 says after how many seconds there is another one (`Retry-After`)."""
+    """Limited to some a minute; a 429 has the seconds until the next one in `Retry-After`."""
     _count(at.exports, user)
     account = await export.account(at.db, user)
     pages = await export.first_pages(at.outbox.others.data, user)

@@ -170,19 +170,19 @@ class Answer(BaseModel):
     answer: Annotated[
         str, Field(examples=["기름 밴 종이는 재활용되지 않으니 이 피자 상자는 종량제봉투에 버려 주세요."])
     ]
-    emergency: Annotated[FirstAid | None, Field(description="What comes before everything else", examples=[None])] = (
+    emergency: Annotated[
+        FirstAid | None, Field(description="First steps in an emergency, before everything else", examples=[None])
+    ] = None
+    topics: Annotated[list[About] | None, Field(description="Answers about how collection works", examples=[None])] = (
         None
     )
-    topics: Annotated[
-        list[About] | None, Field(description="What was asked about how collection works", examples=[None])
-    ] = None
     clarify: Annotated[
-        str | None, Field(description="What we need to know", examples=["종이컵인가요, 플라스틱컵인가요?"])
+        str | None, Field(description="A question back", examples=["종이컵인가요, 플라스틱컵인가요?"])
     ] = None
     candidates: Annotated[
         list[Meaning] | None,
         Field(
-            description="What may be meant",
+            description="Possible meanings",
             examples=[[{"item": "paper_cup", "name": "종이컵", "stream": "paper_mixed"}]],
         ),
     ] = None
@@ -225,7 +225,7 @@ async def items(
     "/items/{item_id}",
     operation_id="getItem",
     response_model=ItemDetail,
-    summary="One item with everything known about it",
+    summary="One item with all its data",
     responses=error_responses(service.ItemNotFound),
 )
 async def item(at: At, item_id: str) -> ItemDetail:
@@ -257,13 +257,13 @@ async def search(
     "/streams",
     operation_id="listStreams",
     response_model=list[DisposalStream],
-    summary="The ways of getting rid of things",
+    summary="The disposal streams",
 )
 async def streams(at: At) -> list[Stream]:
     return list(at.knowledge.streams.values())
 
 
-@router.get("/rules", operation_id="listRules", response_model=list[Rule], summary="How each stream works")
+@router.get("/rules", operation_id="listRules", response_model=list[Rule], summary="The rules of all streams")
 async def rules(at: At) -> list[Rule]:
     return list(at.knowledge.rules.values())
 
@@ -272,7 +272,7 @@ async def rules(at: At) -> list[Rule]:
     "/rules/{stream_id}",
     operation_id="getRule",
     response_model=Rule,
-    summary="How one stream works",
+    summary="The rule of one stream",
     responses=error_responses(service.StreamNotFound),
 )
 async def rule(at: At, stream_id: str) -> Rule:
@@ -295,7 +295,7 @@ async def situations(at: At) -> list[Situation]:
     "/regions",
     operation_id="listRegions",
     response_model=list[Region],
-    summary="The districts whose own rules are known",
+    summary="The districts with rules of their own",
 )
 async def regions(at: At) -> list[Region]:
     return service.regions(at.knowledge)
@@ -317,7 +317,7 @@ async def region(at: At, region_id: str) -> Region:
     operation_id="askQuestion",
     response_model=Answer,
     response_model_exclude_none=True,
-    summary="Ask how to get rid of something",
+    summary="Ask how to dispose of something",
     responses=error_responses(MissingUser, BadUser, service.TooManyQuestions),
 )
 async def ask(at: At, body: Question, user: AnyUser) -> Any:

@@ -144,7 +144,7 @@ _FAULTS = (calendar.DistrictUnknown, calendar.NoDays, calendar.AreaNotFound, cal
     "/{region_id}/calendar",
     operation_id="getCollectionCalendar",
     response_model=CollectionCalendar,
-    summary="When a district collects what",
+    summary="Collection days of a district",
     responses=error_responses(calendar.DayOutOfRange, *_FAULTS),
 )
 async def days(

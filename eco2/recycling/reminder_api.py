@@ -32,7 +32,7 @@ class ReminderWish(BaseModel):
     ]
     district: Annotated[str, Field(min_length=1, max_length=100, examples=["서울특별시 마포구"])]
     area: Annotated[
-        str | None, Field(max_length=200, description="Needed where a district has several", examples=["1구역"])
+        str | None, Field(max_length=200, description="Required if the district has several", examples=["1구역"])
     ] = None
     collections: Annotated[
         list[Collection], Field(max_length=20, description="Empty: everything", examples=[["vinyl"]])
@@ -116,7 +116,7 @@ async def put(at: At, user: User, body: ReminderWish) -> ReminderOut:
     "/{reminder_id}",
     operation_id="deleteReminder",
     status_code=204,
-    summary="Remind this browser no more",
+    summary="End the reminders of a browser",
     responses=error_responses(reminders.ReminderNotFound, *_NEED_MEMBER),
 )
 async def delete(at: At, user: User, reminder_id: str) -> None:

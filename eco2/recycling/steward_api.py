@@ -44,7 +44,7 @@ class AnswerChanges(BaseModel):
     "/changes",
     operation_id="listAnswerChanges",
     response_model=AnswerChanges,
-    summary="Which questions changed rules answer differently",
+    summary="Questions with different answers by changed rules",
     responses=error_responses(*STEWARD_ERRORS, NothingPublished, Unavailable),
 )
 async def changes(

@@ -37,9 +37,9 @@ async def submit(
 ) -> ScanSubmitted:
     """Answers at once; follow `stream_url`, or poll `result_url`. With the same idempotency key, the same job.
 
-    A 429 says after how many seconds to try again (`Retry-After`): the user's own limits (`TOO_MANY_OPEN_JOBS`,
-    `TOO_MANY_SCANS`, `TOO_MANY_REQUESTS`), or that of all (`TOO_MANY_JOBS`, `TOO_MANY_PAID_SCANS`) or of all
-    guests (`TOO_MANY_GUEST_JOBS`). A known key meets none of them."""
+    A 429 has the seconds to wait in `Retry-After`. Limits are the user's (`TOO_MANY_OPEN_JOBS`,
+    `TOO_MANY_SCANS`, `TOO_MANY_REQUESTS`), those of all users (`TOO_MANY_JOBS`, `TOO_MANY_PAID_SCANS`) or of all
+    guests (`TOO_MANY_GUEST_JOBS`). A known key is exempt."""
     job = await _submit(at, body, user, x_idempotency_key)
     base = f"/api/v1/scan/{job.id}"
     return ScanSubmitted(job_id=job.id, stream_url=f"{base}/events", result_url=f"{base}/result")
@@ -63,8 +63,8 @@ async def classify(
     at: At,
     x_idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> Any:
-    """For clients that cannot stream. After CLASSIFY_SECONDS the answer is 202; the job goes on. So it is at once where
-    as many requests of the user wait already as scans may be open."""
+    """For clients that cannot stream. After 30 seconds the answer is 202, and the job goes on. It is 202 at once when
+    as many requests of the user already wait as scans may be open."""
     job = await _submit(at, body, user, x_idempotency_key)
     with at.door.waits.place(user) as free:
         if free:

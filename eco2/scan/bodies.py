@@ -38,7 +38,7 @@ class ScanRequest(BaseModel):
     )
 
     image_url: Annotated[str | None, Field(max_length=1000, description=_IMAGE_URL)] = None
-    user_input: Annotated[Text | None, Field(max_length=1000, description="What you want to say or ask")] = None
+    user_input: Annotated[Text | None, Field(max_length=1000, description="A note or question about the photo")] = None
     model: Annotated[str | None, Field(max_length=100, description="Leave it out for the default")] = None
     language: Annotated[Lang | None, Field(description="Of the answer; by default as you prefer")] = None
 
@@ -64,7 +64,7 @@ class ClassificationResult(BaseModel):
 
 class FinalAnswer(BaseModel):
     disposal_steps: Annotated[dict[str, str], Field(examples=[{"단계1": "내용물을 비우고 헹구세요."}])]
-    insufficiencies: Annotated[list[str], Field(description="What was not done yet; a reward needs it empty")]
+    insufficiencies: Annotated[list[str], Field(description="Steps not done yet; a reward needs it empty")]
     user_answer: str
 
 
@@ -79,7 +79,7 @@ class Answered(BaseModel):
     classification_result: ClassificationResult
     disposal_rules: Annotated[dict[str, Any] | None, Field(description="The matched rule")]
     final_answer: FinalAnswer
-    stream: Annotated[Stream | None, Field(description="Where it goes; null when the photo could not be told")]
+    stream: Annotated[Stream | None, Field(description="Stream of the item; null when the item is unknown")]
 
 
 class OtherThing(Answered):
@@ -89,7 +89,7 @@ class OtherThing(Answered):
 class PipelineResult(Answered):
     others: Annotated[
         list[OtherThing],
-        Field(description="What else the photo shows, each with its own answer; the fields above are of the main one"),
+        Field(description="Other items in the photo, each with its own answer; the fields above are of the main one"),
     ]
 
 
@@ -114,7 +114,7 @@ class ScanResult(BaseModel):
     outcome: Annotated[
         Outcome,
         Field(
-            description="`answered`, also where there are candidates to choose from; `unsure`: nothing worth a guess; "
+            description="`answered`, also with candidates to choose from; `unsure`: nothing worth a guess; "
             "`failed`. Of the last two `pipeline_result` is null, and `error` and `code` say why"
         ),
     ]

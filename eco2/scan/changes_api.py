@@ -33,7 +33,7 @@ async def delete(job_id: UUID, user: AnyUser, at: At) -> None:
     "/{job_id}/choice",
     operation_id="chooseScanItem",
     response_model=ScanResult,
-    summary="Say what an uncertain photo shows",
+    summary="Name the item of an uncertain photo",
     responses=error_responses(
         *USER_ERRORS, errors.ResultNotFound, errors.ChoiceNotNeeded, errors.ChoiceUnknown, BrokerDown
     ),

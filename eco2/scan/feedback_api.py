@@ -21,10 +21,10 @@ class Feedback(BaseModel):
         json_schema_extra={"examples": [{"verdict": "wrong", "minor_category": "우유팩"}, {"verdict": "right"}]}
     )
 
-    verdict: Annotated[Verdict, Field(description="What the result says of the item")]
+    verdict: Annotated[Verdict, Field(description="Verdict on the item of the result")]
     minor_category: Annotated[
         str | None,
-        Field(max_length=100, description="What it was: a name of GET /api/v1/scan/items; leave it out if unknown"),
+        Field(max_length=100, description="The true item: a name of GET /api/v1/scan/items; leave it out if unknown"),
     ] = None
     comment: Annotated[Text | None, Field(max_length=500)] = None
 
@@ -48,7 +48,7 @@ _ERRORS = (MissingUser, BadUser, errors.ResultNotFound)
     responses=error_responses(*_ERRORS, NothingToJudge, ChoiceFirst, Contradiction, errors.ChoiceUnknown),
 )
 async def give(job_id: UUID, body: Feedback, user: AnyUser, at: At) -> GivenFeedback:
-    """Again replaces what you said before. The result stays as it is."""
+    """A repeated call replaces your feedback. The result stays as it is."""
     job = await service.find(at.db, job_id, user)
     said = judge(at.knowledge, job, body.verdict, body.minor_category, body.comment)
     return _given(at.knowledge, await feedback_store.save(at.db, job, said))
@@ -58,7 +58,7 @@ async def give(job_id: UUID, body: Feedback, user: AnyUser, at: At) -> GivenFeed
     "/{job_id}/feedback",
     operation_id="getFeedback",
     response_model=GivenFeedback,
-    summary="What you said about a result",
+    summary="Your feedback on a result",
     responses=error_responses(*_ERRORS, NoFeedback),
 )
 async def given(job_id: UUID, user: AnyUser, at: At) -> GivenFeedback:

@@ -27,7 +27,7 @@ class DisputedItem(BaseModel):
     name: Annotated[str, Field(examples=["종이컵"])]
     judged: Annotated[int, Field(examples=[31])]
     wrong: Annotated[int, Field(examples=[9])]
-    meant: Annotated[list[Meant], Field(description="What it was instead, at most three, the most frequent first")]
+    meant: Annotated[list[Meant], Field(description="True items, at most three, most frequent first")]
 
 
 class Dispute(BaseModel):
@@ -49,7 +49,7 @@ class Disputes(BaseModel):
     "/disputed",
     operation_id="listDisputedItems",
     response_model=list[DisputedItem],
-    summary="Which items people call wrong most",
+    summary="The most disputed items",
     responses=error_responses(*STEWARD_ERRORS),
 )
 async def disputed(
@@ -76,12 +76,12 @@ async def disputed(
     "/disputes",
     operation_id="listDisputes",
     response_model=Disputes,
-    summary="What people said of results that they call wrong",
+    summary="Feedback on disputed results",
     responses=error_responses(*STEWARD_ERRORS, BadCursor),
 )
 async def disputes(
     at: At,
-    item: Annotated[str | None, Query(max_length=100, description="Only where this item was answered")] = None,
+    item: Annotated[str | None, Query(max_length=100, description="Only results with this item")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before")] = None,
 ) -> Disputes:

@@ -57,7 +57,7 @@ class WasteStatus(BaseModel):
     progress: Annotated[int, Field(ge=-1, le=100, description="Percent; -1 when the job failed", examples=[25])]
     message: Annotated[str, Field(examples=["사진을 보고 있어요."])]
     result: Annotated[
-        ScanResult | None, Field(description="Where it is over: what …/result answers, also of a failed job")
+        ScanResult | None, Field(description="After the end: the answer of …/result, also of a failed job")
     ] = None
 
 
@@ -116,11 +116,11 @@ async def upload_complete(job_id: UUID, user: AnyUser, at: At) -> WasteProcessin
     "/status/{job_id}",
     operation_id="getWasteJobStatus",
     response_model=WasteStatus,
-    summary="How far a job is",
+    summary="Progress of a job",
     responses=error_responses(*USER_ERRORS, errors.ResultNotFound),
 )
 async def status(job_id: UUID, user: AnyUser, at: At) -> Any:
-    """Made to be polled: it reads the newest event of the job, and the job itself where events are silent."""
+    """For polling: it reads the newest event of the job, and without events the job itself."""
     return await waste_flow.status(at, job_id, user)
 
 
