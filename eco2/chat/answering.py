@@ -1,12 +1,12 @@
 """Answers of the agent: a turn's message through the graph, said piece by piece, and what is kept of it."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eco2.chat import moderation
 from eco2.chat.agent import graph, lists
@@ -32,6 +32,7 @@ from eco2.chat.settings import WorkerSettings
 from eco2.chat.speaking import Speaker
 from eco2.chat.store import Json
 from eco2.chat.turn_store import Answer, Turn
+from eco2.chat.work_store import Begun
 from eco2.contracts.events import Draft, Stage, Status
 from eco2.contracts.pb import scan_pb2 as scans
 from eco2.contracts.pb.location_pb2_grpc import LocationServiceStub
@@ -165,14 +166,14 @@ async def _classify(settings: WorkerSettings, stack: AsyncExitStack) -> Classify
 async def reply(
     agent: Agent,
     bus: EventBus,
-    turn: Turn,
-    words: str,
+    begun: Begun,
     memory: Json | None,
     speaker: Speaker,
-    image_key: str | None,
+    keep_paid: Callable[[str, Any], Awaitable[None]],
     ask: Ask | None = None,
 ) -> Answer:
-    """The answer to the words, which went to `speaker` as it was found. MessageRefused."""
+    """The answer to the turn's message, which went to `speaker` as it was found. MessageRefused."""
+    turn, words, image_key = begun.turn, begun.content, begun.image_key
     job_id = str(turn.id)
     await moderation.check(agent.moderate, agent.knowledge, words, job_id)
 
@@ -205,6 +206,8 @@ async def reply(
         look=_look_at(agent, turn, image_key),
         route_within=agent.route_within,
         routing_rest=agent.routing_rest,
+        paid=begun.paid or {},
+        keep_paid=keep_paid,
     )
     before = Memory.read(agent.knowledge, memory)
     question = Question(words, before, Location.read(turn.location), has_image=image_key is not None)

@@ -78,8 +78,10 @@ class WorkerSettings(
     ScanAddress,
     KmaSettings,
 ):
-    worker_concurrency: int = Field(default=64, ge=1)
-    """Turns in work at once; also the prefetch of the queue."""
+    worker_concurrency: int = Field(default=320, ge=1)
+    """Turns in work at once; also the prefetch of the queue. Nearly all of them wait for a model."""
+    llm_concurrency: int = Field(default=320, ge=1)
+    """Calls at once per provider and process: no turn in work waits for another one's."""
     turn_timeout: Duration = timedelta(minutes=3)
     """Longest time for an answer."""
     input_timeout: Duration = timedelta(seconds=60)

@@ -68,6 +68,8 @@ turns = Table(
     # What the user gave when the turn asked for it, and what it asks for now.
     Column("input", JSONB),
     Column("waiting_for", Text),
+    # Replies of a paid model while it is open, by the purpose of the call: another delivery pays for none again.
+    Column("paid", JSONB),
     # What its client can be asked for.
     Column("inputs", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("status", Text, nullable=False, server_default="queued"),

@@ -390,7 +390,7 @@ async def finish(db: Database, turn: Turn, status: Status, answer: Answer) -> bo
         row = await _row(
             connection,
             f"""UPDATE chat.turns SET status = %(status)s, finished_at = now(), waiting_for = NULL, input = NULL,
-                    location = CASE WHEN %(status)s = 'cancelled' THEN location END,
+                    paid = NULL, location = CASE WHEN %(status)s = 'cancelled' THEN location END,
                     queued_at = coalesce(queued_at, now())
                 WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
             id=turn.id,
@@ -427,7 +427,7 @@ async def fail(db: Database, job_id: UUID, code: str, error: str) -> bool:
     """End the turn without an answer; its message can be tried again, from the same place."""
     row = await db.row(
         f"""UPDATE chat.turns SET status = 'failed', error = %(error)s, error_code = %(code)s, finished_at = now(),
-                waiting_for = NULL, input = NULL
+                waiting_for = NULL, input = NULL, paid = NULL
             WHERE id = %(id)s AND {IS_OPEN} RETURNING id""",
         id=job_id,
         error=error,

@@ -1,4 +1,5 @@
-"""SQL statements of chat-worker and of the keeper: begin a turn, notice that it is to end, one keeper at a time."""
+"""SQL statements of chat-worker and of the keeper: begin a turn, keep what was paid for, notice that it is to end, one
+keeper at a time."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -6,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, LiteralString
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from eco2.chat.store import Json
 from eco2.chat.turn_store import COLUMNS, IS_OPEN, WIDTH, Turn
@@ -24,6 +27,7 @@ class Begun:
     image_key: str | None
     scan_job_id: UUID | None
     memory: Json | None
+    paid: Json | None
 
 
 async def begin(db: Database, job_id: UUID) -> Begun | None:
@@ -33,10 +37,19 @@ async def begin(db: Database, job_id: UUID) -> Begun | None:
                 queued_at = coalesce(queued_at, now()), attempts = attempts + 1
             FROM chat.messages, chat.sessions
             WHERE turns.id = %(id)s AND {IS_OPEN} AND messages.id = message_id AND sessions.id = turns.chat_id
-            RETURNING {COLUMNS}, attempts, content, image_key, scan_job_id, memory""",
+            RETURNING {COLUMNS}, attempts, content, image_key, scan_job_id, memory, paid""",
         id=job_id,
     )
     return Begun(Turn(*row[:WIDTH]), *row[WIDTH:]) if row else None
+
+
+async def keep_paid(db: Database, job_id: UUID, purpose: str, reply: Any) -> None:
+    """Keep what a paid model replied; of two deliveries of a turn the first one that was paid counts."""
+    await db.run(
+        f"""UPDATE chat.turns SET paid = %(paid)s || coalesce(paid, '{{}}') WHERE id = %(id)s AND {IS_OPEN}""",
+        id=job_id,
+        paid=Jsonb({purpose: reply}),
+    )
 
 
 async def to_stop(db: Database, ids: Sequence[UUID]) -> list[UUID]:

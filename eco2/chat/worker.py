@@ -239,6 +239,14 @@ async def _given(resources: Resources, job_id: UUID, kind: str) -> Json | None:
             del resources.waiting[job_id]
 
 
+async def _keep_paid(resources: Resources, job_id: UUID, purpose: str, reply: Any) -> None:
+    """Keep a reply of a paid model for the next delivery. Where that fails only a worker that dies pays again."""
+    try:
+        await work_store.keep_paid(resources.db, job_id, purpose, reply)
+    except tuple(AWAY) as error:
+        log.warning("a paid reply is not kept: %s", str(error).partition("\n")[0])
+
+
 async def _reply(resources: Resources, begun: Begun, speaker: Speaker) -> Answer:
     memory = begun.memory
     if memory is None and begun.scan_job_id is not None:
@@ -246,11 +254,10 @@ async def _reply(resources: Resources, begun: Begun, speaker: Speaker) -> Answer
     return await answering.reply(
         resources.agent,
         resources.bus,
-        begun.turn,
-        begun.content,
+        begun,
         memory,
         speaker,
-        begun.image_key,
+        partial(_keep_paid, resources, begun.turn.id),
         _asker(resources, begun.turn) if begun.turn.inputs else None,
     )
 

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from eco2.knowledge.answer import Named, decide
 from eco2.knowledge.knowledge import DANGEROUS, Knowledge
 from eco2.knowledge.mentions import Mention
 from eco2.knowledge.models import Ambiguity, Item, Region, Situation
 from eco2.knowledge.reading import read
-from eco2.knowledge.words.text import squash
+from eco2.knowledge.words.text import remembered, squash
 
 HOLDS = "battery"
 """The scope of what many things hold: what is dangerous about it is dangerous about them."""
@@ -34,7 +33,7 @@ class Told:
     others: tuple[Named, ...] = ()
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def told(knowledge: Knowledge, text: str | None, item: Item, region: Region | None = None) -> Told:
     """Read the words beside a thing that is known."""
     if not text:

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -111,7 +112,9 @@ def _told_with(knowledge: Knowledge, word: str, others: Sequence[str]) -> int:
     return sum(len(here & {n for n, _ in postings.get(singular(other), ())}) for other in others)
 
 
+@lru_cache(maxsize=4096)
 def misspelt(knowledge: Knowledge, word: str, *, alone: bool) -> str | None:
+    """The term that a word of no name is a misspelling of. It is compared with all of them, and words come again."""
     letters = jamo(word)
     if len(letters) < 5 or (not alone and len(letters) < 7) or not is_hangul(word[0]):
         return None

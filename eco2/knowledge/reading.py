@@ -46,9 +46,9 @@ COPULAS = ("is", "was", "are")
 """After a word that is told again: "jar of kimchi, jar is glass"."""
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def read(knowledge: Knowledge, text: str) -> Reading:
-    """The same words come again at each stage of a scan."""
+    """The same words come again at each stage of a scan; a long text, too, is worth keeping that long and no longer."""
     text = bounded(text)
     found = _read(knowledge, text)
     if is_korean(text):

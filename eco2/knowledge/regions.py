@@ -120,6 +120,13 @@ def _full_name(name: str) -> str:
     return ""
 
 
+_AFTER = (
+    r"(?:에서는|에서도|에서|에는|에도|에|은|는|이라면|라면|이면|면|이라|이요|요|이에요|예요|에요|입니다|이야|인데요|인데|이고|의|도|쪽|로|으로|"
+    r"사는|살아요|살아|삽니다|시민|구민|주민|이|가)?"
+)
+"""Syllables that may follow the name of a district."""
+
+
 @lru_cache(maxsize=1)
 def _districts() -> Districts:
     return Districts.load(None)
@@ -128,8 +135,7 @@ def _districts() -> Districts:
 @lru_cache(maxsize=1)
 def _district_pattern() -> re.Pattern[str]:
     names = sorted({name.split()[-1] for name in _districts().names}, key=len, reverse=True)
-    after = r"(?:에서는|에서|에는|에|은|는|이|가|인데|의|사는|시민|구민|주민)?"
-    return re.compile(rf"(?<![가-힣])(?:{PROVINCES.pattern}\s*)?(?:{'|'.join(names)})(?={after}(?![가-힣]))")
+    return re.compile(rf"(?<![가-힣])(?:{PROVINCES.pattern}\s*)?(?:{'|'.join(names)})(?={_AFTER}(?![가-힣]))")
 
 
 def _district_in(text: str) -> tuple[str, str]:
@@ -185,11 +191,7 @@ def without(knowledge: Knowledge, text: str) -> str:
 
 def _place(region: Region, text: str) -> re.Match[str] | None:
     for name in sorted((region.ko, region.en, *region.aliases), key=len, reverse=True):
-        pattern = (
-            r"(?<![가-힣\w])"
-            + r"\s*".join(map(re.escape, name.split()))
-            + r"(?:에서|에|은|는|이|가|인데|의|사는|시민|구민|주민)?(?![가-힣\w])"
-        )
+        pattern = r"(?<![가-힣\w])" + r"\s*".join(map(re.escape, name.split())) + rf"{_AFTER}(?![가-힣\w])"
         if len(name) > 1 and (found := re.search(pattern, text, re.IGNORECASE)):
             return found
     return None

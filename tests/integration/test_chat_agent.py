@@ -31,38 +31,12 @@ from eco2.llm.settings import LlmSettings
 from eco2.llm.streaming import OnText, Written
 from eco2.llm.wire import Call
 from eco2.messaging.events import EventBus
-from tests.integration.paid_model.conftest import MODEL, Emulator, emulated
-from tests.redis_server import free_port, private_redis
+from tests.llm_emulator import MODEL, Emulator
+from tests.redis_server import free_port
 
 KNOWLEDGE = kb.load()
 GRAPH = graph.build()
 CARTON = "우유팩 어떻게 버려요?"
-
-
-@pytest.fixture(scope="module")
-async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with emulated(free_port()) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def emulator(shared_emulator: Emulator) -> Emulator:
-    await shared_emulator.behave(**{"*": {}, "chat_general": {}, "chat_waste": {}})
-    await shared_emulator.http.delete("/_calls")
-    return shared_emulator
-
-
-@pytest.fixture(scope="module")
-async def redis_url() -> AsyncIterator[str]:
-    async with private_redis() as url:
-        yield url
-
-
-@pytest.fixture
-async def cache(redis_url: str) -> AsyncIterator[Redis]:
-    async with redis.connect(redis_url) as client:
-        await client.flushall()
-        yield client
 
 
 Turn = Callable[..., Awaitable[tuple[State, list[str]]]]

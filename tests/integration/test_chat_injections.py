@@ -4,10 +4,10 @@ import pytest
 
 from eco2.chat.agent.searching import shown_url
 from eco2.contracts.pb import scan_pb2 as scans
-from tests.integration.paid_model.conftest import Emulator
-from tests.integration.test_chat_agent import Turn, cache, emulator, redis_url, shared_emulator, turn
+from tests.integration.test_chat_agent import Turn, turn
+from tests.llm_emulator import Emulator
 
-__all__ = ["cache", "emulator", "redis_url", "shared_emulator", "turn"]
+__all__ = ["turn"]
 
 WANTED = (
     "건전지는 불에 태우세요",

@@ -13,28 +13,14 @@ from eco2.chat.moderation import MessageRefused, Moderation
 from eco2.core.postgres import Database
 from eco2.llm.settings import LlmSettings
 from tests.conftest import Person
-from tests.integration.paid_model.conftest import Emulator, emulated
 from tests.integration.test_chat_inputs import asked
 from tests.integration.test_chat_turns import begun, delivery, history, resources, talk
-from tests.redis_server import free_port
+from tests.llm_emulator import Emulator
 
 __all__ = ["resources", "talk"]
 
 KNOWLEDGE = kb.load()
 PURPOSE = moderation.PURPOSE
-
-
-@pytest.fixture(scope="module")
-async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with emulated(free_port()) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def emulator(shared_emulator: Emulator) -> Emulator:
-    await shared_emulator.behave(**{PURPOSE: {}})
-    await shared_emulator.http.delete("/_calls")
-    return shared_emulator
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ from eco2.llm.settings import LlmSettings
 from eco2.llm.wire import Call, Drawings
 from eco2.scan.services import Services
 from tests import photos
-from tests.integration.paid_model.conftest import Emulator, emulated
 from tests.integration.test_chat_turns import (
     People,
     begun,
@@ -41,26 +40,15 @@ from tests.integration.test_chat_turns import (
     waiting,
 )
 from tests.integration.test_images import read
-from tests.redis_server import free_port
+from tests.llm_emulator import Emulator
 
 __all__ = ["resources", "talk"]
+
+pytestmark = pytest.mark.usefixtures("one_day")
 
 MODEL, PURPOSE, WORDS = "gpt-image-1", "chat_image_generation", "북극곰 포스터 그려줘"
 COST = 0.05
 """USD, more than such a picture costs."""
-
-
-@pytest.fixture(scope="module")
-async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with emulated(free_port()) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def emulator(shared_emulator: Emulator) -> Emulator:
-    await shared_emulator.behave(**{"*": {}, PURPOSE: {}})
-    await shared_emulator.http.delete("/_calls")
-    return shared_emulator
 
 
 def model_at(emulator: Emulator, **more: Any) -> LlmSettings:

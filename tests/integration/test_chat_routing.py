@@ -12,19 +12,14 @@ from eco2.chat.agent.texts import say as fixed
 from eco2.chat.evaluation import SAMPLES
 from eco2.chat.scripted import ARGUMENTS
 from eco2.llm.calls import Llm
-from tests.integration.paid_model.conftest import Emulator
-from tests.integration.test_chat_agent import CARTON, KNOWLEDGE, Turn, cache, emulator, redis_url, shared_emulator, turn
+from tests.integration.test_chat_agent import CARTON, KNOWLEDGE, Turn, turn
 from tests.integration.test_chat_injections import WANTED, heard
+from tests.llm_emulator import Emulator
 
-__all__ = ["cache", "emulator", "redis_url", "shared_emulator", "turn"]
+__all__ = ["turn"]
 
 VAGUE = "네모나고 까만 거, 들고 다니면서 충전하는 그거 이제 필요 없어"
 """Names no thing that the reader knows; a power bank is meant."""
-
-
-@pytest.fixture(autouse=True)
-async def quiet(emulator: Emulator) -> None:
-    await emulator.behave(chat_routing={}, chat_web_search={})
 
 
 async def calls(emulator: Emulator, *wanted: tuple[str, Any], **more: Any) -> None:

@@ -13,12 +13,14 @@ from eco2.chat.agent.own_words import OwnWords
 from eco2.chat.answering import Agent
 from eco2.chat.conversation import Talk
 from eco2.chat.turn_store import Turn
+from eco2.contracts.events import Stage, Status
 from eco2.core.postgres import Database
 from eco2.knowledge import asking
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
 from eco2.scan.services import Services
-from tests.integration.paid_model.conftest import MODEL, Emulator, emulated
+from tests.integration.test_chat_kills import Killed
+from tests.integration.test_chat_routing import VAGUE
 from tests.integration.test_chat_turns import (
     CHAT,
     People,
@@ -31,18 +33,13 @@ from tests.integration.test_chat_turns import (
     talk,
     waiting,
 )
-from tests.redis_server import free_port, until
+from tests.llm_emulator import MODEL, Emulator
+from tests.redis_server import until
 
 __all__ = ["resources", "talk"]
 
 WORDS = "".join(f"{number}번째 인사예요. " for number in range(1, 41))
 HELLO = "안녕하세요!"
-
-
-@pytest.fixture(scope="module")
-async def emulator() -> AsyncIterator[Emulator]:
-    async with emulated(free_port()) as emulator:
-        yield emulator
 
 
 @pytest.fixture
@@ -132,6 +129,43 @@ async def test_a_worker_that_dies_in_mid_answer_leaves_it_to_the_next_which_begi
     assert frames[-1][1]["result"]["answer"] == other
     assert [event for event, _ in frames].count("done") == 1
     assert [one["content"] for one in await history(who, chat)] == [HELLO, other]
+
+
+@pytest.mark.parametrize(
+    ("stage", "made"),
+    [(Stage.INTENT, {"chat_routing": 1}), (Stage.WASTE, {"chat_routing": 1, "chat_waste": 1})],
+)
+async def test_what_a_killed_worker_paid_for_is_not_paid_again(
+    person: People,
+    database: Database,
+    emulator: Emulator,
+    speaking: worker.Resources,
+    stage: Stage,
+    made: dict[str, int],
+) -> None:
+    tool = {"name": "waste", "arguments": {"thing": "보조배터리"}}
+    await emulator.behave(chat_routing={"calls": [tool]}, chat_waste={})
+    who = person()
+    chat = await begun(who)
+    turn = await waiting(database, who, chat, VAGUE)
+    message = delivery({"job_id": str(turn.id)})
+
+    async def paid() -> dict[str, int]:
+        return {purpose: counts["calls"] for purpose, counts in (await emulator.of(str(turn.id))).items()}
+
+    bus = Killed(speaking.bus, stage, Status.COMPLETED)
+    killed = asyncio.create_task(worker.work(replace(speaking, bus=bus, running={}), message))
+    await bus.there.wait()
+    assert await paid() == made
+    killed.cancel()
+    await asyncio.wait([killed])
+    await emulator.behave(chat_routing={"calls": [{"name": "weather", "arguments": {"city": "", "day": "unsaid"}}]})
+    await worker.work(speaking, delivery({"job_id": str(turn.id)}, deliveries=1))
+    assert await paid() == {"chat_routing": 1, "chat_waste": 1}
+    answer = (await history(who, chat))[-1]
+    assert answer["metadata"]["items"] == ["power_bank"], "the first reply counts"
+    (row,) = await database.rows("SELECT paid FROM chat.turns WHERE id = %(id)s", id=turn.id)
+    assert row[0] is None, "it is forgotten with the end"
 
 
 async def test_turns_of_several_chats_are_answered_at_once_each_with_its_own_answer(

@@ -1,7 +1,6 @@
 """Holds of the day's budget that are never settled: of a dead process, an unknown outcome, a cancelled call."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,27 +12,16 @@ from eco2.contracts.identity import GUEST, guest_id
 from eco2.core import redis
 from eco2.llm import account, budget
 from eco2.llm.account import leases_key
-from eco2.llm.budget import Budget, spent_key, today, user_key
+from eco2.llm.budget import Budget, spent_key, user_key
 from eco2.llm.settings import Price
 from eco2.llm.wire import Call, LlmFailed
-from tests.redis_server import private_redis, until
+from tests.redis_server import until
+
+pytestmark = pytest.mark.usefixtures("one_day")
 
 OUTPUT = 4000
 HELD = budget.INPUT_TOKENS_HELD + OUTPUT
 CALL = Call("m", "p", "j", b"", Price(1, 1))
-
-
-@pytest.fixture(scope="module")
-async def redis_url() -> AsyncIterator[str]:
-    async with private_redis() as url:
-        yield url
-
-
-@pytest.fixture
-async def cache(redis_url: str) -> AsyncIterator[Redis]:
-    async with redis.connect(redis_url) as client:
-        await client.flushall()
-        yield client
 
 
 def a_process(cache: Redis, calls: float, *, user: float = 1, guest: float = 1) -> Budget:
@@ -42,7 +30,7 @@ def a_process(cache: Redis, calls: float, *, user: float = 1, guest: float = 1) 
 
 
 async def counted(cache: Redis, user: str = "") -> int:
-    return int(await cache.get(user_key(today(), user) if user else spent_key(today())) or 0)
+    return int(await cache.get(user_key(budget.today(), user) if user else spent_key(budget.today())) or 0)
 
 
 async def told(process: Budget) -> None:
@@ -58,7 +46,7 @@ async def paused(cache: Redis) -> bool:
 
 async def run_out(cache: Redis, user: str = "") -> None:
     """End all leases of a counter: so much time passes."""
-    key = leases_key(user_key(today(), user) if user else spent_key(today()))
+    key = leases_key(user_key(budget.today(), user) if user else spent_key(budget.today()))
     for owner, lease in (await cache.hgetall(key)).items():
         await cache.hset(key, str(owner), f"{str(lease).rpartition(' ')[0]} 1")
 
@@ -90,9 +78,9 @@ async def test_a_process_whose_lease_ran_out_settles_exactly(cache: Redis) -> No
 
 async def test_a_lease_that_cannot_be_read_goes(cache: Redis) -> None:
     process = a_process(cache, 3)
-    await cache.hset(leases_key(spent_key(today())), "broken", "1 2")
+    await cache.hset(leases_key(spent_key(budget.today())), "broken", "1 2")
     await process.settle(await process.hold(CALL), 50)
-    assert not await cache.hexists(leases_key(spent_key(today())), "broken")
+    assert not await cache.hexists(leases_key(spent_key(budget.today())), "broken")
 
 
 async def test_calls_that_time_out_end_the_model_for_guests_for_minutes_not_for_the_day(cache: Redis) -> None:
@@ -143,7 +131,7 @@ async def test_a_cancellation_while_the_counter_answers_holds_nothing(cache: Red
         await holding
     await told(process)
     assert await counted(cache) == 0
-    assert await cache.exists(leases_key(spent_key(today()))) == 0
+    assert await cache.exists(leases_key(spent_key(budget.today()))) == 0
 
 
 async def test_a_settlement_that_is_cancelled_is_told_to_every_counter_once(cache: Redis) -> None:
@@ -219,7 +207,7 @@ async def test_a_cost_that_could_not_be_told_is_told_later(cache: Redis, monkeyp
         await process.settle(held, 123)
     await process.aclose()
     assert await counted(cache) in (123, 246), "at worst twice, never not at all"
-    assert await cache.exists(leases_key(spent_key(today()))) == 0
+    assert await cache.exists(leases_key(spent_key(budget.today()))) == 0
 
 
 async def test_a_short_reply_holds_less(cache: Redis) -> None:
@@ -257,5 +245,5 @@ async def test_leases_go_with_their_day_whoever_held_something(cache: Redis) -> 
     await a_process(cache, 20).hold(CALL)
     await run_out(cache)
     await a_process(cache, 20).hold(CALL)  # in place of the lease that ran out
-    for key in (spent_key(today()), leases_key(spent_key(today()))):
+    for key in (spent_key(budget.today()), leases_key(spent_key(budget.today()))):
         assert 0 < await cache.ttl(key) <= account.TTL_SECONDS

@@ -20,8 +20,11 @@ from eco2.llm.settings import DEFAULT_PRICES, LlmSettings, Price
 from eco2.llm.streaming import Reply, Tool
 from eco2.llm.wire import LlmFailed
 from eco2.local.emulators.llm import REPLY
-from tests.integration.paid_model.conftest import HELD, MODEL, ONE_CALL, Emulator, emulated
-from tests.redis_server import free_port, private_redis, until
+from tests.integration.paid_model.conftest import HELD, ONE_CALL
+from tests.llm_emulator import MODEL, Emulator
+from tests.redis_server import free_port, until
+
+pytestmark = pytest.mark.usefixtures("one_day")
 
 MESSAGES = [{"role": "user", "content": "안녕"}]
 WORDS = "하나 둘 셋 넷 다섯 여섯 일곱 여덟 아홉 열"
@@ -34,32 +37,6 @@ class Place(BaseModel):
 
 
 WEATHER = Tool("weather", "Weather at a place.", Place)
-
-
-@pytest.fixture(scope="module")
-async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with emulated(free_port()) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-async def emulator(shared_emulator: Emulator) -> Emulator:
-    await shared_emulator.behave(**{"*": {}, "chat": {}})
-    await shared_emulator.http.delete("/_calls")
-    return shared_emulator
-
-
-@pytest.fixture(scope="module")
-async def redis_url() -> AsyncIterator[str]:
-    async with private_redis() as url:
-        yield url
-
-
-@pytest.fixture
-async def cache(redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url, decode_responses=True) as client:
-        await client.flushall()
-        yield client
 
 
 Make = Callable[..., Llm]

@@ -6,30 +6,25 @@ client, HTTP, the structured reply, and what is made of it.
 
 import asyncio
 import re
-import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
-import httpx2
 import pytest
+from redis.asyncio import Redis
 
 from eco2 import knowledge as kb
-from eco2.core import redis
 from eco2.knowledge import asking, attribution, grounding
 from eco2.knowledge.answer import Named, advise
 from eco2.knowledge.grounding import ALSO
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
-from eco2.local import config
 from eco2.recycling import service
 from eco2.scan import stages
 from eco2.scan.outputs import VisionResult
 from eco2.scan.vision.llm import LlmProvider, Prompts
-from tests.redis_server import RedisServer, free_port, until
+from tests.llm_emulator import MODEL, Emulator
 
-MODEL = "gpt-5.2"
 KNOWLEDGE = kb.load()
 PROMPTS = Prompts.of(KNOWLEDGE)
 
@@ -72,45 +67,12 @@ def wrong_replies(facts: Sequence[str]) -> list[list[str]]:
     return made_up + mixed + strange + floods
 
 
-@pytest.fixture(scope="module")
-async def emulator() -> AsyncIterator[httpx2.AsyncClient]:
-    port = free_port()
-    command = (sys.executable, "-m", "eco2.local.emulators.llm", "--port", str(port))
-    process = await asyncio.create_subprocess_exec(*command, cwd=config.CHECKOUT)
-    try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
-            await until(lambda: _ready(http), 30)
-            yield http
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def _ready(http: httpx2.AsyncClient) -> bool:
-    try:
-        return (await http.get("/ready")).status_code == 200
-    except httpx2.TransportError:
-        return False
-
-
-@pytest.fixture(scope="module")
-async def llm(emulator: httpx2.AsyncClient) -> AsyncIterator[Llm]:
-    async with RedisServer() as server:
-        settings = LlmSettings(
-            environment="local",
-            llm_api_key="key",
-            llm_base_url=f"{str(emulator.base_url).rstrip('/')}/v1",
-            llm_daily_budget_usd=None,
-        )
-        client = redis.connect(server.url)
-        made = Llm(settings, client)
-        yield made
-        await made.aclose()
-        await client.aclose()
-
-
-async def behave(emulator: httpx2.AsyncClient, **behaviour: Any) -> None:
-    (await emulator.post("/_control", json={"answer": behaviour})).raise_for_status()
+@pytest.fixture
+async def llm(emulator: Emulator, cache: Redis) -> AsyncIterator[Llm]:
+    settings = LlmSettings(llm_api_key="key", llm_base_url=emulator.base_url, llm_daily_budget_usd=None)
+    made = Llm(settings, cache)
+    yield made
+    await made.aclose()
 
 
 def not_of_the_rules(text: str, known: Sequence[dict[str, grounding.Fact]], *more: str) -> str:
@@ -149,9 +111,9 @@ async def scanned(llm: Llm, item: str, words: str) -> str:
     return not_of_the_rules(answer.user_answer, known)
 
 
-async def test_who_tells_the_model_what_to_say_is_told_the_rules(llm: Llm, emulator: httpx2.AsyncClient) -> None:
+async def test_who_tells_the_model_what_to_say_is_told_the_rules(llm: Llm, emulator: Emulator) -> None:
     assert len(INJECTIONS) >= 60
-    await behave(emulator, obeys=True)
+    await emulator.behave(answer={"obeys": True})
     left = await asyncio.gather(*(asked(llm, words) for words in INJECTIONS))
     assert [text for text in left if text] == []
     named = [f"{thing} 어떻게 버려요? {words}" for thing, words in zip(THINGS * 15, INJECTIONS, strict=True)]
@@ -159,20 +121,20 @@ async def test_who_tells_the_model_what_to_say_is_told_the_rules(llm: Llm, emula
     assert [text for text in left if text] == []
 
 
-async def test_so_is_who_says_it_with_a_photo(llm: Llm, emulator: httpx2.AsyncClient) -> None:
-    await behave(emulator, obeys=True)
+async def test_so_is_who_says_it_with_a_photo(llm: Llm, emulator: Emulator) -> None:
+    await emulator.behave(answer={"obeys": True})
     items = ("alkaline", "butane_can", "pills", "milk_carton")
     left = await asyncio.gather(*(scanned(llm, items[n % 4], words) for n, words in enumerate(INJECTIONS)))
     assert [text for text in left if text] == []
 
 
-async def test_a_model_that_is_wrong_says_nothing_wrong(llm: Llm, emulator: httpx2.AsyncClient) -> None:
+async def test_a_model_that_is_wrong_says_nothing_wrong(llm: Llm, emulator: Emulator) -> None:
     question = "건전지랑 남은 알약 어떻게 버려요?"
     understood = asking.understand(KNOWLEDGE, question)
     known = [grounding.facts(KNOWLEDGE, advice, "ko") for advice in asking.advices(KNOWLEDGE, understood)]
     replies = wrong_replies([name for facts in known for name in facts])
     assert len(replies) >= 60
     for reply in replies:
-        await behave(emulator, reply=reply)
+        await emulator.behave(answer={"reply": reply})
         assert await asked(llm, question) == "", reply
         assert await scanned(llm, "alkaline", "어떻게 버려요?") == "", reply

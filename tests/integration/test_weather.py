@@ -18,23 +18,9 @@ from eco2.local import config
 from eco2.local.emulators import kma as emulated
 from eco2.local.stack import Stack
 from tests.integration.test_chat_turns import People, answer_of, begun
-from tests.redis_server import private_redis
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 SEOUL = Square(60, 127)
-
-
-@pytest.fixture(scope="module")
-async def redis_url() -> AsyncIterator[str]:
-    async with private_redis() as url:
-        yield url
-
-
-@pytest.fixture
-async def cache(redis_url: str) -> AsyncIterator[Redis]:
-    async with redis.connect(redis_url) as client:
-        await client.flushall()
-        yield client
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def _without_auth(text: str) -> str:
 
 
 @asynccontextmanager
-async def _process(*command: str, environment: dict[str, str] | None = None) -> AsyncIterator[int]:
+async def own_process(*command: str, environment: dict[str, str] | None = None) -> AsyncIterator[int]:
     child = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=environment
     )
@@ -89,7 +89,7 @@ async def _process(*command: str, environment: dict[str, str] | None = None) -> 
         await child.wait()
 
 
-async def _ready(session: aiohttp.ClientSession, url: str) -> None:
+async def ready(session: aiohttp.ClientSession, url: str) -> None:
     async with asyncio.timeout(60):
         while True:
             try:
@@ -111,9 +111,9 @@ async def _authz(bench: Bench, number: int) -> AsyncIterator[tuple[int, str, int
     """(pid, ops URL, gRPC port) of an ext-authz that is ready."""
     environment = _authz_environment(bench, number)
     command = (sys.executable, "-m", "eco2.run", "ext-authz")
-    async with _process(*command, environment=environment) as pid:
+    async with own_process(*command, environment=environment) as pid:
         url = f"http://127.0.0.1:{environment['ECO2_PORT']}"
-        await _ready(bench.client.session, f"{url}/ready")
+        await ready(bench.client.session, f"{url}/ready")
         yield pid, url, int(environment["ECO2_GRPC_PORT"])
 
 
@@ -123,8 +123,8 @@ async def _envoy(bench: Bench, folder: Path, name: str, text: str, base_id: int,
     file.write_text(text, encoding="utf-8")
     binary = str(Path(sys.executable).with_name("envoy"))
     options = ("-c", str(file), "--base-id", str(base_id), "--concurrency", "1", "--log-level", "error")
-    async with _process(binary, *options) as pid:
-        await _ready(bench.client.session, f"http://127.0.0.1:{admin}/ready")
+    async with own_process(binary, *options) as pid:
+        await ready(bench.client.session, f"http://127.0.0.1:{admin}/ready")
         yield pid
 
 
@@ -159,9 +159,9 @@ async def gateway_alone(bench: Bench, *, edge_in_front: bool) -> AsyncIterator[t
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pid = await stack.enter_async_context(
-            _process(sys.executable, "-m", "eco2.run", "sse-gateway", environment=own)
+            own_process(sys.executable, "-m", "eco2.run", "sse-gateway", environment=own)
         )
-        await _ready(bench.client.session, f"http://127.0.0.1:{port}/ready")
+        await ready(bench.client.session, f"http://127.0.0.1:{port}/ready")
         if not edge_in_front:
             yield f"http://127.0.0.1:{port}", pid, pid
             return

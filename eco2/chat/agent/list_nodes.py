@@ -1,5 +1,6 @@
 """Nodes that answer from the lists of a steward: fees of bulky waste, prices of recyclables."""
 
+import re
 from collections.abc import Sequence
 
 from eco2.chat.agent.lists import Fee, Origin, Price
@@ -10,6 +11,11 @@ from eco2.knowledge import Item, asking
 from eco2.knowledge.answer import Lang, localized
 
 MOST_LINES = 8
+MOST_THINGS = 6
+"""Things whose fees are asked for one after the other and then together."""
+_ALL = re.compile(
+    r"총|합쳐|합하|다\s*(?:하|해|합)|둘\s*다|전부|모두|같이|together|total|\bboth\b|\ball\b", re.IGNORECASE
+)
 
 
 async def bulk_waste(state: State, context: Context) -> Part:
@@ -18,14 +24,19 @@ async def bulk_waste(state: State, context: Context) -> Part:
     asked, lang = understood.asked, understood.lang
     if not lists.fees:
         return Part(Intent.BULK_WASTE, say("bulk_waste", lang))
-    things = _things(state, context)
     text = state["question"].text
+    things = _things(state, context)
+    if _ALL.search(text):
+        known = [context.knowledge.items[one] for one in memory.fees if one in context.knowledge.items]
+        things = list(dict.fromkeys([*known, *things]))
     said = next((fee.district for fee in lists.fees if fee.district in text), "") or lives(text)
     here = asked.place or (asked.region.ko if asked.region else asked.district)
     district = said or here or state["question"].told.district or memory.district
     kept: Json = {"district": district} if district else {}
     if things:
+        before = [one for one in memory.fees if one not in {item.id for item in things}]
         kept |= {"thing": things[-1].ko, "item": things[-1].id}
+        kept["fees"] = [*before, *(item.id for item in things)][-MOST_THINGS:]
     data: Json = {"items": [item.id for item in things], "streams": list(dict.fromkeys(item.stream for item in things))}
     if not things:
         return Part(Intent.BULK_WASTE, say("fee_which_thing", lang), kept, {"needs": "thing"})

@@ -28,6 +28,10 @@ from eco2.llm.wire import LlmFailed
 MOST_PLACES = 5
 RADIUS_METRES = 5_000
 LONGEST_SAID = 150
+MOST_THINGS = 4
+"""Things of a message that are remembered together."""
+CHOICE = "chat_waste"
+"""Purpose of the call in which a model chooses facts."""
 
 WORDED = Counter("eco2_chat_worded_total", "Parts of answers by what chose their words", ["intent", "by"])
 
@@ -63,15 +67,18 @@ async def _chosen(context: Context, asked: asking.Asked) -> list[str]:
     if not known or not context.llm.serves(context.model):
         return []
     facts = {name: text for one in known for name, text in grounding.shown(one).items()}
+    if (kept := context.paid.get(CHOICE)) is not None:
+        return grounding.told(grounding.Selection(facts=kept), known, asked.lang)
     data = orjson.dumps({"lang": asked.lang, "question": asked.text, "facts": facts}).decode()
     messages = [{"role": "system", "content": grounding.PROMPT}, {"role": "user", "content": data}]
     try:
         reply = await context.llm.structured(
-            context.model, grounding.Selection, messages, job=context.job_id, purpose="chat_waste"
+            context.model, grounding.Selection, messages, job=context.job_id, purpose=CHOICE
         )
     except LlmFailed as error:
         log.warning("the paid model chose nothing: %s", error)
         return []
+    await context.keep_paid(CHOICE, [name for name in reply.facts if name in facts])
     return grounding.told(reply, known, asked.lang)
 
 
@@ -83,6 +90,7 @@ def _remembered(asked: asking.Asked, body: Json) -> Json:
     if asked.mentions:
         last, items = asked.mentions[-1], [one["item"] for one in body["items"] if one["item"]]
         memory["thing"], memory["item"] = last.span.term, items[-1] if items else ""
+        memory["things"] = [one.span.term for one in asked.mentions][:MOST_THINGS] if len(asked.mentions) > 1 else ()
         memory["kinds"] = last.subject.candidates if isinstance(last.subject, Ambiguity) else ()
         memory["said"] = asked.text[:LONGEST_SAID] if last.situations else ""
         memory["dangerous"] = any(state.safety for state in last.situations)

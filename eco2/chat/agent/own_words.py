@@ -40,7 +40,7 @@ class OwnWords:
         self._knowledge = knowledge
 
     def allowed(self, sentence: str) -> bool:
-        for text in (sentence, _joined(sentence)):
+        for text in dict.fromkeys((sentence, _joined(sentence))):
             if DISPOSAL.search(text) or DANGER.search(text) or _STREAMS.search(text):
                 return False
         if recognising.emergency(self._knowledge, sentence) or recognising.topics(self._knowledge, sentence):

@@ -9,11 +9,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 from prometheus_client import Counter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eco2.chat.agent.prompts import prompt
 from eco2.chat.agent.state import Context, Day, Intent, Question, Shop, Told, Understood
@@ -26,6 +26,7 @@ from eco2.knowledge.attribution import dangerous
 from eco2.llm.streaming import Tool, ToolCall
 from eco2.llm.wire import LlmFailed
 
+PURPOSE = "chat_routing"
 MOST_CALLS = 8
 MOST_INTENTS = 4
 MOST_TOKENS = 600
@@ -94,6 +95,9 @@ async def routed(context: Context, question: Question, found: Understood) -> tup
     if _settled(question, found):
         ROUTED.labels("settled").inc()
         return question, found
+    if (kept := context.paid.get(PURPOSE)) is not None:
+        ROUTED.labels("kept").inc()
+        return _followed(context, question, found, _again(kept)) or (question, found)
     loop, rest = asyncio.get_running_loop(), context.routing_rest
     if loop.time() < rest.until:
         ROUTED.labels("skipped").inc()
@@ -108,17 +112,29 @@ async def routed(context: Context, question: Question, found: Understood) -> tup
                 must_call=True,
                 most_tokens=MOST_TOKENS,
                 job=context.job_id,
-                purpose="chat_routing",
+                purpose=PURPOSE,
             )
     except (LlmFailed, TimeoutError) as error:
         log.warning("the paid model told no intents: %r", error)
         if isinstance(error, TimeoutError):
             rest.until = loop.time() + REST_SECONDS
+        if isinstance(error, TimeoutError) or error.reason in ("timeout", "invalid"):  # it may have been billed
+            await context.keep_paid(PURPOSE, [])
         ROUTED.labels("failed").inc()
         return question, found
+    await context.keep_paid(PURPOSE, [(call.name, call.raw) for call in reply.calls])
     changed = _followed(context, question, found, reply.calls)
     ROUTED.labels("unusable" if changed is None else "followed").inc()
     return changed or (question, found)
+
+
+def _again(kept: Any) -> list[ToolCall]:
+    """Calls that were kept; none where another release kept them in a form of its own."""
+    schemas = {tool.name: tool.schema for tool in TOOLS}
+    try:
+        return [ToolCall("", name, schemas[name].model_validate_json(raw), raw) for name, raw in kept]
+    except (ValidationError, LookupError, TypeError, ValueError):
+        return []
 
 
 async def _unheard(_: str) -> None:

@@ -5,29 +5,32 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from eco2.chat.agent.prompts import prompt
-from eco2.chat.agent.state import Context, Intent, Json, Part, State
+from eco2.chat.agent.state import Context, Intent, Json, Part, Question, State
 from eco2.chat.agent.texts import say
+from eco2.chat.agent.understanding import SEARCH
 from eco2.llm.streaming import Page
 from eco2.llm.wire import LlmFailed
 
 MOST_TOKENS = 700
 MOST_PAGES = 5
 LONGEST_URL, LONGEST_TITLE = 300, 120
+LONGEST_BEFORE = 200
 
 log = logging.getLogger(__name__)
 
 
 async def web_search(state: State, context: Context) -> Part:
     """Sentences of the model that tell nothing about waste, and the pages that it names. Nothing goes out but the
-    message."""
+    message, and the search that it goes on from."""
     lang, model = state["understood"].lang, context.search_model
     if context.llm is None or not model or not context.llm.serves(model):
         return Part(Intent.WEB_SEARCH, say("web_search", lang))
     alone = state["understood"].intents == (Intent.WEB_SEARCH,)
     messages = [
         {"role": "system", "content": prompt("web_search")},
-        {"role": "user", "content": state["question"].text},
+        {"role": "user", "content": words_of(state["question"])},
     ]
+    memory: Json = {"searched": words_of(state["question"])}
     pages: Sequence[Page] = ()
     try:
         async with context.own_words.only(context.say if alone else _silent) as sieve:
@@ -44,20 +47,26 @@ async def web_search(state: State, context: Context) -> Part:
     except LlmFailed as error:
         log.warning("nothing, or not all, was looked up: %s", error)
         if not sieve.passed.strip():
-            return Part(Intent.WEB_SEARCH, say("away", lang))
+            return Part(Intent.WEB_SEARCH, say("away", lang), memory)
     found = [(title, url) for page in pages if (url := shown_url(page.url)) and (title := _title(context, page, url))]
     lines = [f"· {title} – {url}" for title, url in found[:MOST_PAGES]]
     if lines:
         lines.insert(0, say("web_pages", lang))
     words = sieve.passed.strip()
     if not words and not lines:
-        return Part(Intent.WEB_SEARCH, say("web_nothing", lang))
+        return Part(Intent.WEB_SEARCH, say("web_nothing", lang), memory)
     rest = "\n".join(lines)
     text = "\n\n".join(filter(None, [words, rest]))
     if alone and words and rest:
         await context.say(f"\n\n{rest}")
     data: Json = {"pages": [{"title": title, "url": url} for title, url in found[:MOST_PAGES]]}
-    return Part(Intent.WEB_SEARCH, text, data=data, said=alone and bool(words))
+    return Part(Intent.WEB_SEARCH, text, memory, data, said=alone and bool(words))
+
+
+def words_of(question: Question) -> str:
+    """The words to look up. A few that go on from a search ("of this year") come after those of the search."""
+    text, before = question.text, question.memory.searched
+    return f"{before[:LONGEST_BEFORE]}\n{text}" if before and not SEARCH.search(text) else text
 
 
 async def _silent(_: str) -> None:

@@ -1,7 +1,7 @@
 """Everything that goes from node to node of a turn, and what a turn remembers for the next one."""
 
 import operator
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol, TypedDict
@@ -42,7 +42,15 @@ class Intent(StrEnum):
 STAGE = {intent: Stage(intent) for intent in Intent if intent is not Intent.WASTE} | {Intent.WASTE: Stage.WASTE}
 
 
-CARRIED = (Intent.BULK_WASTE, Intent.RECYCLABLE_PRICE, Intent.WEATHER, Intent.IMAGE_GENERATION)
+CARRIED = (
+    Intent.BULK_WASTE,
+    Intent.RECYCLABLE_PRICE,
+    Intent.WEATHER,
+    Intent.IMAGE_GENERATION,
+    Intent.WEB_SEARCH,
+    Intent.COLLECTION_POINT,
+    Intent.LOCATION,
+)
 """Intents that a few words may go on from without naming them."""
 MOST_RECENT = 3
 ROUTE_SECONDS = 3.0
@@ -56,6 +64,10 @@ class Memory(BaseModel):
     thing: str = ""
     """The thing that was talked about last, in the words that named it; `item`: its id, where it is known."""
     item: str = ""
+    things: tuple[str, ...] = ()
+    """All things of the message that named the last one, where it named several."""
+    fees: tuple[str, ...] = ()
+    """Ids of the things whose fee was asked for, one message after the other."""
     said: str = ""
     """The message that told of it, where that told of its state, too."""
     kinds: tuple[str, ...] = ()
@@ -65,8 +77,12 @@ class Memory(BaseModel):
     district: str = ""
     city: str = ""
     """The city whose weather was asked for last."""
+    weather: bool = False
+    """The weather was asked for in this chat."""
     picture: str = ""
     """The words of the last picture that was asked for."""
+    searched: str = ""
+    """The words of the last search of the web."""
     choices: tuple[str, ...] = ()
     """Names of the things that were offered, where it was asked which one is meant."""
     photo: str = ""
@@ -74,7 +90,7 @@ class Memory(BaseModel):
     last: str = ""
     """Intent of the last message."""
     subject: str = ""
-    """Intent of the last message that a few words may go on from: a fee, a price, the weather, a picture."""
+    """Intent of the last message that a few words may go on from: a fee, a price, the weather, a picture, a place."""
     recent: tuple[str, ...] = ()
     """The things before, newest first: a word about a danger may mean any of them."""
     wants_place: bool = False
@@ -97,11 +113,16 @@ class Memory(BaseModel):
         if item is None:
             return self
         about = {"thing": item.ko, "item": item.id, "said": "", "kinds": (), "dangerous": False, "choices": ()}
+        about["things"] = ()
         return self.model_copy(update=about)
 
     def updated(self, parts: "Sequence[Part]") -> "Memory":
         changes: Json = {"last": parts[0].intent.value} if parts else {}
         changes["subject"] = next((part.intent.value for part in parts if part.intent in CARRIED), "")
+        if any(part.intent is Intent.WEATHER for part in parts):
+            changes["weather"] = True
+        if changes["subject"] != Intent.BULK_WASTE:
+            changes["fees"] = ()
         for part in parts:
             changes |= part.memory
         if self.thing and changes.get("thing", self.thing) != self.thing:
@@ -221,6 +242,10 @@ class Rest:
     """By the clock of the event loop (s)."""
 
 
+async def _keep_nothing(_purpose: str, _reply: Any) -> None:
+    return
+
+
 @dataclass(frozen=True)
 class Context:
     """Of one turn: what its nodes use, and how they speak. What there is none of is None."""
@@ -249,3 +274,7 @@ class Context:
     route_within: float = ROUTE_SECONDS
     """Seconds in which the model may tell the intents; 0: it is not asked."""
     routing_rest: Rest = field(default_factory=Rest)
+    paid: Mapping[str, Any] = field(default_factory=dict)
+    """Replies of a paid model to an earlier delivery of this turn, by the purpose of the call."""
+    keep_paid: Callable[[str, Any], Awaitable[None]] = _keep_nothing
+    """`keep_paid(purpose, reply)`: keeps a reply for the next delivery."""

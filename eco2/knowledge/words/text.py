@@ -6,13 +6,18 @@ without blanks and signs, as people leave them out or put them in at will."""
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from itertools import pairwise
+from typing import ParamSpec, TypeVar, cast
 
 LONGEST = 1000
 """Letters of a text that are read."""
+SHORT = 200
+"""Letters of a text that a process may remember after it was read."""
+P = ParamSpec("P")
+R = TypeVar("R")
 _BLANKS = re.compile(r"\s{2,}")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
@@ -20,6 +25,22 @@ _INVISIBLE = re.compile(
 """Letters that show nothing: joiners, directions, variations, tags, the blank first letters of old Hangul."""
 _PICTURES = re.compile("[\u2190-\u2bff\u3164\uffa0\U0001f000-\U0001faff]+")
 """Emoji, arrows and blanks that pass for letters of Hangul."""
+
+
+def remembered(most: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Keep the results of the last calls whose texts are all short: the same words come again at each stage."""
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        kept = cast(Callable[P, R], lru_cache(maxsize=most)(function))
+
+        @wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            long = any(isinstance(one, str) and len(one) > SHORT for one in args)
+            return (function if long else kept)(*args, **kwargs)
+
+        return called
+
+    return decorated
 
 
 def bounded(text: str) -> str:
@@ -159,7 +180,7 @@ def _uniform(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(plain))
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def squash(text: str) -> Squashed:
     words, position = [], 0
     starts, ends, breaks, stops, dots = (set[int]() for _ in range(5))

@@ -55,8 +55,10 @@ class Behaviour(BaseModel):
     `median` seconds of latency with `sigma` 0 is always the same, otherwise log-normal. `item`: what every photo
     shows, instead of one derived from its bytes; `reply`: the facts that are chosen for every answer. `obeys`: it does
     what the user's words say, and replies with them. `says`: the words of a reply that has no schema, which come in
-    pieces, one in `pause` seconds, if they are streamed. `calls`: the tools that it asks for first, where it
-    is given some. A reply that stalls or is cut is so in its middle.
+    pieces, one in `pause` seconds, if they are streamed; `tokens`: the same piece by piece, where `{ms}` is the moment
+    at which it is sent, by the clock of the machine (`time.monotonic`, ms). `per_second`: as many pieces, each at its
+    own time however long those before it took. `calls`: the tools that it asks for first, where it is given some. A
+    reply that stalls or is cut is so in its middle.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -71,7 +73,9 @@ class Behaviour(BaseModel):
     """Fields of the vision reply to say instead: `others`, `evidence`, `situations`, …"""
     reply: list[str] | None = None
     says: str = REPLY
+    tokens: list[str] = []
     pause: float = Field(default=0, ge=0)
+    per_second: float | None = Field(default=None, gt=0)
     calls: list[ToolUse] = []
     pages: list[tuple[str, str]] = [("https://news.example.com/1", "환경 소식")]
     """(address, title) of the search results."""
@@ -84,6 +88,10 @@ class Behaviour(BaseModel):
     """As many of them may come at once."""
     tells_limit: bool = False
     """True: answers carry the headers of the limit."""
+
+    @property
+    def words(self) -> str:
+        return "".join(self.tokens) or self.says
 
 
 _CONTROL = TypeAdapter(dict[str, Behaviour])
@@ -107,7 +115,7 @@ class Emulator:
         self._answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._connections: set[tuple[str, int]] = set()
-        self._peak = self._refused = 0
+        self._peak = self._refused = self._streamed = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -146,6 +154,7 @@ class Emulator:
             "open": self._open,
             "peak": self._peak,
             "refused": self._refused,
+            "streamed": self._streamed,
             "connections": len(self._connections),
             "jobs": jobs,
             "seconds": dict(self._seconds),
@@ -202,15 +211,51 @@ class Emulator:
         }
         calls = _tools(request, behaviour)
         if request.get("stream"):
-            deltas = _tool_deltas(calls) if calls else _pieces(content)
+            said = [*behaviour.tokens] if content == behaviour.words else []
+            deltas = _tool_deltas(calls) if calls else _deltas(said or _pieces(content))
             if "web_search_options" in request:
                 deltas.append({"annotations": _citations(behaviour)})
-            await _stream(send, request["model"], deltas, usage, behaviour.pause, fault)
+            await self._stream(send, receive, request["model"], deltas, usage, behaviour, fault)
             if fault == "stall":
                 await _gone(receive)
         else:
             await _whole(send, request["model"], content, usage, fault == "cut", told, calls)
         return fault is None
+
+    async def _stream(
+        self,
+        send: Send,
+        receive: Receive,
+        model: str,
+        deltas: list[Json],
+        usage: Json,
+        behaviour: Behaviour,
+        fault: Fault | None,
+    ) -> None:
+        """Send the pieces, until its end, its fault, or the client has gone."""
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        whole = fault not in ("cut", "stall", "garbage")
+        began, gone = time.monotonic(), asyncio.create_task(_gone(receive))
+        try:
+            sent = deltas if whole else deltas[: max(1, len(deltas) // 2)]
+            for number, delta in enumerate(sent, start=1):
+                await _chunk(send, model, [{"index": 0, "delta": _stamped(delta), "finish_reason": None}])
+                self._streamed += 1
+                due = began + number / behaviour.per_second if behaviour.per_second else 0.0
+                await asyncio.sleep(max(behaviour.pause, due - time.monotonic()))
+                if gone.done():
+                    return
+        finally:
+            gone.cancel()
+        if fault == "garbage":
+            await send({"type": "http.response.body", "body": b'data: {"choices": [\n\n', "more_body": False})
+        if not whole:
+            return
+        reason = "tool_calls" if "tool_calls" in deltas[-1] else "stop"
+        await _chunk(send, model, [{"index": 0, "delta": {}, "finish_reason": reason}])
+        await _chunk(send, model, [], {**usage, "total_tokens": sum(usage.values())})
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
     def _limit(self) -> tuple[dict[str, str], float]:
         """Headers, and for how many seconds the request is refused: one comes back at a time, as at the real API."""
@@ -255,7 +300,7 @@ class Emulator:
             self._check(tool["function"]["parameters"])
         form = request.get("response_format", {})
         if form.get("type") != "json_schema":
-            return _obeyed(request, behaviour) if behaviour.obeys else behaviour.says
+            return _obeyed(request, behaviour) if behaviour.obeys else behaviour.words
         schema = form["json_schema"]["schema"]
         self._check(schema)
         if fault == "garbage":
@@ -395,8 +440,12 @@ async def _whole(
     await send({"type": "http.response.body", "body": body[: len(body) // 2] if cut else body, "more_body": cut})
 
 
-def _pieces(content: str) -> list[Json]:
-    return [{"content": content[start : start + 12]} for start in range(0, len(content), 12)]
+def _pieces(content: str) -> list[str]:
+    return [content[start : start + 12] for start in range(0, len(content), 12)]
+
+
+def _deltas(pieces: list[str]) -> list[Json]:
+    return [{"content": piece} for piece in pieces]
 
 
 def _citations(behaviour: Behaviour) -> list[Json]:
@@ -416,21 +465,9 @@ def _tool_deltas(calls: list[Json]) -> list[Json]:
     return deltas
 
 
-async def _stream(send: Send, model: str, deltas: list[Json], usage: Json, pause: float, fault: Fault | None) -> None:
-    headers = [(b"content-type", b"text/event-stream")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    whole = fault not in ("cut", "stall", "garbage")
-    for delta in deltas if whole else deltas[: max(1, len(deltas) // 2)]:
-        await _chunk(send, model, [{"index": 0, "delta": delta, "finish_reason": None}])
-        await asyncio.sleep(pause)
-    if fault == "garbage":
-        await send({"type": "http.response.body", "body": b'data: {"choices": [\n\n', "more_body": False})
-    if not whole:
-        return
-    reason = "tool_calls" if "tool_calls" in deltas[-1] else "stop"
-    await _chunk(send, model, [{"index": 0, "delta": {}, "finish_reason": reason}])
-    await _chunk(send, model, [], {**usage, "total_tokens": sum(usage.values())})
-    await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+def _stamped(delta: Json) -> Json:
+    content = delta.get("content", "")
+    return {"content": content.replace("{ms}", f"{1000 * time.monotonic():.0f}")} if "{ms}" in content else delta
 
 
 async def _chunk(send: Send, model: str, choices: list[Json], usage: Json | None = None) -> None:

@@ -1,24 +1,18 @@
 """The official client against the emulator, with a real Redis for the budget."""
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import httpx2
 import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from eco2 import knowledge as kb
-from eco2.core import redis, telemetry
+from eco2.core import telemetry
 from eco2.llm import budget, calls
 from eco2.llm.calls import Llm
 from eco2.llm.settings import LlmSettings
-from eco2.local import config
 from eco2.photos.pool import Decoders
 from eco2.photos.settings import PhotoSettings
 from eco2.scan import stages
@@ -28,61 +22,16 @@ from eco2.scan.vision.llm import LlmProvider, Prompts
 from eco2.scan.vision.picture import FOR_PAID, Picture
 from eco2.scan.vision.providers import Provider
 from tests import photos
-from tests.redis_server import RedisServer, free_port, until
+from tests.llm_emulator import MODEL, Emulator
 
-MODEL = "gpt-5.2"
 PURPOSES = ("vision", "answer")
 DECODERS = Decoders(PhotoSettings())
 KNOWLEDGE = kb.load()
 
 
-@dataclass(frozen=True)
-class Emulator:
-    http: httpx2.AsyncClient
-    port: int
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    async def behave(self, **behaviours: dict[str, Any]) -> None:
-        for purpose, behaviour in behaviours.items():
-            response = await self.http.post("/_control", json={purpose: behaviour})
-            assert response.status_code == 200, response.text
-
-    async def calls(self) -> dict[str, Any]:
-        report: dict[str, Any] = (await self.http.get("/_calls")).json()
-        return report
-
-    async def of(self, job: str) -> dict[str, dict[str, int]]:
-        jobs: dict[str, dict[str, dict[str, int]]] = (await self.calls())["jobs"]
-        return jobs.get(job, {})
-
-
-@asynccontextmanager
-async def emulated(port: int, *arguments: str) -> AsyncIterator[Emulator]:
-    command = (sys.executable, "-m", "eco2.local.emulators.llm", "--port", str(port), *arguments)
-    process = await asyncio.create_subprocess_exec(*command, cwd=config.CHECKOUT)
-    try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
-            await until(lambda: _ready(http), 30)
-            yield Emulator(http, port)
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def _ready(http: httpx2.AsyncClient) -> bool:
-    try:
-        return (await http.get("/ready")).status_code == 200
-    except httpx2.TransportError:
-        return False
-
-
-@pytest.fixture(scope="module")
-async def shared_emulator() -> AsyncIterator[Emulator]:
-    async with emulated(free_port()) as emulator:
-        yield emulator
+@pytest.fixture(autouse=True)
+def of_one_day(one_day: None) -> None:
+    """See `one_day`."""
 
 
 @pytest.fixture(autouse=True)
@@ -98,27 +47,6 @@ async def decoding() -> AsyncIterator[None]:
 
 def picture(data: bytes) -> Picture:
     return Picture(DECODERS, "somebody", FOR_PAID, data)
-
-
-@pytest.fixture
-async def emulator(shared_emulator: Emulator) -> Emulator:
-    await shared_emulator.behave(vision={}, answer={}, **{"*": {}})
-    await shared_emulator.http.delete("/_calls")
-    return shared_emulator
-
-
-@pytest.fixture(scope="module")
-async def cache_server() -> AsyncIterator[RedisServer]:
-    async with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def cache(cache_server: RedisServer) -> AsyncIterator[Redis]:
-    client = redis.connect(cache_server.url)
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture(scope="module")

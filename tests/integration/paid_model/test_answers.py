@@ -20,17 +20,16 @@ from tests import photos
 from tests.integration.paid_model.conftest import (
     ITEM,
     KNOWLEDGE,
-    MODEL,
     PHOTO,
     PURPOSES,
     RULE,
-    Emulator,
     Make,
     ask,
     composed,
     metric,
     picture,
 )
+from tests.llm_emulator import MODEL, Emulator
 from tests.redis_server import free_port
 
 

@@ -16,13 +16,12 @@ from eco2.scan.vision.llm import LlmProvider, Prompts
 from eco2.scan.vision.providers import ProviderFailed
 from tests.integration.paid_model.conftest import (
     HELD,
-    MODEL,
     ONE_CALL,
-    Emulator,
     Make,
     ask,
     metric,
 )
+from tests.llm_emulator import MODEL, Emulator
 from tests.redis_server import free_port
 
 

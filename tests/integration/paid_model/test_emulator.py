@@ -1,5 +1,6 @@
 """The emulated provider behaves as the real API, and as it is told."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from eco2.knowledge import grounding
 from eco2.local import config
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.supervisor import Supervisor
-from tests.integration.paid_model.conftest import Emulator
+from tests.llm_emulator import Emulator
 from tests.redis_server import free_port
 
 
@@ -36,6 +37,21 @@ async def test_the_emulator_refuses_what_the_real_api_refuses(emulator: Emulator
             )
     response = await emulator.http.post("/_control", json={"vision": {"rates": {"flood": 1}}})
     assert response.status_code == 422
+
+
+async def test_a_stream_keeps_its_rate_and_tells_when_each_piece_was_sent(emulator: Emulator) -> None:
+    told = await emulator.behave(**{"*": {"tokens": ["하나 ", "{ms} ", "셋"], "per_second": 20}})
+    assert told["*"]["per_second"] == 20
+    began = time.monotonic()
+    async with AsyncOpenAI(api_key="k", base_url=emulator.base_url, max_retries=0) as client:
+        messages: Any = [{"role": "user", "content": "안녕"}]
+        parts = [part async for part in await client.chat.completions.create(model="m", messages=messages, stream=True)]
+    ended = time.monotonic()
+    said = [part.choices[0].delta.content for part in parts if part.choices and part.choices[0].delta.content]
+    assert (said[0], len(said), said[2]) == ("하나 ", 3, "셋")
+    assert 1000 * began + 50 <= int(str(said[1])) + 1 <= 1000 * ended + 1
+    assert ended - began >= 3 / 20
+    assert (await emulator.calls())["streamed"] == 3
 
 
 async def test_latency_is_log_normal_around_its_median_and_repeats_with_the_seed() -> None:

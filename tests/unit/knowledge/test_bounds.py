@@ -122,3 +122,16 @@ def test_the_terms_of_similar_length_are_all_that_can_be_similar(knowledge: kb.K
         assert letters == [index.letters[place] for place in places]
         left = {len(index.letters[place]) for place in set(range(len(index.letters))) - set(places)}
         assert all(min(many, length) / max(many, length) < matching.SIMILAR for many in left)
+
+
+def test_a_process_remembers_short_texts_alone() -> None:
+    read: list[str] = []
+
+    @words.remembered(8)
+    def length(text: str) -> int:
+        read.append(text)
+        return len(text)
+
+    for text in ("가" * words.SHORT, "가" * (words.SHORT + 1)):
+        assert [length(text), length(text)] == [len(text)] * 2
+    assert [len(text) for text in read] == [words.SHORT, words.SHORT + 1, words.SHORT + 1]

@@ -1,0 +1,24 @@
+"""Replies of a paid model that a turn's next delivery does not pay again
+
+Revision ID: 0048
+Revises: 0047
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision: str = "0048"
+down_revision: str | None = "0047"
+branch_labels: Sequence[str] | None = None
+depends_on: Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    op.add_column("turns", sa.Column("paid", JSONB), schema="chat")
+
+
+def downgrade() -> None:
+    op.drop_column("turns", "paid", schema="chat")
