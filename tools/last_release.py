@@ -14,7 +14,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[1]
 COPY = CHECKOUT / "build" / "last-release"
 WITHOUT_TAG = "cc69f4a"
-"""The last release where no tag `v…` precedes this checkout; goes with the first tag."""
+"""The last release while no tag `v…` precedes this checkout; to be removed with the first tag."""
 PORT_BASE = 14000
 TESTS = (
     *("tests/integration/test_chats.py", "tests/integration/test_chat_turns.py", "tests/integration/test_my.py"),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Says what Terraform would change in an environment, and changes nothing. An environment without a workspace is not there yet:
-# its first plan is that of its first apply, for whoever plans may not make the workspace.
+# its first plan is that of its first apply, since the role for plans may not create the workspace.
 set -euo pipefail
 
 program=scripts/deployment/plan.sh
@@ -14,7 +14,7 @@ option() { return 1; }
 begin "$@"
 need terraform eco2
 
-# Without the lock, which is written beside the state: whoever plans may only read.
+# Without the lock, which is written beside the state: the role for plans may only read.
 make_plan() {
   local workspaces
   workspaces=$(tf_without_workspace workspace list)

@@ -39,7 +39,7 @@ class Crowd:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, users: int) -> None:
-        """Until `stop`; then whoever has begun something goes on to its end, or to the end of his patience."""
+        """Run until `stop`; then users finish their current act, or give up at the end of their patience."""
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=users)
         http = httpx2.AsyncClient(base_url=self.target.url, timeout=30, limits=limits)
         async with http, asyncio.TaskGroup() as tasks:

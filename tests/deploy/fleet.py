@@ -30,7 +30,7 @@ def deployments(platform: Platform, environment: str) -> dict[str, Object]:
 
 
 def jobs(platform: Platform, environment: str) -> dict[str, Object]:
-    """Jobs by name: the migrations, and the one that somebody makes of the template of imports."""
+    """Jobs by name: the migrations, and one made of the template of imports."""
     template = platform.find("CronJob", IMPORT, environment)
     made = {**template, "kind": "Job", "spec": template["spec"]["jobTemplate"]["spec"]}
     return {MIGRATIONS: platform.find("Job", MIGRATIONS, environment), IMPORT: made}
@@ -191,7 +191,7 @@ UPSTREAM = (
     Pod("eco2-rabbitmq", "rabbitmq", {"app.kubernetes.io/component": "rabbitmq"}, "eco2-rabbitmq-server"),
     Pod("postgres", "postgres", {"application": "spilo"}, "postgres-pod"),
     Pod("redis", "redis", {"app": "redis-streams"}, "default"),
-    # Not of ours: what somebody starts beside it.
+    # Not of ours: Pods that others start beside it.
     Pod("stranger", "default", {}, "default"),
     Pod("stranger-in-scan", "scan", {"app": "debug"}, "default"),
 )

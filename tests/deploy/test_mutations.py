@@ -1,7 +1,7 @@
 """Plausible mistakes, made one by one in the files of a copy: the checker that is named finds each.
 
 `make test-deploy-mutations`; the slow lane runs it too. Checkers have broken fixtures of their own in memory; these go
-the whole way, from the line that somebody edits to the finding.
+the whole way, from the edited line to the finding.
 """
 
 import shutil

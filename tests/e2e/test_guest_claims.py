@@ -115,7 +115,7 @@ async def test_an_account_that_exists_takes_the_scans_of_two_browsers(client: Ca
 async def test_what_a_guest_has_goes_to_who_signs_in_first(
     guest: PublicClient, client: Callable[[], PublicClient]
 ) -> None:
-    """The cookies were copied into another browser, which signs in as somebody else."""
+    """The cookies were copied into another browser, which signs in as another user."""
     await guest.scan(photos.jpeg(410, 300), "종이 우유팩이에요")
     thief = client()
     thief.browser.cookies = dict(guest.browser.cookies)
@@ -130,7 +130,7 @@ async def test_what_a_guest_has_goes_to_who_signs_in_first(
 async def test_a_forged_token_claims_nothing(
     guest: PublicClient, client: Callable[[], PublicClient], role: str
 ) -> None:
-    """Somebody who knows the ids of a guest, but has none of its tokens."""
+    """An attacker who knows the ids of a guest, but has none of its tokens."""
     await guest.scan(photos.jpeg(420, 300), "종이 우유팩이에요")
     claims = jwt.decode(guest.browser.access, options={"verify_signature": False})
     thief = client()

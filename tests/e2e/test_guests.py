@@ -1,4 +1,4 @@
-"""A guest comes in through the edge; and what does not let anybody in, or in somebody's place."""
+"""Guests through the edge, and attempts that must not open a session or take another one over."""
 
 import asyncio
 import uuid

@@ -141,7 +141,7 @@ async def test_the_service_worker_shows_what_it_is_sent_and_the_newest_of_a_day_
 
 
 async def test_reminders_through_the_edge(stack: Stack) -> None:
-    """Members only, known push services only, and in the copy of somebody's data without the keys."""
+    """Members only, known push services only, and in the export of a user's data without the keys."""
     async with httpx2.AsyncClient(base_url=stack.layout.public_url, timeout=30) as client:
         guest, person = SignedIn(client), SignedIn(client)
         await guest.become_guest()

@@ -198,7 +198,7 @@ async def test_the_header_names_the_app_and_the_query_wins(browser: Callable[[],
 
 
 async def test_a_sign_in_is_finished_only_where_it_began(browser: Callable[[], Browser]) -> None:
-    """Else somebody could be signed in as the attacker, and hand over photos."""
+    """Otherwise a user could be signed in as the attacker, and hand over photos."""
     attacker, victim = browser(), browser()
     back = await attacker.consent(await attacker.start("kakao"), name=somebody())
     assert error_of((await victim.navigate(back)).headers["location"]) == "invalid_state"

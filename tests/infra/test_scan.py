@@ -33,9 +33,7 @@ SKIPS = (
     ),
     Skip("AWS-0087", ".*oidc.*", "IAM reads the keys of the issuer from it; its policy names the two objects."),
     Skip("AWS-0093", ".*oidc.*", "IAM reads the keys of the issuer from it; its policy names the two objects."),
-    Skip(
-        "AWS-0089", "aws_s3_bucket.*", "Access is logged where somebody decides it: by the services, without addresses."
-    ),
+    Skip("AWS-0089", "aws_s3_bucket.*", "Access is logged where it is decided: by the services, without addresses."),
     Skip(
         "AWS-0090", ".*(images|ssm|uploads).*", "Deleted means deleted: versions of photos would outlive their owners."
     ),

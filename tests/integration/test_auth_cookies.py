@@ -84,7 +84,7 @@ class Case:
     pair: Pair
 
     def signed(self, **changes: Any) -> str:
-        """The refresh token, changed by whoever has the key."""
+        """The refresh token, changed by a holder of the key."""
         (kid, key) = next(iter(self.at.keyring._keys.items()))
         claims = jwt.decode(self.pair.refresh, options={"verify_signature": False})
         return jwt.encode({**claims, **changes}, key, "RS256", headers={"kid": kid})

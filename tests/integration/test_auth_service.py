@@ -128,7 +128,7 @@ async def test_parallel_refreshes_get_the_same_pair_to_the_byte(at: Services) ->
 
 
 async def test_refreshes_that_meet_in_the_database_get_the_same_pair(at: Services, db: Database) -> None:
-    """Somebody holds the row until all of them are there; whoever reads it before it is theirs makes another pair."""
+    """A lock holds the row until all of them wait; one that reads it too early makes another pair."""
     session, pair = await signed_in(at)
     waiting: LiteralString = """SELECT count(*) FROM pg_stat_activity
         WHERE wait_event_type = 'Lock' AND query LIKE '%%auth.sessions%%'"""
@@ -355,7 +355,7 @@ async def test_without_a_broker_the_list_has_it_and_the_outbox_keeps_it(at: Serv
 async def test_while_the_list_is_away_a_revocation_is_broadcast_again_and_again(
     at: Services, settings: FromStack
 ) -> None:
-    """For whoever starts in the meantime, and cannot read it there."""
+    """For a process that starts meanwhile and cannot read it there."""
     session, pair = await signed_in(at)
     async with without_redis(at) as lost, AsyncExitStack() as stack:
         with pytest.raises(service.NotLockedOut):

@@ -286,7 +286,7 @@ async def test_a_place_is_known_until_the_turn_is_tried_again_or_a_day_has_passe
 
 
 async def waits(db: Database, blocker: AsyncConnection) -> None:
-    """Return when somebody waits for what the connection has locked."""
+    """Return when another statement waits for the connection's lock."""
 
     async def blocked() -> bool:
         sql: LiteralString = "SELECT pid FROM pg_stat_activity WHERE %(pid)s = ANY(pg_blocking_pids(pid))"

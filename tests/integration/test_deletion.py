@@ -238,7 +238,7 @@ async def test_a_later_stage_of_a_deleted_scan_writes_nothing_grants_nothing_and
     assert await told() == [("done", "completed")]
 
 
-# Somebody who leaves
+# A user who leaves
 
 
 class SlowStorage(Storage):

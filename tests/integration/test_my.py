@@ -55,7 +55,7 @@ async def users(environment: dict[str, str]) -> AsyncIterator["UsersServiceAsync
 
 @pytest.fixture
 async def sign_in(environment: dict[str, str], users: "UsersServiceAsyncStub") -> AsyncIterator[SignUp]:
-    """Signs somebody in as auth-api does, new or with the id that the provider knows them by."""
+    """Signs a user in as auth-api does, a new one or by the id of the provider."""
     settings = TokenSettings(
         signing_keys_dir=Path(environment["ECO2_SIGNING_KEYS_DIR"]), issuer=environment["ECO2_ISSUER"]
     )
@@ -142,7 +142,7 @@ async def test_a_change_that_makes_no_sense_is_refused(sign_in: SignUp, body: di
 
 
 async def test_nobody_learns_which_phone_numbers_have_an_account(sign_in: SignUp) -> None:
-    """Nobody proves that a number is theirs: a refusal would tell a stranger that somebody else has named it."""
+    """Numbers are not verified: a refusal would reveal that another user has named it."""
     digits = f"010{uuid.uuid4().int % 10**8:08d}"
     first, second = await sign_in(), await sign_in()
     for who in (first, first, second):

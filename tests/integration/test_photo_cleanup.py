@@ -1,4 +1,4 @@
-"""Photos that nobody needs go within a day, those that somebody needs stay."""
+"""Unneeded photos are deleted within a day, needed ones stay."""
 
 import uuid
 from collections.abc import Callable

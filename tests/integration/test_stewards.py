@@ -1,4 +1,4 @@
-"""Stewards through the gateway: how somebody becomes one, what they see, and what a citizen does not."""
+"""Stewards through the gateway: the grant of the role, their routes, and refusals of citizens."""
 
 import asyncio
 import uuid

@@ -36,7 +36,7 @@ Arrivals = dict[str, asyncio.Future[float]]
 
 
 async def _read(response: aiohttp.ClientResponse, job_id: str, arrivals: Arrivals) -> None:
-    """Note when an event that somebody waits for comes."""
+    """Note the arrival of an awaited event."""
     async for chunk in response.content.iter_any():
         told = chunk.count(b"event: ") > chunk.count(b"event: keepalive")  # both may come at once
         if told and (waiting := arrivals.pop(job_id, None)):

@@ -106,7 +106,7 @@ class Target:
         return made
 
     def visitor(self) -> User:
-        """Somebody who comes once, besides `users`."""
+        """A further user for a single visit, besides `users`."""
         return self._new_users(1)[0]
 
     async def upload(self, images: Iterable[tuple[bytes, str | None]], users: Sequence[User]) -> list[Photo]:

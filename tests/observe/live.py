@@ -1,4 +1,4 @@
-"""A whole stack with `eco2 up --observe`, an emulated paid model, somebody who scans, and a webhook that hears alerts.
+"""A whole stack with `eco2 up --observe`, an emulated paid model, a user who scans, and a webhook that receives alerts.
 
 Alerts go PACE times faster than in a cluster (`ECO2_ALERT_PACE`): windows, conditions and waits are shorter, what they
 compare is not.
@@ -144,7 +144,7 @@ class Live:
 
     @contextlib.asynccontextmanager
     async def load(self, pause: float = 0.3, **body: str) -> AsyncIterator[None]:
-        """Somebody scans within, one scan after the other; an answer that is an error does not stop them."""
+        """A user scans within the block, one scan after the other; errors do not stop them."""
 
         async def scans() -> None:
             who = self.person()

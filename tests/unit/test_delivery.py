@@ -75,7 +75,7 @@ def test_the_last_release_is_the_newest_version_before_this_commit(tmp_path: Pat
 
 
 def test_the_tests_of_the_last_release_are_there_today() -> None:
-    """Whoever moves one follows it there, once the last release has it as well."""
+    """Update the list after a move, once the last release has it as well."""
     assert [name for name in last_release.TESTS if not (CHECKOUT / name).exists()] == []
 
 

@@ -50,7 +50,7 @@ class Remote:
         return git(self.work, "rev-parse", "HEAD")
 
     def change(self, title: str = "A change") -> str:
-        """Somebody's commit on main, from which images are built then."""
+        """Another developer's commit on main, from which images are built then."""
         git(self.work, "pull", "--quiet", "--rebase", "origin", "main")
         revision = self.commit(title)
         git(self.work, "push", "--quiet", "origin", "HEAD:main")

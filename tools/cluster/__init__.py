@@ -2,4 +2,4 @@
 
 
 class ClusterError(Exception):
-    """One sentence for whoever runs it."""
+    """One sentence for the terminal."""

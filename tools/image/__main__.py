@@ -105,7 +105,7 @@ def _scan(arguments: argparse.Namespace) -> list[str]:
 
 
 def _push(arguments: argparse.Namespace) -> list[str]:
-    # Whoever takes over an environment's images finds them under tags of its own.
+    # An environment that takes over another one's images finds them under its own tags.
     later = [name for name, before in BEFORE.items() if before == arguments.environment]
     push.push(arguments.target, arguments.service, [arguments.environment, *later], arguments.repository)
     return []

@@ -133,7 +133,7 @@ def _shares(evaluation: Evaluation, senses: Senses, rows: Ints, told: Sequence[D
 
 
 def goes_astray(senses: Senses, material: str, told: Decision) -> bool:
-    """True where an item is told, without a question, that goes where no thing of this material goes."""
+    """True if an item is answered, without a question, whose stream takes nothing of this material."""
     if told.result.item_id is None:
         return False
     own = {place for place, of in zip(senses.places, senses.material, strict=True) if of == MATERIALS.index(material)}

@@ -195,7 +195,7 @@ def _unlabelled(platform: Platform) -> None:
 
 @checker(_unlabelled)
 def everything_says_its_environment(platform: Platform) -> Iterator[str]:
-    """Whoever selects by the label, as seed 002 does, sees everything that is ours."""
+    """A selection by the label, as in seed 002, finds everything that is ours."""
     for environment in ENVIRONMENTS:
         for _, item in deployed(platform, environment):
             labels = item["metadata"].get("labels", {})

@@ -1,4 +1,4 @@
-"""clusters/layouts.yaml and whoever chooses nodes: every selector has a node that its Pods tolerate."""
+"""clusters/layouts.yaml and node selectors: every selector has a node that its Pods tolerate."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

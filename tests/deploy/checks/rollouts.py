@@ -156,7 +156,7 @@ def replicas_have_one_master(platform: Platform) -> Iterator[str]:
             if ("replicas" in item["spec"]) is (name in scaled):
                 yield f"{environment}: {name} {'has replicas of its own' if name in scaled else 'has no replicas'}"
         if "ignoreDifferences" in find_application(platform, environment, "apis")["spec"]["template"]["spec"]:
-            yield f"{environment}: a sync leaves what somebody changed by hand"
+            yield f"{environment}: a sync keeps changes made by hand"
 
 
 def _chart_scales(platform: Platform) -> None:

@@ -161,7 +161,7 @@ def _unknown_host_checked(platform: Platform) -> None:
 
 @checker(_unknown_host_refused, _unknown_host_not_taken, _domain_on_any_host, _unknown_host_checked)
 def a_host_that_nobody_knows_is_not_found(platform: Platform) -> Iterator[str]:
-    """As at the local edge, where one VirtualService takes what no other takes: 404, whoever comes."""
+    """As at the local edge, where one VirtualService takes all other paths: 404 for every caller."""
     off = {"envoy.filters.http.ext_authz", "envoy.filters.http.rbac"}
     for environment in ENVIRONMENTS:
         (server,) = platform.find("Gateway", "eco2-gateway", environment)["spec"]["servers"]

@@ -13,7 +13,7 @@ BEFORE_ARGO_CD = {"argocd", "default", "kube-system", "kube-public"}
 """Namespaces that a new cluster has, or that Ansible makes together with Argo CD."""
 
 NEEDS = {
-    # API group, or group and kind: the Applications that bring its definition and whoever acts on it.
+    # API group, or group and kind: the Applications that bring its definition and its controller.
     "acid.zalan.do": ("crds-postgres", "postgres-operator"),
     "argoproj.io/AnalysisTemplate": ("crds-argo-rollouts", "argo-rollouts"),
     "argoproj.io/Rollout": ("crds-argo-rollouts", "argo-rollouts"),

@@ -1,4 +1,4 @@
-"""Somebody in danger is told what to do and whom to call before anything about waste, in Korean and English."""
+"""In an emergency the first steps and the number to call come before advice about waste, in Korean and English."""
 
 import itertools
 
