@@ -1,4 +1,4 @@
-"""Events of a turn: its beginning, and the last one, which tells the answer or why there is none."""
+"""Events of a turn: its beginning, and the last one, with the answer or the reason for its failure."""
 
 import logging
 from datetime import UTC, datetime

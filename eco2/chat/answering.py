@@ -1,4 +1,4 @@
-"""Answers of the agent: a turn's message through the graph, said piece by piece, and what is kept of it."""
+"""Answers of the agent: a turn's message through the graph, sent piece by piece and stored."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable

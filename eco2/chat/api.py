@@ -1,4 +1,4 @@
-"""Routes of chat-api: the chats of a user and what was said in them."""
+"""Routes of chat-api: the chats of a user with their messages."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal

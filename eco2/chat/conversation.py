@@ -1,6 +1,6 @@
-"""Messages of a user: taken with their turn in one transaction, handed to the workers, stopped, tried again.
+"""Messages of a user: stored with their turn in one transaction, handed to the workers, stopped, retried.
 
-The row of a turn is its outbox message: what the broker did not get is sent by the keeper (`eco2.chat.keeper`).
+The row of a turn is its outbox message: the keeper (`eco2.chat.keeper`) sends unsent ones.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Pictures of turns, kept by image-api as photos of the user.
+"""Pictures of turns, stored by image-api as photos of the user.
 
-A picture has the name of the message that asked for it: a turn that is delivered again, or tried again by its user,
+A picture is named after the message that asked for it: a turn that is delivered again, or retried by its user,
 finds the one that was paid for.
 """
 

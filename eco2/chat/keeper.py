@@ -1,6 +1,6 @@
-"""The keeper of turns, in every chat-api: what a process that died, or a server that was away, left behind.
+"""The keeper of turns, in every chat-api: completes turns after a crash of a process or an outage of a server.
 
-One of all keeps at a time. It sends what the broker did not get, ends what is overdue or was not stopped, and announces
+One works at a time. It sends unsent turns, ends overdue ones and those that were not stopped, and announces
 the ends that were not announced.
 """
 

@@ -1,8 +1,8 @@
 """Forecasts of the Korea Meteorological Administration, behind a time-out, a second attempt, a breaker, a daily quota
 and a cache.
 
-It forecasts squares of 5 km, three days ahead, anew every three hours: until then all who ask about a square share an
-answer. Answers are read by type and up to ANSWER_MAX bytes. Nothing goes out but the number of a square.
+It forecasts squares of 5 km, three days ahead, every three hours: until then all requests for a square share an
+answer. Answers are read by type and up to ANSWER_MAX bytes. Only the number of a square is sent.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A look at each message before it is answered: whoever looks may say that it is not to be."""
+"""Moderation of each message before it is answered."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Scans that chats go on from, asked of scan-api."""
+"""Scans that chats continue, requested from scan-api."""
 
 import logging
 from collections.abc import AsyncIterator

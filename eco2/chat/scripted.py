@@ -1,5 +1,5 @@
 """Doubles of a paid model for the evaluation of chats: one that routes as the conversation expects, one that never does
-and tells dangerous things about waste wherever it may speak."""
+and gives dangerous advice about waste at every opportunity."""
 
 from collections.abc import Sequence
 from itertools import count

@@ -1,4 +1,4 @@
-"""Chats of a user: begin, list, read, rename, delete; a copy of all of it, and its removal."""
+"""Chats of a user: begin, list, read, rename, delete; export and removal of all."""
 
 import unicodedata
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Settings of chat-api, of chat-worker, and of what removes chats."""
+"""Settings of chat-api, of chat-worker, and of the cleanup of chats."""
 
 from datetime import timedelta
 from pathlib import Path

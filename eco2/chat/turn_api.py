@@ -1,4 +1,4 @@
-"""Routes of chat-api for messages and the answers to them."""
+"""Routes of chat-api for messages and their answers."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""From an item and what is known about it to the advice a person gets, in Korean or English."""
+"""From an item with its situations to advice, in Korean or English."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

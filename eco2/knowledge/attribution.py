@@ -1,4 +1,4 @@
-"""Telling what words are about: the main thing, or another that was named and has its own situations."""
+"""Attribution of words to the main item, or to another named item with its own situations."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The catalogue in the shape that the clients know: the rule of an item's stream, and the major classes."""
+"""The catalogue in the clients' form: the rule of an item's stream, and the major classes."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""The sentences of an answer from the advice: of a scan in the shape of the contract, and what a question is told."""
+"""Sentences of an answer from the advice: for a scan in the form of the contract, and for a question."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

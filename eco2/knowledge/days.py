@@ -1,6 +1,6 @@
-"""Collection days: what a district collects when, the answer to a question about it, and the dates that follow.
+"""Collection days of a district: the schedule, answers to questions about it, and the next dates.
 
-Pure functions of a `Schedule`, which whoever asks has loaded (`eco2.recycling.store` keeps them).
+Pure functions of a `Schedule`, loaded by the caller (stored by `eco2.recycling.store`).
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The districts of Korea by name: what people live in, whether or not its own rules are known."""
+"""The districts of Korea by name, with and without rules of their own."""
 
 import re
 import unicodedata

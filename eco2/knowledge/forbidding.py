@@ -1,4 +1,4 @@
-"""Sentences that would contradict the stream that was chosen: those that forbid it, and those that name another."""
+"""Sentences that contradict the chosen stream: those that forbid it, and those that name another."""
 
 import re
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Bounds of what a language model may say: it selects facts of the rules, and the sentences shown are the rules' own.
+"""Bounds of a language model: it selects facts of the rules, and the sentences shown are the rules' own.
 
 The model gets numbered facts (`facts`) and the user's words, and replies with the ids of those that answer them, in
 reading order. `told` puts the sentences of these ids together. Where a thing goes and what is about danger is there

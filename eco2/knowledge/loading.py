@@ -1,4 +1,4 @@
-"""Reading data/ and refusing it, with every problem named, when it is not consistent."""
+"""Reading data/, which is refused with a list of all problems if it is inconsistent."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping

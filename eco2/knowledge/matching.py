@@ -1,4 +1,4 @@
-"""Finding the item that words mean which no name or alias has: compounds, typing errors, shared bigrams."""
+"""Finding an item for words without a name or alias: compounds, typing errors, shared bigrams."""
 
 import re
 from collections import defaultdict

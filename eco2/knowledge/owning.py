@@ -1,4 +1,4 @@
-"""Telling which situation belongs to which thing of a sentence."""
+"""Attribution of situations to the items of a sentence."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Messages that are about more than things: emergencies, which come before everything, and how collection works.
+"""Messages about more than items: emergencies, which come first, and questions about collection.
 
 Both are found by the words in data/emergencies.yaml and data/topics.yaml.
 """

@@ -1,4 +1,4 @@
-"""Text about a thing that was asked about: where it goes, few steps, one exception, one caution, and all that is about
+"""Text about an item of a question: its stream, few steps, one exception, one caution, and everything about
 danger."""
 
 from collections.abc import Iterator

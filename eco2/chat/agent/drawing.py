@@ -1,4 +1,4 @@
-"""A picture that a paid model draws from the user's words. Nothing goes out but these and a fixed frame."""
+"""A picture that a paid model draws from the user's words. Only these words and a fixed frame are sent."""
 
 import logging
 

@@ -1,6 +1,6 @@
-"""The state graph of a turn: understand, one node for each intent at once, put together.
+"""The state graph of a turn: understand, one node for each intent concurrently, combine.
 
-LangGraph runs it; a turn is one run from start to end, and nothing of it is kept but what its answer remembers.
+LangGraph runs it; a turn is one run from start to end, of which only the memory of its answer is stored.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Lists that a steward loads: fees of bulky waste by district, prices of recyclables. CSV files with a header.
 
-A row names its source and its date, which the answer shows; one with `sample` says that it is made up. A file that
-cannot be read whole stops the worker at its start: a list with a hole would be believed.
+A row has its source and date, which the answer shows; `sample` marks a made-up one. A file that
+cannot be read completely stops the worker at its start, as gaps in a list would go unnoticed.
 """
 
 import csv

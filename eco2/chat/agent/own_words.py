@@ -1,7 +1,7 @@
-"""A model's own words, which never tell how to throw something away: that is for the sentences of the rules.
+"""A model's own words, which never give advice on disposal: only sentences of the rules do.
 
 Words arrive in pieces and are held back until a sentence is whole; one that names an item, a material, a danger or a
-way of disposal is dropped, so that no part of it reaches anybody.
+way of disposal is dropped, so that no part of it is sent.
 """
 
 import re

@@ -1,5 +1,5 @@
 """Intents that a paid model tells by calling tools: each call is one intent, its arguments are checked against what we
-know, and nothing else of its reply is read.
+know, and the rest of its reply is ignored.
 
 It is asked after the reader of the words, which it never overrules where a danger is said, and whose intents stand
 where the model fails, is late, or calls what cannot be followed.

@@ -1,4 +1,4 @@
-"""The web, looked up by a paid model that can; its words and the titles of its pages pass the sieve of own words."""
+"""Web search by a paid model that supports it; its words and the titles of its pages are filtered as own words."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A photo of the message, looked at by scan before anything else is understood, and what it is taken for."""
+"""The photo of a message, classified by scan-worker before the words are read."""
 
 import re
 from dataclasses import dataclass, replace

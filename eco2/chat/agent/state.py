@@ -1,4 +1,4 @@
-"""Everything that goes from node to node of a turn, and what a turn remembers for the next one."""
+"""The state of a turn between its nodes, and its memory for the next turn."""
 
 import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence

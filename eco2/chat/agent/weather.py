@@ -1,4 +1,4 @@
-"""The weather of a day at a place, told from a forecast."""
+"""The weather of a day at a place, from a forecast."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Questions put together from the catalogue, whose right answer is known by how they are made.
+"""Questions generated from the catalogue, whose right answers are known by construction.
 
 `python -m eco2.knowledge.stewards.combinations` prints, by language and kind, the share of wrong answers among them.
 `--many N` makes N questions a kind, `--seed N` others, `--kind NAME` shows each wrong one of a kind.

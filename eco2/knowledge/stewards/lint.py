@@ -1,4 +1,4 @@
-"""The linter of data stewards: what `load` refuses, and what it lets pass but a reader would miss."""
+"""The linter of data stewards: faults that `load` refuses, and gaps that it accepts but a reader would miss."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The knowledge base as a data steward reads it: one item in full, and what changed between two states of the files."""
+"""The knowledge base for a data steward: one item in full, and the changes between two states of the files."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The words before a colon that only tell what a list is of."""
+"""Words before a colon that are only the heading of a list."""
 
 from collections.abc import Container, Sequence
 

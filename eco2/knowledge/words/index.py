@@ -1,4 +1,4 @@
-"""The letters of all terms, the bigrams of all items, and which written words may name a thing."""
+"""The letters of all terms, the bigrams of all items, and the written words that may name an item."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The vocabulary of data/words: what words do in a sentence, apart from the names of items and situations."""
+"""The vocabulary of data/words: roles of words in a sentence, apart from the names of items and situations."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Text made uniform, and the phrases of situations found in it.
+"""Normalised text, and the phrases of situations found in it.
 
 `bounded` is the door: every text from outside is cut and made uniform there, once. All else works on `squash`ed text,
 without blanks and signs, as people leave them out or put them in at will."""
