@@ -86,6 +86,10 @@ test-last-release: setup ## Run the last release's tests of stores, and its scan
 restore-drill: setup ## Back up a database, prove it, damage archives, restore: on real servers
 	@$(BIN)/pytest tests/integration/jobs/test_backup.py
 
+.PHONY: drill
+drill: setup ## Rehearse an operator's worst days on a stack of its own, by the commands of the pages (ARGS="keys restore upgrade first-scan")
+	@$(BIN)/python -m tests.drills $(if $(ARGS),$(ARGS),--help)
+
 .PHONY: audit
 audit: tools ## Faults in the code (bandit), secrets, vulnerabilities in what is locked (by network; without it exit code 2). ARGS="code secrets"
 	@$(BIN)/python -m tools.audit $(ARGS)

@@ -57,13 +57,19 @@ def last_release(checkout: Path = CHECKOUT) -> str:
     return next((tag for tag in tags if tag not in here), WITHOUT_TAG)
 
 
-def copy(revision: str) -> None:
+def unpack(revision: str) -> None:
+    """The files of `revision`, as they were, in COPY."""
     shutil.rmtree(COPY, ignore_errors=True)
     COPY.mkdir(parents=True)
     archive = subprocess.Popen(["git", "archive", revision], cwd=CHECKOUT, stdout=subprocess.PIPE)
     unpacked = subprocess.run(["tar", "--extract", "--directory", COPY], stdin=archive.stdout)
     if archive.wait() or unpacked.returncode:
         sys.exit(f"last release: {revision} cannot be had from the repository; a shallow clone has no history")
+
+
+def copy(revision: str) -> None:
+    """The same, but that this checkout does the migrating."""
+    unpack(revision)
     text = MIGRATED_BY_THE_CHECKOUT.replace("CHECKOUT", repr(str(CHECKOUT))).replace("PYTHON,", f"{sys.executable!r},")
     with (COPY / "eco2/core/migrations.py").open("a") as file:
         file.write(text)

@@ -41,8 +41,9 @@ async def quiet(at: Target, evidence: Evidence, seconds: float) -> None:
 async def collect(at: Target, evidence: Evidence) -> None:
     await _queues(at, evidence)
     await _dead_letters(at, evidence)
-    async with httpx2.AsyncClient(base_url=at.emulator_url or "", timeout=30) as http:
-        evidence.calls = (await http.get("/_calls")).raise_for_status().json()["jobs"]
+    if at.emulator_url is not None:
+        async with httpx2.AsyncClient(base_url=at.emulator_url, timeout=30) as http:
+            evidence.calls = (await http.get("/_calls")).raise_for_status().json()["jobs"]
     async with await _database(at) as db:
         found = await db.execute(
             """SELECT id::text, user_id::text AS user, status, announced_at IS NOT NULL AS announced,
