@@ -1,6 +1,7 @@
 """A private redis-server per test: `async with private_redis(aof=True) as url`."""
 
 import asyncio
+import contextlib
 import random
 import shutil
 import signal
@@ -11,6 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
+
+from redis.exceptions import RedisError
 
 from eco2.core.redis import connect
 
@@ -125,6 +128,23 @@ class Group:
     def url(self, database: int = 0) -> str:
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://:s3cret@{hosts}/eco2/{database}"
+
+    async def master_now(self) -> RedisServer:
+        """By the first sentinel that answers."""
+        for sentinel in self.sentinels:
+            with contextlib.suppress(RedisError, OSError):
+                async with connect(sentinel.url) as client:
+                    masters = cast(dict[str, dict[str, Any]], await client.sentinel_masters())
+                return self.master if masters["eco2"]["port"] == self.master.port else self.replica
+        raise RuntimeError("no sentinel answers")
+
+    async def is_replica(self, server: RedisServer) -> bool:
+        """True once it follows the other one, and has what that has."""
+        with contextlib.suppress(RedisError, OSError):
+            async with connect(f"redis://:s3cret@127.0.0.1:{server.port}/0") as client:
+                found = await client.info("replication")
+            return bool(found["role"] == "slave" and found["master_link_status"] == "up")
+        return False
 
 
 @asynccontextmanager

@@ -13,7 +13,8 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psycopg
@@ -26,10 +27,11 @@ from tests.chaos import gather
 from tests.chaos.audit import ANSWER_SECONDS, Finding, audit, availability
 from tests.chaos.crowd import Crowd
 from tests.chaos.evidence import Disturbance
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAILOVERS, FAULTS, Fault, with_sentinel
 from tests.load import target
 from tests.load.serve import PLACES
 from tests.load.target import Target
+from tests.redis_server import sentinel_group
 
 out = Console(stderr=True)
 READY_SECONDS = 60.0
@@ -51,12 +53,12 @@ def ready(at: Target) -> bool:
     return now is not None and all(row.ready for row in now.processes)
 
 
-async def disturb(at: Target, crowd: Crowd, name: str) -> Disturbance:
+async def disturb(at: Target, crowd: Crowd, name: str, fault: Fault) -> Disturbance:
     before, began = at.pids(), crowd.clock()
-    async with FAULTS[name](at, crowd.evidence):
+    async with fault(at, crowd.evidence):
         pass
     over = crowd.clock()
-    killed = name.removeprefix("kill ") if name.startswith("kill ") else None
+    killed = name.removeprefix("kill ") if name.removeprefix("kill ") in before else None
     while crowd.clock() - over < READY_SECONDS:
         if ready(at) and (killed is None or at.pids().get(killed) != before[killed]):
             return Disturbance(name, began, crowd.clock(), crowd.clock() - over)
@@ -64,7 +66,9 @@ async def disturb(at: Target, crowd: Crowd, name: str) -> Disturbance:
     return Disturbance(name, began, crowd.clock(), None)
 
 
-async def break_things(at: Target, crowd: Crowd, names: Sequence[str], seed: int, seconds: float) -> None:
+async def break_things(
+    at: Target, crowd: Crowd, faults: Mapping[str, Fault], names: Sequence[str], seed: int, seconds: float
+) -> None:
     """Faults in rounds of all, each round in an order of its own, until the time is over."""
     end, number = crowd.clock() + seconds, 0
     while True:
@@ -72,7 +76,7 @@ async def break_things(at: Target, crowd: Crowd, names: Sequence[str], seed: int
             if crowd.clock() >= end:
                 return
             await asyncio.sleep(BETWEEN_SECONDS)
-            one = await disturb(at, crowd, name)
+            one = await disturb(at, crowd, name, faults[name])
             crowd.evidence.disturbances.append(one)
             recovery = "NOT READY" if one.recovery is None else f"ready after {one.recovery:.1f} s"
             scans = sum(scan.ended is not None for scan in crowd.evidence.scans)
@@ -82,13 +86,19 @@ async def break_things(at: Target, crowd: Crowd, names: Sequence[str], seed: int
 
 async def run(asked: argparse.Namespace) -> tuple[Crowd, list[Finding]]:
     out.print(f"seed {asked.seed}: starting a stack …", highlight=False)
-    async with target.started("emulated", asked.place) as at:
+    async with AsyncExitStack() as servers:
+        faults, given = FAULTS, dict[str, str]()
+        if asked.sentinel:
+            group = await servers.enter_async_context(sentinel_group())
+            faults, given = with_sentinel(group), {"ECO2_REDIS_STREAMS_URL": group.url()}
+        at = await servers.enter_async_context(target.started("emulated", asked.place, **given))
+        names = [name for name in asked.only or faults if name in faults]
         start = time.monotonic()
         crowd = Crowd(at, lambda: time.monotonic() - start, random.Random(asked.seed), asked.think)
         await gather.prepare(at)
         users = asyncio.create_task(crowd.run(asked.users))
         try:
-            await break_things(at, crowd, asked.only, asked.seed, asked.minutes * 60)
+            await break_things(at, crowd, faults, names, asked.seed, asked.minutes * 60)
         finally:
             crowd.stop()
             out.print("no further faults; waiting for what is under way …")
@@ -146,12 +156,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20, help="how long faults go on (default 20)")
     parser.add_argument("--users", type=int, default=40)
     parser.add_argument("--think", type=float, default=5, help="mean seconds between two acts of a user")
-    parser.add_argument("--only", help=f"faults with commas between them, of: {', '.join(FAULTS)}")
-    parser.add_argument("--place", default="first", choices=sorted(PLACES), help="folder and ports of the stack")
+    parser.add_argument(
+        "--only",
+        help=f"faults with commas between them, of: {', '.join(FAULTS)}; with --sentinel {', '.join(FAILOVERS)}",
+    )
+    parser.add_argument(
+        "--sentinel", action="store_true", help="the streams Redis is a master and a replica with three sentinels"
+    )
+    parser.add_argument(
+        "--place", choices=sorted(PLACES), help="folder and ports of the stack (default first, with --sentinel third)"
+    )
     asked = parser.parse_args()
+    asked.place = asked.place or ("third" if asked.sentinel else "first")  # the group's ports may be among the first's
     asked.seed = secrets.randbelow(10**6) if asked.seed is None else asked.seed
-    asked.only = list(FAULTS) if asked.only is None else [name.strip() for name in asked.only.split(",")]
-    if unknown := set(asked.only) - FAULTS.keys():
+    asked.only = [name.strip() for name in asked.only.split(",")] if asked.only else []
+    known = FAULTS.keys() | set(FAILOVERS) if asked.sentinel else FAULTS.keys()
+    if unknown := set(asked.only) - known:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
     return asked
 

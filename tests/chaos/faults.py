@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -12,20 +13,24 @@ import httpx2
 import psutil
 import psycopg
 
+from eco2.contracts.events import shard_keys
 from eco2.contracts.queues import CELERY_QUEUE, CHAT_QUEUE, CHAT_VHOST, Q_API, Q_BATCH, TASKS_VHOST, VHOST, WORK_QUEUES
 from eco2.core.redis import connect
+from eco2.local import disk
 from eco2.local.servers import rabbitmq
 from eco2.local.stack import management
 from eco2.processes import SERVERS, SERVICES
 from tests import poison
 from tests.chaos.evidence import Evidence
 from tests.load.target import Target
+from tests.redis_server import Group, RedisServer, until
 
 Fault = Callable[[Target, Evidence], AbstractAsyncContextManager[None]]
 
 PAUSES = {"server": 4.0, "service": 8.0}
 """Seconds for which a process is frozen; a server's is shorter, since all wait for it."""
 MODEL_SECONDS = 10.0
+TRIM_SECONDS = 3.0
 PURPOSES = ("*", "vision", "answer")
 USUAL: dict[str, object] = {"median": 0.3, "sigma": 0.3}
 """The model between faults: fast, so that a run sees many scans."""
@@ -92,6 +97,40 @@ async def read_only(target: Target, _evidence: Evidence) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def failover(group: Group, number: signal.Signals, _target: Target, _evidence: Evidence) -> AsyncIterator[None]:
+    """The master of the streams Redis gets `number` (SIGKILL, SIGSTOP); its replica becomes the master, and the old one
+    comes back as a replica. One that was stopped goes on as a master for a moment, whose writes are lost."""
+    old = await group.master_now()
+    assert old.process is not None, "it runs"
+    old.process.send_signal(number)
+    await until(partial(_another, group, old), FAILOVER_SECONDS)
+    if number == signal.SIGKILL:
+        await old.process.wait()
+        await old.start()
+    else:
+        old.process.send_signal(signal.SIGCONT)
+    await until(partial(group.is_replica, old), FAILOVER_SECONDS)
+    yield
+
+
+async def _another(group: Group, old: RedisServer) -> bool:
+    return await group.master_now() is not old
+
+
+def with_sentinel(group: Group) -> dict[str, Fault]:
+    """All faults, with those of the streams Redis that hit a master among its sentinels."""
+    others = {name: fault for name, fault in FAULTS.items() if name not in ALONE}
+    return {
+        **others,
+        **{name: partial(failover, group, number) for name, number in FAILOVERS.items()},
+    }
+
+
+FAILOVERS = {"kill the streams master": signal.SIGKILL, "stop the streams master": signal.SIGSTOP}
+FAILOVER_SECONDS = 30.0
+ALONE = ("kill redis-streams", "pause redis-streams")
+"""Faults of a streams Redis that the stack started itself."""
 BROKERS = {VHOST: "ECO2_BROKER_URL", TASKS_VHOST: "ECO2_TASKS_BROKER_URL", CHAT_VHOST: "ECO2_CHAT_BROKER_URL"}
 SCANS_AND_CHATS = [*((VHOST, one.name) for one in WORK_QUEUES if one.name != CELERY_QUEUE), (CHAT_VHOST, CHAT_QUEUE)]
 """(vhost, queue). Queue `celery` is in the topology and has no consumer: what is in it stays."""
@@ -134,10 +173,37 @@ async def memory_alarm(target: Target, _evidence: Evidence) -> AsyncIterator[Non
     yield
 
 
+@asynccontextmanager
+async def disk_alarm(target: Target, _evidence: Evidence) -> AsyncIterator[None]:
+    """The broker blocks its publishers, as it does when its disk is nearly full."""
+    await _rabbitmqctl(target, "set_disk_free_limit", "100000GB")
+    try:
+        await asyncio.sleep(6)
+    finally:
+        await _rabbitmqctl(target, "set_disk_free_limit", str(disk.REFUSED_BYTES))
+    yield
+
+
+@asynccontextmanager
+async def trim(target: Target, _evidence: Evidence) -> AsyncIterator[None]:
+    """Events that nobody has forwarded yet are cut off their streams, as by a limit that is set too low."""
+    async with connect(target.environment["ECO2_REDIS_STREAMS_URL"]) as redis:
+        until = time.monotonic() + TRIM_SECONDS
+        while time.monotonic() < until:
+            for key in shard_keys():
+                await redis.xtrim(key, maxlen=0, approximate=False)
+            await asyncio.sleep(0.01)
+    yield
+
+
 async def _watermark(target: Target, *value: str) -> None:
+    await _rabbitmqctl(target, "set_vm_memory_high_watermark", *value)
+
+
+async def _rabbitmqctl(target: Target, *arguments: str) -> None:
     tool = rabbitmq.rabbitmq_server().with_name("rabbitmqctl")
     environment = rabbitmq.unit(target.layout).environment
-    command = (str(tool), "-n", "eco2@localhost", "set_vm_memory_high_watermark", *value)
+    command = (str(tool), "-n", "eco2@localhost", *arguments)
     child = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.DEVNULL)
     if await child.wait():
         raise RuntimeError(f"rabbitmqctl ended with {child.returncode}")
@@ -166,4 +232,6 @@ FAULTS: dict[str, Fault] = {
     "purge queues": purge,
     "poison queues": poisoned,
     "broker memory alarm": memory_alarm,
+    "broker disk alarm": disk_alarm,
+    "trim streams": trim,
 }

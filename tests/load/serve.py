@@ -34,7 +34,10 @@ class Place:
 PLACES = {
     "first": Place(config.CHECKOUT / ".eco2" / "bench", 11500, 11580),
     "second": Place(config.CHECKOUT / ".eco2" / "bench-2", 11600, 11680),
+    "third": Place(config.CHECKOUT / ".eco2" / "bench-3", 12500, 12580),
 }
+GIVEN = ("ECO2_REDIS_STREAMS_URL",)
+"""Servers of the driver's own, where the environment names them."""
 SETTINGS = {"ECO2_LLM_DAILY_BUDGET_USD": "1000"}
 """Settings that differ from the defaults: by the prices of the default model a run costs more than a day's budget."""
 
@@ -58,7 +61,8 @@ async def main(llm_kind: str, place: Place) -> None:
     extra = [llm_emulator.unit(layout)] if emulated else []
     llm = {"ECO2_LLM_API_KEY": "emulated", "ECO2_LLM_BASE_URL": llm_emulator.base_url(layout)}
     os.environ.update(SETTINGS | (llm if emulated else {}))
-    async with Stack(home, port_base=place.port_base, gateway_port=place.gateway_port, extra=extra):
+    given = {name: os.environ[name] for name in GIVEN if name in os.environ}
+    async with Stack(home, port_base=place.port_base, gateway_port=place.gateway_port, extra=extra, given=given):
         await asyncio.to_thread(sys.stdin.buffer.read)
 
 

@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -173,7 +173,8 @@ async def started(llm: str, place: str = "first", **environment: str) -> AsyncIt
         await _until(lambda: child.returncode is not None or _ready(home, child.pid), START_SECONDS, "not ready")
         if child.returncode is not None:
             raise LocalError("the stack could not be started")
-        layout = serve.PLACES[place].layout
+        given = {name: environment[name] for name in serve.GIVEN if name in environment}
+        layout = replace(serve.PLACES[place].layout, given=given)
         yield Target(layout, layout.public_url, own=True)
     finally:
         if child.stdin:
