@@ -284,8 +284,8 @@ def near(
 
     async def find(db: "Database") -> "list[Place]":
         if stream:
-            return await store.nearest_of_rare(db, store.Place, lat, lon, None, [[f"stream:{stream}"]], limit)
-        return (await store.nearest(db, store.Place, lat, lon, None, [], limit, limit))[0]
+            return await store.nearest_of_rare(db, lat, lon, None, [[f"stream:{stream}"]], limit)
+        return (await store.nearest(db, lat, lon, None, [], limit, limit))[0]
 
     now, clock = datetime.now(UTC), Clock(holidays.load())
     rows = []
@@ -307,11 +307,11 @@ def near(
 @places.command()
 def stats(as_json: bool = console.AS_JSON) -> None:
     """Show each feed: where it comes from, its licence and date, how many places are on the map, stale, retired."""
-    from eco2.location import cards, store
+    from eco2.location import service, store
     from eco2.location.opening import KOREA
 
     async def find(db: "Database") -> list[dict[str, Any]]:
-        return await store.stats(db, datetime.now(KOREA).date() - cards.STALE_AFTER)
+        return await store.stats(db, datetime.now(KOREA).date() - service.STALE_AFTER)
 
     columns = ("feed", "publisher", "licence", "data_date", "imported_at", "places", "off_map", "stale", "retired")
     rows = [{**row, "imported_at": f"{row['imported_at']:%Y-%m-%d %H:%M}"} for row in _with_database(find)]

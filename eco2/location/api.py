@@ -1,11 +1,11 @@
 """Routes of location-api."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -235,24 +235,20 @@ class View(BaseModel):
 async def centers(at: At, view: Annotated[View, Query()]) -> Any:
     """With neither `radius` nor `zoom` the nearest 50, however far. A wider view gets more places, 300 at most;
     `/locations/clusters` shows all of a wide view."""
-    return await _seen(at, view, service.centers)
+    return await _centers(at, view)
 
 
-T = TypeVar("T")
-
-
-async def _seen(at: Services, view: View, find: Callable[..., Awaitable[T]]) -> T:
-    """Ask `service.centers`, or `service.written`, which says the same."""
+async def _centers(at: Services, view: View) -> list[service.Entry]:
     chosen = service.filters(at.knowledge, view.store_category, view.pickup_category, view.stream)
     radius = view.radius
     if radius is None and view.zoom is not None:
         radius = service.radius_of_zoom(view.zoom)
     limit = service.limit_of_radius(radius)
-    return await find(at, view.lat, view.lon, radius, chosen, limit, datetime.now(UTC))
+    return await service.centers(at, view.lat, view.lon, radius, chosen, limit, datetime.now(UTC))
 
 
 async def _centers_shortly(at: Services, asked: Asked) -> bytes:
-    return await _seen(at, View.model_validate(asked.values()), service.written)
+    return orjson.dumps(await _centers(at, View.model_validate(asked.values())))
 
 
 CENTERS = Shortcut(ShortCut.NEAREST_PLACES, f"{router.prefix}/centers", _centers_shortly)

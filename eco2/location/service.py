@@ -5,7 +5,8 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,12 +16,11 @@ from eco2.core.turns import PerMinute, Turns
 from eco2.knowledge import Knowledge
 from eco2.knowledge.answer import drop_offs
 from eco2.knowledge.models import DropOff
-from eco2.location import cards, categories, feedback_store, store
-from eco2.location.cards import distance, needs_check
+from eco2.location import categories, feedback_store, store
 from eco2.location.importing.addresses import Regions
 from eco2.location.kakao import Kakao, KakaoPlace
-from eco2.location.opening import Clock
-from eco2.location.store import Card, Cluster, Details, K, Place
+from eco2.location.opening import KOREA, Clock
+from eco2.location.store import Cluster, Details, Place
 from eco2.location.worker import Background
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ NEAREST = 50
 """Places without a radius."""
 RADIUS_MIN, RADIUS_MAX = 100, 50_000
 GRPC_LIMIT_MAX, GRPC_RADIUS = 200, 5_000
+STALE_AFTER = timedelta(days=365)
 SAME_PLACE_METERS = 50
 WALKED_AT_FIRST = 2_000
 """Places that the index walks past in 2 ms, before anything is known of the filter."""
@@ -38,8 +39,6 @@ BOXES = (5_000.0, 40_000.0, 150_000.0)
 """Radii in which a filter that few places near pass is looked for, before all of Korea."""
 OPEN_AMONG = 1_000
 """The nearest places among which one that is open is looked for at night."""
-NOWHERE = (0.0, None)
-"""Distance without a position to measure from."""
 AROUND_LEVEL = 5
 COUNTS_SECONDS = 60.0
 CLUSTERS_MAX = 1000
@@ -212,34 +211,20 @@ async def centers(
     services: Services, lat: float, lon: float, radius: float | None, chosen: Filters, limit: int, now: datetime
 ) -> list[Entry]:
     """The nearest places, nearest first."""
-    found = await _nearest(services, Place, lat, lon, radius, chosen.groups, limit)
+    found = await _nearest(services, lat, lon, radius, chosen.groups, limit)
     return [entry(place, now, services.clock) for place in once(found)]
 
 
-async def written(
-    services: Services, lat: float, lon: float, radius: float | None, chosen: Filters, limit: int, now: datetime
-) -> bytes:
-    """JSON of `centers`, from the part stored with each place."""
-    found = await _nearest(services, Card, lat, lon, radius, chosen.groups, limit)
-    return cards.written(once(found), now, services.clock)
-
-
 async def _nearest(
-    services: Services,
-    kind: type[K],
-    lat: float,
-    lon: float,
-    radius: float | None,
-    groups: Sequence[Sequence[str]],
-    limit: int,
-) -> list[K]:
+    services: Services, lat: float, lon: float, radius: float | None, groups: Sequence[Sequence[str]], limit: int
+) -> list[Place]:
     db = services.db
-    found, complete = await store.nearest(db, kind, lat, lon, radius, groups, limit, WALKED_AT_FIRST)
+    found, complete = await store.nearest(db, lat, lon, radius, groups, limit, WALKED_AT_FIRST)
     if complete:
         return found
     among = await _walk(services, lat, lon, groups, limit)
     if among <= WALKED:
-        found, complete = await store.nearest(db, kind, lat, lon, radius, groups, limit, WALKED)
+        found, complete = await store.nearest(db, lat, lon, radius, groups, limit, WALKED)
         if complete:
             return found
     totals = await _totals(services)
@@ -247,10 +232,10 @@ async def _nearest(
         for box in BOXES:
             if radius is not None and radius <= box:
                 break
-            found = await store.nearest_of_rare(db, kind, lat, lon, box, groups, limit)
+            found = await store.nearest_of_rare(db, lat, lon, box, groups, limit)
             if len(found) >= limit:
                 return found
-    return await store.nearest_of_rare(db, kind, lat, lon, radius, groups, limit)
+    return await store.nearest_of_rare(db, lat, lon, radius, groups, limit)
 
 
 async def _walk(services: Services, lat: float, lon: float, groups: Sequence[Sequence[str]], limit: int) -> int:
@@ -281,12 +266,12 @@ async def sources(services: Services) -> list[dict[str, Any]]:
     return services.sources
 
 
-def once(found: Iterable[K]) -> list[K]:
+def once(found: Iterable[Place]) -> list[Place]:
     """Without those that another feed has, too: the same kind and name within 50 m, of which the nearest stays."""
-    kept: list[K] = []
-    seen: dict[object, list[K]] = {}
+    kept: list[Place] = []
+    seen: dict[tuple[str, str], list[Place]] = {}
     for place in found:
-        twins = seen.setdefault(place.twin, [])
+        twins = seen.setdefault((place.dataset, place.name_key), [])
         if any(near(place, twin) for twin in twins):
             continue
         twins.append(place)
@@ -294,7 +279,7 @@ def once(found: Iterable[K]) -> list[K]:
     return kept
 
 
-def near(one: Place | Card | KakaoPlace, other: Place | Card | KakaoPlace) -> bool:
+def near(one: Place | KakaoPlace, other: Place | KakaoPlace) -> bool:
     if None in (one.latitude, one.longitude, other.latitude, other.longitude):
         return False
     return meters(one.latitude, one.longitude, other.latitude, other.longitude) <= SAME_PLACE_METERS  # type: ignore[arg-type]
@@ -310,9 +295,13 @@ def meters(lat: float, lon: float, other_lat: float, other_lon: float) -> float:
     return 2 * 6_371_008.8 * math.asin(min(1.0, math.sqrt(a)))
 
 
+def distance_text(distance: float) -> str:
+    return f"{round(distance / 10) * 10}m" if distance < 995 else f"{distance / 1000:.1f}km"
+
+
 def entry(place: Place, now: datetime, clock: Clock) -> Entry:
     state = clock.state(place.hours, now)
-    away, away_text = NOWHERE if place.meters is None else distance(place.meters)
+    away, away_text = _distance(place.meters)
     return Entry(
         id=place.id,
         name=place.name,
@@ -338,9 +327,18 @@ def entry(place: Place, now: datetime, clock: Clock) -> Entry:
     )
 
 
+def _distance(distance: float | None) -> tuple[float, str | None]:
+    return (0.0, None) if distance is None else (round(distance / 1000, 3), distance_text(distance))
+
+
+@lru_cache(maxsize=256)
+def needs_check(data_date: date | None, now: datetime) -> bool:
+    return data_date is None or data_date < now.astimezone(KOREA).date() - STALE_AFTER
+
+
 def of_kakao(place: KakaoPlace, lat: float | None, lon: float | None) -> Entry:
-    away, away_text = (
-        NOWHERE if lat is None or lon is None else distance(meters(lat, lon, place.latitude, place.longitude))
+    away, away_text = _distance(
+        None if lat is None or lon is None else meters(lat, lon, place.latitude, place.longitude)
     )
     words_of_it = f"{place.name} {place.category}"
     return Entry(
@@ -439,7 +437,7 @@ async def nearest_for(
         tags += [f"set:{name}" for name in categories.DROP_OFF_DATASETS.get(kind.id, ())]
     entries: list[Entry] = []
     for wanted in (limit * 4, OPEN_AMONG) if open_now else (limit,):
-        places = await _nearest(services, Place, lat, lon, radius, [list(dict.fromkeys(tags))], wanted)
+        places = await _nearest(services, lat, lon, radius, [list(dict.fromkeys(tags))], wanted)
         entries = [entry(place, now, services.clock) for place in once(places)]
         if open_now:
             entries = [one for one in entries if one.is_open]

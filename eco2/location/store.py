@@ -5,10 +5,10 @@ values (`rows_planned`); the others have no choice to get wrong.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, LiteralString, NamedTuple, TypeVar
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from eco2.core.imports import Imported
@@ -48,33 +48,6 @@ class Place(NamedTuple):
     residents_only: bool
     data_date: date | None
     meters: float | None = None
-
-    @property
-    def twin(self) -> object:
-        """Places of two feeds that have it in common may be one."""
-        return self.dataset, self.name_key
-
-
-_CARD: LiteralString = """
-    p.id, p.card, p.dataset || ' ' || p.name_key, ST_Y(p.geog::geometry), ST_X(p.geog::geometry),
-    coalesce(p.data_date, (SELECT f.data_date FROM location.feeds f WHERE f.id = p.feed_id))
-"""
-
-
-class Card(NamedTuple):
-    """A place as lists show it. `text`: the lines of migration 0047."""
-
-    id: int
-    text: str
-    twin: str
-    latitude: float
-    longitude: float
-    data_date: date | None
-    meters: float
-
-
-K = TypeVar("K", Place, Card)
-_COLUMNS: Mapping[type[Place] | type[Card], LiteralString] = {Place: _PLACE, Card: _CARD}
 
 
 # --- nearest ----------------------------------------------------------------------------------------------------------
@@ -128,11 +101,11 @@ def _places(rows: Sequence[Row]) -> list[Place]:
     return [Place(*row) for row in rows]
 
 
-def _walk(columns: LiteralString, groups: int) -> LiteralString:
+def _walk(groups: int) -> LiteralString:
     # The index alone says which of the walked places may pass; only those are read. The last one is kept whatever it
     # is: that it was met tells that the walk did not come to an end.
     return f"""
-        SELECT {columns}, ST_Distance(p.geog, {_HERE}), near.walked, near.walked < %(among)s OR ({_FITS[groups]})
+        SELECT {_PLACE}, ST_Distance(p.geog, {_HERE}), near.walked, near.walked < %(among)s OR ({_FITS[groups]})
         FROM (
             SELECT id, walked, away FROM (
                 SELECT id, bits, plane <-> {_POINT} AS away, row_number() OVER (ORDER BY plane <-> {_POINT}) AS walked
@@ -145,24 +118,27 @@ def _walk(columns: LiteralString, groups: int) -> LiteralString:
         ORDER BY near.away, p.id LIMIT %(limit)s"""
 
 
-_WALKS = {kind: [_walk(columns, groups) for groups in range(len(_FITS))] for kind, columns in _COLUMNS.items()}
+_WALKS = [_walk(groups) for groups in range(len(_FITS))]
 
 
 async def nearest(
-    db: Database, kind: type[K], lat: float, lon: float, radius: float | None, groups: Tags, limit: int, among: int
-) -> tuple[list[K], bool]:
+    db: Database, lat: float, lon: float, radius: float | None, groups: Tags, limit: int, among: int
+) -> tuple[list[Place], bool]:
     """Those of the `among` nearest that pass the filter, and whether there can be no others within radius and limit."""
-    rows = await db.rows(_WALKS[kind][len(groups)], **_values(lat, lon, radius, groups, limit), among=among)
-    most = math.inf if radius is None else radius
-    found = [kind._make(row[:-2]) for row in rows if row[-1] and row[-3] <= most]
+    rows = await db.rows(_WALKS[len(groups)], **_values(lat, lon, radius, groups, limit), among=among)
+    found = [place for *row, _, fits in rows if fits and _within(place := Place._make(row), radius)]
     found.sort(key=lambda place: (place.meters, place.id))
     ended = not rows or rows[-1][-2] < among
     return found, ended or len(found) >= limit
 
 
+def _within(place: Place, radius: float | None) -> bool:
+    return radius is None or place.meters is None or place.meters <= radius
+
+
 async def nearest_of_rare(
-    db: Database, kind: type[K], lat: float, lon: float, radius: float | None, groups: Tags, limit: int
-) -> list[K]:
+    db: Database, lat: float, lon: float, radius: float | None, groups: Tags, limit: int
+) -> list[Place]:
     """Collects all places of the filter, then sorts them by distance; good where they are few, or few are near."""
     within: LiteralString = f" AND {_AROUND} AND ST_DWithin(geog, {_HERE}, %(radius)s)" if radius is not None else ""
     statement: LiteralString = f"""
@@ -172,10 +148,9 @@ async def nearest_of_rare(
         ), near AS (
             SELECT id, ST_Distance(geog, {_HERE}) AS meters FROM found ORDER BY 2, id LIMIT %(limit)s
         )
-        SELECT {_COLUMNS[kind]}, near.meters FROM near JOIN location.places p USING (id)
+        SELECT {_PLACE}, near.meters FROM near JOIN location.places p USING (id)
         ORDER BY near.meters, p.id"""
-    rows = await db.rows_planned(statement, **_values(lat, lon, radius, groups, limit))
-    return [kind._make(row) for row in rows]
+    return _places(await db.rows_planned(statement, **_values(lat, lon, radius, groups, limit)))
 
 
 async def counts_around(db: Database, level: int, x: int, y: int, reach: int, tags: Sequence[str]) -> dict[str, int]:

@@ -110,7 +110,6 @@ places = Table(
     Column("geog", Geography()),
     Column("plane", Point(), Computed("… (migration 0035)", persisted=True)),
     Column("bits", BigInteger, Computed("location.bits(tags)", persisted=True)),
-    Column("card", Text, Computed("… (migration 0047)", persisted=True)),
     Column("created_at", TIME, nullable=False, server_default=func.now()),
     Column("updated_at", TIME, nullable=False, server_default=func.now()),
     Column("retired_at", TIME),

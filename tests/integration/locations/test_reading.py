@@ -89,7 +89,7 @@ async def test_a_walk_finds_the_nearest_and_says_whether_it_came_to_an_end(
     assert len(ids) > 5
 
     async def walk(limit: int, among: int, radius: float = 2500) -> tuple[list[int], bool]:
-        found, complete = await store.nearest(database, store.Place, *here, radius, lamps, limit, among)
+        found, complete = await store.nearest(database, *here, radius, lamps, limit, among)
         return [place.id for place in found], complete
 
     assert await walk(50, 1000) == (ids, True), "in the whole radius"
@@ -99,7 +99,7 @@ async def test_a_walk_finds_the_nearest_and_says_whether_it_came_to_an_end(
     assert 0 < len(short) < len(ids)
     assert await walk(len(short), 20) == (short, True)
     assert await walk(50, 1000, radius=100) == ([], True)
-    rare = await store.nearest_of_rare(database, store.Place, *here, 2500, lamps, 50)
+    rare = await store.nearest_of_rare(database, *here, 2500, lamps, 50)
     assert [place.id for place in rare] == ids
 
 
@@ -136,7 +136,6 @@ async def test_the_nearest_places_are_the_same_by_their_short_cut(person: People
 async def test_words_that_json_escapes_are_the_same_by_the_short_cut(
     load: Import, feed: str, person: People, database: Database
 ) -> None:
-    """Also of a place that was renamed: its card follows every writer."""
     await load(feed, [Place(str(n), f"상자{n}", 34.0 + n / 1000, 124.6) for n in range(4)])
     strange = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028 가나👍é</script>'
     await database.run(

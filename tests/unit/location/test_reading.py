@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from eco2.location import categories, words
-from eco2.location.cards import needs_check
 from eco2.location.importing import addresses, coordinates, files, formats
 from eco2.location.importing.addresses import Regions
 from eco2.location.importing.coordinates import Point
 from eco2.location.importing.files import FileRefused, Rows
 from eco2.location.importing.loading import ImportRefused, feed_of, order
 from eco2.location.importing.normalising import Normaliser, Row, date_of_file
+from eco2.location.service import needs_check
 
 REGIONS = Regions.load()
 TODAY = date(2026, 11, 30)
