@@ -14,7 +14,7 @@ MOST_LINES = 8
 MOST_THINGS = 6
 """Things whose fees are asked for one after the other and then together."""
 _ALL = re.compile(
-    r"총|합쳐|합하|다\s*(?:하|해|합)|둘\s*다|전부|모두|같이|together|total|\bboth\b|\ball\b", re.IGNORECASE
+    r"총|합쳐|합하|합계|다\s*(?:하|해|합)|둘\s*다|전부|모두|같이|together|total|\bboth\b|\ball\b", re.IGNORECASE
 )
 
 

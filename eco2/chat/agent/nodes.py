@@ -22,7 +22,9 @@ from eco2.chat.agent.weather import weather
 from eco2.contracts.pb import location_pb2 as places
 from eco2.knowledge import Knowledge, asking, grounding
 from eco2.knowledge.answer import Lang, advise, localized
+from eco2.knowledge.mentions import Mention
 from eco2.knowledge.models import Ambiguity
+from eco2.knowledge.words.vocabulary import COMPOUND
 from eco2.llm.wire import LlmFailed
 
 MOST_PLACES = 5
@@ -85,16 +87,22 @@ async def _chosen(context: Context, asked: asking.Asked) -> list[str]:
 def _remembered(asked: asking.Asked, body: Json) -> Json:
     """Changes of the memory for the next message. A thing that is not known leaves the one before."""
     memory: Json = {"choices": [one["name"] for one in body.get("candidates", ())], "wants_place": False}
+    memory["topic"] = asked.text[:LONGEST_SAID] if asked.topics and not asked.mentions else ""
     if asked.place or asked.region:
         memory["district"] = asked.place or (asked.region.ko if asked.region else "")
     if asked.mentions:
         last, items = asked.mentions[-1], [one["item"] for one in body["items"] if one["item"]]
-        memory["thing"], memory["item"] = last.span.term, items[-1] if items else ""
-        memory["things"] = [one.span.term for one in asked.mentions][:MOST_THINGS] if len(asked.mentions) > 1 else ()
+        memory["thing"], memory["item"] = _named(last), items[-1] if items else ""
+        memory["things"] = [_named(one) for one in asked.mentions][:MOST_THINGS] if len(asked.mentions) > 1 else ()
         memory["kinds"] = last.subject.candidates if isinstance(last.subject, Ambiguity) else ()
         memory["said"] = asked.text[:LONGEST_SAID] if last.situations else ""
         memory["dangerous"] = any(state.safety for state in last.situations)
     return memory
+
+
+def _named(mention: Mention) -> str:
+    """The words that name a thing; of a compound that no name has those that were said."""
+    return mention.guessed if mention.span.term.startswith(COMPOUND) else mention.span.term
 
 
 def _kept(photo: Photo) -> Json:

@@ -68,6 +68,8 @@ class Memory(BaseModel):
     """All things of the message that named the last one, where it named several."""
     fees: tuple[str, ...] = ()
     """Ids of the things whose fee was asked for, one message after the other."""
+    topic: str = ""
+    """The last message, where it was about collection itself and no thing."""
     said: str = ""
     """The message that told of it, where that told of its state, too."""
     kinds: tuple[str, ...] = ()
@@ -113,11 +115,11 @@ class Memory(BaseModel):
         if item is None:
             return self
         about = {"thing": item.ko, "item": item.id, "said": "", "kinds": (), "dangerous": False, "choices": ()}
-        about["things"] = ()
+        about |= {"things": (), "topic": ""}
         return self.model_copy(update=about)
 
     def updated(self, parts: "Sequence[Part]") -> "Memory":
-        changes: Json = {"last": parts[0].intent.value} if parts else {}
+        changes: Json = {"last": parts[0].intent.value, "topic": ""} if parts else {}
         changes["subject"] = next((part.intent.value for part in parts if part.intent in CARRIED), "")
         if any(part.intent is Intent.WEATHER for part in parts):
             changes["weather"] = True

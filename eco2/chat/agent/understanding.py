@@ -68,6 +68,7 @@ PRICE = re.compile(
     r"\b(?:can|do|will) (?:i|you|they|we) (?:get|pay|buy)\b.{0,20}\bfor\b",
     re.IGNORECASE,
 )
+PRICE_OF = re.compile(r"\bprices? (?:of|for)\b", re.IGNORECASE)
 SEARCH = re.compile(r"검색|인터넷에서|최신\s*(?:뉴스|소식)|뉴스|search the web|look up online|\bnews\b", re.IGNORECASE)
 DRAW = re.compile(
     r"그려\s*(?:줘|주세요|줄래|봐)|(?:그림|이미지|포스터)\S*\s*(?:만들|생성|그려)|draw (?:me|a|an|it)\b|"
@@ -78,7 +79,7 @@ HELLO = re.compile(r"^(?:안녕|하이|헬로|반가|처음\s*뵙|hi\b|hello|hey
 THANKS = re.compile(r"고마워|고맙|감사|땡큐|thank", re.IGNORECASE)
 BYE = re.compile(r"잘\s*(?:가|있어)|안녕히|다음에\s*봐|\bbye", re.IGNORECASE)
 ABLE = re.compile(
-    r"뭐\s*(?:할\s*수|해\s*줄|를\s*도와)|무엇을\s*(?:할|도와)|도움말|사용법|넌\s*누구|너는\s*누구|이름이\s*뭐|"
+    r"할\s*수\s*있는\s*(?:게|것|건)\s*뭐|뭐\s*(?:할\s*수|해\s*줄|를\s*도와)|무엇을\s*(?:할|도와)|도움말|사용법|넌\s*누구|너는\s*누구|이름이\s*뭐|"
     r"help$|what can you|who are you",
     re.IGNORECASE,
 )
@@ -90,7 +91,7 @@ HARM = re.compile(
 """Words of harm to somebody, which may be about any of the last things."""
 _PLACE_MORE = re.compile(
     r"^\W*[가-힣]{1,6}(?:동|역|읍)(?:이에요|예요|이요|요|입니다|인데요?|쪽|근처)?\W*$|열어|여나|여는|열려|닫|영업|몇\s*시|요일|주말|휴일|공휴일|전화|번호|주차|쪽은|쪽에|역은|역에|동은|동에|거긴|거기|그곳|그쪽|다른\s*(?:데|곳)|"
-    r"더\s*(?:가까|없|있)|걸어|버스|얼마나\s*(?:멀|걸)|\bopen|\bclosed?\b|hours|weekend|sunday|saturday|phone|parking|"
+    r"더\s*(?:가까|없|있)|말고|쪽\W*$|걸어|버스|얼마나\s*(?:멀|걸)|\bopen|\bclosed?\b|hours|weekend|sunday|saturday|phone|parking|"
     r"walk|station|closer|another one|other (?:place|one)|how far|\bthere\b",
     re.IGNORECASE,
 )
@@ -143,13 +144,15 @@ _ORDINALS = (r"첫\s*번?째|1\s*번|첫\s*번|first", r"두\s*번?째|2\s*번|s
 WORDS = re.compile(r"[가-힣]{2}|[^\W\d_ㄱ-ㅎㅏ-ㅣ]{2}")
 """Two letters in a row: laughter (ㅎㅎ) and pictures ask nothing."""
 LONGEST_HARM = 300
+_STICKER = re.compile(r"스티커|딱지|필증|sticker", re.IGNORECASE)
+_THERE = re.compile(r"거기|그곳|그쪽|\bthere\b|\bthey\b", re.IGNORECASE)
 _DEPOSIT = re.compile(r"돌려\s*받|보증금|deposit|refund", re.IGNORECASE)
 PAID = ("bulky", "construction", "ewaste_pickup")
 """Streams of things that a fee is asked about."""
 LIVES = re.compile(
     r"^\s*(?:(?:아니[다요]?|아|음|네|저는?|나는?|전|난|여기는?|그럼|그러면|그게|우리\s*집은|사는\s*(?:곳|데)[은는]?)[\s,]+)*"
     r"(?:(?:서울|부산|대구|인천|광주|대전|울산|세종|경기|강원|충북|충남|전북|전남|경북|경남|제주|충청|전라|경상)\S{0,5}\s+)?"
-    r"(?P<place>[가-힣]{1,8}?(?:시|군|구))(?:요|이요|예요|이에요|입니다|이?면요?|이?라면요?|은요?|는요?|에?\s*(?:살아요?|삽니다|사는데요?))?"
+    r"(?P<place>[가-힣]{1,8}?(?:시|군|구))(?:요|이요|예요|이에요|입니다|이?야|인데요?|거든요?|이?면요?|이?라면요?|은요?|는요?|에?\s*(?:살아요?|삽니다|사는데요?))?"
     r"[.!?~]*\s*$|^\s*(?:(?:i'?m|i live|we live|it'?s|in|and|what about|how about)\s+)*(?P<en>\w+-(?:gu|gun|si))\b",
     re.IGNORECASE,
 )
@@ -168,6 +171,8 @@ SAME = re.compile(
     r"(?:in |into |to )?\bthe same (?:bag|bin|box|place)\b|같은\s*(?:통|봉투|함|곳|데|박스|상자)", re.IGNORECASE
 )
 _WHY = re.compile(r"왜|\bwhy\b", re.IGNORECASE)
+_AND = re.compile(r"(?:은|는|도)요?\W*$|^\W*(?:and|what about|how about)\b", re.IGNORECASE)
+_ASKS = re.compile(r"\?|(?:나요?|까요?|되요?|돼요?|는요?|은요?|면요?|도요?)[~.!\s]*$")
 _WRAPPED = r"(?:에다?가?|으?로)\s*(?:꽁꽁|잘|꼼꼼히|두껍게)?\s*(?:싸|담|넣|감싸|감아|묶|포장)"
 """After a word that says what something is wrapped in, which itself is not asked about."""
 _CLEAN = re.compile(
@@ -211,6 +216,8 @@ def _more(text: str, asked: Asked, memory: Memory, follows: bool) -> tuple[Inten
     """The intent of before, where a few words go on from it and say nothing of another."""
     if len(text) > LONGEST_FOLLOW_UP or asked.emergency or small_talk(text):
         return ()
+    if memory.subject == Intent.BULK_WASTE and _STICKER.search(text) and not DISPOSAL.search(text):
+        return (Intent.BULK_WASTE,)
     if any(words.search(text) for words in (CHARACTER, DRAW, PRICE, WEATHER, SEARCH, SHOP, CENTRE, NEAR)):
         return ()
     if memory.weather and DAY_ALONE.search(text):
@@ -229,8 +236,11 @@ def _more(text: str, asked: Asked, memory: Memory, follows: bool) -> tuple[Inten
         if DISPOSAL.search(text) or _DEPOSIT.search(text):
             return ()
         return (subject,) if (named and not _paid_for(asked)) or _MORE[subject].search(text) else ()
-    if subject in (Intent.COLLECTION_POINT, Intent.LOCATION) and lives(text):
-        return (subject,)
+    if subject in (Intent.COLLECTION_POINT, Intent.LOCATION):
+        if named and _THERE.search(text):
+            return (Intent.WASTE, subject)
+        if lives(text):
+            return (subject,)
     if subject is Intent.WEATHER and DISPOSAL.search(text):
         return ()
     if subject is Intent.IMAGE_GENERATION and _MORE[subject].search(text) and not DISPOSAL.search(text):
@@ -265,8 +275,14 @@ def _asked(knowledge: Knowledge, text: str, memory: Memory) -> tuple[Asked, bool
     """The message as a question about waste, and whether it goes on from the last thing."""
     whole, text = text, SAME.sub(" ", text).strip() or text
     alone = _in_district(knowledge, text, memory)
-    told = WORDS.search(text) is not None and not small_talk(text)
-    if not memory.thing or len(text) > LONGEST_FOLLOW_UP or alone.emergency or not told:
+    told = (WORDS.search(text) or _WHY.search(text)) and not small_talk(text)
+    if len(text) > LONGEST_FOLLOW_UP or alone.emergency or not told:
+        return alone, False
+    if memory.topic and not (alone.mentions or alone.topics) and _goes_on(text, alone):
+        together = _in_district(knowledge, f"{memory.topic} {text}", memory, alone.lang)
+        if together.topics and not together.mentions:
+            return together, True
+    if not memory.thing:
         return alone, False
     if OFF_TOPIC.search(text) and not FEE.search(text):
         return alone, False
@@ -291,9 +307,16 @@ def _asked(knowledge: Knowledge, text: str, memory: Memory) -> tuple[Asked, bool
     elif memory.said and not alone.mentions and not alone.reading.situations and not _CLEAN.search(text):
         about = memory.said
     together = _in_district(knowledge, f"{about} {text}".strip(), memory, alone.lang)
+    if not together.mentions and about != memory.thing:
+        together = _in_district(knowledge, f"{memory.thing} {text}", memory, alone.lang)
     if part_of and not vague and not _items(together):
         return alone, False
     return (together, True) if together.mentions else (alone, False)
+
+
+def _goes_on(text: str, asked: Asked) -> bool:
+    """True for a question, or a district."""
+    return bool(asked.region or asked.place or lives(text) or _ASKS.search(text))
 
 
 def _wrapping(text: str, asked: Asked) -> bool:
@@ -345,9 +368,16 @@ def _intents(knowledge: Knowledge, text: str, question: Question, asked: Asked, 
         found.append(Intent.CHARACTER)
     if DRAW.search(text):
         found.append(Intent.IMAGE_GENERATION)
+    if (
+        question.memory.last == Intent.CHARACTER
+        and named
+        and _AND.search(text)
+        and not (found or DISPOSAL.search(text))
+    ):
+        return [Intent.CHARACTER, Intent.WASTE]  # who comes with it, or where it goes
     if not found and question.memory.last == Intent.CHARACTER and EARNED.search(text) and not DISPOSAL.search(text):
         found.append(Intent.CHARACTER)
-    if PRICE.search(text):
+    if PRICE.search(text) or (PRICE_OF.search(text) and not _paid_for(asked)):
         found.append(Intent.RECYCLABLE_PRICE)
     elif (BULKY.search(text) and (FEE.search(text) or APPLY.search(text))) or (FEE.search(text) and _paid_for(asked)):
         found.append(Intent.BULK_WASTE)
