@@ -11,7 +11,7 @@ from eco2.knowledge.attribution import dangerous, dangers, meant, settled
 from eco2.knowledge.composing import ask_which, names_of
 from eco2.knowledge.heads import may_have_held
 from eco2.knowledge.knowledge import DANGEROUS, Knowledge
-from eco2.knowledge.mentions import Mention, Reading
+from eco2.knowledge.mentions import Mention, Reading, name_of
 from eco2.knowledge.models import Ambiguity, Emergency, Item, Region, Situation, Source, Topic
 from eco2.knowledge.reading import read
 from eco2.knowledge.words.index import names as item_names
@@ -166,7 +166,7 @@ class Asked:
         if not alone or len(found) >= MANY:
             return found
         grave = [one for one in found if isinstance(one.subject, Item) and dangerous(one.subject)]
-        return grave if len(found) > 1 else ()
+        return grave if len({name_of(one.subject) for one in found}) > 1 else ()
 
 
 def understand(knowledge: Knowledge, question: str, district: str | None = None, lang: Lang | None = None) -> Asked:

@@ -18,6 +18,8 @@ from eco2.knowledge.words.tokens import plain
 
 NEAR = 12
 """Letters of Hangul, after a thing, that may tell it is not there."""
+BEHIND = 2
+"""Letters between a battery and what is told of it: "건전지가 새는"."""
 BACK, AHEAD = 4, 3
 """Words of English before and after a thing that may tell the same."""
 ALIKE = frozenset(("battery_bin", "lamp_bin", "medicine_box"))
@@ -130,7 +132,8 @@ def _powers(knowledge: Knowledge, found: Found, span: Span, mentions: Sequence[M
         return False
     nearest = min(mentions, key=lambda mention: max(span.start - mention.span.end, mention.span.start - span.end))
     items = [item for item in _items(knowledge, nearest) if _tells_of_battery(item)]
-    told = knowledge.situations_of({phrase.term for phrase in found.phrases if overlap(phrase, span)})
+    near = Span(span.start, span.end + BEHIND, span.term)
+    told = knowledge.situations_of({phrase.term for phrase in found.phrases if overlap(phrase, near)})
     if any(s.kind == "safety" and not any(knowledge.applies(s, i, i.stream) for i in items) for s in told):
         return False  # its own danger
     moved = (s.target_stream for s in nearest.situations for i in items if knowledge.applies(s, i, i.stream))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from eco2.knowledge import matching
-from eco2.knowledge.knowledge import Knowledge
+from eco2.knowledge.knowledge import DANGEROUS, Knowledge
 from eco2.knowledge.models import Ambiguity, Item
 from eco2.knowledge.words import index
 from eco2.knowledge.words.clauses import INSIDE
@@ -40,6 +40,8 @@ APART = ("JKB", "JC", "NR", "SN", "MM")
 """Parts of speech that keep the parts of a name apart: 농약이 한 병 is no 농약병."""
 SOLID = ("plastic", "glass", "paper", "metal", "film", "foam", "pet")
 """Materials that rule out an item of another one."""
+EMPTY = frozenset(("empty", "emptied", "rinsed", "finished", "washed"))
+"""Of a container that nothing is left in."""
 KIND_OF = re.compile(r"(?:kind|type|sort|version|one)")
 
 
@@ -251,8 +253,25 @@ def _of_material(knowledge: Knowledge, squashed: Squashed, around: _Around, span
     edges = [edge for edge in squashed.starts if span.start < edge < span.end and parted]
     heads = [span.term, *(squashed.text[edge : span.end] for edge in edges)]
     solid = [word for m in knowledge.lexicon.materials.materials if m.id in (*SOLID, "wood") for word in m.said]
+    solid = [word for word in solid if not english or _told_of(squashed, span, word)]
     names = (knowledge.terms.get(word + head, ()) for word in solid if around.says((word,)) for head in heads)
     return next((knowledge.items[ids[0]] for ids in names if len(ids) == 1), None)
+
+
+def _told_of(squashed: Squashed, span: Span, word: str) -> bool:
+    """True when a material stands before a noun, or alone behind it: not in "a carton with a plastic spout"."""
+    edges = sorted(squashed.starts | {len(squashed.text)})
+    signs = squashed.breaks | squashed.stops | {place for aside in squashed.asides for place in aside}
+    for one, other in pairwise(edges):
+        if squashed.text[one:other] != word:
+            continue
+        following = [edge for edge in edges if other <= edge < len(squashed.text)]
+        last = other == len(squashed.text) or any(sign in signs for sign in (other, *following[:1]))
+        near = sum(other <= edge < span.start for edge in edges) <= 1
+        parted = any(other <= sign <= span.start for sign in signs)
+        if (one >= span.end and last) or (one < span.start and near and not parted):
+            return True
+    return False
 
 
 def _written(squashed: Squashed, span: Span) -> str:
@@ -280,8 +299,12 @@ def containers_of(knowledge: Knowledge, squashed: Squashed, nouns: Sequence[Span
             )
             contents = [word for word in (said, said[:-1], said[:-2]) if word in knowledge.terms]
             furniture = noun.term not in knowledge.lexicon.english.containers
-            if furniture and any(knowledge.dangerous(word) for word in contents):
+            grave = any(item.stream in DANGEROUS for word in contents for item in knowledge.named(word))
+            if grave and (furniture or not any(word.term in EMPTY for word in words)):
                 break  # a "cabinet of medicine" has to be emptied, unlike a medicine cabinet
+            heap = noun.term in knowledge.lexicon.english.heaps
+            if heap and contents and not any(knowledge.edible(word) for word in contents):
+                break  # a "bag of soil" is soil
             if full and any(knowledge.solid(word) or knowledge.medicine(word) for word in contents):
                 break  # what is in it has to leave it, and is asked about as well
             if term and len(rest) >= many:

@@ -304,6 +304,8 @@ def _with_unknown_words(
     for word in words[:MOST_UNKNOWN]:
         if any(within(word, mention.span) for mention in mentions) or _left_out(knowledge, found, word):
             continue
+        if known and _modifier(knowledge, found, word):
+            continue
         term = matching.closest(knowledge, word.term, alone=not known or _broken(found, word))
         if term:
             span = Span(word.start, word.end, term)
@@ -344,6 +346,12 @@ def _beside(knowledge: Knowledge, found: Found, words: Sequence[Span], known: Se
 def _broken(found: Found, word: Span) -> bool:
     """True when the dictionary has no such word, so that it is misspelt or a new name."""
     return any(word.start <= token.start < word.end and token.tags[0] == "UNKNOWN" for token in found.tokens)
+
+
+def _modifier(knowledge: Knowledge, found: Found, word: Span) -> bool:
+    """True for the 오래된 of "오래된 달력", which names no thing."""
+    last = next((token for token in found.tokens if token.start < word.end <= token.end), None)
+    return word.term in knowledge.lexicon.korean.states or (last is not None and last.tags[-1] == "ETM")
 
 
 def _left_out(knowledge: Knowledge, found: Found, word: Span) -> bool:

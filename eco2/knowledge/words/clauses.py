@@ -1,6 +1,7 @@
 """Walking over the tokens of a Korean sentence: the particles after a noun, the verb of its clause, and the noun that a
 verb with an adnominal ending belongs to."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,38 @@ INSIDE = frozenset(
     ("속", "안", "위", "겉", "밑", "옆", "사이", "뒤", "앞", "바닥", "안쪽", "겉면", "표면", "아래", "구석", "내부")
 )
 DUMMIES = frozenset(("거", "것", "게", "걸", "건", "데", "채", "줄", "적", "꺼", "놈", "애"))
+
+TRACES = frozenset(("튀", "묻", "묻히", "배", "물들", "닦", "바르", "칠하"))
+CLEARED = frozenset(("치우", "엎", "뒤집", "털", "뒤엎"))
+WHILE = (
+    "는데",
+    "ㄴ데",
+    "은데",
+    "었는데",
+    "았는데",
+    "다가",
+    "다",
+    "니까",
+    "더니",
+    "면서",
+    "고",
+    "는데요",
+    "었더니",
+    "았더니",
+)
+"""Endings of a clause that only tells what was done when the things of the next one turned up."""
+WENT = re.compile(r"([가-힣])(?:고요?|는데요?|지만|으니|구요?)$")
+PAST = 20
+"""Number of the last consonant ㅆ."""
+KEPT = frozenset(("내놓", "내", "넣", "분리하", "어쩌", "어떡하"))
+BODIES = frozenset(("본체", "몸체", "몸통", "기계"))
+ANAPHORS = frozenset(("이", "그", "저"))
+SIDES = frozenset(("겉", "안", "속", "밖", "바깥", "안쪽", "바깥쪽", "겉면"))
+EMPTIES = frozenset(("빈병", "공병", "빈통", "빈캔", "빈용기"))
+WRAPPED = frozenset(("싸", "감싸", "포장하", "말"))
+GOODS = frozenset(("점토", "바닥재", "찰흙", "지점토", "털실", "펠트", "장판", "시멘트", "합판", "각목"))
+"""Things that others are made of."""
+ONLY = "만"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ HEAPS = frozenset(("full", "kind", "pair", "couple", "lot", "lots", "tons", "bun
 """Before an "of" that tells nothing of a container."""
 OWN, OWNERS = frozenset(("have", "had", "got")), frozenset(("i", "we", "ive", "weve", "theres", "still", "also", "now"))
 SHAPED = frozenset(("size", "sized", "shaped", "style"))
+WASTE = frozenset(("waste", "trash", "rubbish", "garbage"))
 COLOURS = frozenset(("orange", "peach", "olive", "cream"))
 TURNED = frozenset(("still", "is", "its", "turned", "stained", "was", "went"))
 IS = frozenset(("is", "was", "are", "were", "wont", "cant", "doesnt", "has"))
@@ -263,6 +264,8 @@ class Sentence:
         following = self.tokens[end].surface if end < len(self.tokens) and not self._parted(end) else ""
         if following == "or" or self.tokens[first - 1].surface == "or":
             return True
+        if end == len(self.tokens) and end - first > 1 and self.tokens[end - 1].surface in WASTE:
+            return True  # "…, egg shells - food waste?"
         if self._edges[n - 1][1] == first and self.tokens[0].surface in QUESTIONS:
             return True
         return self.tokens[first - 1].surface in ASKED_AS | {"a", "the"} and following in (

@@ -7,7 +7,29 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from eco2.knowledge.words.clauses import AND, AT, BY, FROM, INSIDE, NUMBERS, Clause, Walk
+from eco2.knowledge.words.clauses import (
+    ANAPHORS,
+    AND,
+    AT,
+    BODIES,
+    BY,
+    CLEARED,
+    EMPTIES,
+    FROM,
+    GOODS,
+    INSIDE,
+    KEPT,
+    NUMBERS,
+    ONLY,
+    PAST,
+    SIDES,
+    TRACES,
+    WENT,
+    WHILE,
+    WRAPPED,
+    Clause,
+    Walk,
+)
 from eco2.knowledge.words.text import Span
 
 Part = Literal["main", "beside", "option", "content", "container", "part", "from", "tool", "bought", "into", "not"]
@@ -21,33 +43,6 @@ FILMS = frozenset(("비닐", "film"))
 COLD, CLOSETS = frozenset(("냉장고", "냉동고", "냉동실", "김치냉장고")), frozenset(("옷장", "장롱", "서랍장", "신발장"))
 STORED = frozenset(("물먹는하마", "제습제", "습기제거제", "방충제", "좀약", "나프탈렌", "탈취제"))
 """Stored in closets: the closet of "옷장 물먹는하마" is not asked about."""
-TRACES = frozenset(("튀", "묻", "묻히", "배", "물들", "닦", "바르", "칠하"))
-CLEARED = frozenset(("치우", "엎", "뒤집", "털", "뒤엎"))
-WHILE = (
-    "는데",
-    "ㄴ데",
-    "은데",
-    "었는데",
-    "았는데",
-    "다가",
-    "다",
-    "니까",
-    "더니",
-    "면서",
-    "고",
-    "는데요",
-    "었더니",
-    "았더니",
-)
-"""Endings of a clause that only tells what was done when the things of the next one turned up."""
-WENT = re.compile(r"([가-힣])(?:고요?|는데요?|지만|으니|구요?)$")
-PAST = 20
-"""Number of the last consonant ㅆ."""
-KEPT = frozenset(("내놓", "내", "넣", "분리하", "어쩌", "어떡하"))
-BODIES = frozenset(("본체", "몸체", "몸통", "기계"))
-ANAPHORS = frozenset(("이", "그", "저"))
-SIDES = frozenset(("겉", "안", "속", "밖", "바깥", "안쪽", "바깥쪽", "겉면"))
-ONLY = "만"
 EITHER = ("아니면", "아님", "혹은", "vs")
 AS_KIND = re.compile(
     r"(?:류)?(?:인가요?|인감|인지요?|일까요?|이?예요|이?에요|이?에여|이야|야|이?지요?|이?죠|이?냐|임|이?래유|이?래요|이?여|유|이?니|"
@@ -111,6 +106,9 @@ class Sentence(Walk):
         if self.inside(n) and not particles and self._later(n, found):
             return "from"
         if particles in AND or particles.startswith(("이랑", "랑", "하고")):
+            stuck = n and thing.term in self.words.parts and self.tail(n - 1)[0].startswith(AT)
+            if stuck and n + 1 < len(found) and self.things[n + 1].term in self.words.parts:
+                return "part"  # "상자에 테이프랑 송장 붙어있는데"
             return self._joined(n, k)
         if n and self._boxed(n):
             return "into"
@@ -120,6 +118,8 @@ class Sentence(Walk):
             return "into"
         if n and self._again(n):
             return "content"
+        if n and thing.term in EMPTIES and self._adjacent(n - 1) and self.things[n - 1] not in self.edible:
+            return "part"  # "가글 빈병"
         if n and thing.term in self.classes and (self._asked_to_be(k) or particles.startswith((*AT, *BY))):
             return "into"
         if self._of_a_quality(n) and (n or self._later(n, found)):
@@ -141,6 +141,8 @@ class Sentence(Walk):
             told = (
                 found[following] in ("content", "container", "from", "bought", "tool") and thing not in self.dangerous
             )
+            if self._entry_of_two(n):
+                return "content"
             if told and self._later(following, found) and not thing.term.endswith(tuple(self.words.containers)):
                 return found[following] if not self._in_list(n) else "main"
             return "main"
@@ -228,6 +230,17 @@ class Sentence(Walk):
             and one not in self.dangerous
             and other not in self.dangerous
         )
+
+    def _entry_of_two(self, n: int) -> bool:
+        """True when a place or material only tells of the next thing in a list with signs: "A, 점토 화분, B"."""
+        one, other = self.things[n], self.things[n + 1]
+        if len(self.squashed.breaks) < 2 or {one, other} & self.dangerous or one.term in self.words.parts:
+            return False
+        if one.end != other.start or one.term not in self.words.places | self.materials | GOODS:
+            return False
+        before = n == 0 or any(self.things[n - 1].end <= sign <= one.start for sign in self._signs)
+        after = n + 2 == len(self.things) or any(other.end <= sign <= self.things[n + 2].start for sign in self._signs)
+        return before and after and self.things[n].start in self.squashed.starts and other.term not in self.classes
 
     def _packs(self, n: int) -> bool:
         """True when food only tells what the next thing packs, in a list with signs: "요거트 은박뚜껑, 빵끈"."""
@@ -375,7 +388,8 @@ class Sentence(Walk):
             return "content" if clause.stems[0] not in LEFT or self.things[n].term in self.words.soils else "main"
         if clause.stems[0].endswith("먹") or clause.stems[0] in self.words.verbs.consume - {"쓰", "사용하"}:
             return "content"
-        return "main"
+        battery = self.things[n].term in self.words.parts and self.things[n] in self.dangerous
+        return "content" if battery else "main"  # "배터리 부푼 노트북"
 
     def _before_verb(self, n: int, particles: str, clause: Clause, found: list[Part]) -> Part:
         """A thing before the verb of its own clause."""
@@ -388,7 +402,7 @@ class Sentence(Walk):
         if particles.startswith(FROM):
             return "from" if self._others(n, found) else "main"
         if particles.startswith(AT):
-            if self._is(clause, "put") and n:
+            if n and (self._is(clause, "put") or clause.stems[0] in WRAPPED):
                 return "into"
             if later and (term in self.words.places or self._is(clause, "put", "emerge")):
                 return "from"

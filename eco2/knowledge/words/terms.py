@@ -109,9 +109,11 @@ def spans(
                 or token.tags[0] in ("MM", "MAG", "JKS", "JX", "EC", "ETM", "EF", "VV", "VCP")
             ):
                 return False
+        following = at.get(end)
+        if following is not None and following.tags[0] == "NNB" and following.surface == "수":
+            return False  # the verb of "드릴 수 없어요"
         if end in squashed.ends:
             return True
-        following = at.get(end)
         if following is None:
             more = (
                 len(term) >= APART
