@@ -322,7 +322,7 @@ async def _cancel(bench: Bench, turns: Sequence[tuple[User, str]]) -> None:
 async def graph_cpu(_bench: Bench, _wanted: Collection[str]) -> list[Measure]:
     """CPU of a turn in LangGraph with everything that it runs, in this process: reading, nodes, composing, no model.
 
-    The turns of the stranger's conversations, each read for the first time, after those of round 00 have warmed up. No
+    The turns of the independent conversations, each read for the first time, after those of round 00 have warmed up. No
     saver is beside it: what a chat remembers is written with its answer (ADR 40).
     """
     directory = knowledge.default_directory()
