@@ -472,3 +472,9 @@ async def test_a_look_takes_as_many_commands_however_many_photos_are_kept(
 @pytest.mark.parametrize("size", [SIDE, 224, 400])
 def test_how_far_a_photo_was_reduced_in_decoding_hardly_matters(size: int) -> None:
     assert (phash_of(decode(PHOTO, SMALL.shorter)) ^ phash_of(decode(PHOTO, size))).bit_count() <= 8
+
+
+@pytest.mark.parametrize("words", [None, "", "  "])
+async def test_a_scan_without_words_pays_for_no_answer(models: Models, paid: Paid, words: str | None) -> None:
+    assert await models.answer(CERAMIC, COMPOSED, words, None) == Answer.of(COMPOSED, "rules")
+    assert paid.answers == 0

@@ -133,9 +133,10 @@ class Models:
         model: str | None,
         audience: Audience = ANYBODY,
     ) -> Answer:
-        """`composed`, in the words of the paid model where there is one."""
+        """`composed`, or what the paid model chooses of its facts for the user's words. Without words there is nothing
+        to choose by, and the model is not paid."""
         provider = self.paid(model)
-        if provider is None or rule.item_id is None:
+        if provider is None or rule.item_id is None or not (user_input and user_input.strip()):
             return Answer.of(composed, "rules")
 
         async def compute() -> FinalAnswer:
