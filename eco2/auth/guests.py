@@ -35,7 +35,7 @@ SESSIONS = Counter(
 
 
 class ProofInvalid(BadRequest):
-    """This answers no challenge of ours: SHA-256 of challenge, dot and nonce has to begin with so many zero bits."""
+    """The proof fits no challenge: SHA-256 of challenge, dot and nonce has to begin with `difficulty` zero bits."""
 
     code = "GUEST_PROOF_INVALID"
 

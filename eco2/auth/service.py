@@ -67,7 +67,7 @@ class RefreshRevoked(Unauthorized):
 
 
 class WrongType(BadRequest):
-    """This is an access token; the refresh token is needed."""
+    """This is an access token; send the refresh token."""
 
     code = "TOKEN_TYPE_MISMATCH"
 

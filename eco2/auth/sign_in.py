@@ -39,7 +39,7 @@ class RedirectRefused(BadRequest):
 
 
 class Prefetched(Unavailable):
-    """A sign-in is finished by going there, not by fetching the page ahead."""
+    """A sign-in is finished by navigation, not by prefetching the page."""
 
     code = "PREFETCH_REFUSED"
 

@@ -43,7 +43,7 @@ class InvalidSource(BadRequest):
 
 
 class InvalidCursor(BadRequest):
-    """The cursor is none that a page gave; leave it out to start anew."""
+    """The cursor is not from a page of this list; leave it out to start again."""
 
     code = "INVALID_CURSOR_FORMAT"
 

@@ -53,19 +53,19 @@ class LocationNotFound(NotFound):
 
 
 class BadStoreCategory(BadRequest):
-    """A store_category is none that we know."""
+    """A store_category is unknown; the API document lists the values."""
 
     code = "INVALID_STORE_CATEGORY"
 
 
 class BadPickupCategory(BadRequest):
-    """A pickup_category is none that we know."""
+    """A pickup_category is unknown; the API document lists the values."""
 
     code = "INVALID_PICKUP_CATEGORY"
 
 
 class BadStream(BadRequest):
-    """A stream is none of GET /api/v1/recycling/streams."""
+    """A stream is unknown; GET /api/v1/recycling/streams lists them."""
 
     code = "INVALID_STREAM"
 
@@ -83,7 +83,7 @@ class ReportNotFound(NotFound):
 
 
 class OneFilter(BadRequest):
-    """Clusters are counted for one value of one filter."""
+    """Clusters take one value of one filter; send no other."""
 
     code = "ONE_FILTER_ONLY"
 

@@ -67,7 +67,7 @@ class BadPhoneNumber(AppError):
 
 
 class NicknameRefused(BadRequest):
-    """Choose a nickname that can be read, without invisible characters, and that is none of our staff's."""
+    """Choose a readable nickname without invisible characters that does not look like a name of staff."""
 
     status = 422
     code = "INVALID_NICKNAME"

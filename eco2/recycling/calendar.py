@@ -48,7 +48,7 @@ class AreaNotFound(NotFound):
 
 
 class NotCollected(NotFound):
-    """Nothing of this stream is put out on a day: it is taken somewhere, or booked."""
+    """This stream has no collection day: take the item to a drop-off place, or book its collection."""
 
     code = "STREAM_NOT_COLLECTED"
 

@@ -56,7 +56,7 @@ class UnknownService(BadRequest):
 
 
 class BadSubscription(BadRequest):
-    """`p256dh` and `auth` are no keys of a push subscription."""
+    """`p256dh` and `auth` are not the keys of a push subscription; subscribe again in the browser."""
 
     code = "SUBSCRIPTION_INVALID"
 
@@ -68,13 +68,13 @@ class AreaRequired(BadRequest):
 
 
 class NothingOnADay(BadRequest):
-    """None of this is collected there on a day."""
+    """None of these has a collection day there; choose from the calendar of the district."""
 
     code = "NOTHING_COLLECTED"
 
 
 class TooManyBrowsers(Conflict):
-    """So many browsers have reminders of this account already; turn one off."""
+    """Too many browsers of this account have reminders; end one of them first."""
 
     code = "TOO_MANY_REMINDERS"
 

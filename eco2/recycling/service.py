@@ -40,7 +40,7 @@ class ItemNotFound(NotFound):
 
 
 class StreamNotFound(NotFound):
-    """There is no disposal stream of this id."""
+    """There is no disposal stream of this id; GET /api/v1/recycling/streams lists them."""
 
     code = "STREAM_NOT_FOUND"
 
@@ -64,7 +64,7 @@ class TooManyQuestions(TooMany):
 
 
 class CursorUnknown(BadRequest):
-    """The cursor is none that a page gave; start again without it."""
+    """The cursor is not from a page of this list; leave it out to start again."""
 
     code = "CURSOR_UNKNOWN"
 

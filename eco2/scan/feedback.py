@@ -31,7 +31,7 @@ class ChoiceFirst(Conflict):
 
 
 class Contradiction(BadRequest):
-    """Name a minor_category only where the result is wrong, and another one than that of the result."""
+    """Give a minor_category only for a wrong result, and another one than that of the result."""
 
     code = "FEEDBACK_CONTRADICTS_ITSELF"
 
