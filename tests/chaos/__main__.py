@@ -27,8 +27,8 @@ from tests.chaos import gather
 from tests.chaos.audit import ANSWER_SECONDS, Finding, audit, availability
 from tests.chaos.crowd import Crowd
 from tests.chaos.evidence import Disturbance
-from tests.chaos.faults import FAILOVERS, FAULTS, Fault, with_sentinel
-from tests.load import target
+from tests.chaos.faults import CLOCKS, FAILOVERS, FAULTS, Fault, with_sentinel
+from tests.load import clocks, target
 from tests.load.serve import PLACES
 from tests.load.target import Target
 from tests.redis_server import sentinel_group
@@ -91,6 +91,8 @@ async def run(asked: argparse.Namespace) -> tuple[Crowd, list[Finding]]:
         if asked.sentinel:
             group = await servers.enter_async_context(sentinel_group())
             faults, given = with_sentinel(group), {"ECO2_REDIS_STREAMS_URL": group.url()}
+        if asked.clocks:
+            faults, given = {**faults, **CLOCKS}, {**given, clocks.SWITCH: "1"}
         at = await servers.enter_async_context(target.started("emulated", asked.place, **given))
         names = [name for name in asked.only or faults if name in faults]
         start = time.monotonic()
@@ -158,7 +160,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--think", type=float, default=5, help="mean seconds between two acts of a user")
     parser.add_argument(
         "--only",
-        help=f"faults with commas between them, of: {', '.join(FAULTS)}; with --sentinel {', '.join(FAILOVERS)}",
+        help=f"faults with commas between them, of: {', '.join(FAULTS)}; with --sentinel also {', '.join(FAILOVERS)}",
+    )
+    parser.add_argument(
+        "--clocks", action="store_true", help="processes have clocks of their own, which go wrong (needs libfaketime)"
     )
     parser.add_argument(
         "--sentinel", action="store_true", help="the streams Redis is a master and a replica with three sentinels"
@@ -170,7 +175,7 @@ def arguments() -> argparse.Namespace:
     asked.place = asked.place or ("third" if asked.sentinel else "first")  # the group's ports may be among the first's
     asked.seed = secrets.randbelow(10**6) if asked.seed is None else asked.seed
     asked.only = [name.strip() for name in asked.only.split(",")] if asked.only else []
-    known = FAULTS.keys() | set(FAILOVERS) if asked.sentinel else FAULTS.keys()
+    known = {*FAULTS, *(FAILOVERS if asked.sentinel else ()), *(CLOCKS if asked.clocks else ())}
     if unknown := set(asked.only) - known:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
     return asked

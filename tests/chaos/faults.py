@@ -22,6 +22,7 @@ from eco2.local.stack import management
 from eco2.processes import SERVERS, SERVICES
 from tests import poison
 from tests.chaos.evidence import Evidence
+from tests.load import clocks
 from tests.load.target import Target
 from tests.redis_server import Group, RedisServer, until
 
@@ -127,6 +128,26 @@ def with_sentinel(group: Group) -> dict[str, Fault]:
     }
 
 
+@asynccontextmanager
+async def clock(name: str, seconds: float, target: Target, _evidence: Evidence) -> AsyncIterator[None]:
+    """A process alone is ahead of all others, or behind, and comes back at once."""
+    clocks.set_clock(target.layout.home, name, seconds)
+    try:
+        await asyncio.sleep(CLOCK_SECONDS)
+    finally:
+        clocks.set_clock(target.layout.home, name, 0)
+    await asyncio.sleep(2 * clocks.READ_EVERY)
+    yield
+
+
+AHEAD = 20.0
+CLOCK_SECONDS = 8.0
+CLOCKS: dict[str, Fault] = {
+    f"clock of {name} {seconds:+g} s": partial(clock, name, seconds)
+    for name in clocks.CLOCKED
+    for seconds in (AHEAD, -AHEAD)
+}
+"""Faults of a stack that has clocks that can be set."""
 FAILOVERS = {"kill the streams master": signal.SIGKILL, "stop the streams master": signal.SIGSTOP}
 FAILOVER_SECONDS = 30.0
 ALONE = ("kill redis-streams", "pause redis-streams")

@@ -16,6 +16,7 @@ from eco2.local import config, state
 from eco2.local.config import Layout
 from eco2.local.emulators import llm as llm_emulator
 from eco2.local.stack import Stack
+from tests.load import clocks
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ async def main(llm_kind: str, place: Place) -> None:
     llm = {"ECO2_LLM_API_KEY": "emulated", "ECO2_LLM_BASE_URL": llm_emulator.base_url(layout)}
     os.environ.update(SETTINGS | (llm if emulated else {}))
     given = {name: os.environ[name] for name in GIVEN if name in os.environ}
-    async with Stack(home, port_base=place.port_base, gateway_port=place.gateway_port, extra=extra, given=given):
+    changed = clocks.with_clocks(layout.home) if clocks.SWITCH in os.environ else lambda unit: unit
+    async with Stack(
+        home, port_base=place.port_base, gateway_port=place.gateway_port, extra=extra, given=given, changed=changed
+    ):
         await asyncio.to_thread(sys.stdin.buffer.read)
 
 
