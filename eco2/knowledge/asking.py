@@ -125,7 +125,7 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "Check differences with your district office or 120.",
     },
     "ask_region": {
-        "ko": "어느 시·군·구인지 알려 주시면 그 동네 안내를 찾아볼게요.",
+        "ko": "어느 시·군·구에 사세요? 알려 주시면 그 동네 안내를 찾아볼게요.",
         "en": "Which city or district (si, gun or gu) do you live in? I will look up its notice.",
     },
     "which_region": {

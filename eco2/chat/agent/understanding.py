@@ -10,6 +10,7 @@ from eco2.knowledge import Item, Knowledge, recognising
 from eco2.knowledge.answer import Lang
 from eco2.knowledge.asking import DISPOSAL, OFF_TOPIC, Asked, understand
 from eco2.knowledge.models import Ambiguity
+from eco2.knowledge.words.text import is_korean
 
 NEAR = re.compile(
     r"근처|가까운|주변|가까이|이\s*동네에?\s*어디|어딨|어디야|어디예요|어디에요|어디였|위치|찾아\s*줘|가져다|가져가|"
@@ -64,6 +65,7 @@ AGENT = re.compile(
 """Words about the agent itself."""
 PRICE = re.compile(
     r"시세|매입|고물|(?:고철|폐지|파지|박스|신문지?|캔|알루미늄|구리)\s*(?:값|가격)|(?:팔면|키로|킬로|kg)\S*\s*얼마|"
+    r"(?:고철|폐지|파지|박스|신문지?|알루미늄|구리)\S?\s*(?:요새|요즘|지금|오늘)?\s*얼마|"
     r"얼마(?:나|에|씩|를)?\s*(?:쳐|받|사\s*[가줘])|scrap price|price of scrap|per\s*(?:kg|kilo)|a kilo\b|\bworth\b|"
     r"\b(?:can|do|will) (?:i|you|they|we) (?:get|pay|buy)\b.{0,20}\bfor\b",
     re.IGNORECASE,
@@ -76,7 +78,10 @@ DRAW = re.compile(
     re.IGNORECASE,
 )
 HELLO = re.compile(r"^(?:안녕|하이|헬로|반가|처음\s*뵙|hi\b|hello|hey\b|good (?:morning|evening))", re.IGNORECASE)
-THANKS = re.compile(r"고마워|고맙|감사|땡큐|thank", re.IGNORECASE)
+THANKS = re.compile(
+    r"고마워|고맙|감사|땡큐|ㄱㅅ|수고(?:하|요|$|\W)|thank|\bthx\b|\bcheers\b|kamsa|gamsa|(?:great|big) help",
+    re.IGNORECASE,
+)
 BYE = re.compile(r"잘\s*(?:가|있어)|안녕히|다음에\s*봐|\bbye", re.IGNORECASE)
 ABLE = re.compile(
     r"할\s*수\s*있는\s*(?:게|것|건)\s*뭐|뭐\s*(?:할\s*수|해\s*줄|를\s*도와)|무엇을\s*(?:할|도와)|도움말|사용법|넌\s*누구|너는\s*누구|이름이\s*뭐|"
@@ -157,7 +162,7 @@ LIVES = re.compile(
     re.IGNORECASE,
 )
 """The answer to the question where somebody lives."""
-LONGEST_FOLLOW_UP = 60
+LONGEST_FOLLOW_UP, LONGEST_IN_ENGLISH = 60, 110
 """Characters; who writes more names what it is about."""
 _AGAIN = re.compile(r"^\s*(?:(?:아|음|그럼|근데|자|참|네|아니|아참)[\s,]+)?다시\s+(?=\S)")
 """Words before a thing that was talked about; together with it they may sound like another (다시팩)."""
@@ -214,7 +219,7 @@ def _harmed(knowledge: Knowledge, text: str, memory: Memory) -> Asked | None:
 
 def _more(text: str, asked: Asked, memory: Memory, follows: bool) -> tuple[Intent, ...]:
     """The intent of before, where a few words go on from it and say nothing of another."""
-    if len(text) > LONGEST_FOLLOW_UP or asked.emergency or small_talk(text):
+    if _long(text) or asked.emergency or small_talk(text):
         return ()
     if memory.subject == Intent.BULK_WASTE and _STICKER.search(text) and not DISPOSAL.search(text):
         return (Intent.BULK_WASTE,)
@@ -276,7 +281,7 @@ def _asked(knowledge: Knowledge, text: str, memory: Memory) -> tuple[Asked, bool
     whole, text = text, SAME.sub(" ", text).strip() or text
     alone = _in_district(knowledge, text, memory)
     told = (WORDS.search(text) or _WHY.search(text)) and not small_talk(text)
-    if len(text) > LONGEST_FOLLOW_UP or alone.emergency or not told:
+    if _long(text) or alone.emergency or not told:
         return alone, False
     if memory.topic and not (alone.mentions or alone.topics) and _goes_on(text, alone):
         together = _in_district(knowledge, f"{memory.topic} {text}", memory, alone.lang)
@@ -312,6 +317,10 @@ def _asked(knowledge: Knowledge, text: str, memory: Memory) -> tuple[Asked, bool
     if part_of and not vague and not _items(together):
         return alone, False
     return (together, True) if together.mentions else (alone, False)
+
+
+def _long(text: str) -> bool:
+    return len(text) > (LONGEST_FOLLOW_UP if is_korean(text) else LONGEST_IN_ENGLISH)
 
 
 def _goes_on(text: str, asked: Asked) -> bool:
