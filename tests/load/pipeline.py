@@ -1,6 +1,7 @@
 """Scenarios of the scan path: CPU per job, throughput, many users, repeated photos."""
 
 import asyncio
+import itertools
 import os
 import random
 import sys
@@ -47,8 +48,28 @@ async def cpu_per_job(bench: Bench, wanted: Collection[str]) -> list[Measure]:
     calls = {"llm_calls_per_job": await bench.llm_calls() / jobs}
     found = [_cpu_measure(name, done, calls) for name, done in rounds.items()]
     if tiny := rounds.get("cpu_per_job_tiny"):
-        found.append(_whole(tiny))
+        found.append(_whole("cpu_per_job_whole", tiny))
+        uploaded = [(await _with_upload(bench, jobs), jobs) for _, jobs in tiny]
+        found.append(_whole("cpu_per_job_upload", uploaded))
     return found
+
+
+async def _with_upload(bench: Bench, jobs: int) -> Usage:
+    """Usage of so many scans and of the uploads before them, through the edge."""
+    users = itertools.cycle(bench.target.users(USERS))
+    images = [(next(users), photo(seed), words(seed)) for seed, _ in zip(bench.target.seeds, range(jobs), strict=False)]
+    waiting, photos = iter(images), list[Photo]()
+
+    async def upload() -> None:
+        photos.extend([await bench.client.upload(*image) for image in waiting])
+
+    before = bench.target.usage()
+    async with asyncio.TaskGroup() as uploads:
+        for _ in range(AT_ONCE):
+            uploads.create_task(upload())
+    await bench.scan_all(photos, AT_ONCE)
+    await asyncio.sleep(SETTLE_SECONDS)
+    return bench.target.usage().since(before)
 
 
 async def cost(bench: Bench, photos: Sequence[Photo]) -> Usage:
@@ -72,11 +93,16 @@ def _cpu_measure(name: str, rounds: Sequence[tuple[Usage, int]], calls: dict[str
     return cpu_measure(name, median(costs), details)
 
 
-def _whole(rounds: Sequence[tuple[Usage, int]]) -> Measure:
-    """Of the same rounds what all processes of the stack took, what idles beside them included."""
+def _whole(name: str, rounds: Sequence[tuple[Usage, int]]) -> Measure:
+    """CPU of all processes of the stack in these rounds, what idles beside them included."""
     costs = [1000 * usage.whole(ELSEWHERE) / jobs for usage, jobs in rounds]
-    details = {"rounds": [round(cost, 2) for cost in costs], **load_of_driver(*rounds[-1])}
-    return cpu_measure("cpu_per_job_whole", median(costs), details)
+    middle, jobs = sorted(rounds, key=lambda row: row[0].whole(ELSEWHERE))[len(rounds) // 2]
+    details = {
+        "rounds": [round(cost, 2) for cost in costs],
+        "ms_per_job_by_process": breakdown(middle, jobs),
+        **load_of_driver(middle, jobs),
+    }
+    return cpu_measure(name, median(costs), details)
 
 
 FLOOR_PORT = 11599

@@ -31,6 +31,7 @@ LINES = {
     "cpu_per_job_tiny": Line(15, "ms"),
     "cpu_per_job_3mp": Line(45, "ms"),
     "cpu_per_job_whole": Line(12, "ms"),
+    "cpu_per_job_upload": Line(15, "ms"),
     "path_to_floor": Line(3, "times"),
     "jobs_per_second": Line(60, "jobs/s", more_is_better=True),
     "users_500_success": Line(100, "%", more_is_better=True),
