@@ -1,7 +1,7 @@
 """Replies of a paid model that a turn's next delivery does not pay again
 
-Revision ID: 0048
-Revises: 0047
+Revision ID: 0047
+Revises: 0046
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision: str = "0048"
-down_revision: str | None = "0047"
+revision: str = "0047"
+down_revision: str | None = "0046"
 branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
