@@ -22,15 +22,26 @@ def key(as_json: bool = console.AS_JSON) -> None:
 
 @reminders.command()
 def status(as_json: bool = console.AS_JSON) -> None:
-    """Count browsers with a reminder: told of the newest day, refused by their push service last, of each key."""
+    """Count browsers with a reminder: told of the newest day, refused by their push service last, stopped; by key.
+
+    Browsers subscribe with the key that is "offered"; where a "private key is missing", nothing can be sent.
+    """
     from eco2.core.postgres import open_database
-    from eco2.core.settings import DatabaseSettings
-    from eco2.recycling import reminder_store
+    from eco2.recycling import push, reminder_store
+    from eco2.recycling.push_settings import StatusSettings
 
     async def counted() -> console.Json:
-        async with open_database(console.settings(DatabaseSettings), repeat=False) as db:
-            keys = [f"{key}: {number}" for key, number in (await reminder_store.by_key(db)).items()]
-            return {**await reminder_store.counts(db), "keys": ", ".join(keys)}
+        settings = console.settings(StatusSettings)
+        offered, private = settings.push_public_key, push.read_keys(settings.push_private_keys)
+        async with open_database(settings, repeat=False) as db:
+            found = {**({offered: 0} if offered else {}), **await reminder_store.by_key(db)}
+            said = [
+                f"{key}: {number}"
+                + (", offered" if key == offered else "")
+                + ("" if key in private else ", private key is missing")
+                for key, number in found.items()
+            ]
+            return {**await reminder_store.counts(db), "keys": "; ".join(said)}
 
     row = console.do(counted())
-    console.show([row], as_json, "subscribed", "told", "refused", "keys", empty="")
+    console.show([row], as_json, "subscribed", "told", "refused", "stopped", "keys", empty="")

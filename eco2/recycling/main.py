@@ -30,7 +30,9 @@ NAME = "recycling-api"
 log = logging.getLogger(__name__)
 
 REMINDERS = Gauge(
-    "eco2_reminders", "Browsers with a reminder; told of the newest day; refused by their push service last", ["state"]
+    "eco2_reminders",
+    "Browsers with a reminder; told of the newest day; refused by their push service last; sent nothing any more",
+    ["state"],
 )
 
 

@@ -1,6 +1,7 @@
 """Web Push: keys of this installation (VAPID, RFC 8292), and a message as a push service takes it (RFC 8030, 8291)."""
 
 import base64
+import binascii
 import os
 import struct
 import time
@@ -15,14 +16,22 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from eco2.recycling.reminders import bytes_of
-
 KEY_BYTES = 32
+POINT_BYTES = 65
+UNCOMPRESSED = b"\x04"
 TOKEN_SECONDS = 12 * 3600
 """RFC 8292 allows a day."""
 RECORD = 4096
 """Bytes of the one record: a message is shorter."""
 LAST_RECORD = b"\x02"
+
+
+def bytes_of(text: str) -> bytes:
+    """Bytes of base64url, with padding or without. ValueError."""
+    try:
+        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def text_of(data: bytes) -> str:
@@ -61,6 +70,18 @@ def read_keys(text: str) -> dict[str, Key]:
     """Public key → pair, of private keys with commas between them. ValueError."""
     found = [Key.read(one) for one in text.split(",") if one.strip()]
     return {key.public: key for key in found}
+
+
+def check_public(text: str) -> None:
+    """ValueError where it is no public key."""
+    try:
+        point = bytes_of(text)
+        # A compressed point is a key, too, but neither browsers nor encryption take one.
+        if len(point) != POINT_BYTES or not point.startswith(UNCOMPRESSED):
+            raise ValueError
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    except ValueError:
+        raise ValueError(f"a public key is a point of P-256, {POINT_BYTES} bytes in base64url") from None
 
 
 def seal(

@@ -46,6 +46,14 @@ class ReminderOut(BaseModel):
     area: Annotated[str, Field(examples=["1구역"])]
     collections: Annotated[list[str], Field(description="Empty: everything", examples=[["vinyl"]])]
     lang: Annotated[str, Field(examples=["ko"])]
+    stopped: Annotated[
+        reminder_store.Stopped | None,
+        Field(
+            description="Why nothing is sent any more, null while it is: its push service refused, or put it off, on "
+            "many evenings; its area is in the data no more; the key that it was made with is no longer in use",
+            examples=[None],
+        ),
+    ] = None
 
     @classmethod
     def of(cls, found: reminder_store.Reminder) -> "ReminderOut":
@@ -55,6 +63,7 @@ class ReminderOut(BaseModel):
             area=found.area,
             collections=list(found.collections),
             lang=found.lang,
+            stopped=found.stopped,
         )
 
 
@@ -77,7 +86,7 @@ _NEED_MEMBER = (MissingUser, BadUser, GuestNotAllowed, Unavailable)
     responses=error_responses(*_NEED_MEMBER),
 )
 async def listed(at: At, user: User) -> Reminders:
-    """Browsers of the user, at most 10."""
+    """Browsers of the user, at most 10. One that is `stopped` goes on after another PUT."""
     found = await reminder_store.of_user(at.db, user)
     return Reminders(public_key=at.offer.public_key or None, items=[ReminderOut.of(one) for one in found])
 

@@ -4,8 +4,6 @@ A reminder belongs to a browser: its push service gives it an address, to which 
 against the list of known services.
 """
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +14,6 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import yaml
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from eco2.core.errors import BadRequest, Conflict, NotFound, TooMany
 from eco2.core.postgres import Database
@@ -27,13 +24,12 @@ from eco2.knowledge.loading import default_directory
 from eco2.knowledge.models import Collection
 from eco2.knowledge.regions import COLLECTIONS
 from eco2.recycling import calendar, reminder_store
+from eco2.recycling.push import bytes_of, check_public
 from eco2.recycling.reminder_store import Reminder
 
 BROWSERS = 10
 """Reminders of one user."""
 AUTH_BYTES = 16
-POINT_BYTES = 65
-UNCOMPRESSED = b"\x04"
 Lang = Literal["ko", "en"]
 
 
@@ -138,23 +134,11 @@ def is_known(endpoint: str, known: frozenset[str], trusted: str | None) -> bool:
     return plain and parts.scheme == "https" and port in (None, 443) and parts.hostname in known
 
 
-def bytes_of(text: str) -> bytes:
-    """Bytes of base64url, with padding or without. ValueError."""
-    try:
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from None
-
-
 def _checked_keys(p256dh: str, auth: str) -> None:
     try:
         if len(bytes_of(auth)) != AUTH_BYTES:
             raise BadSubscription
-        point = bytes_of(p256dh)
-        # A compressed point is a key, too, but no message can be encrypted with it.
-        if len(point) != POINT_BYTES or not point.startswith(UNCOMPRESSED):
-            raise BadSubscription
-        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        check_public(p256dh)
     except ValueError:
         raise BadSubscription from None
 
@@ -237,6 +221,14 @@ def due(found: Schedule, day: date, book: calendar.Holidays) -> list[Due]:
     return [Due(found.district, name, hours) for name, hours in areas.items()]
 
 
+def offered(found: Schedule | None) -> dict[str, set[Collection]]:
+    """Area → what it puts out on a day of the week."""
+    areas: dict[str, set[Collection]] = {}
+    for area in found.areas if found else ():
+        areas.setdefault(area.name, set()).update(name for name in COLLECTIONS if _has_day(area, name))
+    return areas
+
+
 def _hours(area: Area, name: Collection) -> str:
     pickup = area.pickup(name)
     return f"{pickup.from_time}–{pickup.until_time}" if pickup and pickup.from_time and pickup.until_time else ""
@@ -251,6 +243,16 @@ def message(reminder: Reminder, put_out: Due, day: date) -> dict[str, str]:
     title = f"내일 내놓는 날: {said}" if reminder.lang == "ko" else f"Put out tomorrow: {said}"
     body = " · ".join([where, *(hours if len(hours) == 1 else ())])
     return {"title": title, "body": body, "tag": f"collection-{day}", "lang": reminder.lang, "url": "/calendar"}
+
+
+def stray(reminder: Reminder) -> dict[str, str]:
+    """Compose what the browser shows once, where there is nothing to remind of any more."""
+    where = " ".join(filter(None, (reminder.district.rpartition(" ")[2], reminder.area)))
+    if reminder.lang == "ko":
+        title, body = "수거 구역이 바뀌었어요", f"{where}의 요일을 이제 알 수 없어요. 눌러서 다시 골라 주세요."
+    else:
+        title, body = "Collection areas have changed", f"{where} is not listed any more. Tap to choose again."
+    return {"title": title, "body": body, "tag": "collection-area", "lang": reminder.lang, "url": "/calendar"}
 
 
 def _wants(reminder: Reminder, name: Collection) -> bool:

@@ -1,9 +1,10 @@
 """Settings of recycling-api."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from eco2.core.settings import AppSettings, DatabaseSettings, KnowledgeSettings, ServerUrl, SettingsGroup
 from eco2.llm.settings import LlmSettings
+from eco2.recycling import push
 
 
 class SpendingSettings(SettingsGroup):
@@ -18,3 +19,10 @@ class ApiSettings(AppSettings, DatabaseSettings, KnowledgeSettings, LlmSettings,
     """The VAPID key that browsers subscribe with; without one reminders are not offered."""
     reminder_changes_per_minute: int = Field(default=20, ge=1)
     """Of one user, counted as questions are."""
+
+    @field_validator("push_public_key")
+    @classmethod
+    def _is_key(cls, text: str) -> str:
+        if text:
+            push.check_public(text)
+        return text

@@ -68,7 +68,13 @@ reminders = Table(
     Column("try_after", DateTime(timezone=True)),
     # Evenings in a row on which the push service refused.
     Column("refusals", SmallInteger, nullable=False, server_default="0"),
+    # Evenings in a row on which it was put off by what only it can be the reason of, and the day of the newest.
+    Column("delays", SmallInteger, nullable=False, server_default="0"),
+    Column("delayed_for", Date),
+    # Why nothing is sent any more; empty: it is.
+    Column("stopped", Text, nullable=False, server_default=""),
     CheckConstraint("lang IN ('ko', 'en')", name="lang"),
+    CheckConstraint("stopped IN ('', 'refused', 'delayed', 'area', 'key')", name="stopped"),
     Index("ix_reminders_user_id", "user_id"),
     Index("ix_reminders_district_area", "district", "area", "id"),
     schema="recycling",

@@ -24,6 +24,7 @@ from eco2.jobs.settings import WorkerSettings
 from eco2.messaging import dead_letters
 from eco2.messaging.broker import Publisher
 from eco2.messaging.celery_worker import Handler, run_worker
+from eco2.recycling.push_settings import PushSettings
 
 NAME = "batch-worker"
 QUEUES = (Q_BATCH, Q_SCHED)
@@ -94,6 +95,8 @@ async def open_resources(settings: WorkerSettings) -> AsyncIterator[Resources]:
 
 def run() -> None:
     settings = load(WorkerSettings)
+    # Each run of the task would fail by itself in the evening; a wrong key is told where somebody looks: at the start.
+    load(PushSettings)
     run_worker(
         NAME,
         settings,

@@ -1,7 +1,9 @@
 """A browser on the page: Debian's Chromium on a phone's screen, and what goes wrong in it."""
 
 import os
+import re
 import subprocess
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from playwright.async_api import (
     async_playwright,
 )
 
+from eco2.core.postgres import Database, open_database
+from eco2.core.settings import DatabaseSettings
 from eco2.local.stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +54,14 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await launched.close()
 
 
+@pytest.fixture
+async def database(environment: dict[str, str]) -> AsyncIterator[Database]:
+    """The stack's own: what nobody can bring about by clicks alone."""
+    settings = DatabaseSettings(database_url=environment["ECO2_DATABASE_URL"])
+    async with open_database(settings, repeat=True) as opened:
+        yield opened
+
+
 class Watched:
     """A page and everything that went wrong in it."""
 
@@ -64,14 +76,36 @@ class Watched:
             self.wrong.append(message.text)
 
     async def check(self) -> None:
-        """Nothing went wrong, and axe finds nothing."""
+        """Nothing went wrong, axe finds nothing, and no two controls are called the same but do different things."""
         await self.page.evaluate(AXE.read_text(encoding="utf-8"))
         found = await self.page.evaluate(
             "axe.run(document, {resultTypes: ['violations']}).then((all) => all.violations)"
         )
         broken = [f"{row['id']}: {[node['html'][:120] for node in row['nodes']]}" for row in found]
         assert broken == [], f"{self.page.url}: {broken}"
+        called = confused(await self.page.locator("body").aria_snapshot())
+        assert called == {}, f"{self.page.url}: {called}"
         assert self.wrong == [], f"{self.page.url}: {self.wrong}"
+
+
+CONTROL = re.compile(
+    r"""^\s*-\ '?(?P<role>button|link|textbox|searchbox|combobox|checkbox|radio|switch)\ "(?P<name>.+?)"(?P<more>[^\n]*)
+    (?:\n\s*-\ /url:\ (?P<url>[^\n]+))?""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def confused(tree: str) -> dict[str, list[str]]:
+    """Role and name → controls of an accessibility tree that only their place tells apart. Links to one page may be
+    called the same."""
+    found = defaultdict(list)
+    for one in CONTROL.finditer(tree):
+        found[f"{one['role']} {one['name']}"].append(one["url"] or one["more"])
+    return {
+        called: does
+        for called, does in found.items()
+        if len(does) > 1 and not (called.startswith("link ") and len(set(does)) == 1)
+    }
 
 
 async def opened(

@@ -13,12 +13,16 @@ import orjson
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page
 
+from eco2.contracts.identity import ACCESS_COOKIE
+from eco2.core.postgres import Database
 from eco2.local.stack import Stack
+from eco2.recycling import reminder_store
+from eco2.recycling.reminder_store import Stopped
 from tests.browser import Browser as SignedIn
-from tests.e2e.page import browser, chromium, opened
+from tests.e2e.page import browser, chromium, database, opened
 from tests.e2e.test_page import sign_in
 
-__all__ = ["browser", "chromium"]
+__all__ = ["browser", "chromium", "database"]
 ROUTE = "/api/v1/users/me/reminders"
 SUBSCRIPTIONS = """(() => {
   let current = null;
@@ -38,6 +42,11 @@ SUBSCRIPTIONS = """(() => {
     return current;
   };
 })();"""
+
+
+IN_WORKER = f"{SUBSCRIPTIONS}; self.dispatchEvent(new ExtendableEvent('pushsubscriptionchange'))"
+"""A browser fires it when its subscription is over; nothing else makes Chromium do so."""
+ID_OF_KEPT = "caches.match('/reminder').then((found) => found && found.json()).then((found) => found && found.id)"
 
 
 async def at_the_calendar(browser: Browser, stack: Stack, **options: Any) -> tuple[BrowserContext, Any]:
@@ -75,6 +84,104 @@ async def test_a_reminder_is_turned_on_changed_and_off(browser: Browser, stack: 
     await box.get_by_role("button", name="알림 끄기").click()
     await box.get_by_role("button", name="알림 받기").wait_for()
     assert await kept(page) == []
+    await context.close()
+
+
+async def turned_on(page: Page) -> str:
+    """Id of the reminder."""
+    await page.locator(".remind").get_by_role("button", name="알림 받기").click()
+    await page.locator(".remind").get_by_text("알림이 켜져 있어요").wait_for()
+    return str((await kept(page))[0]["id"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("why", "said"), [("delayed", "여러 날 받지 않았어요"), ("area", "구역을 다시 골라 주세요")])
+async def test_who_comes_back_to_a_stopped_reminder_is_told_and_turns_it_on_again(
+    browser: Browser, stack: Stack, database: Database, why: Stopped, said: str
+) -> None:
+    context, seen = await at_the_calendar(browser, stack, permissions=["notifications"])
+    page = seen.page
+    await reminder_store.stop(database, await turned_on(page), why)
+    await page.get_by_role("link", name="이코에코, 처음으로").click()
+    await page.get_by_text("배출 요일 알림이 멈췄어요").wait_for()
+    await seen.check()
+    await page.get_by_role("link", name="까닭을 보고 다시 켜기").click()
+    await page.locator(".remind").get_by_role("alert").get_by_text(said).wait_for()
+    await seen.check()
+    await turned_on(page)
+    assert [one["stopped"] for one in await kept(page)] == [None]
+    await page.get_by_role("link", name="이코에코, 처음으로").click()
+    async with page.expect_response(lambda answer: answer.url.endswith(ROUTE)):
+        await page.reload()
+    await page.get_by_role("button", name="사진 찍기").wait_for()
+    assert await page.get_by_text("배출 요일 알림이 멈췄어요").count() == 0
+    await context.close()
+
+
+@pytest.mark.slow
+async def test_who_comes_back_to_a_reminder_that_the_server_forgot_is_told(
+    browser: Browser, stack: Stack, database: Database
+) -> None:
+    context, seen = await at_the_calendar(browser, stack, permissions=["notifications"])
+    page = seen.page
+    reminder = await turned_on(page)
+    await database.run("DELETE FROM recycling.reminders WHERE id = %(id)s", id=reminder)
+    await page.reload()
+    await page.locator(".remind").get_by_role("alert").get_by_text("알림 등록이 끝나서").wait_for()
+    await seen.check()
+    await turned_on(page)
+    assert await page.locator(".remind").get_by_role("alert").count() == 0
+    await context.close()
+
+
+@pytest.mark.slow
+async def test_another_key_of_ours_is_taken_over_by_itself(browser: Browser, stack: Stack, database: Database) -> None:
+    """As after a change of keys: the browser's subscription and its reminder have the former one."""
+    context, seen = await at_the_calendar(browser, stack, permissions=["notifications"])
+    page = seen.page
+    before = await turned_on(page)
+    await reminder_store.stop(database, before, "key")
+    await page.evaluate(
+        """async () => {
+            const worker = await navigator.serviceWorker.ready;
+            const now = await worker.pushManager.getSubscription();
+            now.options.applicationServerKey = new Uint8Array(65).buffer;
+        }"""
+    )
+    async with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        await page.get_by_role("link", name="이코에코, 처음으로").click()
+        await page.get_by_role("link", name="우리 동네 배출 요일").click()
+    (one,) = await kept(page)
+    assert one["id"] != before
+    assert one["stopped"] is None
+    await page.locator(".remind").get_by_text("알림이 켜져 있어요").wait_for()
+    await context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("session", ["fresh", "to be refreshed"])
+async def test_a_subscription_that_the_browser_changes_is_registered_by_the_service_worker(
+    browser: Browser, stack: Stack, session: str
+) -> None:
+    context, seen = await at_the_calendar(browser, stack, permissions=["notifications"])
+    page = seen.page
+    before = await turned_on(page)
+    (one,) = await kept(page)
+    if session == "to be refreshed":
+        await context.clear_cookies(name=ACCESS_COOKIE)
+    (worker,) = context.service_workers
+    await worker.evaluate(IN_WORKER)
+    await page.evaluate(
+        f"""async (before) => {{
+            const soon = () => new Promise((later) => setTimeout(later, 50));
+            const items = () => fetch('{ROUTE}').then((answer) => answer.json()).then((all) => all.items);
+            while ((await {ID_OF_KEPT}) === before || (await items()).length !== 1) await soon();
+        }}""",
+        before,
+    )
+    (changed,) = await kept(page)
+    assert changed["id"] == await page.evaluate(ID_OF_KEPT) != before
+    assert {**changed, "id": ""} == {**one, "id": ""}
     await context.close()
 
 

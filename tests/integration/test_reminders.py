@@ -17,8 +17,10 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typer.testing import CliRunner
 
 from eco2 import knowledge
+from eco2.cli.main import app
 from eco2.core import migrations
 from eco2.core.fetch import Limits
 from eco2.core.postgres import Database, open_database
@@ -37,7 +39,12 @@ DISTRICTS = Districts.load(None)
 THURSDAY = date(2026, 12, 3)
 FILM = Pickup(collection="vinyl", days=("thu",), from_time="18:00", until_time="24:00")
 FOOD = Pickup(collection="food", days=("thu", "fri"))
+TWO_AREAS = [
+    Area("1구역", "가동", (FILM, FOOD)),
+    Area("2구역", "나동", (FILM.model_copy(update={"days": ("mon",)}),)),
+]
 KEY = push.Key.make()
+NOTHING = {"day": "2026-12-03", "sent": 0, "strays": 0, "gone": 0, "refused": 0, "later": 0}
 
 
 @dataclass
@@ -143,14 +150,9 @@ async def town(database_url: str, settings: FromStack) -> AsyncIterator[Town]:
     own = settings(ReminderSettings).model_copy(update={"database_url": database_url})
     async with open_database(own, repeat=True) as database, serving() as service:
         await database.run("DELETE FROM recycling.reminders")
-        areas = [Area("1구역", "가동", (FILM, FOOD)), Area("2구역", "나동", (replaced(FILM, ("mon",)),))]
-        await store.swap(database, [(district, area, date(2026, 6, 30)) for area in areas], sample=False)
+        await store.swap(database, [(district, area, date(2026, 6, 30)) for area in TWO_AREAS], sample=False)
         keys = {"push_private_keys": KEY.text, "push_emulator_url": service.url}
         yield Town(database, own.model_copy(update=keys), service, district)
-
-
-def replaced(pickup: Pickup, days: tuple[str, ...]) -> Pickup:
-    return pickup.model_copy(update={"days": days})
 
 
 def test_the_stack_of_tests_offers_reminders_and_sends_none(environment: dict[str, str], settings: FromStack) -> None:
@@ -164,7 +166,7 @@ async def test_a_browser_reads_what_is_put_out_tomorrow(town: Town) -> None:
     await town.subscribe(ko)
     await town.subscribe(en, lang="en", collections=("vinyl",))
     await town.subscribe(other, area="2구역")
-    assert await town.send() == {"day": "2026-12-03", "sent": 2, "gone": 0, "refused": 0, "later": 0}
+    assert await town.send() == {**NOTHING, "sent": 2}
     ((headers, body),) = town.service.of(ko)
     assert ko.read(body) == {
         "title": "내일 내놓는 날: 음식물, 비닐류",
@@ -336,14 +338,60 @@ async def test_browsers_that_subscribe_at_once_are_ten_at_most(town: Town) -> No
     assert len(await town.kept(user)) == reminders.BROWSERS
 
 
-async def test_who_is_refused_every_evening_is_removed(town: Town) -> None:
+async def test_who_is_refused_every_evening_is_stopped_and_goes_on_after_a_tap(town: Town) -> None:
     browser = Browser()
     user = await town.subscribe(browser)
     town.service.answers[browser.path] = (403, {})
     for week in range(reminder_store.MOST_REFUSALS):
-        assert len(await town.kept(user)) == 1
+        assert [one.stopped for one in await town.kept(user)] == [None]
         assert (await town.send(THURSDAY + timedelta(weeks=week)))["refused"] == 1
-    assert await town.kept(user) == []
+    assert [one.stopped for one in await town.kept(user)] == ["refused"]
+    assert await reminder_store.counts(town.db) == {"subscribed": 1, "told": 0, "refused": 1, "stopped": 1}
+    town.service.answers.clear()
+    asked = len(town.service.got)
+    later = THURSDAY + timedelta(weeks=9)
+    assert (await town.send(later))["sent"] == 0
+    assert len(town.service.got) == asked, "nothing is tried"
+    await town.subscribe(browser, user)
+    assert [one.stopped for one in await town.kept(user)] == [None]
+    assert (await town.send(later))["sent"] == 1
+
+
+async def test_who_is_put_off_every_evening_is_stopped(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    browser = Browser()
+    user = await town.subscribe(browser)
+    town.service.answers[browser.path] = (500, {})
+    evenings = [THURSDAY + timedelta(weeks=week) for week in range(reminder_store.MOST_DELAYS)]
+    for day in sorted(evenings + evenings[:-1]):  # two tries of one evening count once
+        assert [one.stopped for one in await town.kept(user)] == [None]
+        assert (await town.send(day))["later"] == 1
+        await town.pauses_are_over()
+    assert [one.stopped for one in await town.kept(user)] == ["delayed"]
+    assert "a reminder is stopped" in caplog.text
+    asked = len(town.service.got)
+    assert (await town.send(THURSDAY + timedelta(weeks=20)))["later"] == 0
+    assert len(town.service.got) == asked
+
+
+async def test_evenings_that_were_put_off_are_forgotten_once_a_message_is_taken(town: Town) -> None:
+    browser = Browser()
+    user = await town.subscribe(browser)
+    for week in range(2 * reminder_store.MOST_DELAYS):
+        town.service.answers = {browser.path: (500, {})} if week % reminder_store.MOST_DELAYS else {}
+        await town.send(THURSDAY + timedelta(weeks=week))
+        await town.pauses_are_over()
+    assert [one.stopped for one in await town.kept(user)] == [None]
+
+
+async def test_who_does_not_answer_at_all_stops_nobody(town: Town) -> None:
+    """It is our connection, or the whole service, and never the one browser."""
+    browser = Browser()
+    user = await town.subscribe(browser)
+    town.service.answers[browser.path] = (0, {})
+    for week in range(reminder_store.MOST_DELAYS):
+        assert (await town.send(THURSDAY + timedelta(weeks=week)))["later"] == 1
+        await town.pauses_are_over()
+    assert [one.stopped for one in await town.kept(user)] == [None]
 
 
 async def test_a_former_key_reaches_who_subscribed_with_it(town: Town) -> None:
@@ -352,24 +400,91 @@ async def test_a_former_key_reaches_who_subscribed_with_it(town: Town) -> None:
     town.settings = town.settings.model_copy(update={"push_private_keys": f"{fresh.text},{KEY.text}"})
     assert (await town.send())["sent"] == 1
     assert town.service.of(browser)[0][0]["authorization"].endswith(f"k={KEY.public}")
-    town.settings = town.settings.model_copy(update={"push_private_keys": fresh.text})
-    await town.subscribe(Browser())
-    await town.db.run("UPDATE recycling.reminders SET public_key = %(key)s WHERE told_for IS NULL", key=fresh.public)
-    result = await town.send(THURSDAY + timedelta(days=1))
-    assert (result["sent"], result["refused"]) == (1, 1)
 
 
 async def test_a_wrong_key_costs_nobody_a_reminder(town: Town, caplog: pytest.LogCaptureFixture) -> None:
-    user = await town.subscribe(Browser())
+    """Neither while no reminder has a known key, nor once a new one has."""
+    old, young, wrong = Browser(), Browser(), push.Key.make()
+    user = await town.subscribe(old)
     right = town.settings
-    town.settings = right.model_copy(update={"push_private_keys": push.Key.make().text})
-    for week in range(reminder_store.MOST_REFUSALS):
-        assert (await town.send(THURSDAY + timedelta(weeks=week)))["because"] == "no reminder has a known key"
+    town.settings = right.model_copy(update={"push_private_keys": wrong.text})
+    assert (await town.send())["sent"] == 0
+    new = await town.subscribe(young)
+    await town.db.run(
+        "UPDATE recycling.reminders SET public_key = %(key)s WHERE user_id = %(user)s", key=wrong.public, user=new
+    )
+    for week in range(1, 2 + reminder_store.MOST_REFUSALS):
+        result = await town.send(THURSDAY + timedelta(weeks=week))
+        assert (result["sent"], result["refused"]) == (1, 0)
     assert "ECO2_PUSH_PRIVATE_KEYS" in caplog.text
-    assert len(await town.kept(user)) == 1
-    assert await reminder_store.by_key(town.db) == {KEY.public: 1}
-    town.settings = right
+    assert [one.stopped for one in await town.kept(user)] == ["key"]
+    assert await reminder_store.by_key(town.db) == {KEY.public: 1, wrong.public: 1}
+    town.settings = right.model_copy(update={"push_private_keys": f"{wrong.text},{KEY.text}"})
+    assert (await town.send(THURSDAY + timedelta(weeks=20)))["sent"] == 2
+    assert [one.stopped for one in await town.kept(user)] == [None]
+
+
+@pytest.mark.parametrize("wanted", [(), ("food",)])
+async def test_who_had_an_area_that_is_no_more_is_told_once_and_goes_on_when_it_is_back(
+    town: Town, wanted: tuple[str, ...]
+) -> None:
+    """The area got another name, or has no day any more for what is wanted."""
+    browser, other = Browser(), Browser()
+    user = await town.subscribe(browser, collections=wanted)
+    await town.subscribe(other, area="2구역", lang="en")
+    before = [(town.district, area, date(2026, 6, 30)) for area in TWO_AREAS]
+    renamed = Area("1구역", "가동", (FILM,)) if wanted else Area("중앙구역", "가동", (FILM, FOOD))
+    await store.swap(town.db, [(town.district, renamed, date(2026, 7, 31)), before[1]], sample=False)
+    assert await town.send() == {**NOTHING, "strays": 1}
+    ((headers, body),) = town.service.of(browser)
+    assert browser.read(body)["title"] == "수거 구역이 바뀌었어요"
+    assert headers["topic"] == "collection-area"
+    assert [one.stopped for one in await town.kept(user)] == ["area"]
+    assert await town.send(THURSDAY + timedelta(weeks=1)) == {**NOTHING, "day": "2026-12-10"}, "once"
+    await store.swap(town.db, before, sample=False)
     assert (await town.send())["sent"] == 1
+    assert [one.stopped for one in await town.kept(user)] == [None]
+    await town.db.run("DELETE FROM recycling.areas WHERE district = %(district)s", district=town.district)
+    assert (await town.send(THURSDAY + timedelta(weeks=2)))["strays"] == 2
+    assert "is not listed any more" in other.read(town.service.of(other)[-1][1])["body"]
+
+
+async def test_who_dies_while_telling_of_an_area_tells_again(town: Town) -> None:
+    browser = Browser()
+    await town.subscribe(browser)
+    await town.db.run("DELETE FROM recycling.areas WHERE district = %(district)s", district=town.district)
+    town.service.answers[browser.path] = (503, {})
+    assert (await town.send())["later"] == 1
+    town.service.answers.clear()
+    assert (await town.send())["strays"] == 0, "held until the next run"
+    await town.pauses_are_over()
+    assert (await town.send())["strays"] == 1
+
+
+async def test_a_stopped_reminder_makes_room(town: Town) -> None:
+    browsers = [Browser() for _ in range(reminders.BROWSERS)]
+    user = await town.subscribe(browsers[0])
+    for browser in browsers[1:]:
+        await town.subscribe(browser, user)
+    first = reminders.id_of(f"{town.service.url}/{browsers[0].path}")
+    await reminder_store.stop(town.db, first, "refused")
+    await town.subscribe(Browser(), user)
+    kept = await town.kept(user)
+    assert len(kept) == reminders.BROWSERS
+    assert first not in {one.id for one in kept}
+
+
+async def test_the_operator_is_told_which_key_is_missing(town: Town) -> None:
+    await town.subscribe(Browser())
+    wrong, offered = push.Key.make(), push.Key.make()
+    keys = {"ECO2_PUSH_PRIVATE_KEYS": wrong.text, "ECO2_PUSH_PUBLIC_KEY": offered.public}
+    given = {"ECO2_DATABASE_URL": town.settings.database_url, **keys}
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["reminders", "status", "--json"], env=given)
+    (row,) = orjson.loads(done.output)
+    assert (row["subscribed"], row["stopped"]) == (1, 0)
+    assert f"{offered.public}: 0, offered, private key is missing" in row["keys"]
+    assert f"{KEY.public}: 1, private key is missing" in row["keys"]
+    assert wrong.text not in done.output
 
 
 async def test_nothing_is_sent_on_a_holiday_without_collection(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,4 +531,4 @@ async def test_what_is_refused(town: Town) -> None:
         await town.subscribe(browser, area=None)  # type: ignore[arg-type]
     with pytest.raises(reminders.NothingOnADay):
         await town.subscribe(browser, collections=("bulky",))
-    assert await town.send() == {"day": "2026-12-03", "sent": 0, "gone": 0, "refused": 0, "later": 0}
+    assert await town.send() == NOTHING

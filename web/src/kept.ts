@@ -1,3 +1,5 @@
+import { keepReminder } from "./reminder";
+
 // What this browser keeps for itself. A browser that keeps nothing (private windows, full storage) still works.
 const PREFIX = "eco2.";
 
@@ -34,6 +36,7 @@ export async function forgetAll(): Promise<void> {
 
 /** Without its subscription: the push service tells the server that it is gone, which forgets the reminder. */
 export async function endReminder(): Promise<void> {
+  await keepReminder(null);
   try {
     const worker = await navigator.serviceWorker.getRegistration();
     await (await worker?.pushManager.getSubscription())?.unsubscribe();

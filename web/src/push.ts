@@ -1,4 +1,6 @@
 // What the browser has to do with reminders: whether it can be told, its subscription, and ending it.
+import { text } from "./reminder";
+
 export type Can = "yes" | "install" | "no";
 
 /** iOS tells pages that are installed only; there the API is missing elsewhere. */
@@ -20,20 +22,17 @@ export async function subscribe(publicKey: string): Promise<PushSubscription> {
   if (!worker) throw new DOMException("the browser keeps no service worker");
   const { pushManager } = worker;
   const before = await pushManager.getSubscription();
-  if (before && text(before.options.applicationServerKey) !== publicKey) await before.unsubscribe();
+  if (before && keyOf(before) !== publicKey) await before.unsubscribe();
   return pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: publicKey });
 }
 
-export function keyOf(subscription: PushSubscription, name: PushEncryptionKeyName): string {
-  return text(subscription.getKey(name));
+/** The key of ours that it was made with. */
+export function keyOf(subscription: PushSubscription): string {
+  return text(subscription.options.applicationServerKey);
 }
 
 /** The id of its reminder, as the server makes it. */
 export async function idOf(subscription: PushSubscription): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(subscription.endpoint)));
   return Array.from(digest.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function text(bytes: ArrayBuffer | null): string {
-  return btoa(String.fromCharCode(...new Uint8Array(bytes ?? new ArrayBuffer(0)))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }

@@ -1,6 +1,6 @@
 // Without a connection: the page itself, what was looked up, and what was shown before.
 /// <reference lib="webworker" />
-export {};
+import { keepReminder, keptReminder, REMINDER, wishOf } from "./reminder";
 declare const self: ServiceWorkerGlobalScope;
 
 const BUILD = "eco2-__BUILD__";
@@ -18,7 +18,7 @@ self.addEventListener("install", (event) => {
 });
 
 self.addEventListener("activate", (event) => {
-  const other = (name: string) => name.startsWith("eco2-") && ![BUILD, SEEN, RULES].includes(name);
+  const other = (name: string) => name.startsWith("eco2-") && ![BUILD, SEEN, RULES, REMINDER].includes(name);
   event.waitUntil(
     caches
       .keys()
@@ -56,6 +56,30 @@ self.addEventListener("notificationclick", (event) => {
   const path = new URL(String(event.notification.data ?? "/calendar"), location.origin);
   if (path.origin === location.origin) event.waitUntil(show(path.pathname));
 });
+
+// The browser, or its push service, has put another subscription in the place of the old one.
+self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil(renew(event.newSubscription)));
+
+const REMINDERS = "/api/v1/users/me/reminders";
+
+/** Tells the server, in the words of before. Where that fails, the page says so when it is opened next. */
+async function renew(fresh?: PushSubscription | null): Promise<void> {
+  const kept = await keptReminder();
+  if (!kept) return;
+  const subscription = fresh ?? (await self.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: kept.public_key }));
+  const answer = await asMember(REMINDERS, "PUT", JSON.stringify(wishOf(subscription, kept)));
+  if (!answer.ok) return;
+  const { id } = (await answer.json()) as { id: string };
+  await keepReminder({ ...kept, id });
+  if (id !== kept.id) await asMember(`${REMINDERS}/${kept.id}`, "DELETE");
+}
+
+/** With a fresh token where the old one is over: nobody may have opened the page for days. */
+async function asMember(path: string, method: string, body?: string): Promise<Response> {
+  const ask = () => fetch(path, { method, body, headers: body ? { "content-type": "application/json" } : {} });
+  const answer = await ask();
+  return answer.status === 401 && (await fetch("/api/v1/auth/refresh", { method: "POST" })).ok ? ask() : answer;
+}
 
 function saidBy(data: PushMessageData | null): Told {
   try {

@@ -4,8 +4,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import ValidationError
 
+from eco2.core.settings import load
 from eco2.recycling import push, reminder_run, reminders
+from eco2.recycling.push_settings import PushSettings
+from eco2.recycling.settings import ApiSettings
+from eco2.workers import batch
 
 HOSTS = reminders.hosts()
 NOW = datetime(2026, 12, 2, 10, 0, tzinfo=UTC)
@@ -16,7 +21,7 @@ def test_the_example_of_rfc_8291() -> None:
         b"When I grow up, I want to be a watermelon",
         p256dh="BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
         auth="BTBZMqHH6r4Tts7J_aSIgg",
-        salt=reminders.bytes_of("DGv6ra1nlYgDCS1FRnbzlw"),
+        salt=push.bytes_of("DGv6ra1nlYgDCS1FRnbzlw"),
         own=push.Key.read("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw").private,
     )
     assert push.text_of(sealed) == (
@@ -106,3 +111,31 @@ def test_keys_are_read_as_they_are_written() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         push.read_keys("abcd")
     assert new.text not in repr(new)
+
+
+def test_a_public_key_of_other_private_keys_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = push.Key.make(), push.Key.make()
+    monkeypatch.setenv("ECO2_PUSH_PUBLIC_KEY", own.public)
+    for private in ("", own.text, f"{other.text},{own.text}"):
+        monkeypatch.setenv("ECO2_PUSH_PRIVATE_KEYS", private)
+        load(PushSettings)
+    monkeypatch.setenv("ECO2_PUSH_PRIVATE_KEYS", other.text)
+    with pytest.raises(SystemExit, match="belongs to none of ECO2_PUSH_PRIVATE_KEYS") as told:
+        load(PushSettings)
+    assert other.public in str(told.value)
+    assert other.text not in str(told.value)
+
+
+def test_batch_worker_holds_the_keys_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "run_worker", lambda *_: pytest.fail("it started"))
+    monkeypatch.setattr(batch, "load", lambda group: load(group) if group is PushSettings else None)
+    monkeypatch.setenv("ECO2_PUSH_PUBLIC_KEY", push.Key.make().public)
+    monkeypatch.setenv("ECO2_PUSH_PRIVATE_KEYS", push.Key.make().text)
+    with pytest.raises(SystemExit, match="ECO2_PUSH_PUBLIC_KEY"):
+        batch.run()
+
+
+@pytest.mark.parametrize("text", ["abcd", push.text_of(b"\x04" + bytes(64)), push.Key.make().text])
+def test_what_is_no_public_key_is_not_offered(text: str) -> None:
+    with pytest.raises(ValidationError, match="a public key is a point"):
+        ApiSettings.model_validate({"push_public_key": text})

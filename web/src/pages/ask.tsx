@@ -178,7 +178,7 @@ export function Ask() {
           {role.value === "citizen" && (
             <>
               <button type="button" class="secondary" aria-label={t("ask.photo.add")} title={t("ask.photo.add")} onClick={() => album.current?.click()}><Icon name="image" /></button>
-              <input ref={album} class="hidden" type="file" accept="image/*,.heic,.heif" aria-label={t("ask.photo.add")} tabIndex={-1} onChange={(event) => { void attach(event.currentTarget.files?.[0]); event.currentTarget.value = ""; }} />
+              <input ref={album} hidden type="file" accept="image/*,.heic,.heif" onChange={(event) => { void attach(event.currentTarget.files?.[0]); event.currentTarget.value = ""; }} />
             </>
           )}
           <input id="question" type="text" value={word} maxLength={LONGEST} placeholder={t("ask.placeholder")} autocomplete="off" enterkeyhint="send" onInput={(event) => setWord(event.currentTarget.value)} />

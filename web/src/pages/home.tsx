@@ -2,7 +2,10 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
 import { lang, t, type Text } from "../i18n";
 import { past } from "../history";
+import { keptReminder } from "../reminder";
 import { photo, problem, resend, reset, sending, submit } from "../scan";
+import { api, authed } from "../api";
+import { role } from "../session";
 import { Icon } from "../ui/icons";
 import { Main } from "../ui/layout";
 import { ProblemCard } from "../ui/problem";
@@ -54,12 +57,34 @@ export function Home() {
           </button>
           <p class="hint desktop">{over ? t("home.dropnow") : t("home.drop")}</p>
           <p class="hint">{t("home.private")}</p>
-          <input ref={camera} class="hidden" type="file" accept="image/*" capture="environment" aria-label={t("home.camera")} tabIndex={-1} onChange={(e) => taken(e, take)} />
-          <input ref={album} class="hidden" type="file" accept="image/*,.heic,.heif" aria-label={t("home.file")} tabIndex={-1} onChange={(e) => taken(e, take)} />
+          <input ref={camera} hidden type="file" accept="image/*" capture="environment" onChange={(e) => taken(e, take)} />
+          <input ref={album} hidden type="file" accept="image/*,.heic,.heif" onChange={(e) => taken(e, take)} />
         </section>
       )}
+      {!sending.value && <ReminderEnded />}
       {!sending.value && <Rest />}
     </Main>
+  );
+}
+
+/** What a browser was reminded of must not end in silence: whoever comes back is told. */
+function ReminderEnded() {
+  const [ended, setEnded] = useState(false);
+  useEffect(() => {
+    if (role.value !== "citizen") return;
+    void (async () => {
+      const kept = await keptReminder();
+      if (!kept) return;
+      const { items } = await authed(() => api.GET("/api/v1/users/me/reminders"));
+      setEnded(items.find((one) => one.id === kept.id)?.stopped !== null);
+    })().catch(() => undefined);
+  }, []);
+  if (!ended) return null;
+  return (
+    <section class="card warning" role="status">
+      <p><b>{t("remind.ended")}</b></p>
+      <p><a class="button secondary" href="/calendar"><Icon name="bell" /> {t("remind.ended.go")}</a></p>
+    </section>
   );
 }
 

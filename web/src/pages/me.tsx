@@ -167,7 +167,7 @@ function Account() {
                   <img src={one.image_url} alt="" width="44" height="44" loading="lazy" />
                   <span><b>{one.classification?.minor_category ?? t("me.scans.unknown")}</b><small>{day(one.created_at)}</small></span>
                 </a>
-                <button type="button" class="quiet" aria-label={`${t("me.delete.one")}: ${one.classification?.minor_category ?? ""} ${day(one.created_at)}`} onClick={() => void remove(one.job_id)}><Icon name="trash" /></button>
+                <button type="button" class="quiet" aria-label={`${t("me.delete.one")}: ${one.classification?.minor_category ?? ""} ${new Date(one.created_at).toLocaleString(lang.value === "en" ? "en-GB" : "ko-KR")}`} onClick={() => void remove(one.job_id)}><Icon name="trash" /></button>
               </li>
             ))}
           </ul>

@@ -29,7 +29,7 @@ export function PlaceCard({ place, number, chosen }: { place: Entry; number?: nu
       {place.road_address && <p>{place.road_address}</p>}
       <div class="actions">
         {place.latitude != null && (
-          <a class="button secondary" rel="noreferrer" href={`https://map.kakao.com/link/to/${encodeURIComponent(place.name)},${place.latitude},${place.longitude}`}>
+          <a class="button secondary" rel="noreferrer" aria-label={`${t("map.way")}: ${place.name}`} href={`https://map.kakao.com/link/to/${encodeURIComponent(place.name)},${place.latitude},${place.longitude}`}>
             <Icon name="way" /> {t("map.way")}
           </a>
         )}
@@ -54,7 +54,7 @@ function More({ place }: { place: Entry }) {
   const from = detail?.data_source;
   return (
     <details onToggle={(event) => load(event.currentTarget.open)}>
-      <summary>{t("map.more")}</summary>
+      <summary aria-label={`${t("map.more")}: ${place.name}`}>{t("map.more")}</summary>
       {!detail && <p class="hint" role="status">{failed ? t("error.other.more") : t("loading")}</p>}
       {detail && (
         <>

@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api, authed, type Schemas } from "../api";
 import { lang, t } from "../i18n";
 import { canBeTold, idOf, keyOf, subscribe, subscribed } from "../push";
+import { keepReminder, keptReminder, wishOf } from "../reminder";
 import { described, type Problem } from "../scan";
 import { ApiError, role } from "../session";
 import { Icon } from "../ui/icons";
@@ -17,6 +18,8 @@ export function Remind({ calendar }: { calendar: Calendar }) {
   const can = canBeTold();
   const [key, setKey] = useState<string | null>(null);
   const [mine, setMine] = useState<Reminder | null>(null);
+  /** The push service ended the subscription, and the server forgot it. */
+  const [lost, setLost] = useState(false);
   const [area, setArea] = useState(calendar.areas[0]?.area ?? "");
   const [left, setLeft] = useState<readonly string[]>([]);
   const [busy, setBusy] = useState(false);
@@ -31,6 +34,9 @@ export function Remind({ calendar }: { calendar: Calendar }) {
         const id = subscription && (await idOf(subscription));
         const known = found.items.find((one) => one.id === id) ?? null;
         setMine(known);
+        setLost(!known && !!(await keptReminder()));
+        // Our key is another one now. Who agreed once is not asked again.
+        if (known && found.public_key && keyOf(subscription!) !== found.public_key) await tell(found.public_key, known, known.id);
         if (known && known.district === calendar.district) {
           setArea(known.area);
           if (known.collections.length) setLeft(offered(calendar, known.area).map(([name]) => name).filter((name) => !known.collections.includes(name)));
@@ -50,30 +56,32 @@ export function Remind({ calendar }: { calendar: Calendar }) {
       })
       .finally(() => setBusy(false));
   };
+  /** Subscribes with the key and tells the server; the reminder of a subscription that this one replaces goes. */
+  const tell = async (public_key: string, { district, area, collections, lang }: Pick<Reminder, "district" | "area" | "collections" | "lang">, former?: string) => {
+    const wish = { public_key, district, area, collections: collections as Collection[], lang: lang as "ko" | "en" };
+    const body = wishOf(await subscribe(public_key), wish);
+    const made = await authed(() => api.PUT("/api/v1/users/me/reminders", { body }));
+    await keepReminder({ ...wish, id: made.id });
+    if (former && former !== made.id) await remove(former);
+    setMine(made);
+    setLost(false);
+  };
+  const remove = (reminder_id: string) =>
+    authed(() => api.DELETE("/api/v1/users/me/reminders/{reminder_id}", { params: { path: { reminder_id } } })).catch((error: unknown) => {
+      if (!(error instanceof ApiError && error.status === 404)) throw error;
+    });
   const on = () =>
     attempt(async () => {
       if ((await Notification.requestPermission()) !== "granted") return setSaid(t("remind.denied"));
-      const subscription = await subscribe(key!);
       const names = offered(calendar, area).map(([name]) => name);
       const wanted = names.filter((name) => !left.includes(name));
-      const body = {
-        endpoint: subscription.endpoint,
-        p256dh: keyOf(subscription, "p256dh"),
-        auth: keyOf(subscription, "auth"),
-        public_key: key!,
-        district: calendar.district,
-        area,
-        collections: (wanted.length === names.length ? [] : wanted) as Collection[],
-        lang: lang.value,
-      };
-      setMine(await authed(() => api.PUT("/api/v1/users/me/reminders", { body })));
+      await tell(key!, { district: calendar.district, area, collections: wanted.length === names.length ? [] : wanted, lang: lang.value }, mine?.id);
     });
   const off = () =>
     attempt(async () => {
-      await authed(() => api.DELETE("/api/v1/users/me/reminders/{reminder_id}", { params: { path: { reminder_id: mine!.id } } })).catch((error: unknown) => {
-        if (!(error instanceof ApiError && error.status === 404)) throw error;
-      });
+      await remove(mine!.id);
       await (await subscribed())?.unsubscribe();
+      await keepReminder(null);
       setMine(null);
     });
   if (!offered(calendar, area).length) return null;
@@ -85,7 +93,9 @@ export function Remind({ calendar }: { calendar: Calendar }) {
   const chosen = offered(calendar, area).filter(([name]) => !left.includes(name));
   return (
     <Card>
-      {mine && <p role="status"><b>{t("remind.is", [mine.district, mine.area].filter(Boolean).join(" "))}</b></p>}
+      {mine && !mine.stopped && <p role="status"><b>{t("remind.is", placeOf(mine))}</b></p>}
+      {mine?.stopped && <p role="alert"><b>{t("remind.stopped", placeOf(mine))}</b> {t(`remind.stopped.${mine.stopped}`)}</p>}
+      {lost && <p role="alert">{t("remind.lost")}</p>}
       {names.length > 1 && (
         <label class="pick">{t("remind.area")} <select value={area} onChange={(event) => { setArea(event.currentTarget.value); setLeft([]); }}>
           {names.map((name) => <option key={name} value={name}>{name}</option>)}
@@ -98,7 +108,7 @@ export function Remind({ calendar }: { calendar: Calendar }) {
         ))}
       </fieldset>
       <p class="actions">
-        <button type="button" class="secondary" disabled={busy || !chosen.length} onClick={on}><Icon name="bell" /> {t(mine ? "remind.change" : "remind.on")}</button>
+        <button type="button" class="secondary" disabled={busy || !chosen.length} onClick={on}><Icon name="bell" /> {t(mine && !mine.stopped ? "remind.change" : "remind.on")}</button>
         {mine && <button type="button" class="secondary" disabled={busy} onClick={off}>{t("remind.off")}</button>}
       </p>
       {said && <p role="alert">{said}</p>}
@@ -106,6 +116,8 @@ export function Remind({ calendar }: { calendar: Calendar }) {
     </Card>
   );
 }
+
+const placeOf = (one: Reminder) => [one.district, one.area].filter(Boolean).join(" ");
 
 function Card({ children }: { children: preact.ComponentChildren }) {
   return (

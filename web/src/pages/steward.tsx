@@ -110,32 +110,46 @@ function Places() {
     "reports",
   );
   const [problem, setProblem] = useState<Problem | null>(null);
+  /** The place that was taken off the map last: a wrong tap can be taken back. */
+  const [retired, setRetired] = useState<{ id: number; name: string } | null>(null);
   const act = async (call: () => Promise<unknown>, gone: (one: Schemas["ReportedPlace"]) => boolean) => {
     setProblem(null);
+    setRetired(null);
     try {
       await call();
     } catch (error) {
       // Somebody else was faster: it is done.
-      if (!(error instanceof ApiError && error.status === 404)) return setProblem(described(error));
+      if (!(error instanceof ApiError && error.status === 404)) {
+        setProblem(described(error));
+        return false;
+      }
     }
     setRows((all) => (all ?? []).filter((one) => !gone(one)));
+    return true;
   };
-  const retire = (place_id: number) => act(() => authed(() => api.POST("/api/v1/locations/{place_id}/retire", { params: { path: { place_id } } })), (one) => one.place_id === place_id);
+  const retire = async (place_id: number, name: string) => {
+    const done = await act(() => authed(() => api.POST("/api/v1/locations/{place_id}/retire", { params: { path: { place_id } } })), (one) => one.place_id === place_id);
+    if (done) setRetired({ id: place_id, name });
+  };
+  const restore = (place_id: number) => act(() => authed(() => api.POST("/api/v1/locations/{place_id}/restore", { params: { path: { place_id } } })), () => false);
   const settle = (report_id: string) => act(() => authed(() => api.DELETE("/api/v1/locations/reports/{report_id}", { params: { path: { report_id } } })), (one) => one.id === report_id);
   return (
     <section>
       <h2>{t("steward.reports")}</h2>
       {problem && <ProblemCard problem={problem} />}
+      {retired && (
+        <p role="status">{t("steward.retired", retired.name)} <button type="button" class="quiet" onClick={() => void restore(retired.id)}>{t("steward.restore")}</button></p>
+      )}
       <ul class="articles">
-        {rows.map((one) => (
+        {rows.map((one, n) => (
           <li key={one.id} class="card">
             <p><b>{one.name}</b> · {t(one.kind === "other" ? "steward.other" : `map.report.${one.kind}`)}{one.reports > 1 && ` (${one.reports})`}</p>
             <p>{one.road_address}</p>
             {one.comment && <p>{one.comment}</p>}
             <p><small>{day(one.created_at)}</small></p>
             <div class="actions">
-              <button type="button" class="secondary" aria-label={`${t("steward.retire")}: ${one.name}`} onClick={() => void retire(one.place_id)}>{t("steward.retire")}</button>
-              <button type="button" class="quiet" aria-label={`${t("steward.settle")}: ${one.name}`} onClick={() => void settle(one.id)}>{t("steward.settle")}</button>
+              <button type="button" class="secondary" aria-label={`${t("steward.retire")}: ${n + 1}, ${one.name}`} onClick={() => void retire(one.place_id, one.name)}>{t("steward.retire")}</button>
+              <button type="button" class="quiet" aria-label={`${t("steward.settle")}: ${n + 1}, ${one.name}`} onClick={() => void settle(one.id)}>{t("steward.settle")}</button>
             </div>
           </li>
         ))}
