@@ -68,7 +68,7 @@ class ReminderSettings(Settings, DatabaseSettings, KnowledgeSettings, PushSettin
 
 @dataclass(frozen=True)
 class Errand:
-    """What a batch is told: what is put out on the day; `put_out` None: that their area is no more."""
+    """Subject of a batch: the collections of the day, or with `put_out` None that the area is gone."""
 
     day: date
     put_out: Due | None

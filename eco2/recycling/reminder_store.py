@@ -13,7 +13,7 @@ MOST_REFUSALS = 5
 MOST_DELAYS = 10
 """Evenings in a row on which it was put off without end; then the reminder is stopped."""
 Stopped = Literal["refused", "delayed", "area", "key"]
-"""Why nothing is sent: the push service refused, or put it off, too often; its area is no more; its key is no more."""
+"""Reason: the push service refused, or put it off, too often; the area is gone; the key is not in use."""
 Offered = Mapping[str, Collection[str]]
 """Area → what it puts out on a day."""
 

@@ -322,8 +322,8 @@ async def test_a_tab_from_before_a_release_loads_the_page_anew(browser: Browser,
     gone = "**/assets/about-*.js"
     await page.route(gone, lambda route: route.fulfill(status=404), times=1)
     await page.goto("/")
-    await page.get_by_role("link", name="이 서비스는").click()
-    await page.get_by_role("heading", name="이 서비스는").wait_for()
+    await page.get_by_role("link", name="서비스 안내").click()
+    await page.get_by_role("heading", name="서비스 안내").wait_for()
     await page.route(gone, lambda route: route.fulfill(status=404))
     await page.goto("/about")
     await page.get_by_role("alert").get_by_text("잠시 문제가 생겼어요").wait_for()

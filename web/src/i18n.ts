@@ -27,7 +27,7 @@ export function choose(next: Lang): void {
 }
 
 /** The text of a name that the server gives; nothing where it is new to the page. */
-export function named(prefix: "map.set" | "licence", name: string | null | undefined): string {
+export function named(prefix: "map.set" | "licence" | "days.what", name: string | null | undefined): string {
   const key = `${prefix}.${name ?? ""}`;
   return key in ALL ? t(key as Text) : "";
 }

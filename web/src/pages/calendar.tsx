@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { api, publicly, type Schemas } from "../api";
 import { keep, kept } from "../kept";
-import { lang, t } from "../i18n";
+import { lang, named, t } from "../i18n";
 import { described, type Problem } from "../scan";
 import { ApiError } from "../session";
 import { Icon } from "../ui/icons";
@@ -56,12 +56,12 @@ export function Days() {
               <dl class="days">
                 {area.pickups.map((one) => (
                   <div key={`${one.collection}${one.days.join()}`}>
-                    <dt>{one.name}</dt>
+                    <dt>{named("days.what", one.collection) || one.name}</dt>
                     <dd><b>{said(one.days)}</b>{one.from_time && <> <span class="time">{one.from_time}–{one.until_time ?? ""}</span></>}{one.method && <small>{one.method}</small>}</dd>
                   </div>
                 ))}
               </dl>
-              {area.no_pickup && <p class="hint">{t("days.never", area.no_pickup)}</p>}
+              {area.no_pickup && <p class="hint">{t("days.never", weekdays(area.no_pickup))}</p>}
               {area.tel && <p><a href={`tel:${area.tel}`}>{area.office} {area.tel}</a></p>}
             </section>
           ))}
@@ -72,4 +72,9 @@ export function Days() {
       )}
     </Main>
   );
+}
+
+/** Weekdays in the words of a district, in the language of the page. */
+function weekdays(text: string): string {
+  return lang.value === "en" ? text.replace(/([월화수목금토일])요일/g, (_, day: string) => DAYS.en[DAYS.ko.indexOf(day)]!) : text;
 }

@@ -57,8 +57,10 @@ export function createView(element: HTMLElement, told: Told) {
     return { lat, lon: lng, zoom: map.getZoom(), bbox, radius: Math.round(map.distance(bounds.getCenter(), bounds.getNorthEast())) };
   };
   /** What gets the focus comes into view; places are not searched anew for that, which would take the focus away. */
-  const add = (spot: Marker): void => {
+  const add = (spot: Marker, name: string): void => {
     spot.addTo(points);
+    // Its text is a number, which would be all that is read out.
+    spot.getElement()?.setAttribute("aria-label", name);
     spot.getElement()?.addEventListener("focus", () => quietly(() => map.panInside(spot.getLatLng(), { animate: false, padding: [30, 30] })));
   };
   quietly(() => map.fitBounds(KOREA, { animate: false }));
@@ -85,7 +87,7 @@ export function createView(element: HTMLElement, told: Told) {
         pin.on("click", () => told.chosen(one.id)).on("keypress", (event) => {
           if ((event as unknown as { originalEvent: KeyboardEvent }).originalEvent.key === "Enter") told.chosen(one.id);
         });
-        add(pin);
+        add(pin, `${one.number}. ${one.name}`);
       }
       const seen = rows.slice(0, fit).map((one): [number, number] => [one.lat, one.lon]);
       if (here && seen.length > 0 && map.distance(here, seen[0]!) < FAR) seen.push(here);
@@ -93,7 +95,7 @@ export function createView(element: HTMLElement, told: Told) {
     },
     clusters(rows: Cluster[]): void {
       points.clearLayers();
-      for (const one of rows) {
+      for (const [n, one] of rows.entries()) {
         const size = one.count < 10 ? 34 : one.count < 100 ? 42 : 52;
         const number = document.createElement("span");
         number.textContent = String(one.count);
@@ -102,11 +104,18 @@ export function createView(element: HTMLElement, told: Told) {
         spot.on("click", into).on("keypress", (event) => {
           if ((event as unknown as { originalEvent: KeyboardEvent }).originalEvent.key === "Enter") into();
         });
-        add(spot);
+        add(spot, `${n + 1}. ${province(one.latitude, one.longitude)}: ${t("map.cluster", one.count)}`);
       }
     },
     remove(): void {
       map.remove();
     },
   };
+}
+
+/** The province whose middle is nearest: enough to tell numbers on a map apart. */
+function province(lat: number, lon: number): string {
+  const away = ([, , y, x]: (typeof PROVINCES)[number]) => (y - lat) ** 2 + (x - lon) ** 2;
+  const [ko, en] = PROVINCES.reduce((near, one) => (away(one) < away(near) ? one : near));
+  return lang.value === "en" ? en : ko;
 }

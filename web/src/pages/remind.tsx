@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { api, authed, type Schemas } from "../api";
-import { lang, t } from "../i18n";
+import { lang, named, t } from "../i18n";
 import { canBeTold, idOf, keyOf, subscribe, subscribed } from "../push";
 import { keepReminder, keptReminder, wishOf } from "../reminder";
 import { described, type Problem } from "../scan";
@@ -131,6 +131,6 @@ function Card({ children }: { children: preact.ComponentChildren }) {
 
 /** What an area puts out on a day: its name and what it is called. */
 function offered(calendar: Calendar, area: string): (readonly [string, string])[] {
-  const found = new Map(calendar.areas.filter((one) => one.area === area).flatMap((one) => one.pickups.filter((pickup) => pickup.days.length).map((pickup) => [pickup.collection as string, pickup.name] as const)));
+  const found = new Map(calendar.areas.filter((one) => one.area === area).flatMap((one) => one.pickups.filter((pickup) => pickup.days.length).map((pickup) => [pickup.collection as string, named("days.what", pickup.collection) || pickup.name] as const)));
   return [...found];
 }

@@ -114,7 +114,6 @@ function Places() {
   const [retired, setRetired] = useState<{ id: number; name: string } | null>(null);
   const act = async (call: () => Promise<unknown>, gone: (one: Schemas["ReportedPlace"]) => boolean) => {
     setProblem(null);
-    setRetired(null);
     try {
       await call();
     } catch (error) {
@@ -124,6 +123,7 @@ function Places() {
         return false;
       }
     }
+    setRetired(null);
     setRows((all) => (all ?? []).filter((one) => !gone(one)));
     return true;
   };
