@@ -1,7 +1,7 @@
 """Reminders that are stopped, and why
 
-Revision ID: 0049
-Revises: 0048
+Revision ID: 0048
+Revises: 0047
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0049"
-down_revision: str | None = "0048"
+revision: str = "0048"
+down_revision: str | None = "0047"
 branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
