@@ -135,7 +135,7 @@ def test_batch_worker_holds_the_keys_against_each_other(monkeypatch: pytest.Monk
         batch.run()
 
 
-@pytest.mark.parametrize("text", ["abcd", push.text_of(b"\x04" + bytes(64)), push.Key.make().text])
+@pytest.mark.parametrize("text", ["abcd", push.text_of(b"\x04" + bytes(64)), push.text_of(bytes(range(1, 33)))])
 def test_what_is_no_public_key_is_not_offered(text: str) -> None:
     with pytest.raises(ValidationError, match="a public key is a point"):
         ApiSettings.model_validate({"push_public_key": text})
