@@ -104,7 +104,7 @@ test-infra-full: test-infra ## The same and its slow lane: upgrade, reset and th
 	@$(BIN)/pytest tests/infra -m slow
 
 .PHONY: cluster
-cluster: setup ## Start a control plane of the cluster's own programs with the objects of dev (ARGS=--environment prod); needs Go, the first time half an hour
+cluster: setup ## Start a control plane of the cluster's own programs with the objects of dev (ARGS=--environment prod); needs Go, the first time an hour of CPU
 	@tools/infra/setup
 	@$(BIN)/python -m tools.cluster up $(ARGS)
 
@@ -113,7 +113,7 @@ cluster-down: ## Stop it
 	@$(BIN)/python -m tools.cluster down
 
 .PHONY: test-cluster
-test-cluster: setup ## Let the cluster's own programs judge every manifest: one table at the end; needs Go, the first time an hour
+test-cluster: setup ## Let the cluster's own programs judge every manifest: one table at the end; needs Go, the first time an hour of CPU
 	@tools/infra/setup
 	@$(BIN)/python -m tools.cluster build
 	@$(BIN)/pytest tests/cluster $(ARGS)

@@ -193,11 +193,10 @@ class Authz:
 
 
 class Edge:
-    def __init__(
-        self, port: int, admin: int, services: Mapping[str, Service], authz: Authz, client: httpx2.AsyncClient
-    ) -> None:
-        self.port = port
-        self.admin = admin
+    def __init__(self, at: "Plan", services: Mapping[str, Service], authz: Authz, client: httpx2.AsyncClient) -> None:
+        self.port = at.gateway
+        self.admin = at.admin
+        self.host = at.host
         self.services = services
         self.authz = authz
         self.client = client
@@ -209,7 +208,7 @@ class Edge:
         """A request whose target goes out byte for byte; of the answer, one with a length is understood."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            lines = [f"{name}: {value}" for name, value in {"Host": "localhost", **(headers or {})}.items()]
+            lines = [f"{name}: {value}" for name, value in {"Host": self.host, **(headers or {})}.items()]
             writer.write("\r\n".join([f"{method} {target} HTTP/1.1", *lines, "", ""]).encode())
             async with asyncio.timeout(10):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -265,6 +264,8 @@ class Plan:
     authz: int
     ports: Mapping[str, int]
     text: str
+    host: str = "localhost"
+    """A name of the API."""
 
 
 def plan(trusted_proxies: int = 0) -> Plan:
@@ -297,7 +298,7 @@ async def running_edge(folder: Path, at: Plan, without: str = "") -> AsyncIterat
         await stack.enter_async_context(start_envoy(folder, at.text, at.gateway, at.admin))
         url = f"http://127.0.0.1:{at.gateway}"
         client = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=15))
-        yield Edge(at.gateway, at.admin, services, authz, client)
+        yield Edge(at, services, authz, client)
 
 
 def received(response: httpx2.Response) -> dict[str, str]:

@@ -6,6 +6,7 @@ mean something else in the cluster. Clusters have the mesh's names (`outbound|<p
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -245,7 +246,7 @@ def _stock_filters(manifests: Sequence[Json], provider: Json) -> list[Json]:
     return [
         _filter("envoy.filters.http.rbac", "rbac.v3.RBAC", _marking_rules(policy)),
         _filter("envoy.filters.http.ext_authz", "ext_authz.v3.ExtAuthz", _check(provider)),
-        _filter("envoy.filters.http.router", "router.v3.Router", {"suppress_envoy_headers": True}),
+        _filter("envoy.filters.http.router", "router.v3.Router", {}),
     ]
 
 
@@ -314,11 +315,19 @@ def _apply(patch: Json, manager: Json, virtual_host: Json) -> None:
     elif (target, operation) == ("VIRTUAL_HOST", "MERGE"):
         _merge(virtual_host, value)
     elif (target, operation) == ("HTTP_ROUTE", "MERGE"):
-        name = patch["match"]["routeConfiguration"]["vhost"]["route"]["name"]
-        for route in [route for route in virtual_host["routes"] if route["name"] == name]:
-            _merge(route, value)
+        wanted = patch["match"]["routeConfiguration"]["vhost"]["route"]
+        for route in [route for route in virtual_host["routes"] if _is(route, wanted)]:
+            _merge(route, deepcopy(value))
     else:
         raise ValueError(f"EnvoyFilter patch {target} {operation}, which the local edge does not know")
+
+
+def _is(route: Json, wanted: Json) -> bool:
+    if wanted == {"action": "ROUTE"}:
+        return "route" in route
+    if wanted.keys() != {"name"}:
+        raise ValueError(f"EnvoyFilter patch of routes {wanted}, which the local edge does not know")
+    return bool(route["name"] == wanted["name"])
 
 
 def _patch_filters(filters: list[Json], match: Json, operation: str, value: Json) -> None:

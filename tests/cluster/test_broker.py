@@ -29,7 +29,7 @@ SYNC = "10s"
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """Not below pytest's own folder: the broker may run as another user, who cannot enter that."""
-    with tempfile.TemporaryDirectory(prefix="eco2-cluster-broker-", dir="/var/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="eco2-cluster-broker-") as folder:
         Path(folder).chmod(0o711)
         yield Path(folder) / "home"
 

@@ -135,6 +135,8 @@ def test_istiod_makes_the_routes_of_the_local_edge(
     local = ours["route_config"]["virtual_hosts"][0]
     mine = [_route(row) for row in local["routes"]]
     other = [_route(row) for row in _virtual_host(theirs)["routes"]]
+    if other[-1] == other[-2]:
+        other.pop()  # that of `unknown-hosts`, which istiod puts behind the routes of every host of the gateway
     assert sorted({row["name"] for row in mine}) == sorted({row["name"] for row in other})
     wrong = {}
     for name in dict.fromkeys(row["name"] for row in mine):
@@ -146,7 +148,7 @@ def test_istiod_makes_the_routes_of_the_local_edge(
     cluster.note("routes that istiod and the local edge make alike", f"{len(mine)} of {len(other)}")
 
 
-FILTERS = ("eco2.", "envoy.filters.http.rbac", "envoy.filters.http.ext_authz")
+FILTERS = ("eco2.", "envoy.filters.http.rbac", "envoy.filters.http.ext_authz", "envoy.filters.http.router")
 MESH = {"operators": "DENY", "allow-nothing": "ALLOW", "gateway": "ALLOW"}
 """Authorisation policies of workloads/routing/mesh, of no use to the local edge: it serves no page of operators."""
 
@@ -208,7 +210,7 @@ OF_THE_MESH = {
     *("request_id_extension", "proxy_100_continue", "http_protocol_options"),
     # Where requests are routed and written down: compared above, or not the same on purpose.
     *("http_filters", "route_config", "rds", "access_log", "tracing"),
-    # istiod lets every route of a gateway become a WebSocket; the local edge lets none.
+    # istiod offers WebSockets here, and every route refuses them, which is compared above.
     "upgrade_configs",
 }
 

@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import json
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,14 @@ def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def start(plane: ControlPlane, tree: Platform, environment: str) -> dict[str, str]:
-    """Start istiod with the configuration that its chart would write; its addresses by the flag that sets them."""
+def start(
+    plane: ControlPlane, tree: Platform, environment: str, changes: Object | None = None, **settings: str
+) -> dict[str, str]:
+    """Start istiod with the configuration that its chart would write; its addresses by the flag that sets them.
+
+    `changes` are of the mesh's configuration, `settings` of istiod's environment."""
     given = values(tree, environment)
-    _write(plane.folder / "etc/istio/config/mesh", _mesh(given))
+    _write(plane.folder / "etc/istio/config/mesh", yaml.safe_dump(_merged(_mesh(given), changes or {})))
     _write(plane.folder / "var/lib/istio/inject/config", _injection(given))
     _write(plane.folder / "var/lib/istio/inject/values", json.dumps(_injected_values(given)))
     certificate, key = _certificate(plane)
@@ -77,7 +82,7 @@ def start(plane: ControlPlane, tree: Platform, environment: str) -> dict[str, st
     environment_of = {
         **{name: str(value) for name, value in given.get("env", {}).items()},
         "POD_NAME": "istiod", "POD_NAMESPACE": NAMESPACE, "CLUSTER_ID": "Kubernetes", "REVISION": "default",
-        "VALIDATION_WEBHOOK_CONFIG_NAME": "", "INJECTION_WEBHOOK_CONFIG_NAME": "",
+        "VALIDATION_WEBHOOK_CONFIG_NAME": "", "INJECTION_WEBHOOK_CONFIG_NAME": "", **settings,
     }  # fmt: skip
     plane.run("istiod", command, **environment_of)
     return addresses
@@ -88,14 +93,14 @@ def _write(file: Path, text: str) -> None:
     file.write_text(text)
 
 
-def _mesh(given: dict[str, Any]) -> str:
+def _mesh(given: dict[str, Any]) -> dict[str, Any]:
     mesh = {
         "trustDomain": "cluster.local",
         "rootNamespace": NAMESPACE,
         "defaultProviders": {"metrics": ["prometheus"]},
         "defaultConfig": {"discoveryAddress": f"istiod.{NAMESPACE}.svc:15012"},
     }
-    return yaml.safe_dump(_merged(mesh, given["meshConfig"]))
+    return _merged(mesh, given["meshConfig"])
 
 
 def _injection(given: dict[str, Any]) -> str:
@@ -172,19 +177,24 @@ def webhook(plane: ControlPlane, addresses: dict[str, str]) -> Object:
     }
 
 
-def gateway_configuration(addresses: dict[str, str], pod: Object) -> dict[str, list[Object]]:
-    """Clusters, listeners and routes that istiod gives to the proxy of a Pod of the gateway."""
-    metadata = pod["metadata"]
-    node = f"router~{pod['status']['podIP']}~{metadata['name']}.{NAMESPACE}~{NAMESPACE}.svc.cluster.local"
-    meta = {
-        "LABELS": metadata["labels"],
+def gateway_metadata(labels: Mapping[str, str]) -> Object:
+    """As the agent beside the gateway's Envoy says them of itself."""
+    return {
+        "LABELS": dict(labels),
         "NAMESPACE": NAMESPACE,
         "CLUSTER_ID": "Kubernetes",
         "ISTIO_VERSION": "1.31.0",
         "SERVICE_ACCOUNT": GATEWAY,
     }
+
+
+def gateway_configuration(addresses: dict[str, str], pod: Object) -> dict[str, list[Object]]:
+    """Clusters, listeners and routes that istiod gives to the proxy of a Pod of the gateway."""
+    metadata = pod["metadata"]
+    node = f"router~{pod['status']['podIP']}~{metadata['name']}.{NAMESPACE}~{NAMESPACE}.svc.cluster.local"
     command = [
-        str(path("gateway-config")), "-address", addresses["grpcAddr"], "-node", node, "-metadata", json.dumps(meta),
+        str(path("gateway-config")), "-address", addresses["grpcAddr"], "-node", node,
+        "-metadata", json.dumps(gateway_metadata(metadata["labels"])),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if done.returncode:

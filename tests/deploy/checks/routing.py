@@ -19,7 +19,7 @@ OPERATORS = {
     "kibana": ("kibana-kb-http.monitoring", 5601),
     "rabbitmq": ("eco2-rabbitmq.rabbitmq", 15672),
 }
-UNKNOWN = "edge-vs"
+UNKNOWN = "unknown-hosts"
 """Answers for hosts that have no other VirtualService."""
 ELSEWHERE = {"VirtualService object-store-vs"}
 """Routes of the local edge alone: in a cluster photos and uploads have the host of the CDN."""
@@ -62,8 +62,7 @@ def every_environment_routes_as_the_local_edge_does(platform: Platform) -> Itera
             if doc.get("kind") == "EnvoyFilter":
                 yield from _filter(platform, environment, doc)
             elif doc.get("kind") in ("VirtualService", "AuthorizationPolicy") and title(doc) not in ELSEWHERE:
-                names = [f"api.{site}", *(["*"] if doc["metadata"]["name"] == UNKNOWN else [])]
-                hosts = {"hosts": names} if doc["kind"] == "VirtualService" else {}
+                hosts = {"hosts": [f"api.{site}"]} if doc["kind"] == "VirtualService" else {}
                 if found.get(title(doc)) != {**doc["spec"], **hosts}:
                     yield f"{environment}: {title(doc)} is another than the local edge's"
 
@@ -159,7 +158,14 @@ def _unknown_host_checked(platform: Platform) -> None:
         patch["patch"]["value"].get("typed_per_filter_config", {}).pop("envoy.filters.http.rbac", None)
 
 
-@checker(_unknown_host_refused, _unknown_host_not_taken, _domain_on_any_host, _unknown_host_checked)
+def _unknown_host_served(platform: Platform) -> None:
+    health = platform.find("VirtualService", "edge-vs", "prod")["spec"]["http"][0]
+    platform.find("VirtualService", UNKNOWN, "prod")["spec"]["http"].insert(0, health)
+
+
+@checker(
+    _unknown_host_refused, _unknown_host_not_taken, _domain_on_any_host, _unknown_host_checked, _unknown_host_served
+)
 def a_host_that_nobody_knows_is_not_found(platform: Platform) -> Iterator[str]:
     """As at the local edge, where one VirtualService takes all other paths: 404 for every caller."""
     off = {"envoy.filters.http.ext_authz", "envoy.filters.http.rbac"}
@@ -170,6 +176,9 @@ def a_host_that_nobody_knows_is_not_found(platform: Platform) -> Iterator[str]:
         anywhere = {name for name, spec in _routes(platform, environment).items() if "*" in spec["hosts"]}
         if anywhere != {UNKNOWN}:
             yield f"{environment}: routes of any host: {sorted(anywhere)}, not {UNKNOWN} alone"
+        edge = _routes(platform, environment)["edge-vs"]["http"]
+        if _routes(platform, environment)[UNKNOWN]["http"] != [row for row in edge if row["name"] == "not-found"]:
+            yield f"{environment}: {UNKNOWN} has other routes than the not-found of edge-vs"
         for patch in platform.find("EnvoyFilter", "edge", environment)["spec"]["configPatches"]:
             vhost = patch["match"].get("routeConfiguration", {}).get("vhost", {})
             if vhost.get("route", {}).get("name") == "not-found":

@@ -184,7 +184,7 @@ async def test_what_is_refused_before_the_filters_can_be_read_by_the_web_app_and
     for origin in (ORIGIN, "https://elsewhere.example"):
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         end = "" if status == 408 else "\r\n"
-        writer.write(f"{line}\r\nHost: localhost\r\nOrigin: {origin}\r\n{header}{end}".encode())
+        writer.write(f"{line}\r\nHost: {edge.host}\r\nOrigin: {origin}\r\n{header}{end}".encode())
         async with asyncio.timeout(20):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
         writer.close()
