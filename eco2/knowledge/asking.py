@@ -107,6 +107,10 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "한 번에 여덟 가지까지 안내해요. 이어서 물어봐 주세요: {names}.",
         "en": "I answer eight things at a time. Ask again about: {names}.",
     },
+    "after_emergency": {
+        "ko": "버리는 일은 위험이 지나간 뒤에 하세요.",
+        "en": "Dispose of it only once the danger is over.",
+    },
     "unread": {
         "ko": "무엇인지 알아듣지 못한 말이 있어요: {names}. 위험할 수 있으면 봉투에 넣지 말고 다시 물어봐 주세요.",
         "en": "I did not understand: {names}. If it may be dangerous keep it out of the bag and ask again.",
@@ -235,6 +239,8 @@ def _about_things(knowledge: Knowledge, asked: Asked) -> tuple[list[str], list[d
     """(text of each thing, its entry, what is to be asked back, what may be meant)."""
     lang, parts, questions = asked.lang, list[str](), list[str]()
     items, candidates = list[dict[str, Any]](), list[Item]()
+    if asked.emergency and asked.emergency.alone:
+        return parts, items, questions, candidates
     things = _things(knowledge, asked)
     answered = [mention for mention, _ in things]
     for mention, item in things:
@@ -258,7 +264,9 @@ def _about_things(knowledge: Knowledge, asked: Asked) -> tuple[list[str], list[d
     parts = [*_kept_apart(knowledge, {item.id for _, item in things if item}, lang), *parts]
     if left := [mention for mention in asked.mentions if mention not in answered and not asked.emergency]:
         parts.append(say("more", lang, names=", ".join(mention.span.term for mention in left)))
-    if unread := asked.reading.unread:
+    if parts and asked.emergency:
+        parts.insert(0, say("after_emergency", lang))
+    if unread := [word for word in asked.reading.unread if not (asked.emergency and recognising.told(knowledge, word))]:
         parts.append(say("unread", lang, names=", ".join(unread)))
     return parts, items, questions, candidates
 

@@ -347,9 +347,10 @@ class Intent(Model):
 
 class Emergency(Intent):
     """Somebody is in danger now. `first_ko`: what to do in two lines, the second says whom to call. `items`: what to
-    tell of disposal where nothing dangerous is named."""
+    tell of disposal where nothing dangerous is named. `alone`: nothing of disposal is told."""
 
     call: str
+    alone: bool = False
     first_ko: tuple[str, str]
     first_en: tuple[str, str]
     items: tuple[str, ...] = ()

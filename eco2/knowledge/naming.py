@@ -79,7 +79,13 @@ def _keeps_apart(token: Token) -> bool:
 
 
 def _compound(knowledge: Knowledge, one: Span, other: Span, *, known: bool) -> str | None:
-    for start in range(len(other.term)) if known else range(1):
+    # After a word that is no name itself, that of something dangerous is whole: a 빈 부탄가스캔 is no 빈캔.
+    whole = (
+        one.term not in knowledge.terms
+        and other.term in knowledge.terms
+        and any(item.warns or item.stream in DANGEROUS for item in knowledge.named(other.term))
+    )
+    for start in range(len(other.term)) if known and not whole else range(1):
         dropped, kept = other.term[:start], other.term[start:]
         if dropped in knowledge.terms and knowledge.edible(dropped):
             continue  # a 맥주병 after 사이다페트 is one more

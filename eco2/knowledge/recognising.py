@@ -25,6 +25,11 @@ def emergency(knowledge: Knowledge, text: str | None) -> Emergency | None:
     return next(iter(_found(book, book.emergencies, text, within=True)), None) if text else None
 
 
+def told(knowledge: Knowledge, word: str) -> bool:
+    """True for a word by which emergencies are told."""
+    return any(word.lower() in words for words in knowledge.emergencies.words.values())
+
+
 def topics(knowledge: Knowledge, text: str) -> list[Topic]:
     """Questions of a sentence about how collection works, in the order of the file."""
     return _found(knowledge.topics, knowledge.topics.topics, text, within=False)

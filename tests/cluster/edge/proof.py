@@ -61,7 +61,7 @@ def _spaces() -> list[Object]:
 
 
 def overlay(port: int) -> list[Object]:
-    """What istiod reads of our routing, with the gateway at a port of loopback."""
+    """Objects of our routing for istiod, with the gateway at a port of loopback."""
     done = subprocess.run([KUBECTL, "kustomize", OVERLAY], capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise ClusterError(f"the overlay does not build: {done.stderr.strip()}")

@@ -5,8 +5,22 @@ import itertools
 import pytest
 
 from eco2.knowledge import Knowledge, ask, load, recognising
+from eco2.knowledge.asking import emergency_text, say
 
 HAPPENED = [
+    ("drank_poison", "락스를 마셨어요"),
+    ("drank_poison", "I drank bleach"),
+    ("drank_poison", "농약 마심 어떡해요"),
+    ("drank_poison", "my flatmate drank antifreeze"),
+    ("drank_poison", "매니큐어 리무버 마심"),
+    ("drank_poison", "세제를 먹었어요"),
+    ("drank_poison", "휘발유를 한모금 마셨어요"),
+    ("swallowed", "수은을 삼켰어요"),
+    ("inhaled", "락스 냄새를 들이마셨어요"),
+    ("mercury", "깨진 체온계"),
+    ("mercury", "broken thermometer mercury"),
+    ("mercury", "깨진 수은 체온계 청소기로 치워도 돼?"),
+    ("oil_fire", "튀김하다가 냄비에 불붙엇어요"),
     ("swallowed_battery", "아이가 단추형 건전지 삼킨것 같아요"),
     ("swallowed_battery", "아기가 건전지를 먹었어요 어떡해요"),
     ("swallowed_battery", "조카가 자석 두 개를 삼켰는데 괜찮을까요"),
@@ -78,6 +92,13 @@ NOT_HAPPENED = [
     "an old CO detector",
     "보일러 버리는 법",
     "락스 부어서 쓰고 남은 통",
+    "커피 마셨는데 컵이랑 세제통 버려요",
+    "밥 먹었어요 세제통은 어디에 버려요",
+    "I drank a coffee, where does the bleach bottle go",
+    "락스 안 마셨어요 남은 락스 버려요",
+    "농약통을 깨먹었어요",
+    "깨진 전자체온계",
+    "깨진 온도계에서 빨간 물이 나왔어요",
     "cut flowers",
     "cat litter",
     "드라이아이스 어떻게 버려요",
@@ -125,6 +146,20 @@ def test_what_is_dangerous_is_told_after_it_and_nothing_else(knowledge: Knowledg
     assert [item["item"] for item in answer["items"]] == ["alkaline"]
     mixed = ask(knowledge, "락스랑 식초 섞었는데 냄새가 나요")
     assert {item["stream"] for item in mixed["items"]} <= {"hazard_box", "plastic"}
+
+
+@pytest.mark.parametrize("words", ["부탄가스가 새요", "락스를 마셨어요", "my kid swallowed a button battery"])
+def test_disposal_waits_until_the_danger_is_over(knowledge: Knowledge, words: str) -> None:
+    answer = ask(knowledge, words)
+    assert answer["answer"].split("\n\n")[1] == say("after_emergency", answer["lang"])
+    assert say("unread", answer["lang"], names="swallowed") not in answer["answer"]
+
+
+@pytest.mark.parametrize("words", ["kill myself with bleach", "죽고 싶어요 수면제가 있어요"])
+def test_a_wish_to_die_is_told_nothing_of_disposal(knowledge: Knowledge, words: str) -> None:
+    answer = ask(knowledge, words)
+    assert answer["items"] == []
+    assert answer["answer"] == emergency_text(knowledge.emergencies.emergencies[0], answer["lang"])
 
 
 # What is dangerous although the thing is not known

@@ -190,3 +190,18 @@ def test_a_danger_in_furniture_leaves_it(knowledge: Knowledge, place: str, insid
 
 def test_a_danger_that_was_in_furniture_is_left_out(knowledge: Knowledge) -> None:
     assert set(streams(knowledge, "등유가 들었던 캐비닛 버리려고요")) == {"bulky"}
+
+
+@pytest.mark.parametrize("state", ["빈", "다 쓴", "큰", "작은", "헌", "찌그러진"])
+@pytest.mark.parametrize(
+    ("can", "item"),
+    [
+        ("부탄가스 캔", "butane_can"),
+        ("스프레이 캔", "aerosol_can"),
+        ("살충제 캔", "hazard_spray"),
+        ("이소가스 캔", "butane_can"),
+    ],
+)
+def test_a_can_of_gas_is_no_drink_can(knowledge: Knowledge, state: str, can: str, item: str) -> None:
+    answer = ask(knowledge, f"{state} {can} 구멍 뚫어야 하나요")
+    assert [one["item"] for one in answer["items"]] == [item]
