@@ -32,7 +32,9 @@ FeedName = Annotated[
     str, typer.Option("--feed", help="Name under which a newer file replaces this one; default: file name, no date.")
 ]
 Title = Annotated[str, typer.Option(help="Title of the data set, shown with each place.")]
-Publisher = Annotated[str, typer.Option(help="Who published it, shown with each place.")]
+Publisher = Annotated[
+    str, typer.Option(help="Institution that published it, shown with each place; kogl-1 requires it.")
+]
 Page = Annotated[str, typer.Option("--url", help="Page of the data set.")]
 Columns = Annotated[
     Path | None,
@@ -102,7 +104,7 @@ def load(
         )
 
     with console.sentences():
-        loading.require_known(kind, licence, crs, dry_run)
+        loading.require_known(kind, licence, publisher, crs, dry_run)
     target: Path | None = None
     if stored.is_address(file):
         if report is not None:
@@ -182,7 +184,7 @@ def job(
     arguments += ["--dry-run"] * dry_run + ["--allow-shrink"] * allow_shrink
     with console.sentences():
         stored.address(file)
-        loading.require_known(kind, licence, crs, dry_run)
+        loading.require_known(kind, licence, publisher, crs, dry_run)
         if columns is not None:
             formats.mapped(formats.FORMATS[kind], columns)
         wanted = columns.read_text(encoding="utf-8") if columns else None

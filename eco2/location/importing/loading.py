@@ -41,6 +41,8 @@ LICENCES = {
     "kogl-1": "공공누리 1유형 (출처표시)",
     "own": "자체 자료",
 }
+ATTRIBUTION = frozenset(("kogl-1",))
+"""Licences that ask for the name of the publisher wherever the data is shown."""
 REFUSED_LICENCES = {
     "kogl-2": "공공누리 2유형은 상업 서비스에 쓸 수 없습니다",
     "kogl-3": "공공누리 3유형은 가공해 실을 수 없습니다",
@@ -208,7 +210,7 @@ async def _writing(
         writer.close()
 
 
-def require_known(format_name: str, licence: str, crs: str, dry_run: bool) -> None:
+def require_known(format_name: str, licence: str, publisher: str, crs: str, dry_run: bool) -> None:
     """ImportRefused for any file."""
     if format_name not in FORMATS:
         raise ImportRefused(f"There is no format {format_name!r}; one of {', '.join(FORMATS)}.")
@@ -216,6 +218,10 @@ def require_known(format_name: str, licence: str, crs: str, dry_run: bool) -> No
         raise ImportRefused(f"{REFUSED_LICENCES[licence]}: this file cannot be used here ({licence}).")
     if licence not in LICENCES and not (dry_run and not licence):
         raise ImportRefused(f"Name the licence of the file: {', '.join(LICENCES)}. The page of the file says it.")
+    if licence in ATTRIBUTION and not publisher.strip():
+        raise ImportRefused(
+            f"{licence} requires attribution: name the institution that published the file by --publisher."
+        )
     if crs and crs not in coordinates.SYSTEMS:
         raise ImportRefused(f"The coordinate system {crs!r} is not known; one of {', '.join(coordinates.SYSTEMS)}.")
 
@@ -236,7 +242,7 @@ def order(
     allow_shrink: bool = False,
 ) -> Order:
     """ImportRefused, FileRefused."""
-    require_known(format_name, licence, crs, dry_run)
+    require_known(format_name, licence, publisher, crs, dry_run)
     if not path.is_file():
         raise ImportRefused(f"There is no file {path}.")
     found = mapped(FORMATS[format_name], map_file) if map_file else FORMATS[format_name]

@@ -73,7 +73,8 @@ def test_a_report_lies_beside_its_file() -> None:
 
 def test_a_job_is_what_is_deployed_with_a_file_and_without_the_cluster_s_marks() -> None:
     (made,) = printed(
-        FILE, "--format", "battery-boxes", "--licence", "kogl-1", "--title", "폐건전지 $(HOME)", "--dry-run"
+        *(FILE, "--format", "battery-boxes", "--licence", "kogl-1", "--publisher", "마포구"),
+        *("--title", "폐건전지 $(HOME)", "--dry-run"),
     )
     (container,) = made["spec"]["template"]["spec"]["containers"]
     assert (made["kind"], container["image"], container["command"]) == (
@@ -83,7 +84,7 @@ def test_a_job_is_what_is_deployed_with_a_file_and_without_the_cluster_s_marks()
     )
     assert container["args"] == [
         *(FILE, "--format", "battery-boxes", "--allow-rejects", "--licence=kogl-1"),
-        *("--title=폐건전지 $$(HOME)", "--dry-run"),
+        *("--title=폐건전지 $$(HOME)", "--publisher=마포구", "--dry-run"),
     ]
     assert made["metadata"].keys() == {"name", "namespace", "labels"}
     assert made["metadata"]["name"].startswith("places-import-20")
@@ -118,6 +119,7 @@ def test_a_map_file_comes_as_a_config_map_that_is_named_by_its_content(tmp_path:
         (FILE, "--format", "boxes", "--licence", "own"),
         (FILE, "--format", "battery-boxes"),
         (FILE, "--format", "battery-boxes", "--licence", "kogl-4"),
+        (FILE, "--format", "battery-boxes", "--licence", "kogl-1"),
         (FILE, "--format", "battery-boxes", "--licence", "own", "--crs", "1"),
     ],
 )

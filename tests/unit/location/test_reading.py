@@ -528,7 +528,9 @@ def test_licences_that_do_not_allow_it_are_refused(tmp_path: Path, licence: str)
     path = write(tmp_path, TABLE.encode())
     with pytest.raises(ImportRefused):
         order(path, "generic", licence=licence)
-    assert order(path, "generic", licence="kogl-1").feed.licence == "kogl-1"
+    assert order(path, "generic", licence="kogl-1", publisher="마포구").feed.licence == "kogl-1"
+    with pytest.raises(ImportRefused, match="--publisher"):
+        order(path, "generic", licence="kogl-1", publisher=" ")
 
 
 def test_people_and_their_mobile_numbers_are_not_kept() -> None:
