@@ -26,6 +26,14 @@ ALIKE = frozenset(("battery_bin", "lamp_bin", "medicine_box"))
 """Streams whose things may be told together: of two chemicals each has its own dangers."""
 STEP = "BATTERY"
 """The step of a rule that tells of the battery of a thing; an item that skips it has none, or tells of it itself."""
+DAMAGED = re.compile(
+    r"새[는어나요]|샌(?!드|들|달)|샜|누액|(?:액|용액)이?(?:흐|나|샌|새)|찢|터진|터졌|깨진|"
+    r"leak|torn|burst|punctur|damaged|crack|corrod"
+)
+"""Around a battery that has a danger of its own, of which the section of its device says nothing."""
+FUEL = "fuel"
+"""Item of which a trace on a cloth is a danger of its own."""
+SOAKED = frozenset(("soaked", "drenched", "saturated", "dripping", "wet"))
 BATTERIES = "battery"
 """Group of batteries."""
 POURED = frozenset(("pour", "dump", "mix", "flush", "use"))
@@ -133,6 +141,8 @@ def _powers(knowledge: Knowledge, found: Found, span: Span, mentions: Sequence[M
     nearest = min(mentions, key=lambda mention: max(span.start - mention.span.end, mention.span.start - span.end))
     items = [item for item in _items(knowledge, nearest) if _tells_of_battery(item)]
     near = Span(span.start, span.end + BEHIND, span.term)
+    if DAMAGED.search(found.squashed.text[max(0, span.start - NEAR) : span.end + NEAR]):
+        return False
     told = knowledge.situations_of({phrase.term for phrase in found.phrases if overlap(phrase, near)})
     if any(s.kind == "safety" and not any(knowledge.applies(s, i, i.stream) for i in items) for s in told):
         return False  # its own danger
@@ -181,13 +191,18 @@ def _beside(found: Found, span: Span) -> bool:
 
 def _gone(knowledge: Knowledge, found: Found, span: Span) -> bool:
     """True when a thing is not there (any more), has only left a trace, or is what another one is for."""
+    burns = span.term in knowledge.terms and any(item.id == FUEL for item in knowledge.named(span.term))
     if is_hangul(span.term[0]):
         text = found.squashed.text
-        if any(pattern.match(text, span.end) for pattern in (GONE, TRACE, PURPOSE)):
+        if any(pattern.match(text, span.end) for pattern in (GONE, PURPOSE)):
+            return True
+        if TRACE.match(text, span.end) and not burns:
             return True
         follows = min((noun.start for noun in found.nouns if noun.start >= span.end), default=len(text))
         return "던" in text[span.end : min(follows, span.end + NEAR)]
     before, after = _before(knowledge, found, span), _after(found, span)
+    if burns and not SOAKED.isdisjoint(before[-2:]):
+        return False
     if after[:1] and after[0] in KINDS | TRACE_WORDS:
         return True
     if after[:1] == ["on"] and after[1:2] in (["it"], ["them"], ["its"]):

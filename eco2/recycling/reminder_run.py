@@ -100,7 +100,7 @@ class Sender:
             offered = reminders.offered(found)
             await reminder_store.resume(self.db, district, offered)
             while time.monotonic() < until and (
-                batch := await reminder_store.take_strays(self.db, district, offered, LEASE, BATCH)
+                batch := await reminder_store.take_strays(self.db, district, offered, day, LEASE, BATCH)
             ):
                 await self._send_batch(batch, Errand(day, None))
             for put_out in reminders.due(found, day, self.holidays) if found else ():

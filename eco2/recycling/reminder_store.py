@@ -129,10 +129,13 @@ async def take(
     return await _taken(db, where, values, lease, most)
 
 
-async def take_strays(db: Database, district: str, offered: Offered, lease: timedelta, most: int) -> list[Reminder]:
-    """Reminders of areas that the district has no more, or whose collections have no day there any more."""
-    where: LiteralString = f"district = %(district)s AND NOT {_IS_OFFERED}"
-    return await _taken(db, where, {"district": district, **_pairs(offered)}, lease, most)
+async def take_strays(
+    db: Database, district: str, offered: Offered, day: date, lease: timedelta, most: int
+) -> list[Reminder]:
+    """Reminders of areas that the district has no more, or whose collections have no day there any more; one that was
+    refused for the day is left for another."""
+    where: LiteralString = f"district = %(district)s AND told_for IS DISTINCT FROM %(day)s AND NOT {_IS_OFFERED}"
+    return await _taken(db, where, {"district": district, "day": day, **_pairs(offered)}, lease, most)
 
 
 async def _taken(

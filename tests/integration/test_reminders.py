@@ -461,6 +461,15 @@ async def test_who_dies_while_telling_of_an_area_tells_again(town: Town) -> None
     assert (await town.send())["strays"] == 1
 
 
+async def test_an_area_that_is_no_more_is_told_once_an_evening_where_the_service_refuses(town: Town) -> None:
+    browser = Browser()
+    await town.subscribe(browser)
+    await town.db.run("DELETE FROM recycling.areas WHERE district = %(district)s", district=town.district)
+    town.service.answers[browser.path] = (403, {})
+    assert await town.send() == {**NOTHING, "refused": 1}
+    assert await town.send() == NOTHING
+
+
 async def test_a_stopped_reminder_makes_room(town: Town) -> None:
     browsers = [Browser() for _ in range(reminders.BROWSERS)]
     user = await town.subscribe(browsers[0])

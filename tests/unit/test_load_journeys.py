@@ -153,6 +153,8 @@ def test_a_hit_is_a_known_photo_for_which_the_model_was_not_asked() -> None:
     rate = lines.hit_rate(whole)
     assert (rate.value, rate.kept) == (80, False)
     assert "57 % of all" in rate.note
+    failed = [scan(number, None, popular=True) for number in range(50)]
+    assert lines.hits(seen(failed, model_seconds={})) == [], "a scan that failed was no hit"
 
 
 @pytest.mark.parametrize(("after", "kept"), [(20, True), (22.9, True), (23.1, False), (16.9, False)])

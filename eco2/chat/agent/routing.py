@@ -144,7 +144,7 @@ async def _unheard(_: str) -> None:
 def _messages(question: Question) -> list[dict[str, str]]:
     """The message and what was talked about last. Where the user is goes to nobody."""
     memory = question.memory
-    before = {"thing": memory.thing[:LONGEST_BEFORE], "about": memory.subject or memory.last}
+    before = {"thing": memory.thing[:LONGEST_BEFORE], "about": memory.carried or memory.last}
     data = orjson.dumps({"message": question.text, "before": before}).decode()
     return [{"role": "system", "content": prompt("routing")}, {"role": "user", "content": data}]
 

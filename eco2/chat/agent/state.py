@@ -52,6 +52,8 @@ CARRIED = (
     Intent.LOCATION,
 )
 """Intents that a few words may go on from without naming them."""
+OF_PLACES = (Intent.WEB_SEARCH, Intent.COLLECTION_POINT, Intent.LOCATION)
+"""Of these those that the release before did not carry."""
 MOST_RECENT = 3
 ROUTE_SECONDS = 3.0
 
@@ -92,11 +94,17 @@ class Memory(BaseModel):
     last: str = ""
     """Intent of the last message."""
     subject: str = ""
-    """Intent of the last message that a few words may go on from: a fee, a price, the weather, a picture, a place."""
+    """Intent of the last message that a few words may go on from: a fee, a price, the weather, a picture."""
+    place: str = ""
+    """The same of a search or a place. Apart: the release before knows no words that go on from these."""
     recent: tuple[str, ...] = ()
     """The things before, newest first: a word about a danger may mean any of them."""
     wants_place: bool = False
     """A place was asked for, and where the user is was not known."""
+
+    @property
+    def carried(self) -> str:
+        return self.subject or self.place
 
     @classmethod
     def read(cls, knowledge: Knowledge, stored: Json | None) -> "Memory":
@@ -120,7 +128,9 @@ class Memory(BaseModel):
 
     def updated(self, parts: "Sequence[Part]") -> "Memory":
         changes: Json = {"last": parts[0].intent.value, "topic": ""} if parts else {}
-        changes["subject"] = next((part.intent.value for part in parts if part.intent in CARRIED), "")
+        carried = next((part.intent for part in parts if part.intent in CARRIED), None)
+        changes["subject"] = carried.value if carried and carried not in OF_PLACES else ""
+        changes["place"] = carried.value if carried in OF_PLACES else ""
         if any(part.intent is Intent.WEATHER for part in parts):
             changes["weather"] = True
         if changes["subject"] != Intent.BULK_WASTE:

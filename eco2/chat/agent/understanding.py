@@ -8,7 +8,8 @@ from eco2.chat.agent.state import Intent, Memory, Question, Understood
 from eco2.chat.agent.weather import city_in
 from eco2.knowledge import Item, Knowledge, recognising
 from eco2.knowledge.answer import Lang
-from eco2.knowledge.asking import DISPOSAL, OFF_TOPIC, Asked, understand
+from eco2.knowledge.asking import DANGER, DISPOSAL, OFF_TOPIC, Asked, understand
+from eco2.knowledge.attribution import dangerous
 from eco2.knowledge.models import Ambiguity
 from eco2.knowledge.words.text import is_korean
 
@@ -196,7 +197,8 @@ def understood(knowledge: Knowledge, question: Question) -> Understood:
         text, memory = seeing.without_words(text), memory.of_item(knowledge.items.get(memory.photo))
     if AGENT.search(text) and not recognising.emergency(knowledge, text) and not _how(text):
         asked = understand(knowledge, text)
-        return Understood(asked.lang, (Intent.GENERAL,), asked)
+        if not _grave(asked):
+            return Understood(asked.lang, (Intent.GENERAL,), asked)
     if harmed := _harmed(knowledge, text, memory):
         return Understood(harmed.lang, (Intent.WASTE,), harmed, follows=True)
     asked, follows = _asked(knowledge, text, memory)
@@ -204,6 +206,15 @@ def understood(knowledge: Knowledge, question: Question) -> Understood:
         return Understood(asked.lang, more, asked, follows)
     intents = tuple(dict.fromkeys(_intents(knowledge, text, question, asked, follows)))
     return Understood(asked.lang, intents or (Intent.GENERAL,), asked, follows)
+
+
+def _grave(asked: Asked) -> bool:
+    """True where a message names something dangerous: whatever else it says, that is answered."""
+    mentions = asked.reading.mentions
+    things = [mention.subject for mention in mentions if isinstance(mention.subject, Item)]
+    states = [situation for mention in mentions for situation in mention.situations]
+    grave = any(map(dangerous, things)) or any(situation.kind == "safety" for situation in states)
+    return grave or bool(asked.reading.dangers or DANGER.search(asked.text))
 
 
 def _harmed(knowledge: Knowledge, text: str, memory: Memory) -> Asked | None:
@@ -227,9 +238,9 @@ def _more(text: str, asked: Asked, memory: Memory, follows: bool) -> tuple[Inten
         return ()
     if memory.weather and DAY_ALONE.search(text):
         return (Intent.WEATHER,)
-    if not memory.subject:
+    if not memory.carried:
         return ()
-    subject, named = Intent(memory.subject), bool((asked.mentions and not follows) or asked.reading.material)
+    subject, named = Intent(memory.carried), bool((asked.mentions and not follows) or asked.reading.material)
     if subject is Intent.BULK_WASTE:
         if named and _paid_for(asked) and not DISPOSAL.search(text):
             return (Intent.WASTE, subject) if asked.mentions else (subject,)
@@ -249,7 +260,7 @@ def _more(text: str, asked: Asked, memory: Memory, follows: bool) -> tuple[Inten
     if subject is Intent.WEATHER and DISPOSAL.search(text):
         return ()
     if subject is Intent.IMAGE_GENERATION and _MORE[subject].search(text) and not DISPOSAL.search(text):
-        return (subject,)
+        return () if _grave(asked) else (subject,)
     city = subject is Intent.WEATHER and city_in(text) is not None
     return (subject,) if (city or _MORE[subject].search(text)) and not named else ()
 

@@ -3,7 +3,6 @@
 So a Job has the image, the settings and the limits that are deployed, and nobody's checkout decides about them.
 """
 
-import re
 from collections.abc import Sequence
 from copy import deepcopy
 from datetime import datetime
@@ -73,4 +72,4 @@ def _template(text: str) -> Object:
 
 def _plain(argument: str) -> str:
     """Kubernetes would put a variable of the container in place of `$(NAME)`."""
-    return re.sub(r"\$(?=\()", "$$", argument)
+    return argument.replace("$", "$$")

@@ -194,7 +194,8 @@ def none_rude(seen: Seen) -> Figure:
 
 def hits(seen: Seen) -> list[Act]:
     """Scans of known photos for which the model was not asked."""
-    return [act for act in seen.of(SCAN) if act.popular and act.job and act.job not in seen.model_seconds]
+    scans = [act for act in seen.of(SCAN) if act.popular and act.job and act.seconds is not None]
+    return [act for act in scans if act.job not in seen.model_seconds]
 
 
 def hits_in(seen: Seen, limit: float) -> Figure:

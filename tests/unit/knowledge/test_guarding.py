@@ -204,3 +204,17 @@ def test_two_things_of_one_item_are_both_named(knowledge: Knowledge) -> None:
     body = ask(knowledge, "벨트 모자")
     assert [item["name"] for item in body["items"]] == ["벨트, 모자"]
     assert body["answer"].startswith("벨트, 모자")
+
+
+@pytest.mark.parametrize(
+    ("question", "item"),
+    [
+        ("건전지 새는 리모컨", "alkaline"),
+        ("배터리 찢어진 드론", "alkaline"),
+        ("toy with a leaking battery", "leaking_battery"),
+        ("휘발유 묻은 걸레", "fuel"),
+        ("rags soaked with gasoline", "fuel"),
+    ],
+)
+def test_what_is_wrong_with_a_part_is_not_left_to_its_whole(knowledge: Knowledge, question: str, item: str) -> None:
+    assert item in [one["item"] for one in ask(knowledge, question)["items"]]

@@ -74,7 +74,7 @@ def test_a_report_lies_beside_its_file() -> None:
 def test_a_job_is_what_is_deployed_with_a_file_and_without_the_cluster_s_marks() -> None:
     (made,) = printed(
         *(FILE, "--format", "battery-boxes", "--licence", "kogl-1", "--publisher", "마포구"),
-        *("--title", "폐건전지 $(HOME)", "--dry-run"),
+        *("--title", "폐건전지 $(HOME) $$(X) A$$B", "--dry-run"),
     )
     (container,) = made["spec"]["template"]["spec"]["containers"]
     assert (made["kind"], container["image"], container["command"]) == (
@@ -84,7 +84,7 @@ def test_a_job_is_what_is_deployed_with_a_file_and_without_the_cluster_s_marks()
     )
     assert container["args"] == [
         *(FILE, "--format", "battery-boxes", "--allow-rejects", "--licence=kogl-1"),
-        *("--title=폐건전지 $$(HOME)", "--publisher=마포구", "--dry-run"),
+        *("--title=폐건전지 $$(HOME) $$$$(X) A$$$$B", "--publisher=마포구", "--dry-run"),
     ]
     assert made["metadata"].keys() == {"name", "namespace", "labels"}
     assert made["metadata"]["name"].startswith("places-import-20")
