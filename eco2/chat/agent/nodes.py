@@ -16,7 +16,7 @@ from eco2.chat.agent.searching import web_search
 from eco2.chat.agent.seeing import Photo
 from eco2.chat.agent.state import Context, Intent, Json, Memory, Part, State, Understood
 from eco2.chat.agent.texts import say
-from eco2.chat.agent.understanding import CENTRE, SHOP, characters_in, small_talk
+from eco2.chat.agent.understanding import CENTRE, POINTS, SHOP, characters_in, small_talk
 from eco2.chat.agent.weather import needs_place as weather_needs_place
 from eco2.chat.agent.weather import weather
 from eco2.contracts.pb import location_pb2 as places
@@ -148,6 +148,8 @@ def _shown(body: Json) -> Json:
 
 async def character(state: State, context: Context) -> Part:
     knowledge, lang = context.knowledge, state["understood"].lang
+    if POINTS.search(state["question"].text):
+        return Part(Intent.CHARACTER, say("points", lang))
     named = characters_in(knowledge, state["question"].text) or [*state["question"].told.characters]
     lines = [_character(one, lang) for one in knowledge.characters if one.name in named]
     if not lines:

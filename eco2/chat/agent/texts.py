@@ -67,6 +67,10 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "ko": "{thing} – 따로 모으는 장소는 없어요. 사는 곳의 배출 방법대로 버려 주세요.",
         "en": "{thing} is not taken at special places: put it out where you live, as described.",
     },
+    "points": {
+        "ko": "포인트와 순위는 ‘내 정보’에서 볼 수 있어요. 재활용품을 비우고 헹궈 스캔하면 쌓여요.",
+        "en": "Your profile shows your points and your rank. Empty and rinse recyclables and scan them to earn more.",
+    },
     "character_of": {
         "ko": "‘{name}’ – 제대로 준비한 물건({type})을 스캔하면 만날 수 있는 캐릭터예요. “{dialog}”",
         "en": "You meet “{name}” when you scan {type} that is well prepared. “{dialog}”",

@@ -30,6 +30,12 @@ POINT = re.compile(
     re.IGNORECASE,
 )
 CHARACTER = re.compile(r"캐릭터|도감|character|누[구가]\s*나와", re.IGNORECASE)
+POINTS = re.compile(
+    r"(?:내|나의|제|모은|쌓인|총)\s*(?:포인트|점수|랭킹|순위)|포인트\S?\s*(?:몇|얼마|확인|보여|어디서|쌓)|"
+    r"\bmy (?:points|score|rank)|how many points|leaderboard",
+    re.IGNORECASE,
+)
+"""A question about what characters have earned, which the profile shows."""
 WHO = re.compile(
     r"누구|뭐야|뭔데|어떻게\s*(?:얻|만나|모)|얻|만나|알려|소개|who|meet|earn|which one|(?:do|did|will|can) i get",
     re.IGNORECASE,
@@ -72,7 +78,10 @@ PRICE = re.compile(
     re.IGNORECASE,
 )
 PRICE_OF = re.compile(r"\bprices? (?:of|for)\b", re.IGNORECASE)
-SEARCH = re.compile(r"검색|인터넷에서|최신\s*(?:뉴스|소식)|뉴스|search the web|look up online|\bnews\b", re.IGNORECASE)
+SEARCH = re.compile(
+    r"검색|인터넷에서|(?:최신|새|새로운)\s*(?:뉴스|소식)|뉴스|what'?s new|search the web|look up online|\bnews\b",
+    re.IGNORECASE,
+)
 DRAW = re.compile(
     r"그려\s*(?:줘|주세요|줄래|봐)|(?:그림|이미지|포스터)\S*\s*(?:만들|생성|그려)|draw (?:me|a|an|it)\b|"
     r"(?:generate|make) (?:an? )?(?:image|picture)",
@@ -234,7 +243,7 @@ def _more(text: str, asked: Asked, memory: Memory, follows: bool) -> tuple[Inten
         return ()
     if memory.subject == Intent.BULK_WASTE and _STICKER.search(text) and not DISPOSAL.search(text):
         return (Intent.BULK_WASTE,)
-    if any(words.search(text) for words in (CHARACTER, DRAW, PRICE, WEATHER, SEARCH, SHOP, CENTRE, NEAR)):
+    if any(words.search(text) for words in (CHARACTER, POINTS, DRAW, PRICE, WEATHER, SEARCH, SHOP, CENTRE, NEAR)):
         return ()
     if memory.weather and DAY_ALONE.search(text):
         return (Intent.WEATHER,)
@@ -384,6 +393,8 @@ def _intents(knowledge: Knowledge, text: str, question: Question, asked: Asked, 
     named = bool(asked.mentions or asked.topics or asked.reading.candidates or asked.reading.material)
     if asked.emergency:
         return [Intent.WASTE]
+    if POINTS.search(text) and not DANGER.search(text) and not DISPOSAL.search(text):
+        return [Intent.CHARACTER]
     if CHARACTER.search(text) or (WHO.search(text) and characters_in(knowledge, text)):
         found.append(Intent.CHARACTER)
     if DRAW.search(text):

@@ -53,6 +53,11 @@ async def last(texts: Sequence[str]) -> State:
         # A picture, a search, characters.
         (("고양이 그려줘", "배경은 바다로"), ["image_generation"]),
         (("고양이 그려줘", "페트병은 어디에 버려?"), ["waste"]),
+        # A subject of its own is none of the thing before.
+        (("부탄가스 어떻게 버려?", "내 포인트 몇 점이야?"), ["character"]),
+        (("battery leaking", "how many points do I have?"), ["character"]),
+        (("부탄가스 어떻게 버려?", "새 소식 있어?"), ["web_search"]),
+        (("포인트 카드 버리는 법",), ["waste"]),
         # A danger is answered whatever was talked about.
         (("고양이 그려줘", "색이 바랜 농약은요"), ["waste"]),
         (("고양이 그려줘", "부탄가스 남았는데 더 써야 해?"), ["waste"]),
