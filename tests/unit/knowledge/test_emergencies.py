@@ -8,6 +8,14 @@ from eco2.knowledge import Knowledge, ask, load, recognising
 from eco2.knowledge.asking import emergency_text, say
 
 HAPPENED = [
+    ("drank_poison", "락스 마셧어요"),
+    ("drank_poison", "농약을 먹엇어요"),
+    ("drank_poison", "I drnk bleach"),
+    ("drank_poison", "나프탈렌을 먹음"),
+    ("drank_poison", "I ate a mothball"),
+    ("drank_poison", "알코올 램프 연료를 마셨어요"),
+    ("crisis", "수면제 먹고 죽을래요"),
+    ("crisis", "이제 죽어야겠어요"),
     ("drank_poison", "락스를 마셨어요"),
     ("drank_poison", "I drank bleach"),
     ("drank_poison", "농약 마심 어떡해요"),
@@ -76,6 +84,9 @@ HAPPENED = [
     ("bleeding", "I cut my hand on broken glass"),
 ]
 NOT_HAPPENED = [
+    "쥐가 쥐약 먹고 죽으면 어디에 버려요",
+    "나프탈렌 버리는 법",
+    "a box of mothballs",
     "다 쓴 건전지 어디에 버려요?",
     "강아지 간식 봉지",
     "아이가 먹다 남긴 이유식 병",
@@ -160,6 +171,14 @@ def test_a_wish_to_die_is_told_nothing_of_disposal(knowledge: Knowledge, words: 
     answer = ask(knowledge, words)
     assert answer["items"] == []
     assert answer["answer"] == emergency_text(knowledge.emergencies.emergencies[0], answer["lang"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [("형광등 깨졌는데", "자리를 피"), ("깨진 형광등", "자리를 피"), ("my fluorescent tube broke", "leave the room")],
+)
+def test_who_broke_a_lamp_leaves_the_room_first(knowledge: Knowledge, words: str, told: str) -> None:
+    assert told in ask(knowledge, words)["items"][0]["steps"][0]
 
 
 # What is dangerous although the thing is not known
