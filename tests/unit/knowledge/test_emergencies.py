@@ -159,18 +159,27 @@ def test_what_is_dangerous_is_told_after_it_and_nothing_else(knowledge: Knowledg
     assert {item["stream"] for item in mixed["items"]} <= {"hazard_box", "plastic"}
 
 
-@pytest.mark.parametrize("words", ["부탄가스가 새요", "락스를 마셨어요", "my kid swallowed a button battery"])
+@pytest.mark.parametrize("words", ["깨진 체온계", "락스를 마셨어요", "my kid swallowed a button battery"])
 def test_disposal_waits_until_the_danger_is_over(knowledge: Knowledge, words: str) -> None:
     answer = ask(knowledge, words)
     assert answer["answer"].split("\n\n")[1] == say("after_emergency", answer["lang"])
     assert say("unread", answer["lang"], names="swallowed") not in answer["answer"]
 
 
-@pytest.mark.parametrize("words", ["kill myself with bleach", "죽고 싶어요 수면제가 있어요"])
-def test_a_wish_to_die_is_told_nothing_of_disposal(knowledge: Knowledge, words: str) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("crisis", "kill myself with bleach"),
+        ("crisis", "죽고 싶어요 수면제가 있어요"),
+        ("gas_smell", "부탄가스가 새요 어떻게 버려요"),
+        ("gas_smell", "스프레이 캔이 새요"),
+    ],
+)
+def test_nothing_of_disposal_is_told_where_it_would_harm(knowledge: Knowledge, wanted: str, words: str) -> None:
     answer = ask(knowledge, words)
+    (emergency,) = (one for one in knowledge.emergencies.emergencies if one.id == wanted)
     assert answer["items"] == []
-    assert answer["answer"] == emergency_text(knowledge.emergencies.emergencies[0], answer["lang"])
+    assert answer["answer"] == emergency_text(emergency, answer["lang"])
 
 
 @pytest.mark.parametrize(
