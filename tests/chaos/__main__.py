@@ -95,6 +95,8 @@ async def run(asked: argparse.Namespace) -> tuple[Crowd, list[Finding]]:
             faults, given = {**faults, **CLOCKS}, {**given, clocks.SWITCH: "1"}
         at = await servers.enter_async_context(target.started("emulated", asked.place, **given))
         names = [name for name in asked.only or faults if name in faults]
+        if not names:
+            raise LocalError(f"none of these faults can be had with the options given: {', '.join(asked.only)}")
         start = time.monotonic()
         crowd = Crowd(at, lambda: time.monotonic() - start, random.Random(asked.seed), asked.think)
         await gather.prepare(at)

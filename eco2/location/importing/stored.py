@@ -21,6 +21,8 @@ from eco2.location.settings import StoredImportSettings
 
 SCHEME, FOLDER = "s3://", "imports/"
 LARGEST = 1 << 30
+LONGEST_STEM = 170
+"""Letters of a file's name in that of its report, which has to be a name here itself."""
 CSV = "text/csv; charset=utf-8"
 _NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
 
@@ -51,7 +53,7 @@ class Stored:
 
     def report(self, at: datetime) -> "Stored":
         """Report of an import at that time: beside the file, and never in place of an earlier one."""
-        return Stored(self.bucket, f"{self.name.removesuffix('.csv')}.report-{at:%Y%m%dT%H%M%SZ}.csv")
+        return Stored(self.bucket, f"{self.name.removesuffix('.csv')[:LONGEST_STEM]}.report-{at:%Y%m%dT%H%M%SZ}.csv")
 
 
 def address(text: str) -> Stored:

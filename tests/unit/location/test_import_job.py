@@ -69,6 +69,8 @@ def test_a_report_lies_beside_its_file() -> None:
     found = stored.address(FILE)
     assert str(found) == FILE
     assert str(found.report(NOW)) == "s3://eco2-ops/imports/폐건전지_20260630.report-20261201T013000Z.csv"
+    long = stored.address(f"s3://eco2-ops/imports/{'가' * 196}.csv")
+    assert stored.address(str(long.report(NOW))) == long.report(NOW)
 
 
 def test_a_job_is_what_is_deployed_with_a_file_and_without_the_cluster_s_marks() -> None:
