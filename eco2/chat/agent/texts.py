@@ -18,6 +18,10 @@ TEXTS: dict[str, dict[Lang, str]] = {
         "en": "I can help with:\n· how to throw a thing away, and the rules of your district\n"
         "· places nearby that take it, and zero-waste shops (with your location)\n· how to earn characters",
     },
+    "account": {
+        "ko": "계정은 ‘내 정보’에서 볼 수 있어요. 버릴 물건의 이름을 말해 주시면 버리는 방법을 알려 드릴게요.",
+        "en": "Your profile shows your account. Name a thing and I tell you how to throw it away.",
+    },
     "nothing": {
         "ko": "저는 분리배출을 도와드려요. 버릴 물건의 이름을 알려 주시겠어요?",
         "en": "I help with sorting waste. Which thing do you want to throw away?",

@@ -98,6 +98,13 @@ ABLE = re.compile(
     r"help$|what can you|who are you",
     re.IGNORECASE,
 )
+ACCOUNT = re.compile(
+    r"탈퇴|로그인|로그아웃|비밀번호|(?:내|제|나의)\s*(?:계정|등급|정보)|계정\s*\S*\s*(?:삭제|지우|바꾸|변경)|"
+    r"(?:이\s*)?앱\S?\s*(?:어떻게|사용)|\bmy (?:account|profile|password)|\b(?:log|sign)(?:ging|ing)? ?(?:in|out)\b|"
+    r"\buse (?:this|the) app\b",
+    re.IGNORECASE,
+)
+"""A question about the app or an account in it."""
 HARM = re.compile(
     r"삼켰|삼킨|삼켜|먹었|먹은|마셨|마신|들이마|들이켰|눈에|흡입|swallow|\bate\b|\beaten\b|drank|drunk|"
     r"inhal|in (?:his|her|my) eye",
@@ -382,7 +389,7 @@ def small_talk(text: str) -> str:
     if DISPOSAL.search(plain):
         return ""
     if len(plain) <= LONGEST_FOLLOW_UP:
-        for key, words in (("able", ABLE), ("thanks", THANKS), ("bye", BYE), ("greeting", HELLO)):
+        for key, words in (("account", ACCOUNT), ("able", ABLE), ("thanks", THANKS), ("bye", BYE), ("greeting", HELLO)):
             if words.search(plain):
                 return key
     return ""

@@ -58,6 +58,11 @@ async def last(texts: Sequence[str]) -> State:
         (("battery leaking", "how many points do I have?"), ["character"]),
         (("부탄가스 어떻게 버려?", "새 소식 있어?"), ["web_search"]),
         (("포인트 카드 버리는 법",), ["waste"]),
+        (("부탄가스 어떻게 버려?", "회원 탈퇴는 어떻게 해?"), ["general"]),
+        (("부탄가스 어떻게 버려?", "내 등급은?"), ["general"]),
+        (("부탄가스 어떻게 버려?", "앱 어떻게 써?"), ["general"]),
+        (("how do I throw away batteries?", "how do I delete my account?"), ["general"]),
+        (("고양이 그려줘", "비밀번호 적힌 종이 어떻게 버려?"), ["waste"]),
         # A danger is answered whatever was talked about.
         (("고양이 그려줘", "색이 바랜 농약은요"), ["waste"]),
         (("고양이 그려줘", "부탄가스 남았는데 더 써야 해?"), ["waste"]),
