@@ -38,7 +38,7 @@ class _Provinces(BaseModel):
 
 @dataclass(frozen=True)
 class Districts:
-    """`names`: "서울특별시 금천구". People may leave the province out where the name alone is clear."""
+    """`names`: "서울특별시 금천구". People may leave the province and 시, 군 or 구 out where that is clear."""
 
     names: tuple[str, ...]
     _spoken: dict[str, tuple[str, ...]]
@@ -47,11 +47,17 @@ class Districts:
     def load(cls, data_dir: Path | None) -> Self:
         content = ((data_dir or default_directory()) / "districts.yaml").read_bytes()
         provinces = _Provinces.model_validate(yaml.load(content, Loader=yaml.CSafeLoader)).provinces
+        shorts = {province.short for province in provinces}
         spoken: dict[str, tuple[str, ...]] = {}
         for province in provinces:
             for district in province.districts:
                 full = f"{province.name} {district}"
-                for words in (full, f"{province.short} {district}", district):
+                bare = district[:-1]
+                said = [full, f"{province.short} {district}", district]
+                # 광주 alone is the metropolitan city, not 광주시; 중 or 동 alone is no name.
+                if len(bare) > 1 and bare not in shorts:
+                    said += [f"{province.name} {bare}", f"{province.short} {bare}", bare]
+                for words in said:
                     spoken[words] = (*spoken.get(words, ()), full)
         return cls(tuple(f"{p.name} {district}" for p in provinces for district in p.districts), spoken)
 

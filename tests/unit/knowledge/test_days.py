@@ -6,7 +6,7 @@ import pytest
 
 from eco2.knowledge import Lang, days
 from eco2.knowledge.days import Area, DayQuestion, Schedule
-from eco2.knowledge.districts import Districts
+from eco2.knowledge.districts import Districts, UnknownDistrict
 from eco2.knowledge.models import Pickup
 
 TODAY = date(2026, 11, 30)  # a Monday
@@ -113,3 +113,17 @@ def test_dates_are_those_of_the_weekdays_also_over_a_leap_day() -> None:
     assert list(days.dates(FIRST, "recycle", date(2028, 2, 27), 5)) == [date(2028, 2, 27), date(2028, 3, 1)]
     assert list(days.dates(SECOND, "vinyl", TODAY, 5)) == [TODAY, date(2026, 12, 4)]
     assert list(days.dates(SECOND, "food", TODAY, 92)) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("마포", "서울특별시 마포구"), ("부산 해운대", "부산광역시 해운대구"), ("서울특별시 마포", "서울특별시 마포구")],
+)
+def test_a_district_is_named_without_its_ending(said: str, name: str) -> None:
+    assert Districts.load(None).named(said) == name
+
+
+@pytest.mark.parametrize("said", ["광주", "제주", "서울 중", "강서", "고성"])
+def test_a_short_name_that_may_be_another_place_is_refused(said: str) -> None:
+    with pytest.raises(UnknownDistrict):
+        Districts.load(None).named(said)
