@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { api, publicly, type Schemas } from "../api";
 import { keep, kept } from "../kept";
-import { lang, named, t } from "../i18n";
+import { lang, named, t, type Text } from "../i18n";
 import { described, type Problem } from "../scan";
 import { ApiError } from "../session";
 import { Icon } from "../ui/icons";
@@ -30,7 +30,7 @@ export function Days() {
       })
       .catch((error: unknown) => {
         setFound(null);
-        if (error instanceof ApiError) setUnknown(error.message || t("days.unknown"));
+        if (error instanceof ApiError) setUnknown(t(unknownDays(error)));
         else setProblem(described(error));
       });
   };
@@ -72,6 +72,11 @@ export function Days() {
       )}
     </Main>
   );
+}
+
+/** Text of a calendar that there is none of. */
+export function unknownDays({ code }: ApiError): Text {
+  return code === "REGION_NOT_FOUND" ? "days.lost" : code === "STREAM_NOT_COLLECTED" ? "days.not" : "days.unknown";
 }
 
 /** Weekdays in the words of a district, in the language of the page. */

@@ -5,6 +5,7 @@ import { lang, t } from "../i18n";
 import { described } from "../scan";
 import { ApiError } from "../session";
 import { Icon } from "../ui/icons";
+import { unknownDays } from "./calendar";
 import { PlaceCard } from "./place";
 
 type Calendar = Schemas["CollectionCalendar"];
@@ -49,7 +50,7 @@ function NextDay({ stream }: { stream: string }) {
       })
       .catch((error: unknown) => {
         if (over) return;
-        setState(error instanceof ApiError ? { unknown: error.message || t("days.unknown") } : "failed");
+        setState(error instanceof ApiError ? { unknown: t(unknownDays(error)) } : "failed");
       });
     return () => {
       over = true;

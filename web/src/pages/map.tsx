@@ -53,8 +53,7 @@ export function Nearby() {
   const look = () => {
     if (!area || (item && !thing)) return;
     const { lat, lon, zoom, bbox } = area;
-    // Around somebody the nearest count, however far they are.
-    const radius = area.around ? undefined : Math.min(RADIUS.most, Math.max(RADIUS.least, area.radius));
+    const radius = area.around ? RADIUS.most : Math.min(RADIUS.most, Math.max(RADIUS.least, area.radius));
     const near = (found: Entry[]) => {
       setClusters([]);
       setFit(area.around ? FIRST.around : 0);
@@ -122,7 +121,7 @@ export function Nearby() {
       <Ground view={view} begun={begun} moved={setArea} chosen={setChosen} places={shown ?? null} clusters={clusters} picked={chosen} fit={fit} />
       {problem && <ProblemCard problem={problem.problem} again={problem.again} />}
       <p class="hint" role="status">{listed ? t("map.found", listed.length) : clusters.length > 0 ? t("map.closer") : ""}</p>
-      {listed?.length === 0 && <p class="empty">{openNow ? t("map.none.open") : t("map.none")}</p>}
+      {listed?.length === 0 && <p class="empty">{openNow ? t("map.none.open") : area?.around ? t("map.none.near") : t("map.none")}</p>}
       <ul class="places" id="places">
         {listed?.map((one) => <li key={one.id}><PlaceCard place={one} number={numbers.get(one.id)} chosen={one.id === chosen} /></li>)}
       </ul>
