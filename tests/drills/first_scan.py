@@ -19,7 +19,7 @@ ANSWER = "종량제"
 async def first_scan() -> None:
     commands = COMMANDS.findall((CHECKOUT / "README.md").read_text())
     require(commands, "README.md names no command for the first scan")
-    with TemporaryDirectory(prefix="eco2-fresh-", dir="/var/tmp") as folder:
+    with TemporaryDirectory(prefix="eco2-fresh-") as folder:
         async with machine("fresh") as at:
             step("a clone in an empty folder")
             await at.run(f"git clone --quiet --no-local {CHECKOUT} {folder}/eco2")
